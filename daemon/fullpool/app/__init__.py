@@ -1,0 +1,179 @@
+"""Puts the pieces together. The only reader of the clock and the environment."""
+
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from fullpool.app import pools
+from fullpool.app.lock import writing
+from fullpool.config import Config, Network, parse
+from fullpool.errors import ConfigError, IncompleteError, UntrustedError
+from fullpool.model import Step
+from fullpool.store import catalogue
+from fullpool.store.memory import no_memory
+from fullpool.store.reader import reading
+from fullpool.store.state import State, open_state
+from fullpool.store.tree import Tree, empty, remove
+from fullpool.sync import Outcome, Watcher, Work, preview, run_pass
+from fullpool.vision import Access, Fetcher, Opener, Stop
+
+
+def clock() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)  # noqa: TID251 - here it is read, and nowhere else
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
+    return parse(text, str(path))
+
+
+def find_config(given: Path | None) -> Path:
+    """Return the configuration file to use: the one given, else the first of the usual places.
+
+    Raises ConfigError if there is none.
+    """
+    if given is not None:
+        return given
+    home = Path("~/.config/fullpool/fullpool.toml").expanduser()
+    named = os.environ.get("FULLPOOL_CONFIG")
+    places = [Path(named)] if named else [*map(Path, _PLACES), home, _SYSTEM_WIDE]
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError("the configuration", (f"there is none; looked for {looked}",))
+
+
+_PLACES: Final = ("fullpool.toml", "config/fullpool.toml")
+_SYSTEM_WIDE: Final = Path("/etc/fullpool/fullpool.toml")
+
+
+def tree_of(config: Config) -> Tree:
+    return Tree(Path(config.lake.path).expanduser().absolute())
+
+
+def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync") -> Outcome:
+    """Run one pass over everything configured, retrying what fails in its rounds.
+
+    Raises IncompleteError if something due is still missing for a reason that is ours or the
+    network's, and whatever made the pass stop.
+    """
+    tree = tree_of(config)
+    with writing(tree, command, clock()), _state(tree) as state:
+        _sweep(state, tree)
+        with _work(config, tree, watcher, stop) as work:
+            outcome = run_pass(work, state, command)
+    if not outcome.is_complete:
+        raise IncompleteError(_account(outcome))
+    return outcome
+
+
+def plan(config: Config, watcher: Watcher, stop: Stop) -> list[Step]:
+    """Return the steps of the next pass, from what is published and what the vendor lists."""
+    tree = tree_of(config)
+    with _work(config, tree, watcher, stop) as work:
+        if not tree.current.exists():
+            return preview(work, no_memory())
+        with reading(tree) as reader:
+            return preview(work, reader.memory)
+
+
+def _account(outcome: Outcome) -> str:
+    reasons = [f"{archive}: {reason}" for archive, reason in outcome.failed.items()]
+    reasons += [f"{series}: {reason}" for series, reason in outcome.unlisted.items()]
+    shown = "\n".join(f"  {reason}" for reason in reasons[:10])
+    more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+    return f"syncing: {len(reasons)} could not be brought into the lake\n{shown}{more}"
+
+
+@contextmanager
+def _state(tree: Tree) -> Iterator[State]:
+    state = open_state(tree.state, clock())
+    try:
+        yield state
+    finally:
+        state.close()
+
+
+def _sweep(state: State, tree: Tree) -> None:
+    """Remove what a killed process left: staging, and files renamed but never recorded."""
+    empty(tree.staging)
+    remove(tree.root, catalogue.orphans(state, tree))
+
+
+@contextmanager
+def _work(config: Config, tree: Tree, watcher: Watcher, stop: Stop) -> Iterator[Work]:
+    limits, connections = config.limits, config.network.connections
+    with (
+        pools.processes(limits.builders) as build_map,
+        pools.threads(connections, limits.staging_mb * 1_000_000) as fetch_map,
+    ):
+        opener = openers(config.network, stop)
+        yield Work(
+            config=config,
+            tree=tree,
+            now=clock,
+            sleep=_sleeper(stop),
+            stop=stop,
+            opener=opener,
+            fetcher=lambda: Fetcher(
+                opener(),
+                config.network.archive_url,
+                limits.archive_mb * 1_000_000,
+                watcher.received,
+            ),
+            fetch_map=fetch_map,
+            build_map=build_map,
+            watcher=watcher,
+        )
+
+
+def openers(network: Network, stop: Stop) -> Callable[[], Opener]:
+    """Return what hands each thread its own opener; all share one TLS context."""
+    access = Access(
+        context=_context(network),
+        monotonic=time.monotonic,
+        stop=stop,
+        allow_http=network.allow_http,
+        read_timeout_s=network.read_timeout_s,
+        deadline_s=network.deadline_s,
+    )
+    mine = threading.local()
+
+    def opener() -> Opener:
+        if not hasattr(mine, "opener"):
+            mine.opener = Opener(access)
+        found: Opener = mine.opener
+        return found
+
+    return opener
+
+
+def _context(network: Network) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=network.ca_file or None)
+    except OSError as error:
+        raise UntrustedError(
+            f"loading the CA certificates {network.ca_file}: {error}",
+            hint="check network.ca_file: it must be a file of PEM certificates",
+        ) from error
+
+
+def _sleeper(stop: Stop) -> Callable[[float], None]:
+    def sleep(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not stop.is_set() and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))  # noqa: TID251 - here it is waited, and nowhere else
+
+    return sleep

@@ -1,0 +1,152 @@
+"""Threads that fetch and processes that build, each as a bounded `Map`.
+
+A build runs in a process of its own because inflating beside busy Python threads starves, and
+because DuckDB aborts its process when it runs out of file descriptors: that must cost one step,
+not the daemon.
+"""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from fullpool.errors import ArchiveError, FullpoolError
+from fullpool.sync import Done, Map
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@contextmanager
+def threads(count: int, limit: int) -> Iterator[Map]:
+    """Hand out a map over *count* threads that draws items up to *limit* of weight."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="fetch")
+    try:
+        # Enough ahead that nobody idles while the consumer is busy elsewhere.
+        yield partial(_bounded, pool, 8 * count, limit)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Map]:
+    """Hand out a map over *count* processes; one that dies fails its item and is replaced."""
+    workers = _Workers()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="build")
+    try:
+        yield partial(_in_workers, pool, workers, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        workers.shutdown()
+
+
+def _in_workers(  # noqa: PLR0913, PLR0917 - two of them make it a Map
+    pool: ThreadPoolExecutor,
+    workers: "_Workers",
+    count: int,
+    function: Callable[[A], B],
+    items: Iterable[A],
+    weight: Callable[[A], int],
+) -> Iterator[Done[A, B]]:
+    for _ in range(count):
+        pool.submit(workers.start)  # they start while the first archives come in
+    return _bounded(pool, 2 * count, 2 * count, partial(workers.run, function), items, weight)
+
+
+def _bounded(  # noqa: PLR0913, PLR0917 - two of them make it a Map
+    pool: ThreadPoolExecutor,
+    ahead: int,
+    limit: int,
+    function: Callable[[A], B],
+    items: Iterable[A],
+    weight: Callable[[A], int],
+) -> Iterator[Done[A, B]]:
+    """Yield what is done, in any order, with at most *ahead* items and *limit* weight under way."""
+    source = iter(items)
+    running: dict[Future[Done[A, B]], int] = {}
+    held = 0
+    is_over = False
+    try:
+        while running or not is_over:
+            while not is_over and len(running) < ahead and (held < limit or not running):
+                item = next(source, _END)
+                if item is _END:
+                    is_over = True
+                    break
+                assert not isinstance(item, _End)
+                load = weight(item)
+                running[pool.submit(_settled, function, item)] = load
+                held += load
+            done = wait(running, return_when=FIRST_COMPLETED).done if running else ()
+            for future in done:
+                held -= running.pop(future)
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+class _End:
+    """Marks the end of the items."""
+
+
+_END = _End()
+
+
+def _settled(function: Callable[[A], B], item: A) -> Done[A, B]:
+    try:
+        return Done(item, function(item), None)
+    except FullpoolError as error:
+        return Done(item, None, error)
+
+
+class _Workers:
+    """A process for each thread that asks for one."""
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+        self._all: list[ProcessPoolExecutor] = []
+
+    def start(self) -> None:
+        """Give the calling thread its process, ready to work, and wait until it is."""
+        self._executor().submit(_warm).result()
+
+    def run(self, function: Callable[[A], B], item: A) -> B:
+        try:
+            return self._executor().submit(function, item).result()
+        except BrokenProcessPool as error:
+            del self._mine.executor
+            raise ArchiveError(f"building: the worker process died: {error}") from error
+
+    def _executor(self) -> ProcessPoolExecutor:
+        executor: ProcessPoolExecutor | None = getattr(self._mine, "executor", None)
+        if executor is None:
+            context = multiprocessing.get_context("spawn")
+            executor = ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
+            self._mine.executor = executor
+            self._all.append(executor)
+        return executor
+
+    def shutdown(self) -> None:
+        for executor in self._all:
+            executor.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides what a worker finishes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _warm() -> None:
+    import fullpool.store.build  # noqa: F401, PLC0415 - loading it is the point

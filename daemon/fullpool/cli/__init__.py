@@ -1,0 +1,19 @@
+"""The command line: arguments to app, errors to exit codes."""
+
+import sys
+
+from fullpool.cli import demo as _demo  # noqa: F401 - adds its commands to the program
+from fullpool.cli.commands import program
+from fullpool.errors import FullpoolError
+
+
+def main() -> None:
+    """Run the command in sys.argv; never returns."""
+    try:
+        program()
+    except FullpoolError as error:
+        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
+        sys.exit(int(error.exit_code))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe, such as head, has had enough
+        sys.exit(0)

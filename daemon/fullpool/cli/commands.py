@@ -1,0 +1,196 @@
+"""The commands, each a few lines: options in, a call of app, what came of it out."""
+
+import csv
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fullpool import __version__, app, logs
+from fullpool.cli import report, screen
+from fullpool.errors import Exit, NoLakeError
+from fullpool.store.reader import export as export_generation
+from fullpool.store.reader import generations as kept_generations
+from fullpool.store.reader import reading
+from fullpool.store.tree import Tree
+
+program = typer.Typer(
+    help="Keeps a lake of Binance market data full: archives in, Parquet and SQL out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration file. Default: $FULLPOOL_CONFIG, ./fullpool.toml,"
+        " ./config/fullpool.toml, ~/.config/fullpool/fullpool.toml, /etc/fullpool/fullpool.toml.",
+    ),
+]
+LakeOption = Annotated[
+    Path | None,
+    typer.Option("--lake", help="Folder of the lake. Default: lake.path of the config."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", help="A generation's number, or a UTC time: the lake as it was then."),
+]
+LogOption = Annotated[
+    str, typer.Option("--log-level", help="Log to standard error: debug, info, warning or error.")
+]
+
+
+def _version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        sys.stdout.write(f"fullpool {__version__}\n")
+        raise typer.Exit
+
+
+@program.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keeps a lake of Binance market data full: archives in, Parquet and SQL out."""
+
+
+@program.command()
+def sync(
+    config: ConfigOption = None,
+    log_level: LogOption = "error",
+    json: JsonOption = False,
+) -> None:
+    """Fetch everything that is due, then exit: 0 if nothing is missing that could be had.
+
+    Archives that fail are tried again in later rounds; what still fails is listed, and the exit
+    code says so. Run it as often as you like: a run with nothing new fetches nothing.
+    """
+    logs.configure(log_level.upper())
+    stop = stop_on_signals()
+    with screen.watcher() as watcher:
+        outcome = app.sync(app.load_config(app.find_config(config)), watcher, stop)
+    report.outcome(outcome, is_json=json)
+    if stop.is_set():
+        sys.stderr.write("stopped; what was finished is in the lake, the rest is done next time\n")
+        raise typer.Exit(int(Exit.INTERRUPTED))
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGINT or SIGTERM sets; a second one ends the program at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+    return stop
+
+
+@program.command()
+def plan(
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    archives: Annotated[
+        bool, typer.Option("--archives", help="List every archive, not only the groups.")
+    ] = False,
+) -> None:
+    """Show what the next sync would fetch, and why. Changes nothing."""
+    with screen.watcher() as watcher:
+        steps = app.plan(app.load_config(app.find_config(config)), watcher, stop_on_signals())
+    report.plan(steps, is_json=json, is_detailed=archives)
+
+
+@program.command()
+def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
+    """Show what the lake holds, how fresh it is, and what is missing and why."""
+    tree = _tree(config, lake)
+    with reading(tree) as reader:
+        report.status(reader, tree, is_json=json)
+
+
+@program.command()
+def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
+    query: Annotated[
+        str, typer.Argument(help="One SQL statement; - reads it from standard input.")
+    ],
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    as_of: AsOfOption = None,
+    json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+) -> None:
+    """Ask the lake in SQL: `fullpool sql "FROM klines LIMIT 5"`.
+
+    Tables: klines, mark_price_klines, index_price_klines, premium_index_klines, agg_trades
+    (doubles), the same with _exact (decimals), and schema sync, which tells of the lake itself.
+    """
+    text = sys.stdin.read() if query == "-" else query
+    with reading(_tree(config, lake), as_of) as reader:
+        answer = reader.query(text)
+    if json:
+        screen.show_json(answer.as_dicts())
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerows([answer.columns, *answer.rows])
+    else:
+        screen.show_table("", answer.columns, answer.rows)
+
+
+@program.command()
+def generations(
+    config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False
+) -> None:
+    """List the states of the lake that can still be read with --as-of."""
+    found: list[dict[str, Any]] = [
+        {"generation": one.number, "published_at": one.published_at, "current": one.is_current}
+        for one in kept_generations(_tree(config, lake))
+    ]
+    if not found:
+        raise NoLakeError(f"listing the generations of {_tree(config, lake).root}: there are none")
+    if json:
+        screen.show_json(found)
+    else:
+        screen.show_table("", tuple(found[0]), [tuple(one.values()) for one in found])
+
+
+@program.command()
+def export(
+    target: Annotated[
+        Path, typer.Argument(help="A folder that does not exist, on the lake's disk.")
+    ],
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    as_of: AsOfOption = None,
+) -> None:
+    """Hard-link one generation into a plain hive tree, for engines that read folders."""
+    count = export_generation(_tree(config, lake), target, as_of)
+    sys.stdout.write(f"{count} files linked below {target}\n")
+
+
+@program.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The configuration file to check.")],
+    json: JsonOption = False,
+) -> None:
+    """Check a configuration file: every mistake at once, or what it asks for."""
+    report.config(app.load_config(file), file, is_json=json)
+
+
+def _tree(config: Path | None, lake: Path | None) -> Tree:
+    if lake is not None:
+        return Tree(lake.expanduser().absolute())
+    return app.tree_of(app.load_config(app.find_config(config)))

@@ -1,0 +1,141 @@
+"""What the commands print, from what app returned."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from fullpool import vendor
+from fullpool.cli import screen
+from fullpool.config import Config
+from fullpool.model import Step
+from fullpool.store.reader import Reader
+from fullpool.store.tree import Tree
+from fullpool.sync import Outcome
+
+_MB: Final = 1_000_000
+
+
+def outcome(done: Outcome, *, is_json: bool) -> None:
+    """Print what a sync did."""
+    if is_json:
+        screen.show_json(
+            {
+                "archives": done.archives,
+                "rows": done.rows,
+                "downloaded_bytes": done.downloaded_bytes,
+                "partitions": done.built,
+                "generation": done.generation,
+            }
+        )
+        return
+    if not done.built:
+        sys.stdout.write("nothing new\n")
+        return
+    sys.stdout.write(
+        f"{done.archives:,} archives ({done.downloaded_bytes / _MB:,.1f} MB)"
+        f" with {done.rows:,} rows into {done.built:,} partitions, generation {done.generation}\n"
+    )
+
+
+def plan(steps: Sequence[Step], *, is_json: bool, is_detailed: bool) -> None:
+    """Print steps, grouped by market, kind, interval, length of the archives and reason."""
+    groups = _groups(steps)
+    archives = sum(group["archives"] for group in groups)
+    size_bytes = sum(group["bytes"] for group in groups)
+    if is_json:
+        value = {"archives": archives, "bytes": size_bytes, "groups": groups}
+        if is_detailed:
+            value["keys"] = [vendor.archive_key(k.archive) for s in steps for k in s.archives]
+        screen.show_json(value)
+        return
+    if is_detailed:
+        for known in (known for step in steps for known in step.archives):
+            size = known.identity.size_bytes if known.identity else 0
+            sys.stdout.write(f"{size:>12,}  {known.reason}  {vendor.archive_key(known.archive)}\n")
+    if groups:
+        columns = tuple(groups[0])
+        screen.show_table("", columns, [tuple(group.values()) for group in groups])
+    sys.stdout.write(f"{archives:,} archives, {size_bytes / _MB:,.1f} MB to fetch\n")
+
+
+_GROUP: Final = (
+    "market", "kind", "interval", "archive", "reason", "archives", "bytes", "partitions",
+)  # fmt: skip
+
+
+def _groups(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for step in steps:
+        series = step.series
+        names = (series.market, series.kind, series.interval or "")
+        for length in {str(k.archive.period.cadence) for k in step.archives} or {"none"}:
+            own = [k for k in step.archives if k.archive.period.cadence == length]
+            total = found[(*names, length, step.reason)]
+            total[0] += len(own)
+            total[1] += sum(known.identity.size_bytes for known in own if known.identity)
+            total[2] += len(step.partitions)
+    return [dict(zip(_GROUP, (*key, *total), strict=True)) for key, total in sorted(found.items())]
+
+
+_STATUS_SQL: Final = """
+    SELECT market, kind, symbol, interval, first_time, last_time, row_count AS rows, files,
+           round(size_bytes / 1e6, 1) AS mb, round(lag_s / 3600, 1) AS lag_h,
+           coalesce(missing, 0) AS missing
+    FROM sync.coverage
+    LEFT JOIN sync.freshness USING (market, kind, symbol, interval, last_time)
+    LEFT JOIN (SELECT market, kind, symbol, interval, count(*) AS missing FROM sync.missing
+               GROUP BY ALL) AS holes
+      ON coverage.market = holes.market AND coverage.kind = holes.kind
+     AND coverage.symbol = holes.symbol AND coverage.interval IS NOT DISTINCT FROM holes.interval
+    ORDER BY ALL"""
+
+
+def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:
+    """Print coverage, freshness, what is missing and the last pass."""
+    series = reader.query(_STATUS_SQL)
+    missing = reader.query(
+        "SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last"
+        " FROM sync.missing GROUP BY ALL ORDER BY archives DESC LIMIT 20"
+    )
+    published = reader.query("SELECT published_at FROM sync.published").rows[0][0]
+    last = reader.query("SELECT * FROM sync.passes ORDER BY id DESC LIMIT 1")
+    if is_json:
+        screen.show_json(
+            {
+                "lake": str(tree.root),
+                "published_at": published,
+                "series": series.as_dicts(),
+                "missing": missing.as_dicts(),
+                "last_pass": last.as_dicts(),
+            }
+        )
+        return
+    screen.show_table(
+        f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
+    )
+    if missing.rows:
+        screen.show_table("missing archives", missing.columns, missing.rows)
+
+
+def config(parsed: Config, file: Path, *, is_json: bool) -> None:
+    """Print what a configuration asks for."""
+    rows = [
+        (
+            one.market,
+            one.kind,
+            " ".join(one.symbols),
+            " ".join(one.intervals),
+            str(one.start or "listing"),
+            str(one.end or "follows the market"),
+        )
+        for one in parsed.dataset
+    ]
+    names = ("market", "kind", "symbols", "intervals", "from", "to")
+    if is_json:
+        screen.show_json(
+            {"file": str(file), "datasets": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
+        return
+    screen.show_table(f"{file} is right; the lake is {parsed.lake.path}", names, rows)

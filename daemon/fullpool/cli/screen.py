@@ -1,0 +1,214 @@
+"""What people see: progress of a pass, tables, JSON."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from fullpool.model import Known, Status
+
+_MB: Final = 1_000_000
+_LINE_EVERY_S: Final = 5.0
+
+
+class Screen(Protocol):
+    """A watcher of passes that is open for as long as the pass runs."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def listing(self, series: int) -> None: ...
+    def listed(self) -> None: ...
+    def planned(self, archives: int, size_bytes: int) -> None: ...
+    def received(self, size_bytes: int) -> None: ...
+    def settled(self, known: Known) -> None: ...
+    def published(self, generation: int) -> None: ...
+
+
+class Bars:
+    """Progress bars for a terminal: bytes, archives, rate, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: TaskID | None = None
+        self._archives, self._done = 0, 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def listing(self, series: int) -> None:
+        if series:
+            self._progress.console.print(f"listing {series} series at the vendor")
+
+    def listed(self) -> None:
+        """Show nothing: listings are quick."""
+
+    def planned(self, archives: int, size_bytes: int) -> None:
+        self._archives, self._done = archives, 0
+        self._task = self._progress.add_task(
+            "archives", total=size_bytes or None, count=f"0/{archives}"
+        )
+
+    def received(self, size_bytes: int) -> None:
+        if self._task is not None:
+            self._progress.advance(self._task, size_bytes)
+
+    def settled(self, known: Known) -> None:
+        self._done += 1
+        if self._task is not None:
+            self._progress.update(self._task, count=f"{self._done}/{self._archives}")
+        if known.status is not Status.PRESENT:
+            self._progress.console.print(f"{known.status}: {known.archive}: {known.reason}")
+
+    def published(self, generation: int) -> None:
+        self._progress.console.print(f"published generation {generation}")
+
+
+class Lines:
+    """The same as plain lines, for logs and pipes: one every few seconds."""
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._archives, self._done, self._size, self._received = 0, 0, 0, 0
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._archives:
+            self._line()
+
+    def listing(self, series: int) -> None:
+        if series:
+            self._write(f"listing {series} series at the vendor\n")
+
+    def listed(self) -> None:
+        """Say nothing: listings are quick."""
+
+    def planned(self, archives: int, size_bytes: int) -> None:
+        self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
+        self._started = time.monotonic()
+        self._write(f"fetching {archives} archives, {size_bytes / _MB:,.1f} MB\n")
+
+    def received(self, size_bytes: int) -> None:
+        with self._lock:
+            self._received += size_bytes
+
+    def settled(self, known: Known) -> None:
+        self._done += 1
+        if known.status is not Status.PRESENT:
+            self._write(f"{known.status}: {known.archive}: {known.reason}\n")
+        if time.monotonic() - self._last >= _LINE_EVERY_S:
+            self._line()
+
+    def published(self, generation: int) -> None:
+        self._write(f"published generation {generation}\n")
+
+    def _line(self) -> None:
+        self._last = time.monotonic()
+        rate = self._received / max(self._last - self._started, 0.001)
+        left_s = max(self._size - self._received, 0) / rate if rate else 0
+        self._write(
+            f"{self._done}/{self._archives} archives,"
+            f" {self._received / _MB:,.1f} of {self._size / _MB:,.1f} MB,"
+            f" {rate / _MB:,.1f} MB/s, {left_s:,.0f} s left\n"
+        )
+
+
+def watcher() -> Screen:
+    """Return bars on a terminal and lines elsewhere; both on standard error."""
+    if sys.stderr.isatty():
+        return Bars(Console(stderr=True))
+    return Lines(sys.stderr.write)
+
+
+def show_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; numbers to the right, nothing cut off when it goes to a file."""
+    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        is_number = any(isinstance(row[index], int | float | Decimal) for row in rows[:50])
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    console.print(table)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:,.8g}" if abs(value) < 1e6 else f"{value:,.2f}"
+        case datetime():
+            return _instant(value)
+        case _:
+            return str(value)
+
+
+def _instant(value: datetime) -> str:
+    moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    return moment.isoformat(sep=" ")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return _instant(value).replace(" ", "T") + "Z"
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case _:
+            return str(value)

@@ -1,0 +1,131 @@
+"""Every deliberate error: one class per operator action, with its exit code and hint."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes. The table may only grow; README.md repeats it and a test compares them."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    CONFIG = 3
+    INCOMPLETE = 4
+    UNREACHABLE = 5
+    UNTRUSTED = 6
+    LAKE_UNWRITABLE = 7
+    DISK_FULL = 8
+    LAKE_BUSY = 9
+    LAKE_NEWER = 10
+    NO_LAKE = 11
+    QUERY = 12
+    STATE_DAMAGED = 13
+    INTERRUPTED = 130
+
+
+class FullpoolError(Exception):
+    """Something an operator can act on: what was being done, to what, and what happened."""
+
+    exit_code: Exit = Exit.BUG
+    hint: str = "this is a mistake in fullpool itself; please report it"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class ConfigError(FullpoolError):
+    """The configuration is wrong; *problems* holds every mistake, one line each."""
+
+    exit_code = Exit.CONFIG
+    hint = "correct the lines above; config/fullpool.toml shows every key with its default"
+
+    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+        super().__init__(f"reading {source}: {count}\n" + "\n".join(f"  {p}" for p in problems))
+        self.problems = problems
+
+
+class IncompleteError(FullpoolError):
+    """Something due is still missing for a reason that is ours or the network's."""
+
+    exit_code = Exit.INCOMPLETE
+    hint = "run `fullpool sync` again; `fullpool status` lists what is missing and why"
+
+
+class UnreachableError(FullpoolError):
+    """The vendor's host gives no answer, or no usable one."""
+
+    exit_code = Exit.UNREACHABLE
+    hint = "check the network, and archive_url and listing_url in the config; nothing was lost"
+
+
+class UntrustedError(FullpoolError):
+    """The host's certificate, scheme or redirect is not to be trusted."""
+
+    exit_code = Exit.UNTRUSTED
+    hint = "check the clock, the CA certificates (network.ca_file) and who answers for that host"
+
+
+class LakeUnwritableError(FullpoolError):
+    """The lake's folder cannot be made, read or written."""
+
+    exit_code = Exit.LAKE_UNWRITABLE
+    hint = "check the folder's owner, its permissions and that its disk is mounted writable"
+
+
+class DiskFullError(FullpoolError):
+    """The disk has no room left for the next step."""
+
+    exit_code = Exit.DISK_FULL
+    hint = "free some space or move the lake; what was finished stays, the rest is done next time"
+
+
+class LakeBusyError(FullpoolError):
+    """Another process is writing the lake."""
+
+    exit_code = Exit.LAKE_BUSY
+    hint = "wait for it to end or stop it; every command that only reads works meanwhile"
+
+
+class LakeNewerError(FullpoolError):
+    """The lake was written by a newer version of fullpool."""
+
+    exit_code = Exit.LAKE_NEWER
+    hint = "upgrade fullpool; nothing was changed"
+
+
+class NoLakeError(FullpoolError):
+    """There is no published lake, or not the generation asked for."""
+
+    exit_code = Exit.NO_LAKE
+    hint = "run `fullpool sync` first, or name the lake's folder with --lake"
+
+
+class QueryError(FullpoolError):
+    """The SQL was refused."""
+
+    exit_code = Exit.QUERY
+    hint = "`fullpool sql 'SHOW ALL TABLES'` lists what can be asked"
+
+
+class StateDamagedError(FullpoolError):
+    """The daemon's own database cannot be opened or has stopped working."""
+
+    exit_code = Exit.STATE_DAMAGED
+    hint = "the Parquet files are whole; move .state aside and sync again to build it anew"
+
+
+class ArchiveError(FullpoolError):
+    """One archive could not be fetched; the pass records it and goes on."""
+
+    exit_code = Exit.INCOMPLETE
+    hint = "the next pass takes it up again"
+
+
+class MalformedError(FullpoolError):
+    """One archive failed a check; it goes to quarantine with this reason."""
+
+    exit_code = Exit.INCOMPLETE
+    hint = "see the .json beside it in .quarantine"

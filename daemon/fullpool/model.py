@@ -1,0 +1,249 @@
+"""The words of the domain as values: immutable, checked when built, ordered."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+MAX_SYMBOL_LENGTH: Final = 40  # the vendor's longest is 24; file names hold 255 bytes
+
+_DAY: Final = timedelta(days=1)
+
+
+class Market(StrEnum):
+    """A market of the vendor, as it is spelled in the lake."""
+
+    SPOT = "spot"
+    UM = "um"
+    CM = "cm"
+
+
+class Interval(StrEnum):
+    """The length of a kline, as the archives spell it (the API writes 1M for 1mo)."""
+
+    S1 = "1s"
+    M1 = "1m"
+    M3 = "3m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H2 = "2h"
+    H4 = "4h"
+    H6 = "6h"
+    H8 = "8h"
+    H12 = "12h"
+    D1 = "1d"
+    D3 = "3d"
+    W1 = "1w"
+    MO1 = "1mo"
+
+
+class Cadence(StrEnum):
+    """How long a period is."""
+
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open UTC range `[start, end)`."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is not UTC or self.end.tzinfo is not UTC:
+            raise ValueError(f"a span is in UTC: {self.start}..{self.end}")
+        if self.end < self.start:
+            raise ValueError(f"a span ends after it starts: {self.start}..{self.end}")
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%dT%H:%M:%SZ}..{self.end:%Y-%m-%dT%H:%M:%SZ}"
+
+    def overlaps(self, other: "Span") -> bool:
+        return self.start < other.end and other.start < self.end
+
+    def covers(self, other: "Span") -> bool:
+        return self.start <= other.start and other.end <= self.end
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """A whole UTC day, month or year, named by its first day."""
+
+    first: date
+    cadence: Cadence
+
+    def __post_init__(self) -> None:
+        if self.first != _floor(self.first, self.cadence):
+            raise ValueError(f"a {self.cadence} does not start on {self.first}")
+
+    def __str__(self) -> str:
+        return self.first.isoformat()[: _LABEL_LENGTH[self.cadence]]
+
+    @property
+    def span(self) -> Span:
+        return Span(_midnight(self.first), _midnight(self.next().first))
+
+    def next(self) -> "Period":
+        """Return the period that starts where this one ends."""
+        if self.cadence is Cadence.DAY:
+            return Period(self.first + _DAY, Cadence.DAY)
+        ahead = timedelta(days=32 if self.cadence is Cadence.MONTH else 366)
+        return Period(_floor(self.first + ahead, self.cadence), self.cadence)
+
+
+def period_of(moment: date, cadence: Cadence) -> Period:
+    """Return the period of that length which *moment* falls in."""
+    return Period(_floor(moment, cadence), cadence)
+
+
+def period_from(text: str) -> Period:
+    """Read `2024`, `2024-03` or `2024-03-01`. Raises ValueError for anything else."""
+    for cadence, length in _LABEL_LENGTH.items():
+        if len(text) == length:
+            return Period(date.fromisoformat(text + "-01-01"[length - 4 :]), cadence)
+    raise ValueError(f"not a day, month or year: {text!r}")
+
+
+def periods(span: Span, cadence: Cadence) -> Iterator[Period]:
+    """Yield every period that overlaps *span*, oldest first."""
+    period = period_of(span.start.date(), cadence)
+    while period.span.start < span.end:
+        yield period
+        period = period.next()
+
+
+_LABEL_LENGTH: Final = {Cadence.DAY: 10, Cadence.MONTH: 7, Cadence.YEAR: 4}
+
+
+def _floor(moment: date, cadence: Cadence) -> date:
+    if isinstance(moment, datetime):
+        moment = moment.date()
+    if cadence is Cadence.DAY:
+        return moment
+    return moment.replace(day=1, month=moment.month if cadence is Cadence.MONTH else 1)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def is_symbol(text: str) -> bool:
+    """Whether *text* may stand in a path and in SQL: letters and digits of any script, and `_`.
+
+    Source: the bucket holds `币安人生USDT`, `1000CATBNB`, `BTCUSDT_210326`, `ICPUSDT_SETTLED`.
+    """
+    return 0 < len(text) <= MAX_SYMBOL_LENGTH and all(c.isalnum() or c == "_" for c in text)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """One market, kind and symbol, and for kline kinds an interval."""
+
+    market: Market
+    kind: str
+    symbol: str
+    interval: Interval | None = None
+
+    def __post_init__(self) -> None:
+        if not is_symbol(self.symbol):
+            raise ValueError(f"not a symbol: {self.symbol!r}")
+
+    def __str__(self) -> str:
+        parts = (self.market, self.kind, self.symbol, self.interval)
+        return "/".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Archive:
+    """One ZIP of the vendor: a series and a UTC day or month."""
+
+    series: Series
+    period: Period
+
+    def __str__(self) -> str:
+        return f"{self.series}/{self.period}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """A series and a lake period; its content at any time is one immutable Parquet file."""
+
+    series: Series
+    period: Period
+
+    def __str__(self) -> str:
+        return f"{self.series}/{self.period}"
+
+
+class Status(StrEnum):
+    """Where an archive stands. `present` is where every archive should end."""
+
+    EXPECTED = "expected"
+    NOT_PUBLISHED = "not_published"
+    PUBLISHED = "published"
+    PRESENT = "present"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    ABSENT = "absent"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one edition of an archive from another, as the vendor's server names it."""
+
+    etag: str
+    size_bytes: int
+    modified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the state holds of one archive."""
+
+    archive: Archive
+    status: Status
+    reason: str = ""
+    identity: Identity | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFile:
+    """One Parquet file of the lake, by its path below the lake's root."""
+
+    partition: Partition
+    path: str
+    generation: int
+    rows: int
+    size_bytes: int
+    first_time: datetime
+    last_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done in one go: archives fetched, then the partitions of one unit written once.
+
+    *unit* is the period all of them lie in; *files* are the partition files it replaces;
+    *partitions* are the ones to write.
+    """
+
+    series: Series
+    unit: Period
+    archives: tuple[Known, ...]
+    files: tuple[PartitionFile, ...]
+    partitions: tuple[Partition, ...]
+    reason: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes to download, as far as the vendor's listing told their size."""
+        return sum(known.identity.size_bytes for known in self.archives if known.identity)

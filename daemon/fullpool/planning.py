@@ -1,0 +1,269 @@
+"""What to fetch now, and why: pure decisions on what is wanted, listed and already known."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool import vendor
+from fullpool.kinds import KINDS, lake_cadence
+from fullpool.model import (
+    Archive,
+    Cadence,
+    Identity,
+    Known,
+    Partition,
+    PartitionFile,
+    Period,
+    Series,
+    Span,
+    Status,
+    Step,
+    period_of,
+    periods,
+)
+
+# More new names than this are looked up in one listing instead of asked for one by one.
+MAX_COMPUTED: Final = 3
+# Not sooner than this, or a series that stopped would be listed again in every pass.
+RELIST_AFTER: Final = timedelta(hours=1)
+# A series whose last archive is older than this when it is listed has stopped: delisted or halted.
+DORMANT_AFTER: Final = timedelta(days=14)
+
+_FIRST_WAIT: Final = timedelta(minutes=30)
+_LONGEST_WAIT: Final = timedelta(days=1)
+_WAIT_QUARANTINED: Final = timedelta(hours=6)
+_LONGEST_WAIT_QUARANTINED: Final = timedelta(days=7)
+_WAIT_FAILED: Final = timedelta(seconds=1)
+
+_LENGTH_ORDER: Final = {Cadence.DAY: 0, Cadence.MONTH: 1, Cadence.YEAR: 2}
+
+Listing = Mapping[Period, Identity]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A series the configuration asks for, and the span asked for.
+
+    *is_known*: the series existed at the start of the span, so that what is not listed from there
+    on is missing; otherwise its life begins with the first archive listed.
+    """
+
+    series: Series
+    span: Span
+    is_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the state holds of a series' last listing.
+
+    *start* is the first instant that was asked for; all periods before *until* are recorded.
+    *until* is None if the vendor had no archive of the series.
+    """
+
+    series: Series
+    start: datetime
+    at: datetime
+    until: datetime | None
+
+
+def months_wanted(want: Want, now: datetime) -> list[Period]:
+    """Return the closed months that lie wholly in the wanted span, oldest first."""
+    span = _possible(want, now)
+    return [m for m in periods(span, Cadence.MONTH) if span.covers(m.span)]
+
+
+def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | None:
+    """Return the first wanted day that no listed monthly archive covers; None if there is none."""
+    if not vendor.has_daily(want.series):
+        return None
+    earliest = _possible(want, now).start
+    if monthly and earliest == vendor.beginning():
+        earliest = min(monthly).span.start  # its life began there: no need to list years of nothing
+    for month in periods(Span(earliest, max(earliest, now)), Cadence.MONTH):
+        if month not in monthly or not want.span.covers(month.span):
+            return period_of(max(earliest, month.span.start).date(), Cadence.DAY)
+    return None
+
+
+def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:
+    """Return the archives a series needs: closed months by monthly, the rest by daily archive.
+
+    Days and months inside the series' life that the vendor does not list are `absent`. What is
+    outside the listings, before the first and after the last archive, is not returned.
+    """
+    listed = [*monthly, *daily]
+    if not listed:
+        return []
+    birth = want.span.start if want.is_known else min(p.span.start for p in listed)
+    life = Span(birth, max(p.span.end for p in listed))
+    span = _meet(_possible(want, now), life)
+    if span is None:
+        return []
+    chosen: list[Known] = []
+    for month in periods(span, Cadence.MONTH):
+        if month in monthly and (span.covers(month.span) or not vendor.has_daily(want.series)):
+            chosen.append(_published(want.series, month, monthly[month]))
+        else:
+            chosen += _days_of(want.series, month, span, daily, now)
+    return chosen
+
+
+def _days_of(
+    series: Series, month: Period, span: Span, daily: Listing, now: datetime
+) -> Iterator[Known]:
+    inside = _meet(month.span, span)
+    days = list(periods(inside, Cadence.DAY)) if inside else []
+    if not any(day in daily for day in days):
+        if vendor.is_overdue(month, now):
+            yield _absent(series, month)
+        return
+    for day in days:
+        if day in daily:
+            yield _published(series, day, daily[day])
+        else:
+            yield _absent(series, day)
+
+
+def _published(series: Series, period: Period, identity: Identity) -> Known:
+    return Known(Archive(series, period), Status.PUBLISHED, "listed by the vendor", identity)
+
+
+def _absent(series: Series, period: Period) -> Known:
+    return Known(Archive(series, period), Status.ABSENT, "not in the vendor's listing")
+
+
+def known_until(chosen: Sequence[Known]) -> datetime | None:
+    """Return the end of the last archive chosen; None if there is none."""
+    return max((known.archive.period.span.end for known in chosen), default=None)
+
+
+def newly_expected(want: Want, listed: Listed, now: datetime) -> list[Known]:
+    """Return the archives that should have appeared since the last listing, by computed name."""
+    if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
+        return []
+    cadence = Cadence.DAY if vendor.has_daily(want.series) else Cadence.MONTH
+    span = _meet(want.span, Span(listed.until, max(listed.until, now)))
+    return [
+        Known(Archive(want.series, period), Status.EXPECTED, "due by the vendor's usual delay")
+        for period in (periods(span, cadence) if span else ())
+        if period.span.start >= listed.until and vendor.first_ask(want.series, period) <= now
+    ]
+
+
+def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now: datetime) -> bool:
+    """Whether the series must be listed before it can be planned."""
+    if listed is None or _possible(want, now).start < listed.start:
+        return True
+    if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
+        return now - listed.at >= dormant_age
+    is_behind = len(newly_expected(want, listed, now)) > MAX_COMPUTED
+    return is_behind and now - listed.at >= RELIST_AFTER
+
+
+def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -> Iterator[Step]:
+    """Group the archives that are due by the partitions they go into, oldest series first.
+
+    Also yields steps without archives: folds of a closed year's monthly files into one.
+    """
+    archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
+    for known in due:
+        archives[known.archive.series, _unit(known.archive, now)].append(known)
+    held: dict[tuple[Series, Period], list[PartitionFile]] = defaultdict(list)
+    for file in files:
+        held[file.partition.series, _unit(file.partition, now)].append(file)
+    wider = _merge_units(archives, held)
+    for series, unit in sorted({*archives, *(key for key in held if _folds(held[key], key, now))}):
+        yield _step(series, unit, archives.get((series, unit), []), wider[series, unit], now)
+
+
+def _merge_units(
+    archives: Mapping[tuple[Series, Period], list[Known]],
+    held: Mapping[tuple[Series, Period], list[PartitionFile]],
+) -> Mapping[tuple[Series, Period], list[PartitionFile]]:
+    """Return the files each unit replaces: a month's unit covers the units of its days."""
+    wider: dict[tuple[Series, Period], list[PartitionFile]] = defaultdict(list, held)
+    for series, unit in archives:
+        if unit.cadence is not Cadence.DAY:
+            days = periods(unit.span, Cadence.DAY)
+            wider[series, unit] = [
+                *held.get((series, unit), []),
+                *(file for day in days for file in held.get((series, day), [])),
+            ]
+    return wider
+
+
+def _unit(item: Archive | Partition, now: datetime) -> Period:
+    """Return the period written in one go: the longer of the vendor's and the lake's."""
+    lake = _lake_period(item.series, item.period, now)
+    longer = _LENGTH_ORDER[item.period.cadence] > _LENGTH_ORDER[lake.cadence]
+    return item.period if longer else lake
+
+
+def _lake_period(series: Series, period: Period, now: datetime) -> Period:
+    closed = vendor.is_closed_year(period.span.start, now)
+    cadence = lake_cadence(KINDS[series.kind], series.interval, is_closed_year=closed)
+    return period_of(period.first, cadence)
+
+
+def _folds(files: list[PartitionFile], key: tuple[Series, Period], now: datetime) -> bool:
+    """Whether files of shorter periods should become the one of the unit."""
+    _, unit = key
+    return any(file.partition.period != unit for file in files) and now >= unit.span.end
+
+
+def _step(
+    series: Series, unit: Period, due: list[Known], files: list[PartitionFile], now: datetime
+) -> Step:
+    lake = _lake_period(series, unit, now).cadence
+    whole = _LENGTH_ORDER[lake] >= _LENGTH_ORDER[unit.cadence]
+    targets = (unit,) if whole else tuple(periods(unit.span, lake))
+    return Step(
+        series=series,
+        unit=unit,
+        archives=tuple(sorted(due, key=lambda known: known.archive.period.span)),
+        files=tuple(sorted(files, key=lambda file: file.first_time)),
+        partitions=tuple(Partition(series, period) for period in targets),
+        reason=_reason(due, files),
+    )
+
+
+def _reason(due: list[Known], files: list[PartitionFile]) -> str:
+    if not due:
+        return "fold a closed year"
+    if any(known.attempts for known in due):
+        return "try again"
+    return "add to what is there" if files else "new"
+
+
+def next_try(status: Status, attempts: int, now: datetime) -> datetime | None:
+    """Return when an archive that ended in *status* after *attempts* is worth another try.
+
+    Waits double from one attempt to the next, up to a day; a quarantined one waits longer, for the
+    vendor has to publish it anew. None: not by itself.
+    """
+    doubled: int = 2 ** min(attempts, 20)
+    match status:
+        case Status.FAILED:
+            return now + min(_WAIT_FAILED * doubled, _LONGEST_WAIT)
+        case Status.NOT_PUBLISHED:
+            return now + min(_FIRST_WAIT * doubled, _LONGEST_WAIT)
+        case Status.QUARANTINED:
+            return now + min(_WAIT_QUARANTINED * doubled, _LONGEST_WAIT_QUARANTINED)
+        case _:
+            return None
+
+
+def _possible(want: Want, now: datetime) -> Span:
+    """Return the part of the wanted span that can have archives at *now*: whole days that ended."""
+    today = period_of(now.date(), Cadence.DAY).span.start
+    start = want.span.start
+    return Span(start, max(start, min(want.span.end, today)))
+
+
+def _meet(one: Span, other: Span) -> Span | None:
+    if not one.overlaps(other):
+        return None
+    return Span(max(one.start, other.start), min(one.end, other.end))

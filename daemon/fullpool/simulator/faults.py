@@ -1,0 +1,41 @@
+"""Faults on demand: what goes wrong with which requests, and how often."""
+
+import threading
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect")
+
+
+@dataclass
+class Fault:
+    """One way to fail, for the first *times* requests whose key fits *pattern* (0: for ever).
+
+    status: answers with *value* as the HTTP status. truncate: ends after *value* bytes. reset: the
+    same, with a TCP reset. tamper: flips a bit of byte *value*. html: 200 and a web page. slow:
+    waits *value* milliseconds. redirect: to another host.
+    """
+
+    pattern: str
+    kind: str
+    value: int = 0
+    times: int = 0
+    _used: int = field(default=0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def strikes(self, key: str) -> bool:
+        """Whether this request fails; counts it if so."""
+        if not fnmatchcase(key, self.pattern):
+            return False
+        with self._lock:
+            self._used += 1
+            return not self.times or self._used <= self.times
+
+
+def fault_from(text: str) -> Fault:
+    """Read `PATTERN=KIND[:VALUE[:TIMES]]`, as in `*.zip=status:503:2`. Raises ValueError."""
+    pattern, separator, rest = text.rpartition("=")
+    kind, *numbers = rest.split(":")
+    if not separator or kind not in KINDS or len(numbers) > 2:
+        raise ValueError(f"a fault is PATTERN=KIND[:VALUE[:TIMES]], KIND one of {', '.join(KINDS)}")
+    return Fault(pattern, kind, *map(int, numbers))

@@ -1,0 +1,194 @@
+"""The stand-in's HTTP server: keep-alive, no Nagle trap, optional TLS, a record of all requests."""
+
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from fullpool.simulator.bucket import Bucket, Entry
+from fullpool.simulator.faults import Fault
+
+_BUCKET_PATHS = ("", "/", "/data.binance.vision", "/data.binance.vision/")
+
+
+class Simulator:
+    """Serves a bucket on a loopback port until it is closed; a context manager."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        port: int = 0,
+        delay_s: float = 0.0,
+        faults: Sequence[Fault] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.bucket = bucket
+        self.delay_s = delay_s
+        self.faults = list(faults)
+        self.requests: list[tuple[str, int]] = []
+        self.connections = 0
+        self._server = _Server(("127.0.0.1", port), _Handler, self)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://{'localhost' if tls else '127.0.0.1'}:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def listing_url(self) -> str:
+        return f"{self.url}/data.binance.vision"
+
+    def archive_requests(self) -> list[str]:
+        """Return the paths asked for so far that are no listings."""
+        return [path for path, _ in self.requests if path.startswith("/data/")]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], owner: Simulator
+    ) -> None:
+        self.owner = owner
+        super().__init__(address, handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients that hang up or distrust us are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "AmazonS3"
+    sys_version = ""
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the ACK of its headers
+    wbufsize = 1 << 16
+    timeout = 120
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.owner.connections += 1
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Keep no log but the owner's record."""
+
+    def do_GET(self) -> None:
+        owner = self.server.owner
+        parts = urlsplit(self.path)
+        key = unquote(parts.path).removeprefix("/data.binance.vision").lstrip("/")
+        if owner.delay_s:
+            time.sleep(owner.delay_s)
+        if parts.path in _BUCKET_PATHS:
+            query = parse_qs(parts.query, keep_blank_values=True)
+            key = query.get("prefix", [""])[0]
+        fault = next((fault for fault in owner.faults if fault.strikes(key)), None)
+        if fault is not None and self._fail(fault):
+            return
+        if parts.path in _BUCKET_PATHS:
+            self._list(query)
+        else:
+            self._serve(owner.bucket.get(key), key, fault)
+
+    def _list(self, query: dict[str, list[str]]) -> None:
+        asked = [query.get(name, [""])[0] for name in ("prefix", "marker", "delimiter")]
+        self._answer(200, self.server.owner.bucket.page(*asked), "application/xml")
+
+    def _serve(self, entry: Entry | None, key: str, fault: Fault | None) -> None:
+        if entry is None:
+            self._error(404, "NoSuchKey", "The specified key does not exist.", key)
+            return
+        etag = f'"{entry.etag}"'
+        modified = format_datetime(entry.modified, usegmt=True)
+        headers = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
+        if etag in self.headers.get("If-None-Match", ""):
+            self._answer(304, b"", None, headers)
+            return
+        body = entry.read()
+        if fault is not None and fault.kind in ("truncate", "reset"):
+            self._break_off(body, fault, headers)
+            return
+        if fault is not None and fault.kind == "tamper":
+            at = min(fault.value, len(body) - 1)
+            body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        content_type = "application/zip" if key.endswith(".zip") else "binary/octet-stream"
+        self._answer(200, body, content_type, headers)
+
+    def _fail(self, fault: Fault) -> bool:
+        """Do what needs no object; return whether that was the answer."""
+        if fault.kind == "slow":
+            time.sleep(fault.value / 1000)
+            return False
+        if fault.kind == "status":
+            self._error(fault.value, "SlowDown", "Please reduce your request rate.", self.path)
+            return True
+        if fault.kind == "html":
+            self._answer(200, b"<html><body>Access Denied</body></html>", "text/html")
+            return True
+        if fault.kind == "redirect":
+            self._answer(302, b"", None, {"Location": f"https://elsewhere.invalid{self.path}"})
+            return True
+        return False
+
+    def _break_off(self, body: bytes, fault: Fault, headers: dict[str, str]) -> None:
+        self._answer(200, body, "application/zip", headers, sent=body[: fault.value])
+        self.wfile.flush()
+        self.close_connection = True
+        if fault.kind == "reset":
+            time.sleep(0.05)
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    def _error(self, status: int, code: str, message: str, key: str) -> None:
+        request_id = uuid.uuid4().hex[:16].upper()
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            f"<Error><Code>{code}</Code><Message>{message}</Message><Key>{escape(key)}</Key>"
+            f"<RequestId>{request_id}</RequestId><HostId>{uuid.uuid4().hex}</HostId></Error>"
+        ).encode()
+        self._answer(status, body, "application/xml")
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str | None,
+        headers: dict[str, str] | None = None,
+        *,
+        sent: bytes | None = None,
+    ) -> None:
+        self.server.owner.requests.append((self.path, status))
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if content_type is not None:
+            self.send_header("Content-Type", content_type)
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if sent is None else sent)

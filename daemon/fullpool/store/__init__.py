@@ -1,0 +1,1 @@
+"""Everything on disk: partitions, state, catalogue. The one owner of DuckDB."""

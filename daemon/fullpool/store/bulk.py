@@ -1,0 +1,61 @@
+"""Writing many rows at once: as one JSON parameter, by column.
+
+DuckDB 1.5 takes 0.1 ms for every bound Python value, in lists as well, where 2.0 takes 3 us; one
+text is quick in both. `from_json_strict` refuses what it cannot convert.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from fullpool.store.duck import quoted
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Rows
+) -> None:
+    """Insert *rows*, whose values stand in the order of *columns*."""
+    if not rows:
+        return
+    types = _types(connection, table, columns)
+    lists = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    shape = {name: [kind] for name, kind in zip(columns, types, strict=True)}
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns)})"
+        f" SELECT {', '.join(f'unnest(lists.{name})' for name in columns)}"
+        f" FROM (SELECT from_json_strict(?::JSON, {quoted(json.dumps(shape))}) AS lists)",
+        [json.dumps(lists, default=str)],
+    )
+
+
+def replace(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: Rows,
+) -> None:
+    """Write *rows* anew by their *key*; columns that are not named keep their values."""
+    if not rows:
+        return
+    names = ", ".join(columns)
+    same = " AND ".join(f"{table}.{name} = incoming.{name}" for name in key)
+    update = ", ".join(f"{name} = incoming.{name}" for name in columns if name not in key)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {names} FROM {table} LIMIT 0"
+    )
+    insert(connection, "incoming", columns, rows)
+    connection.execute(f"UPDATE {table} SET {update} FROM incoming WHERE {same}")
+    connection.execute(
+        f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    )
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[str]:
+    found = connection.execute(f"SELECT {', '.join(columns)} FROM {table} LIMIT 0").description
+    return [str(column[1]) for column in found or ()]

@@ -1,0 +1,148 @@
+"""Publishing: a new database file of views over the current partition files, behind a symlink.
+
+A generation is never written again, so a reader is never disturbed, and a generation that is kept
+is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1.1 on can read.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.kinds import KINDS
+from fullpool.store import duck, views
+from fullpool.store.reading import naive
+from fullpool.store.state import State
+from fullpool.store.tree import CATALOGUE_NAME, Tree, sync_file, sync_folder
+
+STORAGE_VERSION: Final = "v1.0.0"
+# Above this a table is published as a Parquet file and a view of it, which is faster and smaller.
+MAX_TABLE_ROWS: Final = 50_000
+
+_COPIED: Final = ("archives", "partitions", "listings", "symbols", "passes", "generations")
+_OF_SERIES: Final = ("archives", "partitions", "listings")
+
+
+def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
+    """Make what the state holds the newest generation; readers see it from their next open on."""
+    target = tree.catalogue(generation)
+    with duck.explained(f"publishing generation {generation}"):
+        create_skeletons(tree)
+        target.parent.mkdir(parents=True)
+        _write(state, tree, generation, now)
+        for file in target.parent.iterdir():
+            sync_file(file)
+            file.chmod(0o444)
+        sync_folder(target.parent)
+        sync_folder(tree.catalogues)
+        _swap(tree, target)
+    state.record_generation(generation, now)
+
+
+def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
+    target = tree.catalogue(generation)
+    run = state.connection.execute
+    files = state.memory.files()
+    run(f"ATTACH {duck.quoted(target)} AS lake (STORAGE_VERSION {duck.quoted(STORAGE_VERSION)})")
+    try:
+        run("USE lake")
+        run("CREATE SCHEMA sync")
+        for table in _COPIED:
+            _copy_table(state.connection, tree, target, table)
+        run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(now)])
+        for statement in views.sync_statements(naive(now)):
+            run(statement)
+        for kind in KINDS.values():
+            own = [file for file in files if file.partition.series.kind == kind.name]
+            for statement in views.kind_statements(kind, own, tree.root):
+                run(statement)
+        run("CHECKPOINT lake")
+    finally:
+        run("USE state")
+        run("DETACH lake")
+
+
+def _copy_table(
+    connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, table: str
+) -> None:
+    select = f"FROM state.sync.{table}"
+    if table in _OF_SERIES:
+        select = f"SELECT * REPLACE (nullif(interval, '') AS interval) FROM state.sync.{table}"
+    found = connection.execute(f"SELECT count(*) FROM state.sync.{table}").fetchone()
+    if found is None or found[0] <= MAX_TABLE_ROWS:
+        connection.execute(f"CREATE TABLE sync.{table} AS {select}")
+        return
+    path = target.parent / f"{table}.parquet"
+    connection.execute(f"COPY ({select}) TO {duck.quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
+    file = views.rooted(tree.root, str(path.relative_to(tree.root)))
+    connection.execute(f"CREATE VIEW sync.{table} AS SELECT * FROM read_parquet({file})")
+
+
+def _swap(tree: Tree, target: Path) -> None:
+    link = tree.root / f".{CATALOGUE_NAME}.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.relative_to(tree.root))
+    link.replace(tree.current)
+    sync_folder(tree.root)
+
+
+def create_skeletons(tree: Tree) -> None:
+    """Write the files without rows that stand first in every view's list.
+
+    DuckDB takes a list's column types from its first file and casts the others, so one of these
+    makes a view of doubles, the other one of exact decimals, whatever the width in each file. And
+    a kind without any data still has its views.
+    """
+    connection = None
+    for kind in KINDS.values():
+        for flavour in views.FLAVOURS:
+            path = tree.root / views.skeleton_path(kind, flavour)
+            if path.exists():
+                continue
+            connection = connection or duck.connect(threads=1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged = path.with_suffix(".new")
+            connection.execute(
+                f"COPY ({views.skeleton_select(kind, flavour)}) TO {duck.quoted(staged)}"
+                " (FORMAT parquet)"
+            )
+            sync_file(staged)
+            staged.rename(path)
+            sync_folder(path.parent)
+
+
+def retire(state: State, tree: Tree, before: datetime) -> int:
+    """Remove generations replaced before *before*, and files none names; return the bytes."""
+    old = state.generations_before(before)
+    for generation in old:
+        folder = tree.catalogue(generation).parent
+        for file in folder.iterdir() if folder.exists() else ():
+            file.unlink()
+        if folder.exists():
+            folder.rmdir()
+    state.forget_generations(old)
+    return _remove_files(state, tree, state.retired_before(before))
+
+
+def _remove_files(state: State, tree: Tree, paths: Sequence[str]) -> int:
+    freed = 0
+    for path in paths:
+        file = tree.root / path
+        if file.exists():
+            freed += file.stat().st_size
+            file.unlink()
+    state.forget_retired(paths)
+    return freed
+
+
+def orphans(state: State, tree: Tree) -> list[str]:
+    """Return files that nothing refers to: left by a step killed before it was recorded."""
+    named = {file.path for file in state.memory.files()} | set(state.retired())
+    found = (
+        str(path.relative_to(tree.root))
+        for kind in KINDS.values()
+        for path in (tree.root / kind.table).rglob("*.parquet")
+    )
+    return [path for path in found if path not in named]

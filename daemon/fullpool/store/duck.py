@@ -1,0 +1,82 @@
+"""DuckDB connections and the words of its errors."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.errors import DiskFullError, FullpoolError, LakeUnwritableError, StateDamagedError
+
+_NO_ROOM: Final = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "failed to offload",
+    "max_temp",
+)
+
+
+Settings = dict[str, str | bool | int | float | list[str]]
+_ALONE: Final[Settings] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+def connect(**settings: str | int | bool) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory: UTC, no extensions from the network."""
+    connection = duckdb.connect(":memory:", config={**_ALONE, **settings})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a published catalogue."""
+    connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def quoted(value: str | Path) -> str:
+    """Return *value* as an SQL string literal."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def listed(values: Iterator[str] | tuple[str, ...] | list[str]) -> str:
+    """Return an SQL list of string literals."""
+    return "[" + ", ".join(quoted(value) for value in values) + "]"
+
+
+def summary(error: Exception) -> str:
+    """Return the part of a DuckDB message that says what happened, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:4])[:400]
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what DuckDB and the disk raise while *doing* something into our errors."""
+    try:
+        yield
+    except FullpoolError:
+        raise
+    except duckdb.OutOfMemoryException as error:
+        if any(words in str(error) for words in _NO_ROOM):
+            raise DiskFullError(f"{doing}: {summary(error)}") from error
+        raise StateDamagedError(
+            f"{doing}: {summary(error)}", hint="raise limits.builder_memory_mb in the config"
+        ) from error
+    except (duckdb.Error, OSError) as error:
+        raise _error_of(error, doing) from error
+
+
+def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
+    text = summary(error)
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in _NO_ROOM):
+        return DiskFullError(f"{doing}: {text}")
+    if isinstance(error, OSError) or "Permission denied" in text or "Read-only file" in text:
+        return LakeUnwritableError(f"{doing}: {text}")
+    return StateDamagedError(f"{doing}: {text}")

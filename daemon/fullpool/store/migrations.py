@@ -1,0 +1,46 @@
+"""How the state's tables came to be: named functions, each run once, in one transaction.
+
+The tables live in a schema called `sync`, so that the same queries read them in the catalogue.
+There are no keys and no indexes: DuckDB has lost their entries after a crash before, and every
+write here is a set anyway.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import duckdb
+
+Migration = Callable[[duckdb.DuckDBPyConnection], object]
+
+_SERIES: Final = "market VARCHAR, kind VARCHAR, symbol VARCHAR, interval VARCHAR"
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """The first tables: what is expected, what is there, what was done."""
+    for sql in (
+        "CREATE SCHEMA sync",
+        "CREATE TABLE sync.migrations (name VARCHAR, applied_at TIMESTAMP)",
+        "CREATE TABLE sync.counters (name VARCHAR, value BIGINT)",
+        "INSERT INTO sync.counters VALUES ('generation', 0), ('pass', 0)",
+        f"""CREATE TABLE sync.archives (key VARCHAR, {_SERIES}, period VARCHAR,
+            period_start TIMESTAMP, period_end TIMESTAMP, status VARCHAR, reason VARCHAR,
+            etag VARCHAR, size_bytes BIGINT, modified_at TIMESTAMP, sha256 VARCHAR,
+            row_count BIGINT, first_time TIMESTAMP, last_time TIMESTAMP, attempts INTEGER,
+            tried_at TIMESTAMP, next_try_at TIMESTAMP)""",
+        f"""CREATE TABLE sync.partitions (path VARCHAR, {_SERIES}, period VARCHAR,
+            generation BIGINT, row_count BIGINT, size_bytes BIGINT, first_time TIMESTAMP,
+            last_time TIMESTAMP, written_at TIMESTAMP)""",
+        "CREATE TABLE sync.retired (path VARCHAR, generation BIGINT, retired_at TIMESTAMP)",
+        f"""CREATE TABLE sync.listings ({_SERIES}, listed_from TIMESTAMP, listed_at TIMESTAMP,
+            known_until TIMESTAMP)""",
+        """CREATE TABLE sync.symbols (market VARCHAR, kind VARCHAR, symbol VARCHAR,
+            listed_at TIMESTAMP)""",
+        """CREATE TABLE sync.passes (id BIGINT, command VARCHAR, version VARCHAR,
+            started_at TIMESTAMP, ended_at TIMESTAMP, outcome VARCHAR, archives BIGINT,
+            failed BIGINT, downloaded_bytes BIGINT, row_count BIGINT)""",
+        "CREATE TABLE sync.generations (generation BIGINT, published_at TIMESTAMP)",
+    ):
+        connection.execute(sql)
+
+
+MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (("0001_create_tables", create_tables),)

@@ -1,0 +1,141 @@
+"""Reading the published lake: any generation that is still kept, without disturbing anybody."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError
+from fullpool.store import duck
+from fullpool.store.memory import Memory
+from fullpool.store.tree import CATALOGUE_NAME, Tree
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query returned: names of its columns, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Row]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A published state of the lake that can still be read."""
+
+    number: int
+    published_at: datetime
+    is_current: bool
+
+
+class Reader:
+    """A read-only connection to one generation."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.memory = Memory(connection)
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+        """Run one statement. Raises QueryError with DuckDB's own words."""
+        try:
+            result = self._connection.execute(sql, list(values))
+            columns = tuple(column[0] for column in result.description or ())
+            return Answer(columns, result.fetchall())
+        except duckdb.Error as error:
+            raise QueryError(f"running the query: {error}") from error
+
+
+@contextmanager
+def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
+    """Open the newest generation, or the one that was current at *as_of*: a number or an instant.
+
+    Raises NoLakeError if there is none.
+    """
+    path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
+    if not path.exists():
+        raise NoLakeError(f"opening the lake {tree.root}: nothing has been published there yet")
+    try:
+        connection = duck.connect_read_only(path)
+    except duckdb.Error as error:
+        raise NoLakeError(f"opening {path}: {duck.summary(error)}") from error
+    with connection:
+        connection.execute("SET VARIABLE lake_root = " + duck.quoted(tree.root))
+        yield Reader(connection)
+
+
+def generations(tree: Tree) -> list[Generation]:
+    """Return the generations that can be read, oldest first."""
+    current = tree.current.resolve()
+    found: list[Generation] = []
+    for path in sorted(tree.catalogues.glob(f"*/{CATALOGUE_NAME}")):
+        with duck.explained(f"opening {path}"), duck.connect_read_only(path) as connection:
+            row = connection.execute("SELECT published_at FROM sync.published").fetchone()
+        assert row is not None
+        at = row[0].replace(tzinfo=UTC)
+        found.append(Generation(int(path.parent.name), at, path == current))
+    return found
+
+
+def _as_of(tree: Tree, text: str) -> Path:
+    kept = generations(tree)
+    numbers = ", ".join(str(one.number) for one in kept) or "none"
+    if text.isdigit():
+        matching = [one for one in kept if one.number == int(text)]
+    else:
+        moment = _moment(text)
+        matching = [one for one in kept if one.published_at <= moment][-1:]
+    if not matching:
+        raise NoLakeError(
+            f"opening the lake {tree.root} as of {text}: no such generation",
+            hint=f"kept are {numbers}; lake.retain_hours says for how long",
+        )
+    return tree.catalogue(matching[0].number)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise NoLakeError(
+            f"reading --as-of {text}: neither a generation nor a time",
+            hint="give a number from `fullpool generations` or a UTC time like 2026-11-22T10:00",
+        ) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+_INSIDE: Final = "the folder must not exist yet, and be on the lake's own disk"
+
+
+def export(tree: Tree, target: Path, as_of: str | None) -> int:
+    """Hard-link one generation's files into a plain hive tree; return how many.
+
+    The files' names are those of the partitions, without the generation. Takes no room and no time,
+    and the copy stays whole when the lake goes on. Raises LakeUnwritableError.
+    """
+    with reading(tree, as_of) as reader:
+        paths = [row[0] for row in reader.query("SELECT path FROM sync.files ORDER BY path").rows]
+    try:
+        target.mkdir(parents=True)
+        for path in paths:
+            plain = target / _plain(path)
+            plain.parent.mkdir(parents=True, exist_ok=True)
+            os.link(tree.root / path, plain)
+    except OSError as error:
+        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=_INSIDE) from error
+    return len(paths)
+
+
+def _plain(path: str) -> str:
+    """Return `.../2024-03.parquet` for `.../2024-03.g000123.parquet`."""
+    stem, _, _ = path.removesuffix(".parquet").rpartition(".g")
+    return f"{stem}.parquet"

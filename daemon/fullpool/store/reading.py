@@ -1,0 +1,149 @@
+"""Rows of the `sync` tables as our values, and back. The state and the catalogue have the same."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from fullpool import vendor
+from fullpool.model import (
+    Archive,
+    Identity,
+    Interval,
+    Known,
+    Market,
+    Partition,
+    PartitionFile,
+    Series,
+    Status,
+    period_from,
+)
+from fullpool.planning import Listed
+from fullpool.store.build import Accepted
+
+ARCHIVES: Final = (
+    "SELECT market, kind, symbol, interval, period, status, reason, etag, size_bytes, modified_at,"
+    " attempts, next_try_at FROM sync.archives"
+)
+PARTITIONS: Final = (
+    "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
+    " first_time, last_time FROM sync.partitions"
+)
+LISTINGS: Final = (
+    "SELECT market, kind, symbol, interval, listed_from, listed_at, known_until FROM sync.listings"
+)
+
+SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
+TRIED_COLUMNS: Final = (
+    "key", *SERIES_COLUMNS, "period", "period_start", "period_end",
+    "status", "reason", "etag", "size_bytes", "modified_at", "attempts", "tried_at", "next_try_at",
+)  # fmt: skip
+PRESENT_COLUMNS: Final = (*TRIED_COLUMNS, "sha256", "row_count", "first_time", "last_time")
+PARTITION_COLUMNS: Final = (
+    *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
+    "first_time", "last_time", "written_at",
+)  # fmt: skip
+LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_at", "known_until")
+
+
+def naive(moment: datetime) -> datetime:
+    """Return the instant as DuckDB's TIMESTAMP has it: UTC without saying so."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def at_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def series_values(series: Series) -> tuple[str, str, str, str]:
+    return (str(series.market), series.kind, series.symbol, str(series.interval or ""))
+
+
+def series_in(row: Sequence[Any]) -> Series:
+    market, kind, symbol, interval = row[:4]
+    return Series(Market(market), kind, symbol, Interval(interval) if interval else None)
+
+
+def known_in(row: Sequence[Any]) -> Known:
+    """Return one row of ARCHIVES."""
+    period, status, reason, etag, size_bytes, modified_at, attempts, next_try_at = row[4:]
+    identity = None
+    if etag is not None or size_bytes is not None:
+        modified = at_utc(modified_at) if modified_at else None
+        identity = Identity(etag or "", size_bytes or 0, modified)
+    return Known(
+        archive=Archive(series_in(row), period_from(period)),
+        status=Status(status),
+        reason=reason,
+        identity=identity,
+        attempts=attempts,
+        next_try_at=at_utc(next_try_at) if next_try_at else None,
+    )
+
+
+def partition_file_in(row: Sequence[Any]) -> PartitionFile:
+    """Return one row of PARTITIONS."""
+    period, path, generation, row_count, size_bytes, first, last = row[4:]
+    partition = Partition(series_in(row), period_from(period))
+    return PartitionFile(
+        partition, path, generation, row_count, size_bytes, at_utc(first), at_utc(last)
+    )
+
+
+def listed_in(row: Sequence[Any]) -> Listed:
+    """Return one row of LISTINGS."""
+    start, at, until = row[4:]
+    return Listed(series_in(row), at_utc(start), at_utc(at), at_utc(until) if until else None)
+
+
+def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
+    """Return the values of TRIED_COLUMNS."""
+    archive, identity = known.archive, known.identity
+    span = archive.period.span
+    return (
+        vendor.archive_key(archive),
+        *series_values(archive.series),
+        str(archive.period),
+        naive(span.start),
+        naive(span.end),
+        str(known.status),
+        known.reason,
+        identity.etag if identity else None,
+        identity.size_bytes if identity else None,
+        naive(identity.modified_at) if identity and identity.modified_at else None,
+        known.attempts,
+        naive(at) if at else None,
+        naive(known.next_try_at) if known.next_try_at else None,
+    )
+
+
+def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
+    """Return the values of PRESENT_COLUMNS for an archive whose rows are in the lake."""
+    item = accepted.input
+    known = Known(item.archive, Status.PRESENT, "", item.identity)
+    first, last = naive(accepted.first_time), naive(accepted.last_time)
+    return (*tried_row(known, at), item.sha256, accepted.rows, first, last)
+
+
+def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
+    """Return the values of PARTITION_COLUMNS."""
+    return (
+        *series_values(file.partition.series),
+        str(file.partition.period),
+        file.path,
+        file.generation,
+        file.rows,
+        file.size_bytes,
+        naive(file.first_time),
+        naive(file.last_time),
+        naive(at),
+    )
+
+
+def listing_row(listed: Listed) -> tuple[Any, ...]:
+    """Return the values of LISTING_COLUMNS."""
+    until = naive(listed.until) if listed.until else None
+    return (*series_values(listed.series), naive(listed.start), naive(listed.at), until)
+
+
+def series_names(series: Iterable[Series]) -> list[str]:
+    return [str(one) for one in series]

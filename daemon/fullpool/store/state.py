@@ -1,0 +1,232 @@
+"""The daemon's own database: what was done, what is missing, why, and when to look again.
+
+One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from fullpool.errors import LakeNewerError
+from fullpool.model import Known
+from fullpool.planning import Listed
+from fullpool.store import duck
+from fullpool.store.build import Built
+from fullpool.store.bulk import insert, replace
+from fullpool.store.memory import Memory
+from fullpool.store.migrations import MIGRATIONS
+from fullpool.store.reading import (
+    LISTING_COLUMNS,
+    PARTITION_COLUMNS,
+    PRESENT_COLUMNS,
+    SERIES_COLUMNS,
+    TRIED_COLUMNS,
+    listing_row,
+    naive,
+    partition_row,
+    present_row,
+    tried_row,
+)
+
+STORAGE_VERSION: Final = "v1.5.0"
+
+
+@dataclass(frozen=True, slots=True)
+class PassSummary:
+    """What one pass did, for the record."""
+
+    outcome: str
+    archives: int
+    failed: int
+    downloaded_bytes: int
+    rows: int
+
+
+class State:
+    """The state's tables, opened by `open_state`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.memory = Memory(connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def next_value(self, counter: str) -> int:
+        """Return a number that was never handed out before, nor will be again."""
+        with self._transaction():
+            self._run("UPDATE sync.counters SET value = value + 1 WHERE name = ?", [counter])
+            found = self._rows("SELECT value FROM sync.counters WHERE name = ?", [counter])
+        return int(found[0][0])
+
+    def record_symbols(self, market: str, kind: str, symbols: Sequence[str], at: datetime) -> None:
+        with self._transaction():
+            self._run("DELETE FROM sync.symbols WHERE market = ? AND kind = ?", [market, kind])
+            rows = [(market, kind, symbol, naive(at)) for symbol in symbols]
+            insert(self.connection, "sync.symbols", ("market", "kind", "symbol", "listed_at"), rows)
+
+    def record_listings(self, listings: Sequence[Listed], found: Sequence[Known]) -> None:
+        """Record listings and the archives that were found new or changed by them."""
+        rows = [listing_row(listed) for listed in listings]
+        archives = [tried_row(known, None) for known in found]
+        with self._transaction():
+            replace(self.connection, "sync.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows)
+            replace(self.connection, "sync.archives", ("key",), TRIED_COLUMNS, archives)
+
+    def record_tried(self, known: Sequence[Known], at: datetime) -> None:
+        """Record archives that a try did not bring into the lake."""
+        rows = [tried_row(one, at) for one in known]
+        with self._transaction():
+            replace(self.connection, "sync.archives", ("key",), TRIED_COLUMNS, rows)
+
+    def record_built(self, built: Sequence[Built], at: datetime) -> None:
+        """Record files that are in the lake now, the archives in them, and what they replace."""
+        files = [partition_row(file, at) for one in built for file in one.files]
+        present = [present_row(accepted, at) for one in built for accepted in one.accepted]
+        replaced = [file.path for one in built if one.files for file in one.step.files]
+        with self._transaction():
+            self._retire(replaced, at)
+            insert(self.connection, "sync.partitions", PARTITION_COLUMNS, files)
+            replace(self.connection, "sync.archives", ("key",), PRESENT_COLUMNS, present)
+
+    def _retire(self, paths: list[str], at: datetime) -> None:
+        if not paths:
+            return
+        self._run(
+            "INSERT INTO sync.retired SELECT path, generation, ? FROM sync.partitions"
+            " WHERE list_contains(?, path)",
+            [naive(at), paths],
+        )
+        self._run("DELETE FROM sync.partitions WHERE list_contains(?, path)", [paths])
+
+    def retired_before(self, moment: datetime) -> list[str]:
+        """Return the files that only generations replaced before *moment* refer to."""
+        sql = (
+            "SELECT path FROM sync.retired WHERE retired_at <="
+            " (SELECT max(published_at) FROM sync.generations WHERE published_at < ?)"
+        )
+        return [path for (path,) in self._rows(sql, [naive(moment)])]
+
+    def retired(self) -> list[str]:
+        """Return all files that were replaced and are still there."""
+        return [path for (path,) in self._rows("SELECT path FROM sync.retired")]
+
+    def forget_retired(self, paths: Sequence[str]) -> None:
+        with self._transaction():
+            self._run("DELETE FROM sync.retired WHERE list_contains(?, path)", [list(paths)])
+
+    def record_generation(self, generation: int, at: datetime) -> None:
+        with self._transaction():
+            self._run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(at)])
+
+    def is_published(self) -> bool:
+        """Whether there is a generation, and none of the current files is newer than it."""
+        found = self._rows(
+            "SELECT count(*) > 0 AND coalesce(max(published_at) >="
+            " (SELECT max(written_at) FROM sync.partitions), true) FROM sync.generations"
+        )
+        return bool(found[0][0])
+
+    def generations_before(self, moment: datetime) -> list[int]:
+        """Return the generations whose successor was published before *moment*."""
+        found = self._rows(
+            "SELECT generation FROM sync.generations"
+            " QUALIFY lead(published_at) OVER (ORDER BY generation) < ?",
+            [naive(moment)],
+        )
+        return [int(generation) for (generation,) in found]
+
+    def forget_generations(self, generations: Sequence[int]) -> None:
+        with self._transaction():
+            self._run(
+                "DELETE FROM sync.generations WHERE list_contains(?, generation)",
+                [list(generations)],
+            )
+
+    def begin_pass(self, command: str, version: str, at: datetime) -> int:
+        number = self.next_value("pass")
+        with self._transaction():
+            self._run(
+                "INSERT INTO sync.passes (id, command, version, started_at) VALUES (?, ?, ?, ?)",
+                [number, command, version, naive(at)],
+            )
+        return number
+
+    def end_pass(self, number: int, summary: PassSummary, at: datetime) -> None:
+        with self._transaction():
+            self._run(
+                "UPDATE sync.passes SET ended_at = ?, outcome = ?, archives = ?, failed = ?,"
+                " downloaded_bytes = ?, row_count = ? WHERE id = ?",
+                [naive(at), summary.outcome, summary.archives, summary.failed,
+                 summary.downloaded_bytes, summary.rows, number],
+            )  # fmt: skip
+
+    def _run(self, sql: str, values: list[Any]) -> None:
+        self.connection.execute(sql, values)
+
+    def _rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:
+        with duck.explained("reading the state"):
+            return self.connection.execute(sql, values or []).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with duck.explained("writing the state"):
+            self.connection.execute("BEGIN")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        try:
+            self.connection.execute("ROLLBACK")
+        except duckdb.Error:
+            return  # the failed commit has ended the transaction already
+
+
+def open_state(path: Path, now: datetime) -> State:
+    """Open the state, made or brought up to date if need be.
+
+    Raises LakeNewerError if a newer version wrote it, StateDamagedError if it cannot be opened.
+    """
+    connection = duck.connect(memory_limit="1GB", threads=2)
+    with duck.explained(f"opening the state {path}"):
+        try:
+            version = duck.quoted(STORAGE_VERSION)
+            connection.execute(f"ATTACH {duck.quoted(path)} AS state (STORAGE_VERSION {version})")
+        except duckdb.IOException as error:
+            if "version number" in str(error):
+                raise LakeNewerError(f"opening the state {path}: {duck.summary(error)}") from error
+            raise
+        connection.execute("USE state")
+        _migrate(connection, path, now)
+    return State(connection)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> None:
+    done = _applied(connection)
+    unknown = [name for name in done if name not in dict(MIGRATIONS)]
+    if unknown:
+        raise LakeNewerError(f"opening the state {path}: it has the unknown change {unknown[-1]}")
+    for name, migration in MIGRATIONS:
+        if name not in done:
+            connection.execute("BEGIN")
+            migration(connection)
+            connection.execute("INSERT INTO sync.migrations VALUES (?, ?)", [name, naive(now)])
+            connection.execute("COMMIT")
+
+
+def _applied(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'state' AND table_name = 'migrations'"
+    ).fetchall()
+    if not found:
+        return []
+    return [name for (name,) in connection.execute("SELECT name FROM sync.migrations").fetchall()]

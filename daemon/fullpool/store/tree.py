@@ -1,0 +1,114 @@
+"""The lake's folders and file names, and how a finished file gets its name."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fullpool.kinds import KINDS
+from fullpool.model import Partition
+
+CATALOGUE_NAME: Final = "lake.duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Where everything is below the lake's root."""
+
+    root: Path
+
+    @property
+    def staging(self) -> Path:
+        return self.root / ".staging"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / ".quarantine"
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".state" / "state.duckdb"
+
+    @property
+    def owner(self) -> Path:
+        return self.root / ".state" / "writer.json"
+
+    @property
+    def catalogues(self) -> Path:
+        return self.root / ".catalogue"
+
+    @property
+    def skeletons(self) -> Path:
+        return self.catalogues / "skeleton"
+
+    @property
+    def current(self) -> Path:
+        """What users open: a symlink to the newest generation's catalogue."""
+        return self.root / CATALOGUE_NAME
+
+    def catalogue(self, generation: int) -> Path:
+        return self.catalogues / f"{generation:06d}" / CATALOGUE_NAME
+
+    def create(self) -> None:
+        """Make the folders that are not there yet."""
+        for folder in (self.staging, self.quarantine, self.state.parent, self.catalogues):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def partition_path(partition: Partition, generation: int) -> str:
+    """Return the path below the root of what *generation* writes for *partition*."""
+    series = partition.series
+    interval = f"interval={series.interval}/" if series.interval else ""
+    folder = f"{KINDS[series.kind].table}/market={series.market}/{interval}symbol={series.symbol}"
+    return f"{folder}/{partition.period}.g{generation:06d}.parquet"
+
+
+def settle(staged: Path, target: Path) -> None:
+    """Give a finished file its name for good: on disk first, then named, then the name on disk.
+
+    The target's folder is made if need be. Raises FileExistsError if the name was used before.
+    """
+    sync_file(staged)
+    made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "a file of the lake never changes", str(target))
+    staged.rename(target)
+    for folder in dict.fromkeys((target.parent, *(f.parent for f in made))):
+        sync_folder(folder)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+sync_folder = sync_file
+
+
+def empty(folder: Path) -> None:
+    """Remove everything in *folder*."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def remove(root: Path, paths: Iterable[str]) -> int:
+    """Remove files of the lake that nothing refers to; return the bytes freed."""
+    freed = 0
+    for path in paths:
+        file = root / path
+        try:
+            freed += file.stat().st_size
+            file.unlink()
+        except FileNotFoundError:
+            continue
+    return freed

@@ -1,0 +1,19 @@
+"""One pass: discover, plan, fetch, build, record, publish. Calls in order and decides nothing."""
+
+from fullpool.sync.discover import Discovered, discover, wants_of
+from fullpool.sync.passes import Outcome, run_pass
+from fullpool.sync.preview import preview
+from fullpool.sync.work import Done, Map, Watcher, Work
+
+__all__ = [
+    "Discovered",
+    "Done",
+    "Map",
+    "Outcome",
+    "Watcher",
+    "Work",
+    "discover",
+    "preview",
+    "run_pass",
+    "wants_of",
+]

@@ -1,0 +1,62 @@
+"""What a pass works with: handed in by app, or by a test."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from fullpool.config import Config
+from fullpool.errors import FullpoolError
+from fullpool.model import Known
+from fullpool.store.tree import Tree
+from fullpool.vision import Fetcher, Opener, Stop
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[A, B]):
+    """What became of one item of a map: a value, or the error that stopped it."""
+
+    item: A
+    value: B | None
+    error: FullpoolError | None
+
+
+class Map(Protocol):
+    """Applies a function to many items at once, yields in any order what is done.
+
+    It draws no more items than fit in its limit of *weight*, and no error of one item stops it.
+    """
+
+    def __call__(
+        self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
+    ) -> Iterator[Done[A, B]]: ...
+
+
+class Watcher(Protocol):
+    """Is told how a pass goes on; `received` is called from several threads."""
+
+    def listing(self, series: int) -> None: ...
+    def listed(self) -> None: ...
+    def planned(self, archives: int, size_bytes: int) -> None: ...
+    def received(self, size_bytes: int) -> None: ...
+    def settled(self, known: Known) -> None: ...
+    def published(self, generation: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread."""
+
+    config: Config
+    tree: Tree
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    stop: Stop
+    opener: Callable[[], Opener]
+    fetcher: Callable[[], Fetcher]
+    fetch_map: Map
+    build_map: Map
+    watcher: Watcher

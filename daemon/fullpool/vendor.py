@@ -1,0 +1,138 @@
+"""Where the vendor keeps things and when it has them: path grammar, periods, publication delays.
+
+Sources: github.com/binance/binance-public-data (README, python/enums.py) for the grammar, listings
+of the bucket and the Last-Modified of 714 published days for the delays.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import quote
+
+from fullpool.model import (
+    Archive,
+    Cadence,
+    Interval,
+    Market,
+    Period,
+    Series,
+    Span,
+    is_symbol,
+    period_from,
+    period_of,
+)
+
+ARCHIVE_URL: Final = "https://data.binance.vision"
+# The bucket's own address: data.binance.vision answers a listing request with a web page.
+LISTING_URL: Final = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+
+# A CHECKSUM is one line of 64 hex digits, two blanks and a name: 89 to 150 bytes were seen.
+CHECKSUM_MAX_BYTES: Final = 1024
+
+_FOLDER: Final = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
+_PERIOD_FOLDER: Final = {Cadence.DAY: "daily", Cadence.MONTH: "monthly"}
+_NO_DAILY_ON_SPOT: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
+
+# Daily files of spot appear 1.8 to 5.6 h after the day (90 %), of futures 6 to 9 h after it.
+_DAILY_DELAY: Final = {
+    Market.SPOT: timedelta(hours=3),
+    Market.UM: timedelta(hours=7),
+    Market.CM: timedelta(hours=7),
+}
+# Monthly files were seen from the 2nd to the 15th of the next month.
+_MONTHLY_DELAY: Final = timedelta(days=1, hours=6)
+# After this an archive that is still not there is a hole, not a delay: the longest delay in 714
+# days of spot was 146 h, the latest monthly file came on the 15th.
+_PATIENCE: Final = {Cadence.DAY: timedelta(days=7), Cadence.MONTH: timedelta(days=20)}
+
+
+def symbols_prefix(market: Market, kind: str, cadence: Cadence) -> str:
+    """Return the bucket prefix whose folders are the symbols."""
+    return f"data/{_FOLDER[market]}/{_PERIOD_FOLDER[cadence]}/{kind}/"
+
+
+def series_prefix(series: Series, cadence: Cadence) -> str:
+    """Return the bucket prefix that holds one series' archives of one length."""
+    folder = symbols_prefix(series.market, series.kind, cadence) + f"{series.symbol}/"
+    return folder + f"{series.interval}/" if series.interval else folder
+
+
+def archive_name(archive: Archive) -> str:
+    """Return the file's name without its ending; the four kline kinds share one spelling."""
+    series = archive.series
+    return f"{series.symbol}-{series.interval or series.kind}-{archive.period}"
+
+
+def archive_key(archive: Archive) -> str:
+    """Return the key of the ZIP in the bucket."""
+    prefix = series_prefix(archive.series, archive.period.cadence)
+    return f"{prefix}{archive_name(archive)}.zip"
+
+
+def checksum_key(archive: Archive) -> str:
+    return archive_key(archive) + ".CHECKSUM"
+
+
+def member_name(archive: Archive) -> str:
+    """Return the name of the one file inside the ZIP."""
+    return archive_name(archive) + ".csv"
+
+
+def marker_before(series: Series, period: Period) -> str:
+    """Return the listing marker after which the first key is the one of *period*, or later."""
+    return series_prefix(series, period.cadence) + archive_name(Archive(series, period))
+
+
+def period_in(series: Series, key: str) -> Period | None:
+    """Return the period of *key* if it names a ZIP of *series*; None for anything else."""
+    name = key.rpartition("/")[2]
+    start = f"{series.symbol}-{series.interval or series.kind}-"
+    if not name.startswith(start) or not name.endswith(".zip"):
+        return None
+    try:
+        period = period_from(name[len(start) : -len(".zip")])
+    except ValueError:
+        return None
+    return period if key == archive_key(Archive(series, period)) else None
+
+
+def symbol_in(prefix: str) -> str | None:
+    """Return the symbol of a common prefix of the listing; None if it cannot be one."""
+    symbol = prefix.rstrip("/").rpartition("/")[2]
+    return symbol if is_symbol(symbol) else None
+
+
+def url(base: str, key: str) -> str:
+    """Return the address of *key*; names beyond ASCII are percent-encoded UTF-8."""
+    return f"{base}/{quote(key)}"
+
+
+def has_daily(series: Series) -> bool:
+    """Whether the vendor makes daily archives of the series at all."""
+    return not (series.market is Market.SPOT and series.interval in _NO_DAILY_ON_SPOT)
+
+
+def first_ask(series: Series, period: Period) -> datetime:
+    """Return when it is worth asking for that archive the first time."""
+    delay = _DAILY_DELAY[series.market] if period.cadence is Cadence.DAY else _MONTHLY_DELAY
+    return period.span.end + delay
+
+
+def is_overdue(period: Period, now: datetime) -> bool:
+    """Whether an archive that is not published by now is a hole rather than a delay."""
+    return now > period.span.end + _PATIENCE[period.cadence]
+
+
+def is_closed_year(moment: datetime, now: datetime) -> bool:
+    """Whether the year of *moment* is over and its December had time to be published."""
+    year_end = period_of(moment.date(), Cadence.YEAR).span.end
+    return now >= year_end + timedelta(days=31)
+
+
+def beginning() -> datetime:
+    """Return an instant before the vendor's first archive (spot BTCUSDT, 2017-08-17)."""
+    return datetime(2017, 1, 1, tzinfo=UTC)
+
+
+def until(now: datetime) -> Span:
+    """Return the span in which archives can exist at *now*."""
+    return Span(beginning(), max(beginning(), now))

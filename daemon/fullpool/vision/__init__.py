@@ -1,0 +1,19 @@
+"""Downloads archives and CHECKSUMs, lists the bucket: the one owner of urllib."""
+
+from fullpool.vision.archives import Fetched, Fetcher, NotModified, NotThere
+from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
+from fullpool.vision.opener import Access, Opener, Stop
+
+__all__ = [
+    "Access",
+    "Fetched",
+    "Fetcher",
+    "NotModified",
+    "NotThere",
+    "Opener",
+    "Page",
+    "Stop",
+    "list_keys",
+    "list_symbols",
+    "parse_page",
+]

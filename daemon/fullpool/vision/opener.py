@@ -1,0 +1,267 @@
+"""A urllib opener that keeps its connections, follows nobody elsewhere and never waits for ever.
+
+One `Opener` belongs to one worker thread. urllib's own handlers close the connection after every
+answer; over TLS that costs more than the archive itself, so the handler here keeps one connection
+a host, and opens it anew, once, when the server closed it while it lay idle.
+"""
+
+import contextlib
+import errno
+import http.client
+import io
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from fullpool import __version__
+from fullpool.errors import (
+    ArchiveError,
+    DiskFullError,
+    FullpoolError,
+    UnreachableError,
+    UntrustedError,
+)
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_BUFFER_BYTES: Final = 1 << 16
+_HEADERS: Final = {
+    "User-Agent": f"fullpool/{__version__}",
+    "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
+    "Connection": "keep-alive",
+}
+_ERROR_BYTES: Final = 1 << 16
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+# What a kept connection does when the server closed it between two requests.
+_STALE: Final = (
+    http.client.RemoteDisconnected,
+    http.client.CannotSendRequest,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+
+
+class Stop(Protocol):
+    """Says whether work is to end now; a `threading.Event` is one."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the network may be used. *context* is the one TLS context of the process."""
+
+    context: ssl.SSLContext
+    monotonic: Callable[[], float]
+    stop: Stop
+    allow_http: bool = False
+    read_timeout_s: float = 30.0
+    deadline_s: float = 1800.0
+
+
+class Opener:
+    """Opens addresses for one worker. Not to be shared between threads."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._director = urllib.request.OpenerDirector()
+        self._director.addheaders = []
+        for handler in (_Kept(access), _SameSite(), urllib.request.HTTPErrorProcessor()):
+            self._director.add_handler(handler)
+        self._director.add_handler(urllib.request.HTTPDefaultErrorHandler())
+
+    def open(self, url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+        """Return the answer, whose body must be read or closed before the next call.
+
+        Raises urllib.error.HTTPError for any status but 2xx (its body has been read),
+        UntrustedError, UnreachableError if no connection came about, ArchiveError if it broke or
+        took too long.
+        """
+        _check_address(url, self._access)
+        request = urllib.request.Request(url, headers={**_HEADERS, **(headers or {})})  # noqa: S310 - checked above
+        try:
+            response: http.client.HTTPResponse = self._director.open(request)
+        except urllib.error.HTTPError as error:
+            _drain(error)
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise explained(error, url) from error
+        return response
+
+
+def _drain(error: urllib.error.HTTPError) -> None:
+    """Read the body of a refusal, so that its connection can be used again."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        error.read(_ERROR_BYTES)
+
+
+def explained(error: Exception, url: str) -> FullpoolError:
+    """Return our error for what the network raised while *url* was asked for."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UntrustedError(f"connecting to {urlsplit(url).netloc}: {error.verify_message}")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return DiskFullError(f"saving {url}: {error}")
+    text = f"{error}" or type(error).__name__
+    return ArchiveError(f"fetching {url}: {text}")
+
+
+def _check_address(url: str, access: Access) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and (parts.hostname in _LOOPBACK or access.allow_http):
+        return
+    raise UntrustedError(
+        f"opening {url}: only https is allowed",
+        hint="use an https address, or set network.allow_http = true for a mirror you trust",
+    )
+
+
+class _SameSite(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect only within the same scheme, host and port."""
+
+    max_redirections = 3
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 - urllib's signature
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if (new.scheme, new.netloc) != (old.scheme, old.netloc):
+            raise UntrustedError(f"fetching {req.full_url}: redirected to {newurl[:200]}")
+        fp.read()
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Kept(urllib.request.BaseHandler):
+    """Speaks http and https over one kept connection a host."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self._ask(request)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self._ask(request)
+
+    def _ask(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        connection, is_reused = self._connection(request.type, request.host)
+        try:
+            return self._exchange(connection, request)
+        except _STALE:
+            connection.close()
+            if not is_reused:
+                raise
+            return self._exchange(connection, request)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connection(self, scheme: str, host: str) -> tuple[http.client.HTTPConnection, bool]:
+        """Return the connection to a host, and whether it has been used before."""
+        known = self._connections.get((scheme, host))
+        if known is None:
+            timeout_s = self._access.read_timeout_s
+            if scheme == "https":
+                context = self._access.context
+                known = http.client.HTTPSConnection(host, timeout=timeout_s, context=context)
+            else:
+                known = http.client.HTTPConnection(host, timeout=timeout_s)
+            self._connections[scheme, host] = known
+        return known, known.sock is not None
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, request: urllib.request.Request
+    ) -> http.client.HTTPResponse:
+        # http.client calls it as it would a class of responses.
+        connection.response_class = cast("Any", _answers(connection, self._access))
+        if connection.sock is None:
+            _connect(connection)
+        connection.request("GET", request.selector, headers=dict(request.header_items()))
+        response = connection.getresponse()
+        response.url = request.full_url
+        response.msg = cast("Any", response.reason)  # what urllib's handlers expect
+        return response
+
+
+def _connect(connection: http.client.HTTPConnection) -> None:
+    try:
+        connection.connect()
+    except ssl.SSLCertVerificationError:
+        raise
+    except OSError as error:
+        raise UnreachableError(f"connecting to {connection.host}: {error}") from error
+
+
+def _answers(
+    connection: http.client.HTTPConnection, access: Access
+) -> Callable[..., http.client.HTTPResponse]:
+    """Return a maker of answers that end by the deadline, headers and body together."""
+    deadline = access.monotonic() + access.deadline_s
+
+    def answer(sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+        return _Answer(connection, _Socket(sock, access, deadline), *args, **options)
+
+    return answer
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that takes its connection down if it is left before its end."""
+
+    def __init__(
+        self, connection: http.client.HTTPConnection, sock: "_Socket", *args: Any, **options: Any
+    ) -> None:
+        super().__init__(sock, *args, **options)  # type: ignore[arg-type]
+        self._connection = connection
+
+    def close(self) -> None:
+        if not self.isclosed() and self.length != 0:
+            self._connection.close()
+        super().close()
+
+
+class _Socket:
+    """What an answer needs of a socket: a reader of it."""
+
+    def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:
+        self._raw = _Reader(sock, access, deadline)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        assert mode == "rb"
+        return io.BufferedReader(self._raw, _BUFFER_BYTES)
+
+
+class _Reader(io.RawIOBase):
+    """Reads a socket until the deadline, or until the work is stopped.
+
+    Without it a server that sends a byte now and then holds a worker for ever: the socket's own
+    timeout begins anew with every byte.
+    """
+
+    def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:
+        self._sock = sock
+        self._access = access
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._access.stop.is_set():
+            raise InterruptedError("stopped")
+        left_s = self._deadline - self._access.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
+        self._sock.settimeout(min(self._access.read_timeout_s, left_s))
+        return self._sock.recv_into(buffer)
