@@ -116,10 +116,10 @@ def _sweep(state: State, tree: Tree) -> None:
 def _work(config: Config, tree: Tree, watcher: Watcher, stop: Stop) -> Iterator[Work]:
     limits, connections = config.limits, config.network.connections
     with (
+        openers(config.network, stop) as opener,
         pools.processes(limits.builders) as build_map,
         pools.threads(connections, limits.staging_mb * 1_000_000) as fetch_map,
     ):
-        opener = openers(config.network, stop)
         yield Work(
             config=config,
             tree=tree,
@@ -139,8 +139,9 @@ def _work(config: Config, tree: Tree, watcher: Watcher, stop: Stop) -> Iterator[
         )
 
 
-def openers(network: Network, stop: Stop) -> Callable[[], Opener]:
-    """Return what hands each thread its own opener; all share one TLS context."""
+@contextmanager
+def openers(network: Network, stop: Stop) -> Iterator[Callable[[], Opener]]:
+    """Hand out what gives each thread its own opener; all share one TLS context."""
     access = Access(
         context=_context(network),
         monotonic=time.monotonic,
@@ -150,14 +151,20 @@ def openers(network: Network, stop: Stop) -> Callable[[], Opener]:
         deadline_s=network.deadline_s,
     )
     mine = threading.local()
+    opened: list[Opener] = []
 
     def opener() -> Opener:
         if not hasattr(mine, "opener"):
             mine.opener = Opener(access)
+            opened.append(mine.opener)
         found: Opener = mine.opener
         return found
 
-    return opener
+    try:
+        yield opener
+    finally:
+        for one in opened:
+            one.close()
 
 
 def _context(network: Network) -> ssl.SSLContext:

@@ -84,6 +84,8 @@ def run_pass(work: Work, state: State, command: str) -> Outcome:
         _record(state, found, work.now())
         outcome.unlisted = {str(series): reason for series, reason in found.failed}
         _rounds(work, state, found.wants, outcome)
+        if not state.is_published():
+            _publish(work, state, outcome, state.next_value("generation"))
         if not work.stop.is_set():
             result = "complete" if outcome.is_complete else "incomplete"
     except FullpoolError as error:

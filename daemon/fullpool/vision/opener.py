@@ -70,7 +70,8 @@ class Opener:
         self._access = access
         self._director = urllib.request.OpenerDirector()
         self._director.addheaders = []
-        for handler in (_Kept(access), _SameSite(), urllib.request.HTTPErrorProcessor()):
+        self._kept = _Kept(access)
+        for handler in (self._kept, _SameSite(), urllib.request.HTTPErrorProcessor()):
             self._director.add_handler(handler)
         self._director.add_handler(urllib.request.HTTPDefaultErrorHandler())
 
@@ -91,6 +92,10 @@ class Opener:
         except (OSError, http.client.HTTPException) as error:
             raise explained(error, url) from error
         return response
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._kept.close_all()
 
 
 def _drain(error: urllib.error.HTTPError) -> None:
@@ -154,6 +159,10 @@ class _Kept(urllib.request.BaseHandler):
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self._ask(request)
+
+    def close_all(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
 
     def _ask(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         connection, is_reused = self._connection(request.type, request.host)

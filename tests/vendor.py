@@ -1,0 +1,141 @@
+"""The vendor, as the tests see it: a folder of archives served by the simulator."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Any, Self
+
+from fullpool import app
+from fullpool.config import Config, parse
+from fullpool.model import Known
+from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
+from fullpool.simulator.generate import zipped
+from fullpool.store.reader import reading
+from fullpool.store.tree import Tree
+from fullpool.sync import Outcome
+
+KLINE = "{t},1.00000000,2.00000000,0.50000000,1.50000000,10.00000000,{c},15.00000000,3,4.00000000,6.00000000,0\n"
+
+
+@dataclass
+class Seen:
+    """A watcher that remembers."""
+
+    settled_: list[Known] = field(default_factory=list)
+    generations: list[int] = field(default_factory=list)
+
+    def listing(self, series: int) -> None: ...
+    def listed(self) -> None: ...
+    def planned(self, archives: int, size_bytes: int) -> None: ...
+    def received(self, size_bytes: int) -> None: ...
+    def settled(self, known: Known) -> None:
+        self.settled_.append(known)
+
+    def published(self, generation: int) -> None:
+        self.generations.append(generation)
+
+
+class Vendor:
+    """A bucket whose archives tests make, damage and publish anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.simulator = Simulator(Bucket(folder))
+
+    def __enter__(self) -> Self:
+        self.simulator.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.simulator.__exit__(kind, error, trace)
+
+    def publish(self, series: str, first: date, last: date, trades_a_day: int = 500) -> list[Path]:
+        """Publish invented archives of a series."""
+        paths = list(generate(self.folder, spec_from(series, first, last, trades_a_day)))
+        self.simulator.bucket.refresh()
+        return paths
+
+    def put(self, key: str, text: str, *, member: str | None = None) -> Path:
+        """Publish one ZIP of *text* under *key*."""
+        name = key.rpartition("/")[2].removesuffix(".zip")
+        return self.put_bytes(key, zipped(member or f"{name}.csv", text.encode()))
+
+    def put_bytes(self, key: str, content: bytes, at: datetime | None = None) -> Path:
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        moment = (at or datetime(2024, 6, 1, tzinfo=UTC)).timestamp()
+        os.utime(path, (moment, moment))
+        self.simulator.bucket.refresh()
+        return path
+
+    def fail(self, *faults: Fault) -> None:
+        self.simulator.faults[:] = faults
+
+    def archive_requests(self) -> list[str]:
+        return self.simulator.archive_requests()
+
+    def config(self, lake: Path, datasets: str, **limits: Any) -> Config:
+        return parse(self.config_text(lake, datasets, **limits), "test.toml")
+
+    def config_text(self, lake: Path, datasets: str, **limits: Any) -> str:
+        settings = {"builders": 1, **limits}
+        lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
+        return (
+            f"[lake]\npath = '{lake}'\nmin_free_gb = 0.0\n"
+            f'[network]\narchive_url = "{self.simulator.url}"\n'
+            f'listing_url = "{self.simulator.listing_url}"\nread_timeout_s = 5.0\nconnections = 8\n'
+            f"[limits]\n{lines}\n{datasets}"
+        )
+
+
+def dataset(series: str, *, start: str = "", end: str = "") -> str:
+    """Return the TOML of a dataset of one series, `spot/klines/BTCUSDT/1m`; symbols may be many."""
+    market, kind, symbols, *interval = series.split("/")
+    names = ", ".join(f'"{symbol}"' for symbol in symbols.split(","))
+    lines = [f'[[dataset]]\nmarket = "{market}"\nkind = "{kind}"\nsymbols = [{names}]']
+    lines += [f'intervals = ["{interval[0]}"]'] if interval else []
+    lines += [f"start = {start}"] if start else []
+    lines += [f"end = {end}"] if end else []
+    return "\n".join(lines) + "\n"
+
+
+def sync(config: Config) -> tuple[Outcome, Seen]:
+    """Run one sync for real: threads, processes, sockets, disk."""
+    seen = Seen()
+    return app.sync(config, seen, Event()), seen
+
+
+def ask(config: Config, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one query against the newest generation."""
+    with reading(tree_of(config)) as reader:
+        return list(reader.query(sql, values).rows)
+
+
+def tree_of(config: Config) -> Tree:
+    return app.tree_of(config)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return every Parquet file below *folder* with its inode and time of change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*.parquet"))
+        if ".catalogue" not in path.parts
+    }
+
+
+def kline(moment: datetime, *, step_ms: int = 60_000, unit: int = 1000) -> str:
+    """Return one line of a spot kline file that opens at *moment*."""
+    opened = int(moment.timestamp()) * unit
+    return KLINE.format(t=opened, c=opened + step_ms * unit // 1000 - 1)
