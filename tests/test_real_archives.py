@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fullpool.config import Config
+from fullpool.config import Config, parse
 from fullpool.simulator import Bucket, Simulator
 from fullpool.store.reader import Reader, reading
 from real_reader import Content, archives, content
@@ -52,8 +52,6 @@ def synced(
 ) -> Iterator[tuple[Config, Simulator]]:
     lake = tmp_path_factory.mktemp("real") / "lake"
     with Simulator(Bucket(real / "archives")) as vendor:
-        from fullpool.config import parse  # noqa: PLC0415
-
         text = (
             f"[lake]\npath = '{lake}'\nmin_free_gb = 0.0\n[network]\n"
             f'archive_url = "{vendor.url}"\nlisting_url = "{vendor.listing_url}"\n{DATASETS}'
@@ -90,7 +88,8 @@ def _in_lake(reader: Reader, one: Content) -> tuple[Any, ...]:
     start = start if days == 1 else start.replace(day=1)
     end = start + timedelta(days=1) if days == 1 else (start + timedelta(days=32)).replace(day=1)
     row = reader.query(
-        f"SELECT count(*), min({time}), max({time}), {sums} FROM {table}_of_exact('{one.symbol}', {key})"
+        f"SELECT count(*), min({time}), max({time}), {sums}"
+        f" FROM {table}_of_exact('{one.symbol}', {key})"
         f" WHERE {time} >= '{start:%Y-%m-%d}' AND {time} < '{end:%Y-%m-%d}'"
     ).rows[0]
     utc = one.first.tzinfo

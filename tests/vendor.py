@@ -18,7 +18,10 @@ from fullpool.store.reader import reading
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome
 
-KLINE = "{t},1.00000000,2.00000000,0.50000000,1.50000000,10.00000000,{c},15.00000000,3,4.00000000,6.00000000,0\n"
+KLINE = (
+    "{t},1.00000000,2.00000000,0.50000000,1.50000000,10.00000000,{c},15.00000000,3,"
+    "4.00000000,6.00000000,0\n"
+)
 
 
 @dataclass

@@ -47,6 +47,12 @@ def _is_url(text: str) -> str:
     return text
 
 
+def _is_lake_path(text: str) -> str:
+    if not text or "|" in text or "\0" in text:
+        raise ValueError("must be the path of a folder and may not hold the sign |")
+    return text
+
+
 def _is_kind(text: str) -> str:
     if text not in KINDS:
         raise ValueError(f"must be one of {', '.join(KINDS)}{_nearest(text, KINDS)}")
@@ -55,6 +61,7 @@ def _is_kind(text: str) -> str:
 
 Url = Annotated[str, AfterValidator(_is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
+LakePath = Annotated[str, AfterValidator(_is_lake_path)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -116,7 +123,7 @@ class Lake:
 
     __pydantic_config__ = _STRICT
 
-    path: Annotated[str, Field(min_length=1)] = "~/fullpool-lake"
+    path: LakePath = "~/fullpool-lake"
     retain_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 24.0
     min_free_gb: Annotated[float, Field(ge=0)] = 2.0
 

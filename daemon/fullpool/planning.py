@@ -59,12 +59,12 @@ class Want:
 class Listed:
     """What the state holds of a series' last listing.
 
-    *start* is the first instant that was asked for; all periods before *until* are recorded.
-    *until* is None if the vendor had no archive of the series.
+    *span* is what was asked for, *at* when; all periods of it before *until* are recorded. *until*
+    is None if the vendor had no archive of the series.
     """
 
     series: Series
-    start: datetime
+    span: Span
     at: datetime
     until: datetime | None
 
@@ -155,7 +155,9 @@ def newly_expected(want: Want, listed: Listed, now: datetime) -> list[Known]:
 
 def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now: datetime) -> bool:
     """Whether the series must be listed before it can be planned."""
-    if listed is None or _possible(want, now).start < listed.start:
+    if listed is None or want.span.start < listed.span.start:
+        return True
+    if min(want.span.end, listed.at) > listed.span.end:
         return True
     if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
         return now - listed.at >= dormant_age

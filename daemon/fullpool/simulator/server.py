@@ -84,8 +84,6 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "AmazonS3"
-    sys_version = ""
     disable_nagle_algorithm = True  # else a body waits 40 ms for the ACK of its headers
     wbufsize = 1 << 16
     timeout = 120
@@ -94,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.server.owner.connections += 1
+
+    def version_string(self) -> str:
+        return "AmazonS3"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Keep no log but the owner's record."""

@@ -14,6 +14,7 @@ from fullpool.model import (
     Partition,
     PartitionFile,
     Series,
+    Span,
     Status,
     period_from,
 )
@@ -29,7 +30,8 @@ PARTITIONS: Final = (
     " first_time, last_time FROM sync.partitions"
 )
 LISTINGS: Final = (
-    "SELECT market, kind, symbol, interval, listed_from, listed_at, known_until FROM sync.listings"
+    "SELECT market, kind, symbol, interval, listed_from, listed_to, listed_at,"
+    " known_until FROM sync.listings"
 )
 
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
@@ -42,7 +44,7 @@ PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
     "first_time", "last_time", "written_at",
 )  # fmt: skip
-LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_at", "known_until")
+LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
 
 
 def naive(moment: datetime) -> datetime:
@@ -91,8 +93,9 @@ def partition_file_in(row: Sequence[Any]) -> PartitionFile:
 
 def listed_in(row: Sequence[Any]) -> Listed:
     """Return one row of LISTINGS."""
-    start, at, until = row[4:]
-    return Listed(series_in(row), at_utc(start), at_utc(at), at_utc(until) if until else None)
+    start, end, at, until = row[4:]
+    span = Span(at_utc(start), at_utc(end))
+    return Listed(series_in(row), span, at_utc(at), at_utc(until) if until else None)
 
 
 def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
@@ -142,7 +145,14 @@ def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
 def listing_row(listed: Listed) -> tuple[Any, ...]:
     """Return the values of LISTING_COLUMNS."""
     until = naive(listed.until) if listed.until else None
-    return (*series_values(listed.series), naive(listed.start), naive(listed.at), until)
+    span = listed.span
+    return (
+        *series_values(listed.series),
+        naive(span.start),
+        naive(span.end),
+        naive(listed.at),
+        until,
+    )
 
 
 def series_names(series: Iterable[Series]) -> list[str]:

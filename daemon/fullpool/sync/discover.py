@@ -98,7 +98,7 @@ def _hull(one: Span | None, other: Span) -> Span:
 
 def _rest_of(want: Want, listed: Listed | None) -> Want:
     """Return what is left to list: only what came since, unless more of the past is wanted now."""
-    if listed is None or listed.until is None or want.span.start < listed.start:
+    if listed is None or listed.until is None or want.span.start < listed.span.start:
         return want
     return Want(want.series, Span(listed.until, max(listed.until, want.span.end)), is_known=True)
 
@@ -138,14 +138,15 @@ def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
         daily = list_keys(opener, base_url, want.series, first_day)
     chosen = planning.choose(want, monthly, daily, now)
     until = planning.known_until(chosen)
-    return _Shelf(Listed(want.series, want.span.start, now, until), tuple(chosen))
+    return _Shelf(Listed(want.series, want.span, now, until), tuple(chosen))
 
 
 def _joined(new: Listed, old: Listed | None) -> Listed:
     """Return a listing that also stands for what an earlier one covered."""
-    if old is None or old.until is None or new.start < old.until:
+    if old is None or old.until is None or new.span.start < old.until:
         return new
-    return replace(new, start=old.start, until=new.until or old.until)
+    span = Span(old.span.start, new.span.end)
+    return replace(new, span=span, until=new.until or old.until)
 
 
 def _is_news(new: Known, old: Known | None) -> bool:

@@ -270,7 +270,11 @@ class _Reader(io.RawIOBase):
         if self._access.stop.is_set():
             raise InterruptedError("stopped")
         left_s = self._deadline - self._access.monotonic()
-        if left_s <= 0:
+        wait_s = min(self._access.read_timeout_s, left_s)
+        if wait_s > 0:
+            self._sock.settimeout(wait_s)
+            with contextlib.suppress(TimeoutError):
+                return self._sock.recv_into(buffer)
+        if wait_s < self._access.read_timeout_s:
             raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
-        self._sock.settimeout(min(self._access.read_timeout_s, left_s))
-        return self._sock.recv_into(buffer)
+        raise TimeoutError(f"no byte came for {self._access.read_timeout_s:g} s")

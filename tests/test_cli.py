@@ -1,0 +1,257 @@
+"""The command line as users meet it: a process, its output, its exit code."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+import trustme
+
+from fullpool.app.lock import writing
+from fullpool.errors import Exit
+from fullpool.simulator import Bucket, Fault, Simulator
+from fullpool.store.tree import Tree
+from vendor import Vendor, dataset, kline
+
+DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
+ONE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-01")
+
+
+def run(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fullpool", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", **env},
+    )
+
+
+@pytest.fixture
+def config(vendor: Vendor, tmp_path: Path) -> Path:
+    vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)))
+    path = tmp_path / "fullpool.toml"
+    path.write_text(vendor.config_text(tmp_path / "lake", ONE))
+    return path
+
+
+def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> None:
+    """Check a failure: its code, one message with a hint, no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert "hint: " in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_sync_status_sql_plan_generations_and_export_work_together(
+    config: Path, tmp_path: Path
+) -> None:
+    planned = json.loads(run("plan", "-c", config, "--json").stdout)
+    synced = json.loads(run("sync", "-c", config, "--json").stdout)
+    status = json.loads(run("status", "-c", config, "--json").stdout)
+    asked = json.loads(
+        run("sql", "SELECT symbol, close FROM klines", "-c", config, "--json").stdout
+    )
+    kept = json.loads(run("generations", "-c", config, "--json").stdout)
+
+    assert planned["archives"] == 1
+    assert synced["rows"] == 1
+    assert status["series"][0]["rows"] == 1
+    assert asked == [{"symbol": "AUSDT", "close": 1.5}]
+    assert [one["current"] for one in kept] == [True]
+    assert "1 files linked" in run("export", tmp_path / "out", "-c", config).stdout
+    assert "nothing new" in run("sync", "-c", config).stdout
+    assert json.loads(run("plan", "-c", config, "--json").stdout)["archives"] == 0
+
+
+def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
+    config: Path, tmp_path: Path
+) -> None:
+    synced = run("sync", "-c", config)
+
+    assert "1 archives" in synced.stdout
+    assert "fetching 1 archives" in synced.stderr
+    assert "AUSDT" in run("status", "-c", config).stdout
+    assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
+    assert "2024-06-01" in run("plan", "--archives", "-c", _other(config, tmp_path)).stdout
+
+
+def _other(config: Path, tmp_path: Path) -> Path:
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("/lake'", "/lake2'"))
+    return other
+
+
+def test_a_query_comes_from_standard_input_too(config: Path) -> None:
+    run("sync", "-c", config)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fullpool", "sql", "-", "-c", str(config), "--csv"],
+        check=True, input="SELECT 42 AS a", capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.stdout == "a\n42\n"
+
+
+def test_check_names_every_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('[lake]\npth = "x"\n[[dataset]]\nmarket = "spt"\n')
+
+    done = run("check", path)
+
+    refused(done, Exit.CONFIG, "bad.toml: 4 problems", "line 2, lake.pth", "did you mean spot?")
+
+
+def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
+    assert "AUSDT" in run("check", config).stdout
+
+
+def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
+    refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
+    refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "there is none")
+
+
+def test_a_host_that_is_away(config: Path, vendor: Vendor) -> None:
+    config.write_text(config.read_text().replace(vendor.simulator.url, "http://127.0.0.1:9"))
+
+    refused(run("sync", "-c", config), Exit.UNREACHABLE, "connecting to 127.0.0.1")
+
+
+def test_a_certificate_nobody_vouches_for(config: Path, vendor: Vendor) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    with Simulator(Bucket(vendor.folder), tls=tls) as secure:
+        config.write_text(config.read_text().replace(vendor.simulator.url, secure.url))
+        refused(run("sync", "-c", config), Exit.UNTRUSTED, "certificate")
+
+        authority.cert_pem.write_to_path(str(config.parent / "ca.pem"))
+        trusted = f"[network]\nca_file = '{config.parent / 'ca.pem'}'\n"
+        config.write_text(config.read_text().replace("[network]\n", trusted))
+        assert run("sync", "-c", config).returncode == 0
+
+
+def test_an_archive_that_cannot_be_had(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "status", 500))
+    config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
+
+    refused(run("sync", "-c", config), Exit.INCOMPLETE, "AUSDT/1m/2024-06-01", "HTTP 500")
+
+
+def test_a_disk_without_room(config: Path) -> None:
+    config.write_text(config.read_text().replace("min_free_gb = 0.0", "min_free_gb = 1e9"))
+
+    refused(run("sync", "-c", config), Exit.DISK_FULL, "are to stay free")
+
+
+def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=False
+    ).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)) * 100_000)
+        config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
+        refused(run("sync", "-c", config), Exit.DISK_FULL, "No space left")
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("a file where the folder should be")
+
+    refused(run("sync", "-c", config), Exit.LAKE_UNWRITABLE, "opening the lake")
+
+
+def test_a_lake_made_by_a_newer_version(config: Path, tmp_path: Path) -> None:
+    run("sync", "-c", config)
+    with duckdb.connect(str(tmp_path / "lake/.state/state.duckdb")) as connection:
+        connection.execute("INSERT INTO sync.migrations VALUES ('9999_later', now())")
+
+    refused(run("sync", "-c", config), Exit.LAKE_NEWER, "9999_later")
+    assert run("status", "-c", config).returncode == 0
+
+
+def test_a_second_writer_is_told_who_the_first_is(config: Path, tmp_path: Path) -> None:
+    with writing(Tree(tmp_path / "lake"), "sync", datetime(2024, 1, 1, tzinfo=UTC)):
+        refused(run("sync", "-c", config), Exit.LAKE_BUSY, "`fullpool sync`", str(os.getpid()))
+
+
+def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
+    refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing has been published")
+    refused(run("generations", "--lake", tmp_path), Exit.NO_LAKE)
+
+
+def test_a_query_that_is_wrong(config: Path) -> None:
+    run("sync", "-c", config)
+
+    refused(run("sql", "SELEC 1", "-c", config), Exit.QUERY, "syntax error")
+
+
+def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:
+    assert run("sync", "--nonsense").returncode == Exit.USAGE
+    assert run("simulator", "x", "--fault", "nonsense").returncode == Exit.USAGE
+
+
+def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "slow", 3000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(config)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    asked = threading.Event()
+    while (
+        not vendor.archive_requests()
+        and process.poll() is None
+        and not vendor.simulator.faults[0]._used
+    ):
+        asked.wait(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in errors
+    vendor.fail()
+    assert run("sync", "-c", config).returncode == 0
+
+
+def test_every_command_explains_itself() -> None:
+    top = run("--help").stdout
+    commands = [line.split()[0] for line in top.split("Commands:")[1].splitlines() if line.strip()]
+
+    assert {
+        "sync",
+        "plan",
+        "status",
+        "sql",
+        "check",
+        "demo",
+        "simulator",
+        "generations",
+        "export",
+    } <= set(commands)
+    for command in commands:
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert len(done.stdout.splitlines()) > 5
+
+
+def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
+    done = run("demo", tmp_path / "demo")
+
+    assert done.returncode == 0, done.stderr
+    assert "0 archive requests" in done.stdout
+    assert "BTCUSDT" in done.stdout
+    assert "published generation" in done.stderr

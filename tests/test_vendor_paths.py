@@ -1,0 +1,83 @@
+"""The path grammar, against the keys of 1,200 real archives."""
+
+import csv
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fullpool import vendor
+from fullpool.kinds import KINDS
+from fullpool.model import Archive, Cadence, Interval, Market, Series, period_from
+
+MARKETS = {"spot": Market.SPOT, "um": Market.UM, "cm": Market.CM}
+BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
+
+
+def test_every_real_key_is_written_and_read_back(real: Path) -> None:
+    with (real / "PROVENANCE.tsv").open() as file:
+        rows = [
+            row
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["local_path"].startswith("archives/")
+            and row["local_path"].endswith(".zip")
+            and row["dataset"] in KINDS
+        ]
+
+    for row in rows:
+        interval = Interval(row["interval"]) if row["interval"] else None
+        series = Series(MARKETS[row["market"]], row["dataset"], row["symbol"], interval)
+        archive = Archive(series, period_from(row["period"]))
+        key = row["local_path"].removeprefix("archives/")
+        assert vendor.archive_key(archive) == key
+        assert vendor.period_in(series, key) == archive.period
+        assert f"member={vendor.member_name(archive)}" in row["notes"]
+    assert len(rows) > 1000
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01-01.zip.CHECKSUM",
+        "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01-32.zip",
+        "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01.zip",
+        "data/spot/daily/klines/BTCUSDT/1h/BTCUSDT-1m-2024-01-01.zip",
+        "data/spot/daily/klines/BTCUSDT/1m/ETHUSDT-1m-2024-01-01.zip",
+    ],
+)
+def test_a_key_of_something_else_names_no_period(key: str) -> None:
+    assert vendor.period_in(BTC, key) is None
+
+
+def test_names_beyond_ascii_are_percent_encoded_in_addresses() -> None:
+    assert vendor.url("https://x", "data/币/a.zip") == "https://x/data/%E5%B8%81/a.zip"
+
+
+def test_the_marker_comes_just_before_the_first_key_wanted() -> None:
+    period = period_from("2024-01-01")
+    marker = vendor.marker_before(BTC, period)
+
+    assert marker < vendor.archive_key(Archive(BTC, period))
+    assert marker > vendor.archive_key(Archive(BTC, period_from("2023-12-31"))) + ".CHECKSUM"
+
+
+def test_a_daily_archive_is_asked_for_before_most_are_published_and_given_up_after_a_week() -> None:
+    day = period_from("2024-01-01")
+    end = datetime(2024, 1, 2, tzinfo=UTC)
+
+    assert vendor.first_ask(BTC, day) == end + timedelta(hours=3)
+    assert not vendor.is_overdue(day, end + timedelta(days=6))
+    assert vendor.is_overdue(day, end + timedelta(days=8))
+
+
+def test_spot_has_no_daily_archives_of_the_longest_intervals() -> None:
+    weekly = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
+
+    assert not vendor.has_daily(weekly)
+    assert vendor.has_daily(BTC)
+    assert vendor.series_prefix(weekly, Cadence.MONTH).endswith("/1w/")
+
+
+def test_what_is_no_symbol_is_left_out_of_the_list_of_symbols() -> None:
+    assert vendor.symbol_in("data/spot/daily/klines/BTCUSDT/") == "BTCUSDT"
+    assert vendor.symbol_in("data/spot/daily/klines/a b/") is None
