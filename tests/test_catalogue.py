@@ -122,10 +122,11 @@ def test_an_export_is_a_plain_hive_tree_of_the_same_files(vendor: Vendor, tmp_pa
     assert paths == [
         f"klines/market=spot/interval=1m/symbol={s}/2024.parquet" for s in ("AUSDT", "BUSDT")
     ]
-    found = duckdb.sql(
-        f"SELECT symbol, count(*) FROM '{tmp_path}/out/*/*/*/*/*.parquet' GROUP BY 1"
-    )
-    assert sorted(found.fetchall()) == [("AUSDT", 5), ("BUSDT", 5)]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT symbol, count(*) FROM '{tmp_path}/out/*/*/*/*/*.parquet' GROUP BY 1"
+        ).fetchall()
+    assert sorted(found) == [("AUSDT", 5), ("BUSDT", 5)]
 
 
 def test_readers_in_other_processes_are_never_disturbed(vendor: Vendor, tmp_path: Path) -> None:

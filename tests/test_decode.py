@@ -3,14 +3,16 @@
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.decode import CHUNK_BYTES, Decoded, check_span, decode, sniff
+from fullpool.decode import CHUNK_BYTES, Decoded, Layout, check_span, decode, sniff
 from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import period_from
@@ -29,16 +31,20 @@ def write(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLA
     return path
 
 
+def into(sink: io.BytesIO) -> Callable[[Layout], IO[bytes]]:
+    return lambda _: sink
+
+
 def read(path: Path, member: str = "a.csv", limit: int = LIMIT) -> tuple[Decoded, bytes]:
     sink = io.BytesIO()
-    return decode(path, member, KLINES, limit, lambda _: sink), sink.getvalue()
+    return decode(path, member, KLINES, limit, into(sink)), sink.getvalue()
 
 
 def test_every_real_archive_decodes_to_what_an_independent_reader_finds(real: Path) -> None:
     for path in archives(real / "archives"):
         expected, sink = content(path), io.BytesIO()
 
-        decoded = decode(path, f"{path.stem}.csv", KINDS[expected.kind], LIMIT, lambda _, s=sink: s)
+        decoded = decode(path, f"{path.stem}.csv", KINDS[expected.kind], LIMIT, into(sink))
 
         assert (decoded.rows, decoded.first_time, decoded.last_time) == (
             expected.rows,

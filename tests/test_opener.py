@@ -21,7 +21,7 @@ PAUSE = threading.Event()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def access(*, context: ssl.SSLContext | None = None, **options: float) -> Access:
+def access(context: ssl.SSLContext | None = None, **options: float) -> Access:
     return Access(
         context=context or ssl.create_default_context(),
         monotonic=time.monotonic,
@@ -33,7 +33,7 @@ def access(*, context: ssl.SSLContext | None = None, **options: float) -> Access
 
 @contextmanager
 def opened(**options: float) -> Iterator[Opener]:
-    opener = Opener(access(**options))
+    opener = Opener(access(None, **options))
     try:
         yield opener
     finally:

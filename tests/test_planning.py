@@ -23,8 +23,10 @@ from fullpool.model import (
     period_of,
     periods,
 )
+from fullpool.planning import Fault as TryFault
 from fullpool.planning import (
     Listed,
+    Tried,
     Want,
     choose,
     first_day_to_list,
@@ -32,6 +34,7 @@ from fullpool.planning import (
     newly_expected,
     next_try,
     steps,
+    verdict,
 )
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
@@ -106,7 +109,7 @@ def test_days_and_months_that_are_lost_are_absent() -> None:
 
     chosen = choose(want(M1), monthly, daily, NOW)
 
-    assert labels(chosen, Status.ABSENT) == ["2024-03", "2024-04", "2024-06-02"]
+    assert labels(chosen, Status.ABSENT) == ["2024-03", "2024-04", "2024-06-02"]  # over a week ago
 
 
 def test_nothing_is_missing_before_the_first_archive_or_after_the_last() -> None:
@@ -281,9 +284,45 @@ def test_waits_grow_and_stay_bounded(attempts: int, status: Status) -> None:
     assert NOW < first <= second <= NOW + timedelta(days=7)
 
 
-def test_what_is_present_or_absent_is_not_tried_by_itself() -> None:
+def test_what_is_present_is_not_tried_by_itself() -> None:
     assert next_try(Status.PRESENT, 1, NOW) is None
-    assert next_try(Status.ABSENT, 1, NOW) is None
+
+
+SUM = Tried(TryFault.WRONG_SUM, "sha256 is a, its CHECKSUM says b")
+LISTED = Known(Archive(M1, period_from("2024-05")), Status.PUBLISHED, "listed", IDENTITY)
+COMPUTED = Known(Archive(M1, period_from("2024-06-14")), Status.EXPECTED, "due")
+OLD = Known(Archive(M1, period_from("2024-05-01")), Status.EXPECTED, "due")
+FAILED_SUM = Known(LISTED.archive, Status.FAILED, SUM.reason, IDENTITY, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "tried", "status", "identity"),
+    [
+        (LISTED, Tried(TryFault.NOT_THERE, "404"), Status.FAILED, IDENTITY),
+        (COMPUTED, Tried(TryFault.NOT_THERE, "404"), Status.NOT_PUBLISHED, None),
+        (OLD, Tried(TryFault.NOT_THERE, "404"), Status.ABSENT, None),
+        (LISTED, SUM, Status.FAILED, IDENTITY),
+        (FAILED_SUM, SUM, Status.QUARANTINED, None),
+        (LISTED, Tried(TryFault.WRONG_ROWS, "x", IDENTITY), Status.QUARANTINED, IDENTITY),
+        (LISTED, Tried(TryFault.OTHER, "503"), Status.FAILED, IDENTITY),
+    ],
+)
+def test_the_verdict_after_a_try_that_brought_nothing(
+    before: Known, tried: Tried, status: Status, identity: Identity | None
+) -> None:
+    after = verdict(before, tried, NOW)
+
+    assert (after.status, after.identity) == (status, identity)
+    assert after.attempts == before.attempts + 1
+    assert after.next_try_at is not None
+    assert after.next_try_at > NOW
+
+
+def test_a_day_is_written_together_with_its_month_when_both_are_due() -> None:
+    (step,) = steps([known(TRADES, "2024-05"), known(TRADES, "2024-05-07")], [], NOW)
+
+    assert str(step.unit) == "2024-05"
+    assert len(step.archives) == 2
 
 
 def test_the_month_of_a_day_is_its_period() -> None:

@@ -17,19 +17,19 @@ BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 def test_a_state_is_made_and_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     for expected in (1, 2):
-        state = open_state(path, NOW)
+        state = open_state(path, path.parent / "spill", NOW)
         assert state.next_value("generation") == expected
         state.close()
 
 
 def test_a_state_with_an_unknown_change_is_newer(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
-    open_state(path, NOW).close()
+    open_state(path, path.parent / "spill", NOW).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("INSERT INTO sync.migrations VALUES ('9999_from_the_future', now())")
 
     with pytest.raises(LakeNewerError, match="9999_from_the_future"):
-        open_state(path, NOW)
+        open_state(path, path.parent / "spill", NOW)
 
 
 def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 1000)
 
     with pytest.raises(StateDamagedError, match="opening the state"):
-        open_state(path, NOW)
+        open_state(path, path.parent / "spill", NOW)
 
 
 def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
-    state = open_state(tmp_path / "state.duckdb", NOW)
+    state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
     archive = Archive(BTC, period_from("2024-06-01"))
     known = Known(archive, Status.FAILED, 'it\'s "broken"', Identity("é", 5, NOW), 2, NOW)
 
@@ -54,7 +54,7 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
-    state = open_state(tmp_path / "state.duckdb", NOW)
+    state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
     later = datetime(2024, 6, 16, tzinfo=UTC)
     archive = Archive(BTC, period_from("2024-06-01"))
     state.record_tried([Known(archive, Status.NOT_PUBLISHED, "", None, 1, later)], NOW)

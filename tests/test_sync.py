@@ -1,6 +1,7 @@
 """The pass, end to end: real sockets, worker processes, Parquet, DuckDB."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,15 @@ import pytest
 
 from fullpool import app
 from fullpool.config import Config, parse
-from fullpool.errors import DiskFullError, IncompleteError, UnreachableError
+from fullpool.errors import (
+    DiskFullError,
+    IncompleteError,
+    StateDamagedError,
+    UnreachableError,
+)
 from fullpool.model import Status
 from fullpool.simulator import Fault
+from fullpool.store.reader import generations
 from fullpool.store.state import State, open_state
 from fullpool.store.tree import Tree
 from vendor import Seen, Vendor, ask, dataset, kline, snapshot, sync, tree_of
@@ -38,7 +45,8 @@ def statuses(config: Config) -> dict[str, str]:
 
 
 def opened_state(config: Config) -> State:
-    return open_state(tree_of(config).state, app.clock())
+    tree = tree_of(config)
+    return open_state(tree.state, tree.staging / "spill", app.clock())
 
 
 def test_a_lake_is_filled_and_a_second_sync_asks_for_no_archive(
@@ -115,8 +123,10 @@ def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path
         (Fault("*06-02.zip", "status", 403), "refused with HTTP 403"),
         (Fault("*06-02.zip", "truncate", 100), "truncated at 100 of"),
         (Fault("*06-02.zip", "reset", 100), "truncated|reset"),
-        (Fault("*06-02.zip.CHECKSUM", "status", 404), "CHECKSUM: HTTP 404"),
+        (Fault("*06-02.zip", "status", 404), "no such archive"),
+        (Fault("*06-02.zip.CHECKSUM", "status", 404), "no such archive"),
         (Fault("*06-02.zip.CHECKSUM", "html"), "not a CHECKSUM of"),
+        (Fault("*06-02.zip", "html"), "not a ZIP: it starts with b'<htm"),
     ],
 )
 def test_what_fails_is_recorded_and_the_rest_goes_on(
@@ -138,27 +148,33 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (Fault("*06-02.zip", "tamper", 40), "its CHECKSUM says"),
-        (Fault("*06-02.zip", "html"), "not a ZIP: it starts with b'<htm'"),
-    ],
-)
-def test_what_is_not_what_its_checksum_names_goes_to_quarantine(
-    vendor: Vendor, tmp_path: Path, fault: Fault, reason: str
+def test_what_is_twice_not_what_its_checksum_names_goes_to_quarantine(
+    vendor: Vendor, tmp_path: Path
 ) -> None:
     three_days(vendor)
-    vendor.fail(fault)
+    vendor.fail(Fault("*06-02.zip", "tamper", 40))
     config = vendor.config(tmp_path / "lake", JUNE)
 
-    with pytest.raises(IncompleteError, match=reason):
+    with pytest.raises(IncompleteError, match="its CHECKSUM says"):
         sync(config)
 
     assert statuses(config)["2024-06-02"] == "quarantined"
     kept = tree_of(config).quarantine / DAY.format(2)
     assert kept.exists()
-    assert reason[:10] in kept.with_name(kept.name + ".json").read_text()
+    assert "its CHECKSUM says" in kept.with_name(kept.name + ".json").read_text()
+
+
+def test_a_transfer_that_was_tampered_with_once_is_taken_up_again(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    three_days(vendor)
+    vendor.fail(Fault("*06-02.zip", "tamper", 40, 1))
+    config = vendor.config(tmp_path / "lake", JUNE)
+
+    outcome, _ = sync(config)
+
+    assert outcome.is_complete
+    assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +187,8 @@ def test_what_is_not_what_its_checksum_names_goes_to_quarantine(
         (day(2).replace("1.50000000", "1.23456789E-4"), "more than 8 decimals"),
         (day(2).replace("1.50000000", "99999999999.0"), "99999999999"),
         (day(2) + kline(START + timedelta(days=1)).replace("1.50000000", "7.0"), "other values"),
+        (day(2).replace("1.50000000", ""), "is empty"),
+        (day(2) + kline(START + timedelta(days=1, minutes=9), unit=1_000_000), "times in ms and"),
         (day(2) + "1717286400000,1\n", "Expected Number of Columns"),
     ],
 )
@@ -422,16 +440,139 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     assert app.plan(config, Seen(), Event()) == []
 
 
-def test_an_archive_published_anew_is_fetched_again_when_it_is_listed_again(
+def test_more_of_the_past_is_added_without_asking_again_for_what_is_there(
     vendor: Vendor, tmp_path: Path
 ) -> None:
     three_days(vendor)
     lake = tmp_path / "lake"
     sync(vendor.config(lake, dataset("spot/klines/AUSDT/1m", start="2024-06-02", end="2024-06-03")))
-    vendor.put(DAY.format(2), day(2, rows=9))
+    asked = len(vendor.archive_requests())
     config = vendor.config(lake, JUNE)
 
-    sync(config)  # more of the past is wanted, so the series is listed again
+    sync(config)
 
-    assert ask(config, "SELECT count(*) FROM klines") == [(19,)]
+    assert len(vendor.archive_requests()) == asked + 2
+    assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
     assert [p for p in tree_of(config).staging.iterdir() if p.name != "spill"] == []
+
+
+def test_an_end_that_is_taken_away_lets_the_series_go_on(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", YESTERDAY - timedelta(days=90), YESTERDAY)
+    lake, early = tmp_path / "lake", YESTERDAY - timedelta(days=60)
+    sync(vendor.config(lake, dataset("spot/klines/AUSDT/1h", end=str(early))))
+
+    config = vendor.config(lake, dataset("spot/klines/AUSDT/1h"))
+    sync(config)
+
+    assert ask(config, "SELECT count(*) FROM klines") == [(91 * 24,)]
+
+
+def test_days_before_the_first_monthly_archive_are_found(vendor: Vendor, tmp_path: Path) -> None:
+    paths = vendor.publish("um/klines/AUSDT/1h", date(2024, 4, 29), date(2024, 6, 30))
+    for path in paths:
+        if "2024-04.zip" in path.name:
+            path.unlink()
+    vendor.simulator.bucket.refresh()
+    config = vendor.config(tmp_path / "lake", dataset("um/klines/AUSDT/1h"))
+
+    sync(config)
+
+    assert ask(config, "SELECT min(open_time), count(*) FROM klines") == [
+        (datetime(2024, 4, 29), 63 * 24)  # noqa: DTZ001 - TIMESTAMP
+    ]
+
+
+def test_a_day_that_is_late_is_asked_for_again(vendor: Vendor, tmp_path: Path) -> None:
+    first = YESTERDAY - timedelta(days=4)
+    paths = vendor.publish("spot/klines/AUSDT/1h", first, YESTERDAY)
+    late = next(path for path in paths if str(YESTERDAY - timedelta(days=2)) in path.name)
+    body = late.read_bytes()
+    late.unlink()
+    vendor.simulator.bucket.refresh()
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h"))
+    sync(config)
+    assert sorted(statuses(config).values()) == ["not_published", *["present"] * 4]
+
+    vendor.put_bytes(str(late.relative_to(vendor.folder)), body)
+    _make_due(config)
+    sync(config)
+
+    assert ask(config, "SELECT count(*) FROM klines") == [(5 * 24,)]
+
+
+def test_a_symbol_the_vendor_does_not_have_is_named(vendor: Vendor, tmp_path: Path) -> None:
+    three_days(vendor)
+    config = vendor.config(tmp_path / "lake", JUNE + dataset("spot/klines/ASUDT/1m"))
+
+    outcome, _ = sync(config)
+
+    assert [str(series) for series in outcome.unknown] == ["spot/klines/ASUDT/1m"]
+
+
+def test_files_that_are_gone_are_fetched_again(vendor: Vendor, tmp_path: Path) -> None:
+    three_days(vendor)
+    config = vendor.config(tmp_path / "lake", JUNE)
+    sync(config)
+    (path,) = snapshot(tmp_path / "lake")
+    (tmp_path / "lake" / path).unlink()
+
+    sync(config)
+
+    assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
+
+
+def test_a_lost_state_costs_no_file_of_the_lake(vendor: Vendor, tmp_path: Path) -> None:
+    three_days(vendor)
+    config = vendor.config(tmp_path / "lake", JUNE)
+    sync(config)
+    before = snapshot(tmp_path / "lake")
+    shutil.rmtree(tree_of(config).state.parent)
+
+    with pytest.raises(StateDamagedError, match="knows of none after 0"):
+        sync(config)
+
+    assert snapshot(tmp_path / "lake") == before
+    assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
+
+
+def test_a_catalogue_that_was_never_finished_is_removed_and_disturbs_nobody(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    three_days(vendor)
+    config = vendor.config(tmp_path / "lake", JUNE)
+    sync(config)
+    half = tree_of(config).catalogue(99)
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+
+    assert len(generations(tree_of(config))) == 1
+    sync(config)
+
+    assert not half.exists()
+
+
+def test_trades_whose_times_go_back_are_sorted_by_time(vendor: Vendor, tmp_path: Path) -> None:
+    key = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-2024-06-01.zip"
+    start = int(START.timestamp()) * 1000
+    rows = "".join(f"{n},1.5,2.0,{n},{n},{start + t},true\n" for n, t in enumerate((5, 10, 9, 11)))
+    vendor.put(key, rows)
+    config = vendor.config(tmp_path / "lake", dataset("um/aggTrades/AUSDT"))
+
+    sync(config)
+
+    assert ask(config, "SELECT agg_trade_id FROM agg_trades") == [(0,), (2,), (1,), (3,)]
+
+
+def test_a_year_of_narrow_and_wide_months_is_folded(vendor: Vendor, tmp_path: Path) -> None:
+    key = "data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-2024-0{}.zip"
+    wide = kline(datetime(2024, 2, 1, tzinfo=UTC)).replace("10.00000000", "99999999999.5")
+    vendor.put(key.format(1), kline(datetime(2024, 1, 1, tzinfo=UTC)))
+    vendor.put(key.format(2), wide)
+    lake = tmp_path / "lake"
+    for end in ("2024-01-31", "2024-02-29"):
+        config = vendor.config(lake, dataset("spot/klines/AUSDT/1m", end=end))
+        sync(config)
+
+    assert [str(v) for (v,) in ask(config, "SELECT volume FROM klines_exact")] == [
+        "10.00000000", "99999999999.50000000",
+    ]  # fmt: skip

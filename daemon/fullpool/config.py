@@ -23,6 +23,7 @@ from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market, Series, Span, is_symbol
 
 _STRICT: Final = ConfigDict(extra="forbid")
+_FIRST_YEAR, _LAST_YEAR = 2009, 2199
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _PATTERN_SIGNS: Final = str.maketrans("", "", "*?")
 
@@ -47,6 +48,12 @@ def _is_url(text: str) -> str:
     return text
 
 
+def _is_day(day: date) -> date:
+    if isinstance(day, datetime) or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ValueError(f"must be a day between {_FIRST_YEAR} and {_LAST_YEAR}, like 2024-01-31")
+    return day
+
+
 def _is_lake_path(text: str) -> str:
     if not text or "|" in text or "\0" in text:
         raise ValueError("must be the path of a folder and may not hold the sign |")
@@ -62,6 +69,7 @@ def _is_kind(text: str) -> str:
 Url = Annotated[str, AfterValidator(_is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 LakePath = Annotated[str, AfterValidator(_is_lake_path)]
+Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -76,8 +84,8 @@ class Dataset:
     kind: KindName
     symbols: Annotated[tuple[Pattern, ...], Field(min_length=1)]
     intervals: tuple[Interval, ...] = ()
-    start: date | None = None
-    end: date | None = None
+    start: Day | None = None
+    end: Day | None = None
 
     @property
     def span(self) -> Span:

@@ -5,6 +5,8 @@ milliseconds or microseconds differs by market, kind and by when the file was ma
 from the file. Source: 1,200 published files; see the project's ARCHITECTURE.md.
 """
 
+import errno
+import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from isal import isal_zlib
 
 from fullpool.errors import MalformedError
 from fullpool.kinds import Column, Kind
-from fullpool.model import Span
+from fullpool.model import Span, Zipped
 
 CHUNK_BYTES: Final = 1 << 20
 # The header of a local entry: a fixed part, then name and extra field, whose lengths it holds.
@@ -51,7 +53,11 @@ class Decoded:
 
 
 def decode(
-    zipped: Path, member: str, kind: Kind, limit_bytes: int, sink_of: Callable[[Layout], IO[bytes]]
+    zipped: Zipped,
+    member: str,
+    kind: Kind,
+    limit_bytes: int,
+    sink_of: Callable[[Layout], IO[bytes]],
 ) -> Decoded:
     """Append the rows in *zipped* to the sink of their layout: no header, each ended by a newline.
 
@@ -63,8 +69,8 @@ def decode(
     layout, header_bytes = sniff(head, kind)
     first_row = head[header_bytes:].split(b"\n", 1)[0]
     rows, last_row = _copy(chain((head[header_bytes:],), chunks), sink_of(layout))
-    time_at = [column.name for column in layout.columns].index(kind.time)
-    return Decoded(layout, rows, _time(first_row, time_at), _time(last_row, time_at))
+    first, last = _time(first_row, layout, kind), _time(last_row, layout, kind)
+    return Decoded(layout, rows, first, last)
 
 
 def check_span(decoded: Decoded, span: Span) -> None:
@@ -127,10 +133,11 @@ def _epoch(text: bytes) -> int:
     return int(text)
 
 
-def _time(row: bytes, index: int) -> datetime:
-    value = _epoch(_field(row, index))
-    us = value if value >= _MICROSECONDS_FROM else value * 1000
-    return _EPOCH + timedelta(microseconds=us)
+def _time(row: bytes, layout: Layout, kind: Kind) -> datetime:
+    text = _field(row, [column.name for column in layout.columns].index(kind.time))
+    if _unit(text) != layout.unit:
+        raise MalformedError(f"times in {layout.unit} and others: {text[:40]!r}")
+    return _EPOCH + timedelta(microseconds=int(text) * (1 if layout.unit == "us" else 1000))
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:
@@ -159,23 +166,32 @@ def _copy(chunks: Iterable[bytes], sink: IO[bytes]) -> tuple[int, bytes]:
     return rows, tail.rstrip(b"\r\n").rpartition(b"\n")[2]
 
 
-def _inflated(zipped: Path, member: str, limit_bytes: int) -> Iterator[bytes]:
+def _inflated(zipped: Zipped, member: str, limit_bytes: int) -> Iterator[bytes]:
     """Yield the content of the only member in chunks; check its name, length and CRC."""
-    try:
-        with zipped.open("rb") as file:
-            info = _only_member(file, member, limit_bytes)
+    with zipped.open("rb") if isinstance(zipped, Path) else io.BytesIO(zipped) as file:
+        info = _only_member(_directory(file), member, limit_bytes)
+        try:
             file.seek(info.header_offset)
             local = file.read(_LOCAL_HEADER_BYTES)
             lengths = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
             file.seek(sum(lengths), 1)
             yield from _checked(_raw(file, info), info)
-    except (zipfile.BadZipFile, _INFLATE_ERROR, NotImplementedError, EOFError) as error:
+        except (_INFLATE_ERROR, EOFError) as error:
+            raise MalformedError(f"the ZIP is damaged: {error}") from error
+
+
+def _directory(file: IO[bytes]) -> list[zipfile.ZipInfo]:
+    """Return what the ZIP says it holds; zipfile trips over damaged ones in many ways."""
+    try:
+        with zipfile.ZipFile(file) as opened:
+            return opened.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise MalformedError(f"the ZIP is damaged: {error}") from error
 
 
-def _only_member(file: IO[bytes], member: str, limit_bytes: int) -> zipfile.ZipInfo:
-    with zipfile.ZipFile(file) as opened:
-        infos = opened.infolist()
+def _only_member(infos: list[zipfile.ZipInfo], member: str, limit_bytes: int) -> zipfile.ZipInfo:
     names = [info.filename for info in infos]
     if names != [member]:
         raise MalformedError(f"the ZIP holds {names[:3]}, not exactly {member!r}")

@@ -114,7 +114,13 @@ class StateDamagedError(FullpoolError):
     """The daemon's own database cannot be opened or has stopped working."""
 
     exit_code = Exit.STATE_DAMAGED
-    hint = "the Parquet files are whole; move .state aside and sync again to build it anew"
+    hint = "nothing of the lake was changed, and readers are not affected; see the message"
+
+
+class UnexpectedError(FullpoolError):
+    """A mistake of ours that stopped one archive or step; the others go on."""
+
+    exit_code = Exit.BUG
 
 
 class ArchiveError(FullpoolError):

@@ -1,9 +1,11 @@
 """The words of the domain as values: immutable, checked when built, ordered."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 MAX_SYMBOL_LENGTH: Final = 40  # the vendor's longest is 24; file names hold 255 bytes
@@ -87,7 +89,7 @@ class Period:
 
     @property
     def span(self) -> Span:
-        return Span(_midnight(self.first), _midnight(self.next().first))
+        return _span_of(self)
 
     def next(self) -> "Period":
         """Return the period that starts where this one ends."""
@@ -95,6 +97,12 @@ class Period:
             return Period(self.first + _DAY, Cadence.DAY)
         ahead = timedelta(days=32 if self.cadence is Cadence.MONTH else 366)
         return Period(_floor(self.first + ahead, self.cadence), self.cadence)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _span_of(period: Period) -> Span:
+    """Return the span of a period; kept, for planning asks for the same ones over and over."""
+    return Span(_midnight(period.first), _midnight(period.next().first))
 
 
 def period_of(moment: date, cadence: Cadence) -> Period:
@@ -181,6 +189,11 @@ class Partition:
         return f"{self.series}/{self.period}"
 
 
+# A ZIP that is held: a large one as a file in staging, a small one as its bytes, for to make and
+# remove thousands of files costs more than all else that is done with them.
+Zipped = Path | bytes
+
+
 class Status(StrEnum):
     """Where an archive stands. `present` is where every archive should end."""
 
@@ -191,7 +204,6 @@ class Status(StrEnum):
     FAILED = "failed"
     QUARANTINED = "quarantined"
     ABSENT = "absent"
-    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 
 from fullpool import vendor
@@ -28,13 +29,17 @@ from fullpool.model import (
 MAX_COMPUTED: Final = 3
 # Not sooner than this, or a series that stopped would be listed again in every pass.
 RELIST_AFTER: Final = timedelta(hours=1)
+# A symbol without any archive may be about to be listed, or be misspelled.
+LOOK_FOR_NEW: Final = timedelta(days=1)
 # A series whose last archive is older than this when it is listed has stopped: delisted or halted.
 DORMANT_AFTER: Final = timedelta(days=14)
 
-_FIRST_WAIT: Final = timedelta(minutes=30)
+FIRST_WAIT: Final = timedelta(minutes=30)
 _LONGEST_WAIT: Final = timedelta(days=1)
 _WAIT_QUARANTINED: Final = timedelta(hours=6)
 _LONGEST_WAIT_QUARANTINED: Final = timedelta(days=7)
+_WAIT_ABSENT: Final = timedelta(days=7)
+_LONGEST_WAIT_ABSENT: Final = timedelta(days=90)
 _WAIT_FAILED: Final = timedelta(seconds=1)
 
 _LENGTH_ORDER: Final = {Cadence.DAY: 0, Cadence.MONTH: 1, Cadence.YEAR: 2}
@@ -91,8 +96,9 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:
     """Return the archives a series needs: closed months by monthly, the rest by daily archive.
 
-    Days and months inside the series' life that the vendor does not list are `absent`. What is
-    outside the listings, before the first and after the last archive, is not returned.
+    Days and months inside the series' life that the vendor does not list are `not_published`, or
+    `absent` once they are overdue. What is before the first and after the last archive listed is
+    not returned.
     """
     listed = [*monthly, *daily]
     if not listed:
@@ -116,23 +122,25 @@ def _days_of(
 ) -> Iterator[Known]:
     inside = _meet(month.span, span)
     days = list(periods(inside, Cadence.DAY)) if inside else []
-    if not any(day in daily for day in days):
-        if vendor.is_overdue(month, now):
-            yield _absent(series, month)
+    is_whole = inside == month.span
+    if is_whole and vendor.is_overdue(month, now) and not any(day in daily for day in days):
+        yield _unlisted(series, month, now)
+        return
+    if not vendor.has_daily(series):
         return
     for day in days:
-        if day in daily:
-            yield _published(series, day, daily[day])
-        else:
-            yield _absent(series, day)
+        yield _published(series, day, daily[day]) if day in daily else _unlisted(series, day, now)
 
 
 def _published(series: Series, period: Period, identity: Identity) -> Known:
     return Known(Archive(series, period), Status.PUBLISHED, "listed by the vendor", identity)
 
 
-def _absent(series: Series, period: Period) -> Known:
-    return Known(Archive(series, period), Status.ABSENT, "not in the vendor's listing")
+def _unlisted(series: Series, period: Period, now: datetime) -> Known:
+    status = Status.ABSENT if vendor.is_overdue(period, now) else Status.NOT_PUBLISHED
+    archive = Archive(series, period)
+    reason = "not in the vendor's listing"
+    return Known(archive, status, reason, next_try_at=next_try(status, 0, now))
 
 
 def known_until(chosen: Sequence[Known]) -> datetime | None:
@@ -145,12 +153,23 @@ def newly_expected(want: Want, listed: Listed, now: datetime) -> list[Known]:
     if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
         return []
     cadence = Cadence.DAY if vendor.has_daily(want.series) else Cadence.MONTH
-    span = _meet(want.span, Span(listed.until, max(listed.until, now)))
+    end = min(want.span.end, now)
+    # What was due but not listed is late: it gets some time before it is asked for by name.
+    patience = listed.at + FIRST_WAIT
     return [
         Known(Archive(want.series, period), Status.EXPECTED, "due by the vendor's usual delay")
-        for period in (periods(span, cadence) if span else ())
-        if period.span.start >= listed.until and vendor.first_ask(want.series, period) <= now
+        for period in periods(Span(listed.until, max(listed.until, end)), cadence)
+        if period.span.start >= listed.until
+        and max(vendor.first_ask(want.series, period), patience) <= now
     ]
+
+
+def caught_up(listed: Listed, recent: Iterable[Known]) -> Listed:
+    """Return a listing brought forward to the last archive that has come since, by its name."""
+    ends = [known.archive.period.span.end for known in recent if known.status is Status.PRESENT]
+    if listed.until is None or not ends:
+        return listed
+    return replace(listed, until=max(listed.until, *ends))
 
 
 def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now: datetime) -> bool:
@@ -159,7 +178,9 @@ def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now
         return True
     if min(want.span.end, listed.at) > listed.span.end:
         return True
-    if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
+    if listed.until is None:
+        return now - listed.at >= min(dormant_age, LOOK_FOR_NEW)
+    if listed.at - listed.until > DORMANT_AFTER:
         return now - listed.at >= dormant_age
     is_behind = len(newly_expected(want, listed, now)) > MAX_COMPUTED
     return is_behind and now - listed.at >= RELIST_AFTER
@@ -171,8 +192,13 @@ def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -
     Also yields steps without archives: folds of a closed year's monthly files into one.
     """
     archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
+    due = list(due)
+    units = {(known.archive.series, _unit(known.archive, now)) for known in due}
     for known in due:
-        archives[known.archive.series, _unit(known.archive, now)].append(known)
+        series, unit = known.archive.series, _unit(known.archive, now)
+        month = period_of(unit.first, Cadence.MONTH)
+        # A day goes with its month where that is due too, or both would write the day.
+        archives[series, month if (series, month) in units else unit].append(known)
     held: dict[tuple[Series, Period], list[PartitionFile]] = defaultdict(list)
     for file in files:
         held[file.partition.series, _unit(file.partition, now)].append(file)
@@ -243,19 +269,60 @@ def _reason(due: list[Known], files: list[PartitionFile]) -> str:
 def next_try(status: Status, attempts: int, now: datetime) -> datetime | None:
     """Return when an archive that ended in *status* after *attempts* is worth another try.
 
-    Waits double from one attempt to the next, up to a day; a quarantined one waits longer, for the
-    vendor has to publish it anew. None: not by itself.
+    Waits double from one attempt to the next, up to a limit; a quarantined one waits longer, for
+    the vendor has to publish it anew. None: not by itself.
     """
     doubled: int = 2 ** min(attempts, 20)
     match status:
         case Status.FAILED:
             return now + min(_WAIT_FAILED * doubled, _LONGEST_WAIT)
         case Status.NOT_PUBLISHED:
-            return now + min(_FIRST_WAIT * doubled, _LONGEST_WAIT)
+            return now + min(FIRST_WAIT * doubled, _LONGEST_WAIT)
         case Status.QUARANTINED:
             return now + min(_WAIT_QUARANTINED * doubled, _LONGEST_WAIT_QUARANTINED)
+        case Status.ABSENT:
+            return now + min(_WAIT_ABSENT * doubled, _LONGEST_WAIT_ABSENT)
         case _:
             return None
+
+
+class Fault(Enum):
+    """Why a try brought nothing."""
+
+    NOT_THERE = "the vendor has no such archive"
+    WRONG_SUM = "the bytes are not those of the CHECKSUM"
+    WRONG_ROWS = "the archive is what the vendor published, and it is wrong"
+    OTHER = "the network's or ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How a try ended. *identity* is set if the bytes were those of the CHECKSUM."""
+
+    fault: Fault
+    reason: str
+    identity: Identity | None = None
+
+
+def verdict(known: Known, result: Tried, now: datetime) -> Known:
+    """Return what is known of an archive after a try that brought nothing into the lake.
+
+    An archive that the vendor lists and does not give has failed. A sum that is wrong has failed
+    too, on its way, perhaps; it is quarantined when the same comes a second time. Only an edition
+    whose sum was right keeps its identity, so that no other is ever taken for it.
+    """
+    attempts, reason, identity = known.attempts + 1, result.reason, result.identity
+    match result.fault:
+        case Fault.NOT_THERE if known.identity is None:
+            overdue = vendor.is_overdue(known.archive.period, now)
+            status = Status.ABSENT if overdue else Status.NOT_PUBLISHED
+        case Fault.WRONG_SUM if reason == known.reason:
+            status = Status.QUARANTINED
+        case Fault.WRONG_ROWS:
+            status = Status.QUARANTINED
+        case _:
+            status, identity = Status.FAILED, known.identity
+    return Known(known.archive, status, reason, identity, attempts, next_try(status, attempts, now))
 
 
 def _possible(want: Want, now: datetime) -> Span:

@@ -15,7 +15,6 @@ from fullpool.model import (
     Market,
     Period,
     Series,
-    Span,
     is_symbol,
     period_from,
     period_of,
@@ -30,7 +29,8 @@ CHECKSUM_MAX_BYTES: Final = 1024
 
 _FOLDER: Final = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
 _PERIOD_FOLDER: Final = {Cadence.DAY: "daily", Cadence.MONTH: "monthly"}
-_NO_DAILY_ON_SPOT: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
+# Spot has no daily files of these at all, futures of half their symbols.
+_BY_MONTH_ONLY: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
 
 # Daily files of spot appear 1.8 to 5.6 h after the day (90 %), of futures 6 to 9 h after it.
 _DAILY_DELAY: Final = {
@@ -107,8 +107,8 @@ def url(base: str, key: str) -> str:
 
 
 def has_daily(series: Series) -> bool:
-    """Whether the vendor makes daily archives of the series at all."""
-    return not (series.market is Market.SPOT and series.interval in _NO_DAILY_ON_SPOT)
+    """Whether the series is to be had by daily archives, as far as its interval tells."""
+    return series.interval not in _BY_MONTH_ONLY
 
 
 def first_ask(series: Series, period: Period) -> datetime:
@@ -131,8 +131,3 @@ def is_closed_year(moment: datetime, now: datetime) -> bool:
 def beginning() -> datetime:
     """Return an instant before the vendor's first archive (spot BTCUSDT, 2017-08-17)."""
     return datetime(2017, 1, 1, tzinfo=UTC)
-
-
-def until(now: datetime) -> Span:
-    """Return the span in which archives can exist at *now*."""
-    return Span(beginning(), max(beginning(), now))

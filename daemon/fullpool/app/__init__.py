@@ -1,5 +1,6 @@
 """Puts the pieces together. The only reader of the clock and the environment."""
 
+import gc
 import os
 import ssl
 import threading
@@ -19,7 +20,7 @@ from fullpool.store import catalogue
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.store.state import State, open_state
-from fullpool.store.tree import Tree, empty, remove
+from fullpool.store.tree import Tree, empty
 from fullpool.sync import Outcome, Watcher, Work, preview, run_pass
 from fullpool.vision import Access, Fetcher, Opener, Stop
 
@@ -70,8 +71,9 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     network's, and whatever made the pass stop.
     """
     tree = tree_of(config)
+    gc.freeze()  # what is loaded by now stays: there is no use in looking at it again and again
     with writing(tree, command, clock()), _state(tree) as state:
-        _sweep(state, tree)
+        catalogue.sweep(state, tree, clock())
         with _work(config, tree, watcher, stop) as work:
             outcome = run_pass(work, state, command)
     if not outcome.is_complete:
@@ -99,17 +101,12 @@ def _account(outcome: Outcome) -> str:
 
 @contextmanager
 def _state(tree: Tree) -> Iterator[State]:
-    state = open_state(tree.state, clock())
+    empty(tree.staging)
+    state = open_state(tree.state, tree.staging / "spill", clock())
     try:
         yield state
     finally:
         state.close()
-
-
-def _sweep(state: State, tree: Tree) -> None:
-    """Remove what a killed process left: staging, and files renamed but never recorded."""
-    empty(tree.staging)
-    remove(tree.root, catalogue.orphans(state, tree))
 
 
 @contextmanager

@@ -10,18 +10,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
-    FIRST_COMPLETED,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    wait,
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
-from fullpool.errors import ArchiveError, FullpoolError
+from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
 from fullpool.sync import Done, Map
 
 A = TypeVar("A")
@@ -75,21 +74,22 @@ def _bounded(  # noqa: PLR0913, PLR0917 - two of them make it a Map
     """Yield what is done, in any order, with at most *ahead* items and *limit* weight under way."""
     source = iter(items)
     running: dict[Future[Done[A, B]], int] = {}
+    done: SimpleQueue[Future[Done[A, B]]] = SimpleQueue()
     held = 0
     is_over = False
     try:
         while running or not is_over:
             while not is_over and len(running) < ahead and (held < limit or not running):
                 item = next(source, _END)
-                if item is _END:
+                if isinstance(item, _End):
                     is_over = True
                     break
-                assert not isinstance(item, _End)
-                load = weight(item)
-                running[pool.submit(_settled, function, item)] = load
+                future = pool.submit(_settled, function, item)
+                running[future] = load = weight(item)
                 held += load
-            done = wait(running, return_when=FIRST_COMPLETED).done if running else ()
-            for future in done:
+                future.add_done_callback(done.put)
+            if running:
+                future = done.get()
                 held -= running.pop(future)
                 yield future.result()
     finally:
@@ -109,6 +109,8 @@ def _settled(function: Callable[[A], B], item: A) -> Done[A, B]:
         return Done(item, function(item), None)
     except FullpoolError as error:
         return Done(item, None, error)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must cost one item, not the pass
+        return Done(item, None, UnexpectedError(f"unexpected {type(error).__name__}: {error}"))
 
 
 class _Workers:
@@ -140,12 +142,15 @@ class _Workers:
 
     def shutdown(self) -> None:
         for executor in self._all:
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+        for executor in self._all:
+            executor.shutdown()
 
 
 def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what a worker finishes.
+    # They reach all processes of a terminal or a service; the parent decides what is finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _warm() -> None:

@@ -4,6 +4,7 @@ import csv
 import signal
 import sys
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,9 +44,18 @@ AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", help="A generation's number, or a UTC time: the lake as it was then."),
 ]
-LogOption = Annotated[
-    str, typer.Option("--log-level", help="Log to standard error: debug, info, warning or error.")
-]
+
+
+class Level(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogOption = Annotated[Level, typer.Option("--log-level", help="How much to log to standard error.")]
 
 
 def _version(*, is_wanted: bool) -> None:
@@ -67,7 +77,7 @@ def options(
 @program.command()
 def sync(
     config: ConfigOption = None,
-    log_level: LogOption = "error",
+    log_level: LogOption = Level.ERROR,
     json: JsonOption = False,
 ) -> None:
     """Fetch everything that is due, then exit: 0 if nothing is missing that could be had.

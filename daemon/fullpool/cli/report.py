@@ -27,9 +27,12 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
                 "downloaded_bytes": done.downloaded_bytes,
                 "partitions": done.built,
                 "generation": done.generation,
+                "unknown_series": [str(series) for series in done.unknown],
             }
         )
         return
+    for series in done.unknown:
+        sys.stdout.write(f"the vendor has no archives of {series}: is it spelled right?\n")
     if not done.built:
         sys.stdout.write("nothing new\n")
         return

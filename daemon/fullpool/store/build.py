@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import duckdb
 
@@ -21,18 +21,29 @@ from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode
 from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS
-from fullpool.model import Archive, Identity, Partition, PartitionFile, Span, Step, period_from
+from fullpool.model import (
+    Archive,
+    Identity,
+    Partition,
+    PartitionFile,
+    Span,
+    Step,
+    Zipped,
+    period_from,
+)
 from fullpool.store import duck, rows
 from fullpool.store.provenance import Source, metadata, sources_in
 from fullpool.store.tree import Tree, partition_path, settle
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A verified ZIP in staging."""
+    """A verified ZIP."""
 
     archive: Archive
-    zipped: Path
+    zipped: Zipped
     sha256: str
     identity: Identity
 
@@ -89,12 +100,12 @@ def build(order: Order) -> Built:
     ):
         load, rejected = _load(order, order.inputs, scratch)
         try:
-            whole = _write(order, load, scratch, rows.as_they_come)
+            whole = _write(order, load, scratch, rows.AS_THEY_COME)
         except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
             good, blamed = _examine(order, load.accepted, scratch)
             load, _ = _load(order, good, scratch)
             rejected += blamed
-            whole = _write(order, load, scratch, rows.sorted_once)
+            whole = _write(order, load, scratch, rows.SORTED_ONCE)
         files = _publish(order, whole, scratch) if whole else ()
         return Built(order.step, files, tuple(load.accepted), tuple(rejected))
 
@@ -159,10 +170,12 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
     sources = _sources(order, load)
     try:
-        _copy(order, arranged(kind, _branches(order, load, rows.Width.NARROW)), whole, sources)
+        select = arranged.select(kind, _branches(order, load, rows.Width.NARROW))
+        _copy(order, select, whole, sources)
     except (duckdb.DataError, duckdb.InvalidInputException):
-        _copy(order, arranged(kind, _branches(order, load, rows.Width.WIDE)), whole, sources)
-    _, _, _, disordered = _summary(order, whole)
+        select = arranged.select(kind, _branches(order, load, rows.Width.WIDE))
+        _copy(order, select, whole, sources)
+    (disordered,) = _row(order, rows.disorder_of(kind, whole, arranged))
     if disordered:
         raise MalformedError(f"{disordered} rows are out of order or stand twice")
     return whole
@@ -170,11 +183,10 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
 
 def _branches(order: Order, load: _Load, width: rows.Width) -> list[str]:
     kind = KINDS[order.step.series.kind]
-    branches = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
-    if order.step.files:
-        paths = [order.root / file.path for file in order.step.files]
-        branches.insert(0, rows.from_parquet(kind, paths, _replaced(load)))
-    return branches
+    replaced = _replaced(load)
+    kept = [rows.from_parquet(kind, order.root / f.path, replaced) for f in order.step.files]
+    new = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
+    return [*kept, *new]
 
 
 def _replaced(load: _Load) -> list[Span]:
@@ -206,15 +218,11 @@ def _copy(order: Order, select: str, target: Path, sources: Sequence[Source]) ->
     )
 
 
-def _summary(order: Order, path: Path) -> tuple[int, datetime, datetime, int]:
-    """Return count, first and last time, and the number of rows out of order."""
-    sql = rows.summary_of(KINDS[order.step.series.kind], path)
+def _row(order: Order, sql: str) -> Sequence[int]:
+    """Run a query of one row of numbers."""
     found = _connection(order).execute(sql).fetchone()
     assert found is not None
-    count, first, last, disordered = found
-    if not count:
-        raise MalformedError("no rows are left")
-    return count, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC), disordered
+    return found
 
 
 def _examine(
@@ -243,10 +251,9 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
         rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in load.sheets.items()
     ]
     try:
-        found = _connection(order).execute(rows.verdict_of(kind, branches[0], span)).fetchone()
+        outside, differing = _row(order, rows.verdict_of(kind, branches[0], span))
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
         return duck.summary(error).replace(str(scratch), "")
-    outside, differing = found or (0, 0)
     if outside:
         return f"{outside} rows lie outside {span}"
     if differing:
@@ -266,19 +273,19 @@ def _publish(order: Order, whole: Path, scratch: Path) -> tuple[PartitionFile, .
 def _part(order: Order, partition: Partition, whole: Path, scratch: Path) -> Path | None:
     kind, part = KINDS[partition.series.kind], scratch / f"{partition.period}.parquet"
     inside = rows.within(kind.time, partition.period.span)
-    select = f"SELECT * FROM read_parquet({duck.quoted(whole)}) WHERE {inside}"
+    select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
     sources = sources_in(_connection(order), [whole], [])
     overlapping = [s for s in sources if period_from(s.period).span.overlaps(partition.period.span)]
     _copy(order, select, part, overlapping)
-    count = _connection(order).execute(f"SELECT count(*) FROM {duck.quoted(part)}").fetchone()
-    return part if count and count[0] else None
+    return part if _row(order, f"SELECT count(*) FROM {rows.parquet(part)}")[0] else None
 
 
 def _settled(order: Order, partition: Partition, staged: Path) -> PartitionFile:
-    count, first, last, _ = _summary(order, staged)
+    count, first_us, last_us = _row(order, rows.summary_of(KINDS[partition.series.kind], staged))
     path = partition_path(partition, order.generation)
     size_bytes = staged.stat().st_size
     settle(staged, order.root / path)
+    first, last = (_EPOCH + timedelta(microseconds=us) for us in (first_us, last_us))
     return PartitionFile(partition, path, order.generation, count, size_bytes, first, last)
 
 

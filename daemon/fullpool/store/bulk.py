@@ -21,14 +21,27 @@ def insert(
     """Insert *rows*, whose values stand in the order of *columns*."""
     if not rows:
         return
-    types = _types(connection, table, columns)
-    lists = dict(zip(columns, zip(*rows, strict=True), strict=True))
-    shape = {name: [kind] for name, kind in zip(columns, types, strict=True)}
     connection.execute(
-        f"INSERT INTO {table} ({', '.join(columns)})"
-        f" SELECT {', '.join(f'unnest(lists.{name})' for name in columns)}"
-        f" FROM (SELECT from_json_strict(?::JSON, {quoted(json.dumps(shape))}) AS lists)",
-        [json.dumps(lists, default=str)],
+        f"INSERT INTO {table} ({', '.join(columns)}) {_select(connection, table, columns)}",
+        [_json(columns, rows)],
+    )
+
+
+def update(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    key: str,
+    columns: Sequence[str],
+    rows: Rows,
+) -> None:
+    """Change the rows of *table* that have the *key* of one of *rows*."""
+    if not rows:
+        return
+    changes = ", ".join(f"{name} = incoming.{name}" for name in columns if name != key)
+    connection.execute(
+        f"UPDATE {table} SET {changes} FROM ({_select(connection, table, columns)}) AS incoming"
+        f" WHERE {table}.{key} = incoming.{key}",
+        [_json(columns, rows)],
     )
 
 
@@ -53,6 +66,22 @@ def replace(
     connection.execute(
         f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming"
         f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    )
+
+
+def _json(columns: Sequence[str], rows: Rows) -> str:
+    lists = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    return json.dumps(lists, default=str)
+
+
+def _select(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> str:
+    """Select the rows in one parameter made by `_json`, with the types of *table*."""
+    types = _types(connection, table, columns)
+    shape = {name: [kind] for name, kind in zip(columns, types, strict=True)}
+    values = ", ".join(f"unnest(lists.{name}) AS {name}" for name in columns)
+    return (
+        f"SELECT {values} FROM"
+        f" (SELECT from_json_strict(?::JSON, {quoted(json.dumps(shape))}) AS lists)"
     )
 
 

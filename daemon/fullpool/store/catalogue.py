@@ -4,13 +4,15 @@ A generation is never written again, so a reader is never disturbed, and a gener
 is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1.1 on can read.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
+from fullpool.errors import StateDamagedError
 from fullpool.kinds import KINDS
 from fullpool.store import duck, views
 from fullpool.store.reading import naive
@@ -117,32 +119,60 @@ def retire(state: State, tree: Tree, before: datetime) -> int:
     """Remove generations replaced before *before*, and files none names; return the bytes."""
     old = state.generations_before(before)
     for generation in old:
-        folder = tree.catalogue(generation).parent
-        for file in folder.iterdir() if folder.exists() else ():
-            file.unlink()
-        if folder.exists():
-            folder.rmdir()
+        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
     state.forget_generations(old)
-    return _remove_files(state, tree, state.retired_before(before))
-
-
-def _remove_files(state: State, tree: Tree, paths: Sequence[str]) -> int:
-    freed = 0
-    for path in paths:
-        file = tree.root / path
-        if file.exists():
-            freed += file.stat().st_size
-            file.unlink()
+    paths = state.retired_before(before)
+    freed = sum(_removed(tree.root / path) for path in paths)
     state.forget_retired(paths)
     return freed
 
 
-def orphans(state: State, tree: Tree) -> list[str]:
-    """Return files that nothing refers to: left by a step killed before it was recorded."""
-    named = {file.path for file in state.memory.files()} | set(state.retired())
-    found = (
-        str(path.relative_to(tree.root))
-        for kind in KINDS.values()
-        for path in (tree.root / kind.table).rglob("*.parquet")
+def _removed(file: Path) -> int:
+    if not file.exists():
+        return 0
+    size_bytes = file.stat().st_size
+    file.unlink()
+    return size_bytes
+
+
+def sweep(state: State, tree: Tree, now: datetime) -> None:
+    """Put right what a killed process or a person left.
+
+    Removes partition files and generations that were never recorded; takes note of files that are
+    gone, so that their archives are fetched again. Raises StateDamagedError if the lake has newer
+    generations than the state knows of: then the state is not this lake's, and nothing is touched.
+    """
+    last, published = state.last_value("generation"), tree.published()
+    if published > last:
+        raise StateDamagedError(
+            f"opening the state of {tree.root}: generation {published} is published, but the state"
+            f" knows of none after {last}",
+            hint="nothing was changed; put the .state folder that belongs to this lake back, or"
+            " start a new lake in another folder",
+        )
+    _sweep_generations(state, tree, now)
+    files = {file.path: file for file in state.memory.files()}
+    kept = set(files) | set(state.retired())
+    for path, generation in _parquet_files(tree):
+        if path not in kept and generation <= last:
+            (tree.root / path).unlink()
+    state.record_lost(
+        [file for path, file in files.items() if not (tree.root / path).exists()], now
     )
-    return [path for path in found if path not in named]
+
+
+def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
+    recorded, current = state.generations(), tree.published()
+    if current and current not in recorded:
+        state.record_generation(current, now)  # killed between the two
+    for generation in tree.generations():
+        if generation not in recorded and generation != current:
+            shutil.rmtree(tree.catalogue(generation).parent)
+
+
+def _parquet_files(tree: Tree) -> Iterator[tuple[str, int]]:
+    """Yield every partition file with the generation in its name."""
+    for kind in KINDS.values():
+        for path in (tree.root / kind.table).rglob("*.g[0-9]*.parquet"):
+            generation = path.name.removesuffix(".parquet").rpartition(".g")[2]
+            yield str(path.relative_to(tree.root)), int(generation)

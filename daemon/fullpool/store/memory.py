@@ -23,10 +23,16 @@ from fullpool.store.reading import (
 
 _WAITING: Final = (
     Status.EXPECTED,
+    Status.ABSENT,
     Status.PUBLISHED,
     Status.NOT_PUBLISHED,
     Status.QUARANTINED,
 )
+_SAME_SERIES: Final = (
+    "ON archives.market = l.market AND archives.kind = l.kind AND archives.symbol = l.symbol"
+    " AND archives.interval IS NOT DISTINCT FROM l.interval"
+)
+_SINCE: Final = "period_start >= known_until"
 
 
 class Memory:
@@ -54,6 +60,11 @@ class Memory:
         """Return every archive that is recorded of *series*."""
         name = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
         found = self._rows(f"{ARCHIVES} WHERE list_contains(?, {name})", [series_names(series)])
+        return [known_in(row) for row in found]
+
+    def since_listing(self) -> list[Known]:
+        """Return the archives whose names were computed since their series was listed."""
+        found = self._rows(f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}")
         return [known_in(row) for row in found]
 
     def due(self, now: datetime) -> list[Known]:

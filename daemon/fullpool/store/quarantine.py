@@ -5,22 +5,30 @@ from datetime import datetime
 from pathlib import Path
 
 from fullpool import vendor
-from fullpool.model import Archive
+from fullpool.model import Archive, Zipped
 from fullpool.store.tree import Tree
 
 
-def quarantine(tree: Tree, archive: Archive, zipped: Path, reason: str, now: datetime) -> None:
-    """Move *zipped* to quarantine and write the reason beside it."""
-    target = tree.quarantine / vendor.archive_key(archive)
+def quarantined(tree: Tree, archive: Archive) -> Path:
+    """Return where an archive is, if it is in quarantine."""
+    return tree.quarantine / vendor.archive_key(archive)
+
+
+def quarantine(tree: Tree, archive: Archive, zipped: Zipped, reason: str, now: datetime) -> None:
+    """Put *zipped* in quarantine and write the reason beside it; a file is moved there."""
+    target = quarantined(tree, archive)
     target.parent.mkdir(parents=True, exist_ok=True)
-    zipped.replace(target)
+    if isinstance(zipped, Path):
+        zipped.replace(target)
+    else:
+        target.write_bytes(zipped)
     note = {"archive": str(archive), "reason": reason, "at": now.isoformat()}
     _note_path(target).write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n")
 
 
 def release(tree: Tree, archive: Archive) -> None:
     """Remove an archive from quarantine, for a good edition of it has come."""
-    target = tree.quarantine / vendor.archive_key(archive)
+    target = quarantined(tree, archive)
     if target.exists():
         target.unlink()
         _note_path(target).unlink(missing_ok=True)

@@ -13,9 +13,10 @@ import duckdb
 from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError
 from fullpool.store import duck
 from fullpool.store.memory import Memory
-from fullpool.store.tree import CATALOGUE_NAME, Tree
+from fullpool.store.tree import Tree
 
 Row = tuple[Any, ...]
+_WRITABLE: Final = 0o222
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,15 @@ def generations(tree: Tree) -> list[Generation]:
     """Return the generations that can be read, oldest first."""
     current = tree.current.resolve()
     found: list[Generation] = []
-    for path in sorted(tree.catalogues.glob(f"*/{CATALOGUE_NAME}")):
+    for number in tree.generations():
+        path = tree.catalogue(number)
+        if not path.exists() or path.stat().st_mode & _WRITABLE:
+            continue  # it is being written, or a process was killed while it was
         with duck.explained(f"opening {path}"), duck.connect_read_only(path) as connection:
             row = connection.execute("SELECT published_at FROM sync.published").fetchone()
         assert row is not None
         at = row[0].replace(tzinfo=UTC)
-        found.append(Generation(int(path.parent.name), at, path == current))
+        found.append(Generation(number, at, path == current))
     return found
 
 

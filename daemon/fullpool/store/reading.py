@@ -22,8 +22,8 @@ from fullpool.planning import Listed
 from fullpool.store.build import Accepted
 
 ARCHIVES: Final = (
-    "SELECT market, kind, symbol, interval, period, status, reason, etag, size_bytes, modified_at,"
-    " attempts, next_try_at FROM sync.archives"
+    "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
+    " reason, etag, size_bytes, modified_at, attempts, next_try_at FROM sync.archives"
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"

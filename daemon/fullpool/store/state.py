@@ -13,11 +13,11 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.errors import LakeNewerError
-from fullpool.model import Known
+from fullpool.model import Known, PartitionFile, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.build import Built
-from fullpool.store.bulk import insert, replace
+from fullpool.store.bulk import insert, replace, update
 from fullpool.store.memory import Memory
 from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.reading import (
@@ -30,6 +30,7 @@ from fullpool.store.reading import (
     naive,
     partition_row,
     present_row,
+    series_values,
     tried_row,
 )
 
@@ -64,6 +65,11 @@ class State:
             found = self._rows("SELECT value FROM sync.counters WHERE name = ?", [counter])
         return int(found[0][0])
 
+    def last_value(self, counter: str) -> int:
+        """Return the number that was handed out last."""
+        found = self._rows("SELECT value FROM sync.counters WHERE name = ?", [counter])
+        return int(found[0][0])
+
     def record_symbols(self, market: str, kind: str, symbols: Sequence[str], at: datetime) -> None:
         with self._transaction():
             self._run("DELETE FROM sync.symbols WHERE market = ? AND kind = ?", [market, kind])
@@ -92,7 +98,30 @@ class State:
         with self._transaction():
             self._retire(replaced, at)
             insert(self.connection, "sync.partitions", PARTITION_COLUMNS, files)
-            replace(self.connection, "sync.archives", ("key",), PRESENT_COLUMNS, present)
+            update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
+
+    def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
+        """Forget files that are gone, and expect the archives that were in them again."""
+        if not files:
+            return
+        with self._transaction():
+            for file in files:
+                span, series = file.partition.period.span, file.partition.series
+                self._run(
+                    "UPDATE sync.archives SET status = ?, reason = ?, attempts = 0,"
+                    " next_try_at = NULL"
+                    " WHERE status = ? AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
+                    " AND period_start < ? AND period_end > ?",
+                    [
+                        str(Status.EXPECTED),
+                        f"its partition file {file.path} is gone",
+                        str(Status.PRESENT),
+                        *series_values(series),
+                        naive(span.end),
+                        naive(span.start),
+                    ],
+                )
+            self._retire([file.path for file in files], at)
 
     def _retire(self, paths: list[str], at: datetime) -> None:
         if not paths:
@@ -131,6 +160,11 @@ class State:
             " (SELECT max(written_at) FROM sync.partitions), true) FROM sync.generations"
         )
         return bool(found[0][0])
+
+    def generations(self) -> list[int]:
+        """Return the generations that are recorded."""
+        found = self._rows("SELECT generation FROM sync.generations ORDER BY generation")
+        return [int(generation) for (generation,) in found]
 
     def generations_before(self, moment: datetime) -> list[int]:
         """Return the generations whose successor was published before *moment*."""
@@ -191,12 +225,13 @@ class State:
             return  # the failed commit has ended the transaction already
 
 
-def open_state(path: Path, now: datetime) -> State:
+def open_state(path: Path, spill: Path, now: datetime) -> State:
     """Open the state, made or brought up to date if need be.
 
-    Raises LakeNewerError if a newer version wrote it, StateDamagedError if it cannot be opened.
+    *spill* is a folder for what does not fit into memory. Raises LakeNewerError if a newer version
+    wrote it, StateDamagedError if it cannot be opened.
     """
-    connection = duck.connect(memory_limit="1GB", threads=2)
+    connection = duck.connect(memory_limit="512MB", threads=1, temp_directory=str(spill))
     with duck.explained(f"opening the state {path}"):
         try:
             version = duck.quoted(STORAGE_VERSION)

@@ -1,9 +1,7 @@
 """The lake's folders and file names, and how a finished file gets its name."""
 
-import errno
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,13 +39,18 @@ class Tree:
         return self.root / ".catalogue"
 
     @property
-    def skeletons(self) -> Path:
-        return self.catalogues / "skeleton"
-
-    @property
     def current(self) -> Path:
         """What users open: a symlink to the newest generation's catalogue."""
         return self.root / CATALOGUE_NAME
+
+    def published(self) -> int:
+        """Return the number of the newest generation; 0 if there is none."""
+        name = self.current.resolve().parent.name
+        return int(name) if name.isdigit() else 0
+
+    def generations(self) -> list[int]:
+        """Return the numbers of all generations that have a folder."""
+        return sorted(int(f.name) for f in self.catalogues.glob("[0-9]*") if f.name.isdigit())
 
     def catalogue(self, generation: int) -> Path:
         return self.catalogues / f"{generation:06d}" / CATALOGUE_NAME
@@ -74,9 +77,8 @@ def settle(staged: Path, target: Path) -> None:
     sync_file(staged)
     made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise FileExistsError(errno.EEXIST, "a file of the lake never changes", str(target))
-    staged.rename(target)
+    os.link(staged, target)  # unlike a rename, it refuses a name that is taken
+    staged.unlink()
     for folder in dict.fromkeys((target.parent, *(f.parent for f in made))):
         sync_folder(folder)
 
@@ -99,16 +101,3 @@ def empty(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def remove(root: Path, paths: Iterable[str]) -> int:
-    """Remove files of the lake that nothing refers to; return the bytes freed."""
-    freed = 0
-    for path in paths:
-        file = root / path
-        try:
-            freed += file.stat().st_size
-            file.unlink()
-        except FileNotFoundError:
-            continue
-    return freed

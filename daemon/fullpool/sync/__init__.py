@@ -1,7 +1,8 @@
 """One pass: discover, plan, fetch, build, record, publish. Calls in order and decides nothing."""
 
-from fullpool.sync.discover import Discovered, discover, wants_of
-from fullpool.sync.passes import Outcome, run_pass
+from fullpool.sync.discover import Discovered, discover
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.passes import run_pass
 from fullpool.sync.preview import preview
 from fullpool.sync.work import Done, Map, Watcher, Work
 
@@ -15,5 +16,4 @@ __all__ = [
     "discover",
     "preview",
     "run_pass",
-    "wants_of",
 ]

@@ -1,34 +1,48 @@
 """Finding out which series there are and which archives the vendor has of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from fullpool import logs, planning, vendor
 from fullpool.config import Dataset
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.model import Cadence, Identity, Known, Period, Series, Span, Status, period_of
-from fullpool.planning import Listed, Want
+from fullpool.model import Cadence, Identity, Known, Market, Period, Series, Span, Status, period_of
+from fullpool.planning import Listed, Listing, Want
 from fullpool.store.memory import Memory
 from fullpool.sync.work import Work
 from fullpool.vision import list_keys, list_symbols
 
 log = logs.get_logger()
 
+_NOT_THERE_YET: Final = (Status.ABSENT, Status.NOT_PUBLISHED, Status.EXPECTED)
+
 
 @dataclass(frozen=True, slots=True)
+class SymbolList:
+    """All symbols the vendor has of one market and kind, as just listed."""
+
+    market: Market
+    kind: str
+    symbols: tuple[str, ...]
+
+
+@dataclass(slots=True)
 class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
-    *symbols* are lists of symbols asked for anew, by market and kind; *failed* are series that
-    could not be listed, with the reason.
+    *failed* holds what could not be listed, with the reason; *unknown* the series that the vendor
+    has no archive of.
     """
 
-    wants: tuple[Want, ...]
-    symbols: tuple[tuple[Dataset, tuple[str, ...]], ...]
-    listings: tuple[Listed, ...]
-    found: tuple[Known, ...]
-    failed: tuple[tuple[Series, str], ...]
+    wants: list[Want] = field(default_factory=list)
+    symbols: list[SymbolList] = field(default_factory=list)
+    listings: dict[Series, Listed] = field(default_factory=dict)
+    found: list[Known] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unknown: list[Series] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,54 +54,71 @@ class _Shelf:
 
 
 def discover(work: Work, memory: Memory) -> Discovered:
-    """List what is not known yet or not believed any more. Raises if nothing could be listed."""
-    now = work.now()
-    config = work.config
-    wants, symbols = wants_of(work, memory, now)
-    listings = memory.listings()
-    dormant = timedelta(hours=config.discovery.dormant_max_age_h)
-    stale = [w for w in wants if planning.needs_listing(w, listings.get(w.series), dormant, now)]
-    shelves, failed = _list_all(work, [_rest_of(w, listings.get(w.series)) for w in stale], now)
-    known = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
-    found = [new for s in shelves for new in s.chosen if _is_news(new, known.get(new.archive))]
-    asked = {want.series for want in stale}
-    fresh, advanced = _computed([w for w in wants if w.series not in asked], listings, now)
-    listed = [_joined(shelf.listed, listings.get(shelf.listed.series)) for shelf in shelves]
-    return Discovered(
-        tuple(wants), tuple(symbols), (*listed, *advanced), (*found, *fresh), tuple(failed)
+    """List what is not known yet or not believed any more; compute the names of what is due since.
+
+    Raises UnreachableError if nothing could be listed and nothing was known before.
+    """
+    now, found = work.now(), Discovered()
+    found.wants = _wants(work, memory, found, now)
+    recent: dict[Series, list[Known]] = defaultdict(list)
+    for known in memory.since_listing():
+        recent[known.archive.series].append(known)
+    listings = {s: planning.caught_up(one, recent[s]) for s, one in memory.listings().items()}
+    dormant = timedelta(hours=work.config.discovery.dormant_max_age_h)
+    stale = [
+        w for w in found.wants if planning.needs_listing(w, listings.get(w.series), dormant, now)
+    ]
+    shelves = _list_all(
+        work, [p for w in stale for p in _parts(w, listings.get(w.series))], found, now
     )
+    held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
+    for shelf in shelves:
+        found.found += [new for new in shelf.chosen if _is_news(new, held.get(new.archive))]
+        series = shelf.listed.series
+        found.listings[series] = _joined(
+            shelf.listed, found.listings.get(series) or listings.get(series)
+        )
+    newest = listings | found.listings
+    _add_computed(found, newest, recent, now)
+    wanted = [want.series for want in found.wants]
+    found.unknown = [series for series in wanted if series in newest and not newest[series].until]
+    return found
 
 
-def wants_of(
-    work: Work, memory: Memory, now: datetime
-) -> tuple[list[Want], list[tuple[Dataset, tuple[str, ...]]]]:
-    """Return the series the configuration asks for, and lists of symbols asked for anew."""
+def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
+    """Return the series the configuration asks for."""
     spans: dict[Series, Span] = {}
-    asked: list[tuple[Dataset, tuple[str, ...]]] = []
     for dataset in work.config.dataset:
         names = dataset.literal_symbols
         if names is None:
-            names, is_new = _symbols(work, memory, dataset, now)
-            asked += [(dataset, names)] if is_new else []
-            names = tuple(name for name in names if dataset.wants(name))
+            names = tuple(filter(dataset.wants, _symbols(work, memory, dataset, found, now)))
         for series in (one for name in names for one in dataset.series(name)):
             spans[series] = _hull(spans.get(series), dataset.span)
-    return [Want(series, span) for series, span in sorted(spans.items())], asked
+    return [Want(series, span) for series, span in sorted(spans.items())]
 
 
 def _symbols(
-    work: Work, memory: Memory, dataset: Dataset, now: datetime
-) -> tuple[tuple[str, ...], bool]:
-    since = now - timedelta(hours=work.config.discovery.symbols_max_age_h)
-    held = memory.symbols(dataset.market, dataset.kind, since)
+    work: Work, memory: Memory, dataset: Dataset, found: Discovered, now: datetime
+) -> Sequence[str]:
+    """Return the symbols of a market and kind: as held if that is recent, else listed anew."""
+    market, kind = dataset.market, dataset.kind
+    max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)
+    held = memory.symbols(market, kind, now - max_age)
     if held:
-        return tuple(held), False
-    base_url = work.config.network.listing_url
-    names: set[str] = set()
-    for cadence in (Cadence.DAY, Cadence.MONTH):
-        prefix = vendor.symbols_prefix(dataset.market, dataset.kind, cadence)
-        names.update(list_symbols(work.opener(), base_url, prefix))
-    return tuple(sorted(names)), True
+        return held
+    try:
+        names: set[str] = set()
+        for cadence in (Cadence.DAY, Cadence.MONTH):
+            prefix = vendor.symbols_prefix(market, kind, cadence)
+            names.update(list_symbols(work.opener(), work.config.network.listing_url, prefix))
+    except UnreachableError as error:
+        older = memory.symbols(market, kind, vendor.beginning())
+        if not older:
+            raise
+        found.failed[f"symbols of {market}/{kind}"] = str(error)
+        return older
+    found.symbols.append(SymbolList(market, kind, tuple(sorted(names))))
+    return sorted(names)
 
 
 def _hull(one: Span | None, other: Span) -> Span:
@@ -96,22 +127,25 @@ def _hull(one: Span | None, other: Span) -> Span:
     return Span(min(one.start, other.start), max(one.end, other.end))
 
 
-def _rest_of(want: Want, listed: Listed | None) -> Want:
-    """Return what is left to list: only what came since, unless more of the past is wanted now."""
-    if listed is None or listed.until is None or want.span.start < listed.span.start:
-        return want
-    return Want(want.series, Span(listed.until, max(listed.until, want.span.end)), is_known=True)
+def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:
+    """Yield what is left to list: more of the past if that is wanted now, and what came since."""
+    if listed is None or listed.until is None:
+        yield want
+        return
+    if want.span.start < listed.span.start:
+        yield Want(want.series, Span(want.span.start, listed.span.start))
+    since = Span(listed.until, max(listed.until, want.span.end))
+    yield Want(want.series, since, is_known=True)
 
 
-def _list_all(
-    work: Work, wants: Sequence[Want], now: datetime
-) -> tuple[list[_Shelf], list[tuple[Series, str]]]:
+def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetime) -> list[_Shelf]:
     shelves: list[_Shelf] = []
-    failed: list[tuple[Series, str]] = []
     error: FullpoolError | None = None
     work.watcher.listing(len(wants))
     for done in work.fetch_map(lambda want: _list_one(work, want, now), wants, lambda _: 1):
         work.watcher.listed()
+        if work.stop.is_set():
+            return []
         if done.value is not None:
             shelves.append(done.value)
             continue
@@ -119,10 +153,10 @@ def _list_all(
         if isinstance(error, UntrustedError):
             raise error
         log.warning("series.unlisted", series=str(done.item.series), reason=str(error))
-        failed.append((done.item.series, str(error)))
-    if error is not None and not shelves and isinstance(error, UnreachableError):
+        found.failed[str(done.item.series)] = str(error)
+    if isinstance(error, UnreachableError) and len(wants) == len(found.wants) and not shelves:
         raise error
-    return shelves, failed
+    return shelves
 
 
 def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
@@ -133,47 +167,53 @@ def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
     first_month = period_of(want.span.start.date(), Cadence.MONTH)
     if planning.months_wanted(want, now) or not vendor.has_daily(want.series):
         monthly = list_keys(opener, base_url, want.series, first_month)
+        daily = _before_first_month(work, want, monthly)
     first_day = planning.first_day_to_list(want, monthly, now)
     if first_day is not None:
-        daily = list_keys(opener, base_url, want.series, first_day)
+        daily |= list_keys(opener, base_url, want.series, first_day)
     chosen = planning.choose(want, monthly, daily, now)
     until = planning.known_until(chosen)
     return _Shelf(Listed(want.series, want.span, now, until), tuple(chosen))
 
 
+def _before_first_month(work: Work, want: Want, monthly: Listing) -> dict[Period, Identity]:
+    """List the days just before the first monthly archive: some series began with a day or two."""
+    if not monthly or want.span.start != vendor.beginning() or not vendor.has_daily(want.series):
+        return {}
+    first = min(monthly).first
+    start = Period(period_of(first - timedelta(days=1), Cadence.MONTH).first, Cadence.DAY)
+    base_url = work.config.network.listing_url
+    listed = list_keys(work.opener(), base_url, want.series, start, end=first)
+    return {period: identity for period, identity in listed.items() if period.first < first}
+
+
 def _joined(new: Listed, old: Listed | None) -> Listed:
     """Return a listing that also stands for what an earlier one covered."""
-    if old is None or old.until is None or new.span.start < old.until:
+    if old is None or old.until is None:
         return new
+    if new.span.start < old.span.start:
+        return replace(old, span=Span(new.span.start, old.span.end))
     span = Span(old.span.start, new.span.end)
     return replace(new, span=span, until=new.until or old.until)
 
 
 def _is_news(new: Known, old: Known | None) -> bool:
-    """Whether a listed archive is to be recorded: unknown so far, or changed at the vendor's."""
+    """Whether a listed archive is to be recorded: unknown so far, or not there so far."""
     if old is None:
         return True
-    if new.status is Status.ABSENT:
-        return False
-    if old.status in (Status.ABSENT, Status.NOT_PUBLISHED, Status.EXPECTED):
-        return True
-    return (
-        old.identity is not None
-        and new.identity is not None
-        and (old.identity.etag != new.identity.etag)
-    )
+    return new.status is Status.PUBLISHED and old.status in _NOT_THERE_YET
 
 
-def _computed(
-    wants: Sequence[Want], listings: dict[Series, Listed], now: datetime
-) -> tuple[list[Known], list[Listed]]:
-    """Return the archives that are due by now under names computed, not listed."""
-    fresh: list[Known] = []
-    advanced: list[Listed] = []
-    for want in wants:
-        listed = listings[want.series]
-        new = planning.newly_expected(want, listed, now)
-        if new:
-            fresh += new
-            advanced.append(replace(listed, until=planning.known_until(new)))
-    return fresh, advanced
+def _add_computed(
+    found: Discovered,
+    listings: dict[Series, Listed],
+    recent: dict[Series, list[Known]],
+    now: datetime,
+) -> None:
+    """Add the archives that are due by now under names computed, not listed."""
+    for want in found.wants:
+        listed = listings.get(want.series)
+        if listed is not None:
+            asked = {known.archive for known in recent[want.series]}
+            new = planning.newly_expected(want, listed, now)
+            found.found += [known for known in new if known.archive not in asked]

@@ -1,6 +1,6 @@
 """Downloads archives and CHECKSUMs, lists the bucket: the one owner of urllib."""
 
-from fullpool.vision.archives import Fetched, Fetcher, NotModified, NotThere
+from fullpool.vision.archives import Fetched, Fetcher, NotModified, NotThere, WrongSum
 from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
 from fullpool.vision.opener import Access, Opener, Stop
 
@@ -13,6 +13,7 @@ __all__ = [
     "Opener",
     "Page",
     "Stop",
+    "WrongSum",
     "list_keys",
     "list_symbols",
     "parse_page",

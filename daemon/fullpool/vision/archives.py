@@ -17,31 +17,53 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.decode import CHUNK_BYTES
-from fullpool.errors import ArchiveError, MalformedError
-from fullpool.model import Archive, Identity
+from fullpool.errors import ArchiveError
+from fullpool.model import Archive, Identity, Zipped
 from fullpool.vision.opener import Opener, explained
 
 _CHECKSUM: Final = re.compile(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*\Z")
 _MAGIC: Final = b"PK\x03\x04"
+_SHOWN_BYTES: Final = 16
+# Held in memory up to this size: a day of 1m klines has 55 to 80 kB.
+SMALL_BYTES: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole archive in staging, its sha256 equal to the CHECKSUM's."""
+    """A whole archive, its sha256 equal to the CHECKSUM's."""
 
-    path: Path
+    zipped: Zipped
     sha256: str
     identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The vendor still has the edition we asked about (304)."""
+    """The vendor still has the edition we asked about (304); *sha256* is what its CHECKSUM says."""
+
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotThere:
     """The vendor has no such archive (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongSum:
+    """A whole archive whose sha256 is not the CHECKSUM's."""
+
+    zipped: Zipped
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was received: the bytes or where they are, and what they hash to."""
+
+    zipped: Zipped
+    sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +77,56 @@ class Fetcher:
 
     def fetch(
         self, archive: Archive, etag: str | None, target: Path
-    ) -> Fetched | NotModified | NotThere:
-        """Write the archive to *target*, unless it is gone or still the edition *etag*.
+    ) -> Fetched | NotModified | NotThere | WrongSum:
+        """Return the archive, unless it is not there or still the edition *etag*.
 
-        Raises ArchiveError if it could not be had whole, MalformedError if what came is not the
-        archive that its CHECKSUM names (*target* is then kept, for quarantine), and the opener's
-        errors. No *target* is left behind by any other failure.
+        A large one is written to *target*, a small one held in memory. The CHECKSUM is asked for
+        first: without it the archive is of no use. Raises ArchiveError if the archive could not be
+        had whole, and the opener's errors; no *target* is left then.
         """
+        expected = self._checksum(archive)
+        if expected is None:
+            return NotThere()
         url = vendor.url(self.base_url, vendor.archive_key(archive))
         try:
-            with self.opener.open(
-                url, {"If-None-Match": f'"{etag}"'} if etag else None
-            ) as response:
-                sha256, identity = self._save(response, url, target)
+            with self.opener.open(url, _condition(etag)) as response:
+                length = _length(response, url, self.limit_bytes)
+                if length is not None and length <= SMALL_BYTES:
+                    held = self._hold(response, url, length)
+                else:
+                    held = self._save(response, url, target, length)
+                identity = _identity(response, held.size_bytes)
         except urllib.error.HTTPError as error:
             with error:
-                return _verdict(error, url)
+                return _verdict(error, url, expected)
         except (OSError, http.client.HTTPException) as error:
             target.unlink(missing_ok=True)
             raise explained(error, url) from error
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        self._check(archive, sha256, target)
-        return Fetched(target, sha256, identity)
+        if held.sha256 != expected:
+            return WrongSum(held.zipped, f"sha256 is {held.sha256}, its CHECKSUM says {expected}")
+        return Fetched(held.zipped, held.sha256, identity)
+
+    def _hold(self, response: http.client.HTTPResponse, url: str, length: int) -> _Held:
+        body = response.read()
+        self.received(len(body))
+        _check_start(body, url)
+        if len(body) != length:
+            raise ArchiveError(f"fetching {url}: truncated at {len(body)} of {length} bytes")
+        return _Held(body, hashlib.sha256(body).hexdigest(), len(body))
 
     def _save(
-        self, response: http.client.HTTPResponse, url: str, target: Path
-    ) -> tuple[str, Identity]:
-        length = _length(response, url, self.limit_bytes)
+        self, response: http.client.HTTPResponse, url: str, target: Path, length: int | None
+    ) -> _Held:
         digest = hashlib.sha256()
         buffer = memoryview(bytearray(min(CHUNK_BYTES, length or CHUNK_BYTES)))
         size_bytes = 0
         with target.open("wb", buffering=0) as file:
             while count := response.readinto(buffer):
+                if not size_bytes:
+                    _check_start(bytes(buffer[:_SHOWN_BYTES]), url)
                 size_bytes += count
                 if size_bytes > self.limit_bytes:
                     raise ArchiveError(f"fetching {url}: more than {self.limit_bytes} bytes")
@@ -97,29 +135,19 @@ class Fetcher:
                 self.received(count)
         if length is not None and size_bytes != length:
             raise ArchiveError(f"fetching {url}: truncated at {size_bytes} of {length} bytes")
-        return digest.hexdigest(), _identity(response, size_bytes)
+        return _Held(target, digest.hexdigest(), size_bytes)
 
-    def _check(self, archive: Archive, sha256: str, target: Path) -> None:
-        with target.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-        if magic != _MAGIC:
-            raise MalformedError(f"not a ZIP: it starts with {magic!r}")
-        try:
-            expected = self._checksum(archive)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-        if expected != sha256:
-            raise MalformedError(f"sha256 is {sha256}, its CHECKSUM says {expected}")
-
-    def _checksum(self, archive: Archive) -> str:
+    def _checksum(self, archive: Archive) -> str | None:
+        """Return the sha256 that the vendor published; None if there is none."""
         url = vendor.url(self.base_url, vendor.checksum_key(archive))
         try:
             with self.opener.open(url) as response:
                 body = response.read(vendor.CHECKSUM_MAX_BYTES + 1)
         except urllib.error.HTTPError as error:
             with error:
-                raise ArchiveError(f"fetching {url}: HTTP {error.code} {error.reason}") from error
+                if error.code == http.client.NOT_FOUND:
+                    return None
+                raise _refusal(error, url) from error
         except (OSError, http.client.HTTPException) as error:
             raise explained(error, url) from error
         return parse_checksum(body, vendor.archive_name(archive) + ".zip", url)
@@ -131,6 +159,12 @@ def parse_checksum(body: bytes, name: str, url: str) -> str:
     if found is None or found[2] != name.encode():
         raise ArchiveError(f"reading {url}: not a CHECKSUM of {name}: {body[:80]!r}")
     return found[1].decode().lower()
+
+
+def _check_start(body: bytes, url: str) -> None:
+    if not body.startswith(_MAGIC):
+        start = body[:_SHOWN_BYTES]
+        raise ArchiveError(f"fetching {url}: not a ZIP: it starts with {start!r}")
 
 
 def _length(response: http.client.HTTPResponse, url: str, limit_bytes: int) -> int | None:
@@ -156,10 +190,18 @@ def _modified_at(text: str | None) -> datetime | None:
         return None
 
 
-def _verdict(error: urllib.error.HTTPError, url: str) -> NotModified | NotThere:
+def _condition(etag: str | None) -> dict[str, str]:
+    return {"If-None-Match": f'"{etag}"'} if etag else {}
+
+
+def _verdict(error: urllib.error.HTTPError, url: str, sha256: str) -> NotModified | NotThere:
     if error.code == http.client.NOT_MODIFIED:
-        return NotModified()
+        return NotModified(sha256)
     if error.code == http.client.NOT_FOUND:
         return NotThere()
+    raise _refusal(error, url) from error
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> ArchiveError:
     kind = "refused" if error.code == http.client.FORBIDDEN else "answered"
-    raise ArchiveError(f"fetching {url}: {kind} with HTTP {error.code} {error.reason}") from error
+    return ArchiveError(f"fetching {url}: {kind} with HTTP {error.code} {error.reason}")

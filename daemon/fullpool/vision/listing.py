@@ -5,11 +5,12 @@ delimiter was given; without it the last key is the next marker. A prefix that d
 empty page, not an error.
 """
 
+import http.client
 import urllib.error
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlencode
 
@@ -34,9 +35,11 @@ class Page:
 
 
 def list_keys(
-    opener: Opener, base_url: str, series: Series, first: Period
+    opener: Opener, base_url: str, series: Series, first: Period, *, end: date = date.max
 ) -> dict[Period, Identity]:
     """Return the series' archives from *first* on, of its length, by period.
+
+    Pages that begin at *end* or later are not asked for.
 
     Raises UnreachableError or UntrustedError; ArchiveError if the answer makes no sense.
     """
@@ -47,6 +50,8 @@ def list_keys(
             period = vendor.period_in(series, key)
             if period is not None and period.cadence is first.cadence:
                 found[period] = identity
+        if found and max(found).first >= end:
+            break
     return found
 
 
@@ -77,7 +82,7 @@ def _get(opener: Opener, url: str) -> bytes:
     except urllib.error.HTTPError as error:
         with error:
             raise UnreachableError(f"listing {url}: HTTP {error.code} {error.reason}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise explained(error, url) from error
     if len(body) > MAX_PAGE_BYTES:
         raise ArchiveError(f"listing {url}: more than {MAX_PAGE_BYTES} bytes in one page")

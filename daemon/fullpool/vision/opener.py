@@ -34,6 +34,7 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
     "Connection": "keep-alive",
 }
+_SHORTEST_WAIT_S: Final = 0.001
 _ERROR_BYTES: Final = 1 << 16
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # What a kept connection does when the server closed it between two requests.
@@ -111,6 +112,9 @@ def explained(error: Exception, url: str) -> FullpoolError:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return DiskFullError(f"saving {url}: {error}")
     text = f"{error}" or type(error).__name__
+    if isinstance(error, http.client.IncompleteRead):
+        length = len(error.partial) + (error.expected or 0)
+        text = f"truncated at {len(error.partial)} of {length} bytes"
     return ArchiveError(f"fetching {url}: {text}")
 
 
@@ -143,7 +147,8 @@ class _SameSite(urllib.request.HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if (new.scheme, new.netloc) != (old.scheme, old.netloc):
             raise UntrustedError(f"fetching {req.full_url}: redirected to {newurl[:200]}")
-        fp.read()
+        fp.read(_ERROR_BYTES)
+        fp.close()  # urllib would read all that is left of it
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -197,6 +202,7 @@ class _Kept(urllib.request.BaseHandler):
         connection.response_class = cast("Any", _answers(connection, self._access))
         if connection.sock is None:
             _connect(connection)
+        connection.sock.settimeout(self._access.read_timeout_s)
         connection.request("GET", request.selector, headers=dict(request.header_items()))
         response = connection.getresponse()
         response.url = request.full_url
@@ -260,6 +266,9 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:
         self._sock = sock
+        # It holds a reference: http.client closes the socket itself as soon as an answer that ends
+        # the connection has begun.
+        self._raw = sock.makefile("rb", buffering=0)
         self._access = access
         self._deadline = deadline
 
@@ -270,11 +279,17 @@ class _Reader(io.RawIOBase):
         if self._access.stop.is_set():
             raise InterruptedError("stopped")
         left_s = self._deadline - self._access.monotonic()
-        wait_s = min(self._access.read_timeout_s, left_s)
-        if wait_s > 0:
-            self._sock.settimeout(wait_s)
-            with contextlib.suppress(TimeoutError):
-                return self._sock.recv_into(buffer)
-        if wait_s < self._access.read_timeout_s:
-            raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
-        raise TimeoutError(f"no byte came for {self._access.read_timeout_s:g} s")
+        if left_s < self._access.read_timeout_s:
+            self._sock.settimeout(max(left_s, _SHORTEST_WAIT_S))  # a system call: only when needed
+        try:
+            if left_s > 0:
+                return self._raw.readinto(buffer) or 0
+        except TimeoutError as error:
+            if left_s >= self._access.read_timeout_s:
+                waited_s = self._access.read_timeout_s
+                raise TimeoutError(f"no byte came for {waited_s:g} s") from error
+        raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

@@ -1,0 +1,121 @@
+"""Invents the benchmarks' archives, once, into a folder that mirrors the bucket."""
+
+import tempfile
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+SMALL_SYMBOLS = tuple(f"S{number:02}USDT" for number in range(20))
+SMALL_FIRST, SMALL_DAYS = date(2026, 6, 1), 100
+TRADES_FIRST, TRADES_FILES, TRADES_ROWS = date(2026, 6, 1), 4, 2_700_000
+HUGE_DAY, HUGE_ROWS = date(2026, 7, 1), 15_500_000
+
+
+def small(folder: Path) -> Path:
+    """Make 2,000 daily 1m archives: 20 symbols of 100 days."""
+    days = [SMALL_FIRST + timedelta(days=n) for n in range(SMALL_DAYS)]
+    jobs = [(folder, symbol, day) for symbol in SMALL_SYMBOLS for day in days]
+    return _made(folder, jobs)
+
+
+def one_symbol(folder: Path) -> Path:
+    """Make 12 monthly and 20 daily 1m archives of BTCUSDT."""
+    months = [(folder, "BTCUSDT", date(2024, month, 1)) for month in range(1, 13)]
+    days = [(folder, "BTCUSDT", date(2025, 1, day)) for day in range(1, 21)]
+    return _made(folder, [*days], months)
+
+
+def trades(folder: Path) -> Path:
+    """Make 4 daily aggTrades archives of about 50 MB zipped."""
+    if not folder.exists():
+        for number in range(TRADES_FILES):
+            _write_trades(folder, "BTCUSDT", TRADES_FIRST + timedelta(days=number), TRADES_ROWS)
+    return folder
+
+
+def huge(folder: Path) -> Path:
+    """Make one aggTrades archive whose CSV has 1 GB."""
+    if not folder.exists():
+        _write_trades(folder, "BTCUSDT", HUGE_DAY, HUGE_ROWS)
+    return folder
+
+
+Job = tuple[Path, str, date]
+
+
+def _made(folder: Path, days: list[Job], months: list[Job] | None = None) -> Path:
+    if folder.exists():
+        return folder
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_write_day, days, chunksize=20))
+        list(pool.map(_write_month, months or []))
+    return folder
+
+
+def _write_day(job: Job) -> None:
+    folder, symbol, day = job
+    name = f"{symbol}-1m-{day}"
+    path = folder / f"data/spot/daily/klines/{symbol}/1m/{name}.zip"
+    _zip(path, f"{name}.csv", _klines(symbol, day, 1440))
+
+
+def _write_month(job: Job) -> None:
+    folder, symbol, first = job
+    after = (first + timedelta(days=32)).replace(day=1)
+    name = f"{symbol}-1m-{first.isoformat()[:7]}"
+    path = folder / f"data/spot/monthly/klines/{symbol}/1m/{name}.zip"
+    _zip(path, f"{name}.csv", _klines(symbol, first, (after - first).days * 1440))
+
+
+def _klines(symbol: str, first: date, rows: int) -> bytes:
+    """Return kline rows with the entropy of real ones: about 70 kB a zipped day."""
+    unit = 1_000_000 if first >= date(2025, 1, 1) else 1000
+    start = (first - date(1970, 1, 1)).days * 86_400
+    sql = f"""
+        SELECT t * {unit}, p, p + r1, p - r2, p + r1 - r2, v, (t + 60) * {unit} - 1,
+               (v * 100)::DECIMAL(18,8), c, (v / 2)::DECIMAL(18,8), (v * 50)::DECIMAL(18,8), 0
+        FROM (SELECT {start} + i * 60 AS t,
+                     (100 + 10 * sin(i / 500) + (hash(i, '{symbol}') % 1000) / 1e3
+                     )::DECIMAL(18,8) AS p,
+                     ((hash(i, 1, '{symbol}') % 1000000) / 1e6)::DECIMAL(18,8) AS r1,
+                     ((hash(i, 2, '{symbol}') % 1000000) / 1e6)::DECIMAL(18,8) AS r2,
+                     ((hash(i, 3, '{symbol}') % 10000000000) / 1e8)::DECIMAL(18,8) AS v,
+                     hash(i, 4) % 5000 AS c
+              FROM range({rows}) AS r(i))"""
+    return _csv(sql)
+
+
+def _write_trades(folder: Path, symbol: str, day: date, rows: int) -> None:
+    start = (day - date(1970, 1, 1)).days * 86_400_000
+    sql = f"""
+        SELECT {start} * 100 + i,
+               (60000 + 500 * sin(i / 9e4) + (hash(i) % 1000) / 1e1)::DECIMAL(18,1),
+               ((hash(i, 1) % 3000) / 1e3)::DECIMAL(18,3), {start} + i * 2,
+               {start} + i * 2 + hash(i, 2) % 3, {start} + (i * 86400000 // {rows}),
+               CASE WHEN hash(i, 3) % 2 = 0 THEN 'true' ELSE 'false' END
+        FROM range({rows}) AS r(i)"""
+    name = f"{symbol}-aggTrades-{day}"
+    header = (
+        b"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
+    )
+    path = folder / f"data/futures/um/daily/aggTrades/{symbol}/{name}.zip"
+    _zip(path, f"{name}.csv", header + _csv(sql))
+
+
+def _csv(sql: str) -> bytes:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        with duckdb.connect() as connection:
+            connection.execute("SET threads = 1")
+            connection.execute(f"COPY ({sql}) TO '{file.name}' (HEADER false)")
+        return Path(file.name).read_bytes()
+
+
+def _zip(path: Path, member: str, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            zipfile.ZipInfo(member, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
+        )

@@ -1,0 +1,29 @@
+"""What a pass did so far."""
+
+from dataclasses import dataclass, field
+
+from fullpool.model import Series
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Counts of a pass, and what is missing by its end.
+
+    *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
+    *unknown* the series the vendor has no archive of. *is_dirty*: something was recorded that is
+    not published yet.
+    """
+
+    archives: int = 0
+    rows: int = 0
+    downloaded_bytes: int = 0
+    built: int = 0
+    generation: int | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[Series, ...] = ()
+    is_dirty: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.failed and not self.unlisted

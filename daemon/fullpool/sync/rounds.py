@@ -1,0 +1,259 @@
+"""One round: every step's archives fetched, its partitions built, both recorded as they end."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from fullpool import logs, planning, vendor
+from fullpool.errors import (
+    DiskFullError,
+    FullpoolError,
+    LakeUnwritableError,
+    MalformedError,
+    UnreachableError,
+    UntrustedError,
+)
+from fullpool.model import Known, Status, Step, Zipped
+from fullpool.planning import Fault, Tried
+from fullpool.store import catalogue
+from fullpool.store.build import Built, Input, Order, build
+from fullpool.store.quarantine import quarantine, quarantined, release
+from fullpool.store.state import State
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.work import Done, Work
+from fullpool.vision import Fetched, NotModified, NotThere, WrongSum
+
+log = logs.get_logger()
+
+# Errors that would be the same for every archive: the pass ends instead of failing each.
+_FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
+# This many archives in a row that find no host: it is away.
+_AWAY_AFTER: Final = 8
+# Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
+_RECORD_EVERY: Final = timedelta(seconds=0.25)
+_MB: Final = 1_000_000
+_EVENTS: Final = {
+    Status.PRESENT: "archive.published",
+    Status.FAILED: "archive.failed",
+    Status.QUARANTINED: "archive.quarantined",
+    Status.NOT_PUBLISHED: "archive.not_published",
+    Status.ABSENT: "archive.absent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One archive of one step, to be fetched to *target*."""
+
+    step: Step
+    known: Known
+    target: Path
+
+
+class Round:
+    """Runs steps once. Everything it decides by is in `planning`."""
+
+    def __init__(self, work: Work, state: State, outcome: Outcome) -> None:
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._generation = state.next_value("generation")
+        self._published_at = self._recorded_at = work.now()
+        self._built: list[Built] = []
+        self._tried: list[Known] = []
+        self._unreachable = 0
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """Fetch and build; what ends is recorded at once, and published from time to time."""
+        archives = sum(len(step.archives) for step in steps)
+        self._work.watcher.planned(archives, sum(step.size_bytes for step in steps))
+        orders = (self._order(step, inputs) for step, inputs in self._fetched(steps))
+        ready = (order for order in orders if order.inputs or not order.step.archives)
+        try:
+            for done in self._work.build_map(build, ready, lambda _: 1):
+                self._take(done)
+                if self._work.now() - self._recorded_at >= _RECORD_EVERY:
+                    self._record()
+                    self._publish_if_time()
+        finally:
+            self._record()
+
+    def _fetched(self, steps: Sequence[Step]) -> Iterator[tuple[Step, list[Input]]]:
+        """Yield each step once all its archives have been tried, with those that came."""
+        staging = self._work.tree.staging
+        left = {id(step): len(step.archives) for step in steps}
+        inputs: dict[int, list[Input]] = {id(step): [] for step in steps}
+        tasks = (_task(step, known, staging) for step in steps for known in step.archives)
+        yield from ((step, []) for step in steps if not step.archives)
+        for done in self._work.fetch_map(self._fetch, tasks, _size_bytes):
+            if self._work.stop.is_set():
+                return  # what was cut off counts as not tried
+            step = done.item.step
+            left[id(step)] -= 1
+            if (item := self._input(done)) is not None:
+                inputs[id(step)].append(item)
+            if not left[id(step)]:
+                yield step, inputs.pop(id(step))
+
+    def _fetch(self, task: Task) -> Fetched | NotModified | NotThere | WrongSum:
+        known = task.known
+        is_held = known.status is Status.QUARANTINED and known.identity is not None
+        etag = known.identity.etag if is_held and known.identity else None
+        fetched = self._work.fetcher().fetch(known.archive, etag or None, task.target)
+        held = quarantined(self._work.tree, known.archive)
+        if isinstance(fetched, NotModified) and held.exists():
+            shutil.copyfile(held, task.target)  # the same edition: perhaps we read it right by now
+        return fetched
+
+    def _input(self, done: Done[Task, Fetched | NotModified | NotThere | WrongSum]) -> Input | None:
+        """Return what came of one download as an input; record it if nothing came."""
+        task, value, error = done.item, done.value, done.error
+        if isinstance(error, _FATAL):
+            raise error
+        self._note_reach(error)
+        known = task.known
+        if isinstance(value, Fetched):
+            self._outcome.downloaded_bytes += value.identity.size_bytes
+            return Input(known.archive, value.zipped, value.sha256, value.identity)
+        if isinstance(value, NotModified) and known.identity and task.target.exists():
+            return Input(known.archive, task.target, value.sha256, known.identity)
+        tried = _tried(value, error)
+        after = planning.verdict(known, tried, self._work.now())
+        if isinstance(value, WrongSum):
+            self._keep_wrong_sum(after, value.zipped)
+        self._settle(after)
+        return None
+
+    def _keep_wrong_sum(self, known: Known, zipped: Zipped) -> None:
+        if known.status is Status.QUARANTINED:
+            now = self._work.now()
+            quarantine(self._work.tree, known.archive, zipped, known.reason, now)
+        _drop(zipped)
+
+    def _note_reach(self, error: FullpoolError | None) -> None:
+        self._unreachable = self._unreachable + 1 if isinstance(error, UnreachableError) else 0
+        if self._unreachable >= _AWAY_AFTER and error is not None:
+            raise error
+
+    def _order(self, step: Step, inputs: list[Input]) -> Order:
+        limits = self._work.config.limits
+        return Order(
+            step=step,
+            inputs=tuple(sorted(inputs, key=lambda item: item.archive.period.span)),
+            root=self._work.tree.root,
+            generation=self._generation,
+            memory_mb=limits.builder_memory_mb,
+            inflated_bytes=limits.inflated_mb * _MB,
+        )
+
+    def _take(self, done: Done[Order, Built]) -> None:
+        """Take note of what a build did, or that it failed; throw its downloads away."""
+        order, built = done.item, done.value
+        if isinstance(done.error, _FATAL):
+            raise done.error
+        if built is None:
+            self._blame(order, done.error)
+        else:
+            self._built.append(built)
+            for one in built.rejected:
+                self._reject(
+                    order, one.input, Tried(Fault.WRONG_ROWS, one.reason, one.input.identity)
+                )
+            self._count(built)
+        for item in order.inputs:
+            _drop(item.zipped)
+
+    def _blame(self, order: Order, error: FullpoolError | None) -> None:
+        """Take note of a build that came to nothing, for every archive that was to be in it."""
+        is_malformed = isinstance(error, MalformedError)
+        for item in order.inputs:
+            fault = Fault.WRONG_ROWS if is_malformed else Fault.OTHER
+            self._reject(order, item, Tried(fault, str(error), item.identity))
+        if not order.inputs:
+            name = f"{order.step.series}/{order.step.unit}"
+            log.error("partition.failed", partition=name, reason=str(error))
+            self._outcome.failed[name] = str(error)
+
+    def _reject(self, order: Order, item: Input, tried: Tried) -> None:
+        (known,) = (one for one in order.step.archives if one.archive == item.archive)
+        after = planning.verdict(known, tried, self._work.now())
+        if after.status is Status.QUARANTINED:
+            quarantine(self._work.tree, item.archive, item.zipped, tried.reason, self._work.now())
+        self._settle(after)
+
+    def _count(self, built: Built) -> None:
+        self._outcome.built += len(built.files)
+        for accepted in built.accepted:
+            archive = accepted.input.archive
+            self._outcome.archives += 1
+            self._outcome.rows += accepted.rows
+            self._outcome.failed.pop(str(archive), None)
+            release(self._work.tree, archive)
+            log.info(_EVENTS[Status.PRESENT], archive=str(archive), rows=accepted.rows)
+            self._work.watcher.settled(Known(archive, Status.PRESENT))
+
+    def _settle(self, known: Known) -> None:
+        """Take note of an archive that did not come into the lake, and say so."""
+        self._tried.append(known)
+        name = str(known.archive)
+        if known.status in (Status.FAILED, Status.QUARANTINED):
+            self._outcome.failed[name] = known.reason
+            log.warning(_EVENTS[known.status], archive=name, reason=known.reason)
+        else:
+            self._outcome.failed.pop(name, None)
+            log.info(_EVENTS[known.status], archive=name, reason=known.reason)
+        self._work.watcher.settled(known)
+
+    def _record(self) -> None:
+        now = self._work.now()
+        if self._built:
+            self._state.record_built(self._built, now)
+        if self._tried:
+            self._state.record_tried(self._tried, now)
+        self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
+        self._built, self._tried, self._recorded_at = [], [], now
+
+    def _publish_if_time(self) -> None:
+        now = self._work.now()
+        every = timedelta(seconds=self._work.config.limits.publish_every_s)
+        if now - self._published_at >= every and self._outcome.is_dirty:
+            publish(self._work, self._state, self._generation)
+            self._outcome.is_dirty = False
+            self._published_at = now
+            self._generation = self._state.next_value("generation")
+
+
+def publish(work: Work, state: State, generation: int) -> None:
+    """Make what the state holds the newest generation."""
+    catalogue.publish(state, work.tree, generation, work.now())
+    log.info("generation.published", generation=generation)
+    work.watcher.published(generation)
+
+
+def _task(step: Step, known: Known, staging: Path) -> Task:
+    name = vendor.archive_key(known.archive).replace("/", "+")
+    return Task(step, known, staging / name)
+
+
+def _drop(zipped: Zipped) -> None:
+    if isinstance(zipped, Path):
+        zipped.unlink(missing_ok=True)
+
+
+def _size_bytes(task: Task) -> int:
+    return task.known.identity.size_bytes if task.known.identity else 0
+
+
+def _tried(value: NotModified | NotThere | WrongSum | None, error: FullpoolError | None) -> Tried:
+    match value:
+        case NotThere():
+            return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")
+        case WrongSum():
+            return Tried(Fault.WRONG_SUM, value.reason)
+        case NotModified():
+            return Tried(Fault.OTHER, "not modified, and no copy of it is in quarantine")
+        case _:
+            return Tried(Fault.OTHER, str(error))
