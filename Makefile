@@ -36,6 +36,7 @@ check: $(INSTALLED) ## Format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_shape.py
 
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .

@@ -68,13 +68,13 @@ def test_every_real_archive_is_in_the_lake_to_the_last_decimal(
     expected = [content(path) for path in archives(real / "archives")]
 
     with reading(tree_of(config)) as reader:
-        found = [_in_lake(reader, one) for one in expected]
+        found = [in_lake(reader, one) for one in expected]
 
     assert len(expected) > 1000
     assert found == [(one.rows, one.first, one.last, one.sums) for one in expected]
 
 
-def _in_lake(reader: Reader, one: Content) -> tuple[Any, ...]:
+def in_lake(reader: Reader, one: Content) -> tuple[Any, ...]:
     """Return what the lake holds of one archive's period."""
     time, table = (
         ("open_time", "klines") if one.kind == "klines" else ("transact_time", "agg_trades")
@@ -119,8 +119,6 @@ def test_no_real_archive_is_quarantined_or_failed(synced: tuple[Config, Simulato
     config, _ = synced
 
     with reading(tree_of(config)) as reader:
-        statuses: dict[str, int] = dict(
-            reader.query("SELECT status, count(*) FROM sync.archives GROUP BY 1").rows
-        )
+        found = reader.query("SELECT DISTINCT status FROM sync.archives").rows
 
     assert {status for (status,) in found} <= {"present", "absent"}

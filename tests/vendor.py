@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from fullpool.config import Config, parse
 from fullpool.model import Known
 from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 from fullpool.simulator.generate import zipped
-from fullpool.store.reader import reading
+from fullpool.store.reader import Reader, reading
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome
 
@@ -123,6 +124,11 @@ def ask(config: Config, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any,
     """Run one query against the newest generation."""
     with reading(tree_of(config)) as reader:
         return list(reader.query(sql, values).rows)
+
+
+def reading_of(config: Config) -> AbstractContextManager[Reader]:
+    """Open the newest generation."""
+    return reading(tree_of(config))
 
 
 def tree_of(config: Config) -> Tree:

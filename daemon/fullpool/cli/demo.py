@@ -3,7 +3,7 @@
 import ssl
 import sys
 import time
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -176,7 +176,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
 ) -> None:
     """Serve a folder of archives as the vendor does: listing, ETag, 304, 404, CHECKSUM, faults."""
     yesterday = app.clock().date() - timedelta(days=1)
-    first: date = yesterday - timedelta(days=days - 1)
+    first = yesterday - timedelta(days=days - 1)
     try:
         specs = [spec_from(text, first, yesterday, trades_a_day) for text in series or []]
         faults = [fault_from(text) for text in fault or []]
@@ -185,11 +185,9 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     for spec in specs:
         for _ in generate(folder, spec):
             pass
-    stop = stop_on_signals()
-    tls = _server_context(cert) if cert else None
-    with Simulator(
-        Bucket(folder), port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls
-    ) as served:
+    stop, tls = stop_on_signals(), _server_context(cert) if cert else None
+    served = Simulator(Bucket(folder), port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls)
+    with served:
         _say(f'archive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
         stop.wait()
 
