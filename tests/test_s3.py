@@ -52,8 +52,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "s3.json").write_text(json.dumps(identities))
     arguments = [
         "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
-        f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0", f"-master.port={port + 1}",
-        f"-volume.port={port + 2}", "-filer", f"-filer.port={port + 3}", "-volume.max=5",
+        f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0",
+        f"-master.port={port + 1}", f"-volume.port={port + 2}", "-filer", f"-filer.port={port + 3}", "-volume.max=5",
         "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:

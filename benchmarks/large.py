@@ -1,0 +1,62 @@
+"""4 aggTrades archives of about 50 MB against the limit script; memory with a CSV of 1 GB."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import data
+import harness
+from serve import Server, serving
+
+ROUNDS = 5
+PREFIX = "data/futures/um/daily/aggTrades/BTCUSDT/"
+
+
+def config(server: Server, lake: Path, path: Path) -> Path:
+    path.write_text(
+        f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
+        f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"
+        "[[dataset]]\nmarket = 'um'\nkind = 'aggTrades'\nsymbols = ['BTCUSDT']\n"
+    )
+    return path
+
+
+def sync(server: Server, scratch: Path, name: str) -> harness.Run:
+    lake = scratch / name
+    path = config(server, lake, scratch / f"{name}.toml")
+    found = harness.run([sys.executable, "-m", "fullpool", "sync", "-c", str(path)])
+    shutil.rmtree(lake)
+    return found
+
+
+def four(root: Path, scratch: Path) -> None:
+    with serving(root, scratch / "nginx", tls=True) as server:
+
+        def limit(number: int) -> harness.Run:
+            out = scratch / f"limit{number}"
+            found = harness.run(
+                [sys.executable, str(harness.HERE / "limit.py"), server.archive_url,
+                 server.listing_url, str(out), str(server.ca_file), PREFIX]
+            )  # fmt: skip
+            shutil.rmtree(out)
+            return found
+
+        programs = {"limit": limit, "fullpool sync": lambda n: sync(server, scratch, f"lake{n}")}
+        harness.save("large", harness.table(harness.interleaved(programs, ROUNDS), "limit"))
+
+
+def one_gigabyte(root: Path, scratch: Path) -> None:
+    with serving(root, scratch / "nginx", tls=True) as server:
+        found = sync(server, scratch, "huge")
+    print(f"  a CSV of 1 GB: {found.wall_s:.1f} s, peak {found.peak_bytes / 1e6:.0f} MB in all")
+    rows = [{"program": "fullpool sync, a CSV of 1 GB", "wall_s": round(found.wall_s, 2),
+             "cpu_s": round(found.cpu_s, 2), "peak_mb": round(found.peak_bytes / 1e6)}]  # fmt: skip
+    harness.save("memory", rows)
+
+
+if __name__ == "__main__":
+    print("4 aggTrades archives over TLS")
+    run_folder = harness.CACHE / "run"
+    shutil.rmtree(run_folder, ignore_errors=True)
+    four(data.trades(harness.CACHE / "trades"), run_folder)
+    one_gigabyte(data.huge(harness.CACHE / "huge"), run_folder)

@@ -1,0 +1,77 @@
+"""One symbol, 12 monthly and 20 daily archives: against four other tools, first and second run.
+
+They do different work: binance-bulk-downloader leaves CSV files and verifies nothing,
+binance-syncer and gapless-crypto-data verify nothing, binance-vision verifies and keeps no state.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import data
+import harness
+from serve import Server, serving
+
+ROUNDS = 5
+DELAY_MS = 20
+TOOLS = {
+    "gapless-crypto-data": "5.0.3",
+    "binance-syncer": "4.0.1",
+    "binance-vision": "0.1.0",
+    "binance-bulk-downloader": "1.1.0.1",
+}
+
+
+def python_of(tool: str, version: str) -> str:
+    """Return the interpreter of an environment that has the tool, made if need be."""
+    folder = harness.CACHE / "peers" / tool
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", f"{tool}=={version}"], check=True
+        )
+    return str(python)
+
+
+def theirs(tool: str, python: str, server: Server, scratch: Path, number: int) -> harness.Run:
+    home = scratch / f"{tool}{number}"
+    home.mkdir(exist_ok=True)
+    driver = harness.HERE / "peers" / f"drive_{tool.replace('-', '_')}.py"
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "TZ": "UTC"}
+    return harness.run([python, str(driver), server.archive_url, str(home / "out")], env)
+
+
+def ours(server: Server, scratch: Path, number: int) -> harness.Run:
+    path = scratch / f"lake{number}.toml"
+    path.write_text(
+        f"[lake]\npath = '{scratch}/lake{number}'\n"
+        f"[network]\narchive_url = '{server.archive_url}'\n"
+        f"listing_url = '{server.listing_url}'\n[[dataset]]\nmarket = 'spot'\nkind = 'klines'\n"
+        "symbols = ['BTCUSDT']\nintervals = ['1m']\nstart = 2024-01-01\nend = 2025-01-20\n"
+    )
+    return harness.run([sys.executable, "-m", "fullpool", "sync", "-c", str(path)])
+
+
+def main() -> None:
+    print("one symbol, 12 monthly and 20 daily archives, 20 ms")
+    pythons = {tool: python_of(tool, version) for tool, version in TOOLS.items()}
+    root, scratch = data.one_symbol(harness.CACHE / "one"), harness.CACHE / "run"
+    shutil.rmtree(scratch, ignore_errors=True)
+    with serving(root, scratch / "nginx", tls=False, delay_ms=DELAY_MS) as server:
+        programs: dict[str, Callable[[int], harness.Run]] = {}
+        for tool, python in pythons.items():
+            run = partial(theirs, tool, python, server, scratch)
+            programs |= {f"{tool}, first": run, f"{tool}, second": run}
+        run = partial(ours, server, scratch)
+        programs |= {"fullpool, first": run, "fullpool, second": run}
+        runs = harness.interleaved(programs, ROUNDS)
+    harness.save("peers", harness.table(runs, "fullpool, first"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Writes what was measured as tables and plots."""
+
+import json
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import harness
+from matplotlib import pyplot as plt
+
+TITLES = {
+    "small-0ms": "2,000 daily 1m archives over TLS, 0 ms",
+    "small-20ms": "2,000 daily 1m archives over TLS, 20 ms",
+    "large": "4 aggTrades archives of about 50 MB over TLS",
+    "memory": "Memory of all processes together, one archive with a CSV of 1 GB",
+    "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
+    "urllib-httpx": "One archive of more than 100 MB: urllib against httpx",
+    "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",
+    "planning": "Planning one query against the number of partitions",
+}
+BARS = ("small-0ms", "small-20ms", "large", "peers")
+
+
+def main() -> None:
+    parts = ["# What was measured\n", "Compare within a table, never across tables.\n"]
+    for name, title in TITLES.items():
+        path = harness.RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        document = json.loads(path.read_text())
+        rows = document["result"]
+        parts += [f"## {title}\n", _table(rows)]
+        if name in BARS:
+            _bars(name, title, rows)
+            parts.append(f"![{title}]({name}.png)\n")
+        if name == "planning":
+            _lines(title, rows)
+            parts.append(f"![{title}](planning.png)\n")
+        machine = ", ".join(f"{key} {value}" for key, value in document["machine"].items())
+        parts.append(f"Measured at {document['measured_at']} on: {machine}.\n")
+    (harness.RESULTS / "README.md").write_text("\n".join(parts))
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _bars(name: str, title: str, rows: list[dict[str, Any]]) -> None:
+    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.4 * len(rows)))
+    values = [row["wall_s"] for row in rows]
+    spread = [[row["wall_s"] - row["min_s"] for row in rows],
+              [row["max_s"] - row["wall_s"] for row in rows]]  # fmt: skip
+    axes.barh([row["program"] for row in rows], values, xerr=spread, color="#3b6ea5")
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds (median, least and most)")
+    axes.set_title(title)
+    _save(figure, name)
+
+
+def _lines(title: str, rows: list[dict[str, Any]]) -> None:
+    figure, axes = plt.subplots(figsize=(7, 4))
+    counts = [row["partitions"] for row in rows]
+    for key, label in (("view_ms", "view klines"), ("macro_ms", "macro klines_of")):
+        axes.plot(counts, [row[key] for row in rows], marker="o", label=label)
+    axes.set_xlabel("partitions")
+    axes.set_ylabel("milliseconds to plan")
+    axes.set_title(title)
+    axes.legend()
+    _save(figure, "planning")
+
+
+def _save(figure: Any, name: str) -> None:
+    figure.tight_layout()
+    figure.savefig(harness.RESULTS / f"{name}.png", dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
