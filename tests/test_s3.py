@@ -53,8 +53,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     arguments = [
         "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
         f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0",
-        f"-master.port={port + 1}", f"-volume.port={port + 2}", "-filer", f"-filer.port={port + 3}", "-volume.max=5",
-        "-master.volumeSizeLimitMB=64",
+        f"-master.port={port + 1}", f"-volume.port={port + 2}", "-filer", f"-filer.port={port + 3}",
+        "-volume.max=5", "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([weed, *arguments], stdout=log, stderr=log)

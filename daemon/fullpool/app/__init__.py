@@ -1,6 +1,5 @@
 """Puts the pieces together. The only reader of the clock and the environment."""
 
-import gc
 import os
 import ssl
 import threading
@@ -71,7 +70,7 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     network's, and whatever made the pass stop.
     """
     tree = tree_of(config)
-    gc.freeze()  # what is loaded by now stays: there is no use in looking at it again and again
+    pools.collect_rarely()
     with writing(tree, command, clock()), _state(tree) as state:
         catalogue.sweep(state, tree, clock())
         with _work(config, tree, watcher, stop) as work:
