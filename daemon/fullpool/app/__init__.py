@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.store.state import State, open_state
 from fullpool.store.tree import Tree, empty
-from fullpool.sync import Outcome, Watcher, Work, preview, run_pass
+from fullpool.sync import Builders, Outcome, Watcher, Work, preview, run_pass
 from fullpool.vision import Access, Fetcher, Opener, Stop
 
 
@@ -73,7 +73,8 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     pools.collect_rarely()
     with writing(tree, command, clock()), _state(tree) as state:
         catalogue.sweep(state, tree, clock())
-        with _work(config, tree, watcher, stop) as work:
+        builders = pools.processes(config.limits.builders)
+        with _work(config, watcher, stop, builders) as work:
             outcome = run_pass(work, state, command)
     if not outcome.is_complete:
         raise IncompleteError(_account(outcome))
@@ -83,7 +84,7 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
 def plan(config: Config, watcher: Watcher, stop: Stop) -> list[Step]:
     """Return the steps of the next pass, from what is published and what the vendor lists."""
     tree = tree_of(config)
-    with _work(config, tree, watcher, stop) as work:
+    with _work(config, watcher, stop, nullcontext(pools.Idle())) as work:
         if not tree.current.exists():
             return preview(work, no_memory())
         with reading(tree) as reader:
@@ -109,16 +110,18 @@ def _state(tree: Tree) -> Iterator[State]:
 
 
 @contextmanager
-def _work(config: Config, tree: Tree, watcher: Watcher, stop: Stop) -> Iterator[Work]:
+def _work(
+    config: Config, watcher: Watcher, stop: Stop, builders: AbstractContextManager[Builders]
+) -> Iterator[Work]:
     limits, connections = config.limits, config.network.connections
     with (
         openers(config.network, stop) as opener,
-        pools.processes(limits.builders) as build_map,
+        builders as build_map,
         pools.threads(connections, limits.staging_mb * 1_000_000) as fetch_map,
     ):
         yield Work(
             config=config,
-            tree=tree,
+            tree=tree_of(config),
             now=clock,
             sleep=_sleeper(stop),
             stop=stop,

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
-from fullpool.sync import Done, Map
+from fullpool.sync import Builders, Done, Map
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -40,28 +40,25 @@ def threads(count: int, limit: int) -> Iterator[Map]:
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Map]:
+def processes(count: int) -> Iterator[Builders]:
     """Hand out a map over *count* processes; one that dies fails its item and is replaced."""
-    workers = _Workers()
-    pool = ThreadPoolExecutor(count, thread_name_prefix="build")
+    workers = _Workers(count)
     try:
-        yield partial(_in_workers, pool, workers, count)
+        yield workers
     finally:
-        pool.shutdown(cancel_futures=True)
         workers.shutdown()
 
 
-def _in_workers(  # noqa: PLR0913, PLR0917 - two of them make it a Map
-    pool: ThreadPoolExecutor,
-    workers: "_Workers",
-    count: int,
-    function: Callable[[A], B],
-    items: Iterable[A],
-    weight: Callable[[A], int],
-) -> Iterator[Done[A, B]]:
-    for _ in range(count):
-        pool.submit(workers.start)  # they start while the first archives come in
-    return _bounded(pool, 2 * count, 2 * count, partial(workers.run, function), items, weight)
+class Idle:
+    """Builders for who only looks: there is nothing to build."""
+
+    def start(self) -> None:
+        """Start nobody."""
+
+    def __call__(
+        self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
+    ) -> Iterator[Done[A, B]]:
+        raise AssertionError("a plan builds nothing")
 
 
 def _bounded(  # noqa: PLR0913, PLR0917 - two of them make it a Map
@@ -115,13 +112,29 @@ def _settled(function: Callable[[A], B], item: A) -> Done[A, B]:
 
 
 class _Workers:
-    """A process for each thread that asks for one."""
+    """A map over processes: each thread of a pool has one of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="build")
         self._mine = threading.local()
         self._all: list[ProcessPoolExecutor] = []
+        self._is_started = False
 
     def start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            for _ in range(self._count):
+                self._pool.submit(self._start_mine)
+
+    def __call__(
+        self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
+    ) -> Iterator[Done[A, B]]:
+        self.start()
+        ahead = 2 * self._count
+        return _bounded(self._pool, ahead, ahead, partial(self.run, function), items, weight)
+
+    def _start_mine(self) -> None:
         """Give the calling thread its process, ready to work, and wait until it is."""
         self._executor().submit(_warm).result()
 
@@ -142,6 +155,7 @@ class _Workers:
         return executor
 
     def shutdown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
         for executor in self._all:
             executor.shutdown(wait=False, cancel_futures=True)
         for executor in self._all:

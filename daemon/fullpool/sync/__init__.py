@@ -4,9 +4,10 @@ from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_pass
 from fullpool.sync.preview import preview
-from fullpool.sync.work import Done, Map, Watcher, Work
+from fullpool.sync.work import Builders, Done, Map, Watcher, Work
 
 __all__ = [
+    "Builders",
     "Discovered",
     "Done",
     "Map",

@@ -141,6 +141,8 @@ def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:
 def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetime) -> list[_Shelf]:
     shelves: list[_Shelf] = []
     error: FullpoolError | None = None
+    if wants:
+        work.build_map.start()  # there will be something to build: let them start meanwhile
     work.watcher.listing(len(wants))
     for done in work.fetch_map(lambda want: _list_one(work, want, now), wants, lambda _: 1):
         work.watcher.listed()

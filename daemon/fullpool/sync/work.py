@@ -35,6 +35,12 @@ class Map(Protocol):
     ) -> Iterator[Done[A, B]]: ...
 
 
+class Builders(Map, Protocol):
+    """A map whose workers take a moment to start; they start with its first use at the latest."""
+
+    def start(self) -> None: ...
+
+
 class Watcher(Protocol):
     """Is told how a pass goes on; `received` is called from several threads."""
 
@@ -58,5 +64,5 @@ class Work:
     opener: Callable[[], Opener]
     fetcher: Callable[[], Fetcher]
     fetch_map: Map
-    build_map: Map
+    build_map: Builders
     watcher: Watcher
