@@ -58,6 +58,7 @@ class Idle:
     def __call__(
         self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
     ) -> Iterator[Done[A, B]]:
+        del function, items, weight
         raise AssertionError("a plan builds nothing")
 
 
