@@ -79,7 +79,7 @@ def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
 ) -> None:
     synced = run("sync", "-c", config)
 
-    assert "1 archives" in synced.stdout
+    assert "archives: 1 " in synced.stdout
     assert "fetching 1 archives" in synced.stderr
     assert "AUSDT" in run("status", "-c", config).stdout
     assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
@@ -197,6 +197,54 @@ def test_a_query_that_is_wrong(config: Path) -> None:
     run("sync", "-c", config)
 
     refused(run("sql", "SELEC 1", "-c", config), Exit.QUERY, "syntax error")
+    refused(run("sql", "", "-c", config), Exit.QUERY, "0 statements")
+    refused(run("sql", "SELECT 1; SELECT 2", "-c", config), Exit.QUERY, "2 statements")
+
+
+def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
+    run("sync", "-c", config)
+
+    table = run("sql", "FROM range(5000)", "-c", config)
+
+    assert "4,000 rows more" in table.stderr
+    assert len(run("sql", "FROM range(5000)", "-c", config, "--csv").stdout.splitlines()) == 5001
+
+
+def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "status", 500))
+    config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
+
+    done = run("sync", "-c", config, "--json")
+
+    assert done.returncode == Exit.INCOMPLETE
+    assert json.loads(done.stdout)["missing"] == {"failed": 1}
+
+
+def test_workers_end_when_their_parent_is_killed(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "slow", 5000))
+    command = [sys.executable, "-m", "fullpool", "sync", "-c", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    pause = threading.Event()
+    while len(children := _children(process.pid)) < 2 or not vendor.archive_requests():
+        pause.wait(0.1)
+    pause.wait(1.0)
+
+    process.kill()
+    process.wait()
+
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            return
+        pause.wait(0.1)
+    pytest.fail(f"still there: {children}")
+
+
+def _children(pid: int) -> list[str]:
+    return [
+        pid_
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for pid_ in task.read_text().split()
+    ]
 
 
 def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:

@@ -77,6 +77,8 @@ def test_every_mistake_is_reported_at_once_with_its_line() -> None:
         (GOOD.replace("spot", "um").replace('"1m"', '"1s"'), "1s is published for spot only"),
         (GOOD.replace("klines", "markPriceKlines"), "the vendor has no markPriceKlines of spot"),
         (GOOD.replace("klines", "aggTrades"), "aggTrades have none; leave the key out"),
+        (GOOD.replace("BTCUSDT", "btcusdt"), "in capitals: BTCUSDT"),
+        (GOOD.replace('["BTCUSDT"]', "[]"), "symbols: must have at least one"),
         (GOOD.replace('intervals = ["1m"]', ""), "need at least one of 1s"),
         (GOOD + "start = 2024-02-01\nend = 2024-01-01", "2024-01-01 is before start"),
         ('[network]\narchive_url = "ftp://x"\n' + GOOD, "must be an address like https"),

@@ -117,7 +117,9 @@ def dataset(series: str, *, start: str = "", end: str = "") -> str:
 def sync(config: Config) -> tuple[Outcome, Seen]:
     """Run one sync for real: threads, processes, sockets, disk."""
     seen = Seen()
-    return app.sync(config, seen, Event()), seen
+    outcome = app.sync(config, seen, Event())
+    app.require_complete(outcome)
+    return outcome, seen
 
 
 def ask(config: Config, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ file with this module.
 """
 
 import difflib
+import re
 import tomllib
 import types
 import typing
@@ -34,6 +35,8 @@ def _is_pattern(text: str) -> str:
         raise ValueError(
             "a symbol is letters, digits and _ (with * and ? as wildcards, ! to leave out)"
         )
+    if name != name.upper():
+        raise ValueError(f"the vendor's symbols are in capitals: {text.upper()}")
     if not text.removeprefix("!"):
         raise ValueError("a symbol pattern may not be empty")
     return text
@@ -198,7 +201,7 @@ def parse(text: str, source: str) -> Config:
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
-        found = (*_problems(error, text), *_contradictions(raw))
+        found = (*sorted(_problems(error, text), key=_line_in), *_contradictions(raw))
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
     found = (*_contradictions(raw), *_insecure(config.network))
     if found:
@@ -212,6 +215,11 @@ def _problems(error: ValidationError, text: str) -> Iterator[str]:
             continue  # nothing valid was left of what was given; those mistakes are named already
         loc = tuple(part for part in detail["loc"] if isinstance(part, int | str))
         yield f"{_where(loc, text)}: {_what(detail, loc)}"
+
+
+def _line_in(problem: str) -> int:
+    found = re.match(r"line (\d+)", problem)
+    return int(found[1]) if found else 0
 
 
 def _where(loc: tuple[int | str, ...], text: str) -> str:
@@ -258,6 +266,8 @@ def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
             expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             hint = _nearest(str(detail["input"]), expected.split(", "))
             return f"must be one of {expected}, not {given}{hint}"
+        case "too_short":
+            return "must have at least one"
         case "value_error":
             return f"{detail['ctx']['error']}, not {given}"
         case _:

@@ -39,7 +39,7 @@ class ConfigError(FullpoolError):
     """The configuration is wrong; *problems* holds every mistake, one line each."""
 
     exit_code = Exit.CONFIG
-    hint = "correct the lines above; config/fullpool.toml shows every key with its default"
+    hint = "config/fullpool.toml shows every key with its default, and what it is for"
 
     def __init__(self, source: str, problems: tuple[str, ...]) -> None:
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")

@@ -66,8 +66,7 @@ def tree_of(config: Config) -> Tree:
 def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync") -> Outcome:
     """Run one pass over everything configured, retrying what fails in its rounds.
 
-    Raises IncompleteError if something due is still missing for a reason that is ours or the
-    network's, and whatever made the pass stop.
+    Raises whatever made the pass stop; what is still missing by its end is in the outcome.
     """
     tree = tree_of(config)
     pools.collect_rarely()
@@ -75,10 +74,13 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
         catalogue.sweep(state, tree, clock())
         builders = pools.processes(config.limits.builders)
         with _work(config, watcher, stop, builders) as work:
-            outcome = run_pass(work, state, command)
+            return run_pass(work, state, command)
+
+
+def require_complete(outcome: Outcome) -> None:
+    """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
     if not outcome.is_complete:
         raise IncompleteError(_account(outcome))
-    return outcome
 
 
 def plan(config: Config, watcher: Watcher, stop: Stop) -> list[Step]:

@@ -7,6 +7,8 @@ not the daemon.
 
 import gc
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -150,7 +152,7 @@ class _Workers:
         executor: ProcessPoolExecutor | None = getattr(self._mine, "executor", None)
         if executor is None:
             context = multiprocessing.get_context("spawn")
-            executor = ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
+            executor = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
             self._mine.executor = executor
             self._all.append(executor)
         return executor
@@ -163,10 +165,19 @@ class _Workers:
             executor.shutdown()
 
 
-def _ignore_interrupts() -> None:
+def _prepare() -> None:
     # They reach all processes of a terminal or a service; the parent decides what is finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def collect_rarely() -> None:
@@ -174,7 +185,6 @@ def collect_rarely() -> None:
 
     Measured on 2,000 small archives: 7 % of all CPU time.
     """
-    gc.freeze()
     gc.set_threshold(100_000, 50, 50)
 
 

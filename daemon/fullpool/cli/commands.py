@@ -6,7 +6,7 @@ import sys
 import threading
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -25,6 +25,9 @@ program = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+# A table is for looking at: to lay out a million rows takes an hour.
+MAX_TABLE_ROWS: Final = 1000
 
 ConfigOption = Annotated[
     Path | None,
@@ -72,6 +75,8 @@ def options(
     ] = False,
 ) -> None:
     """Keeps a lake of Binance market data full: archives in, Parquet and SQL out."""
+    del version
+    logs.configure("ERROR")
 
 
 @program.command()
@@ -90,6 +95,7 @@ def sync(
     with screen.watcher() as watcher:
         outcome = app.sync(app.load_config(app.find_config(config)), watcher, stop)
     report.outcome(outcome, is_json=json)
+    app.require_complete(outcome)
     if stop.is_set():
         sys.stderr.write("stopped; what was finished is in the lake, the rest is done next time\n")
         raise typer.Exit(int(Exit.INTERRUPTED))
@@ -157,7 +163,10 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
         writer = csv.writer(sys.stdout)
         writer.writerows([answer.columns, *answer.rows])
     else:
-        screen.show_table("", answer.columns, answer.rows)
+        screen.show_table("", answer.columns, answer.rows[:MAX_TABLE_ROWS])
+        if len(answer.rows) > MAX_TABLE_ROWS:
+            left = len(answer.rows) - MAX_TABLE_ROWS
+            sys.stderr.write(f"and {left:,} rows more; --csv and --json print them all\n")
 
 
 @program.command()

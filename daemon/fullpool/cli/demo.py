@@ -5,7 +5,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -56,8 +56,9 @@ QUERIES: Final = (
     (
         "The latest bar of every symbol",
         (
-            "SELECT symbol, max(open_time) AS open_time, arg_max(close, open_time) AS close\n"
-            "FROM klines_1m GROUP BY symbol ORDER BY symbol"
+            "SELECT market, symbol, max(open_time) AS open_time,\n"
+            "       arg_max(close, open_time) AS close\n"
+            "FROM klines_1m GROUP BY market, symbol ORDER BY market, symbol"
         ),
     ),
     (
@@ -96,7 +97,9 @@ def demo(
     logs.configure("ERROR")
     archives = folder / "vendor"
     _say(
-        f"1. Inventing {_KLINE_DAYS} days of archives in {archives}, as the vendor publishes them."
+        f"1. Inventing {_KLINE_DAYS} days of klines and {_TRADE_DAYS} of trades in {archives},"
+        " as the vendor\n   publishes them: daily archives of every day, monthly ones of the months"
+        " that are over."
     )
     count, yesterday = 0, app.clock().date() - timedelta(days=1)
     for text in _SERIES:
@@ -118,9 +121,18 @@ def demo(
             )
         )
         _run(config, vendor)
-    _say(f"The lake stays in {folder / 'lake'}. Ask it yourself, with any DuckDB from 1.1 on:")
-    _say(f'  fullpool sql --lake {folder / "lake"} "FROM klines LIMIT 5"')
-    _say(f"  fullpool status --lake {folder / 'lake'}")
+    _say_goodbye(folder)
+
+
+def _say_goodbye(folder: Path) -> None:
+    _say(
+        f"\nThe lake stays in {folder / 'lake'}. Ask it yourself, with any DuckDB from 1.1 on, or:"
+    )
+    program_path = Path(sys.argv[0])
+    if program_path.is_relative_to(Path.cwd()):
+        program_path = program_path.relative_to(Path.cwd())
+    _say(f'  {program_path} sql --lake {folder / "lake"} "FROM klines LIMIT 5"')
+    _say(f"  {program_path} status --lake {folder / 'lake'}")
 
 
 def _run(config: Path, vendor: Simulator) -> None:
@@ -129,6 +141,7 @@ def _run(config: Path, vendor: Simulator) -> None:
     with screen.watcher() as watcher:
         started = time.monotonic()
         outcome = app.sync(settings, watcher, stop_on_signals())
+    app.require_complete(outcome)
     elapsed_s = time.monotonic() - started
     report.outcome(outcome, is_json=False)
     _say(f"   in {elapsed_s:.1f} s")
@@ -140,9 +153,12 @@ def _run(config: Path, vendor: Simulator) -> None:
     _say("\n4. SQL against the lake.")
     with reading(app.tree_of(settings)) as reader:
         for title, sql in QUERIES:
-            _say(f"\n{sql}")
+            _say(f"\n{title}:\n\n{sql}\n")
             answer = reader.query(sql)
-            screen.show_table(title, answer.columns, answer.rows)
+            if answer.rows:
+                screen.show_table("", answer.columns, answer.rows)
+            else:
+                _say("nothing")
 
 
 def _say(text: str) -> None:
@@ -185,11 +201,19 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     for spec in specs:
         for _ in generate(folder, spec):
             pass
-    stop, tls = stop_on_signals(), _server_context(cert) if cert else None
-    served = Simulator(Bucket(folder), port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls)
-    with served:
+    tls = _server_context(cert) if cert else None
+    with _served(folder, port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls) as served:
         _say(f'archive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
-        stop.wait()
+        stop_on_signals().wait()
+
+
+def _served(folder: Path, *, port: int, **options: Any) -> Simulator:
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}; --series invents one")
+    try:
+        return Simulator(Bucket(folder), port=port, **options)
+    except OSError as error:
+        raise typer.BadParameter(f"port {port} on 127.0.0.1: {error}") from error
 
 
 def _server_context(cert: Path) -> ssl.SSLContext:

@@ -28,6 +28,8 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
                 "partitions": done.built,
                 "generation": done.generation,
                 "unknown_series": [str(series) for series in done.unknown],
+                "failed": done.failed | done.unlisted,
+                "missing": done.missing,
             }
         )
         return
@@ -35,11 +37,15 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         sys.stdout.write(f"the vendor has no archives of {series}: is it spelled right?\n")
     if not done.built:
         sys.stdout.write("nothing new\n")
-        return
-    sys.stdout.write(
-        f"{done.archives:,} archives ({done.downloaded_bytes / _MB:,.1f} MB)"
-        f" with {done.rows:,} rows into {done.built:,} partitions, generation {done.generation}\n"
-    )
+    else:
+        size = f"{done.downloaded_bytes / _MB:,.1f} MB"
+        sys.stdout.write(
+            f"archives: {done.archives:,} ({size}), rows: {done.rows:,},"
+            f" partitions written: {done.built:,}, generation: {done.generation}\n"
+        )
+    if done.missing:
+        counts = ", ".join(f"{count:,} {status}" for status, count in done.missing.items())
+        sys.stdout.write(f"missing: {counts} (`fullpool status` tells why)\n")
 
 
 def plan(steps: Sequence[Step], *, is_json: bool, is_detailed: bool) -> None:
@@ -83,16 +89,12 @@ def _groups(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 _STATUS_SQL: Final = """
-    SELECT market, kind, symbol, interval, first_time, last_time, row_count AS rows, files,
-           round(size_bytes / 1e6, 1) AS mb, round(lag_s / 3600, 1) AS lag_h,
-           coalesce(missing, 0) AS missing
-    FROM sync.coverage
-    LEFT JOIN sync.freshness USING (market, kind, symbol, interval, last_time)
-    LEFT JOIN (SELECT market, kind, symbol, interval, count(*) AS missing FROM sync.missing
-               GROUP BY ALL) AS holes
-      ON coverage.market = holes.market AND coverage.kind = holes.kind
-     AND coverage.symbol = holes.symbol AND coverage.interval IS NOT DISTINCT FROM holes.interval
-    ORDER BY ALL"""
+    SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time, c.row_count AS rows,
+           c.files, round(c.size_bytes / 1e6, 1) AS mb, round(c.lag_s / 3600, 1) AS lag_h,
+           (SELECT count(*) FROM sync.missing AS m
+            WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
+              AND m.interval IS NOT DISTINCT FROM c.interval) AS missing
+    FROM sync.coverage AS c ORDER BY ALL"""
 
 
 def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:

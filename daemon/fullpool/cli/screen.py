@@ -152,7 +152,11 @@ class Lines:
     def _line(self) -> None:
         self._last = time.monotonic()
         rate = self._received / max(self._last - self._started, 0.001)
-        left_s = max(self._size - self._received, 0) / rate if rate else 0
+        left_s = (
+            max(self._size - self._received, 0) / rate
+            if rate and self._done < self._archives
+            else 0
+        )
         self._write(
             f"{self._done}/{self._archives} archives,"
             f" {self._received / _MB:,.1f} of {self._size / _MB:,.1f} MB,"

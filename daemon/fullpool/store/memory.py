@@ -62,6 +62,15 @@ class Memory:
         found = self._rows(f"{ARCHIVES} WHERE list_contains(?, {name})", [series_names(series)])
         return [known_in(row) for row in found]
 
+    def missing(self) -> dict[str, int]:
+        """Return how many archives are not in the lake, by status."""
+        found = self._rows(
+            "SELECT status, count(*) FROM sync.archives WHERE status <> ?"
+            " GROUP BY ALL ORDER BY ALL",
+            [str(Status.PRESENT)],
+        )
+        return {str(status): int(count) for status, count in found}
+
     def since_listing(self) -> list[Known]:
         """Return the archives whose names were computed since their series was listed."""
         found = self._rows(f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}")

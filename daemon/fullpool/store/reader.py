@@ -16,6 +16,7 @@ from fullpool.store.memory import Memory
 from fullpool.store.tree import Tree
 
 Row = tuple[Any, ...]
+_FILE_GONE: Final = "a file of the lake is gone; `fullpool sync` fetches its archives again"
 _WRITABLE: Final = 0o222
 
 
@@ -49,11 +50,18 @@ class Reader:
     def query(self, sql: str, values: Sequence[Any] = ()) -> Answer:
         """Run one statement. Raises QueryError with DuckDB's own words."""
         try:
+            count = len(self._connection.extract_statements(sql))
+            if count != 1:
+                raise QueryError(
+                    f"running the query: it holds {count} statements",
+                    hint="give exactly one; run several in the DuckDB CLI",
+                )
             result = self._connection.execute(sql, list(values))
             columns = tuple(column[0] for column in result.description or ())
             return Answer(columns, result.fetchall())
         except duckdb.Error as error:
-            raise QueryError(f"running the query: {error}") from error
+            hint = _FILE_GONE if "No files found" in str(error) else None
+            raise QueryError(f"running the query: {error}", hint=hint) from error
 
 
 @contextmanager

@@ -134,7 +134,8 @@ def sync_statements(now: datetime) -> Iterator[str]:
     yield (
         f"CREATE TABLE sync.coverage AS SELECT {series}, min(first_time) AS first_time,"
         " max(last_time) AS last_time, sum(row_count)::BIGINT AS row_count,"
-        " count(*) AS files, sum(size_bytes)::BIGINT AS size_bytes"
+        " count(*) AS files, sum(size_bytes)::BIGINT AS size_bytes,"
+        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL ORDER BY ALL"
     )
     yield (

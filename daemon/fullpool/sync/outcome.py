@@ -10,7 +10,8 @@ class Outcome:
     """Counts of a pass, and what is missing by its end.
 
     *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
-    *unknown* the series the vendor has no archive of. *is_dirty*: something was recorded that is
+    *unknown* the series the vendor has no archive of; *missing* the number of all archives that are
+    not in the lake, by status. *is_dirty*: something was recorded that is
     not published yet.
     """
 
@@ -22,6 +23,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     unlisted: dict[str, str] = field(default_factory=dict)
     unknown: tuple[Series, ...] = ()
+    missing: dict[str, int] = field(default_factory=dict)
     is_dirty: bool = False
 
     @property

@@ -19,6 +19,7 @@ from fullpool.sync.work import Work
 
 log = logs.get_logger()
 
+_ENDED: Final = ("complete", "incomplete")
 _LONGEST_SPACING_S: Final = 15.0
 _MB: Final = 1_000_000
 
@@ -110,9 +111,10 @@ def _close(work: Work, state: State, number: int, outcome: Outcome, result: str)
         result, outcome.archives, len(outcome.failed), outcome.downloaded_bytes, outcome.rows
     )
     state.end_pass(number, summary, work.now())
-    if outcome.is_dirty or not state.is_published():
-        outcome.generation = state.next_value("generation")
-        publish(work, state, outcome.generation)
+    outcome.missing = state.memory.missing()
+    is_behind = not state.is_published() and (result in _ENDED or state.memory.files())
+    if outcome.is_dirty or is_behind:
+        publish(work, state, outcome, state.next_value("generation"))
     grace = timedelta(hours=work.config.lake.retain_hours)
     freed = catalogue.retire(state, work.tree, work.now() - grace)
     log.info(

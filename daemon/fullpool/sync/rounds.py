@@ -220,15 +220,15 @@ class Round:
         now = self._work.now()
         every = timedelta(seconds=self._work.config.limits.publish_every_s)
         if now - self._published_at >= every and self._outcome.is_dirty:
-            publish(self._work, self._state, self._generation)
-            self._outcome.is_dirty = False
+            publish(self._work, self._state, self._outcome, self._generation)
             self._published_at = now
             self._generation = self._state.next_value("generation")
 
 
-def publish(work: Work, state: State, generation: int) -> None:
+def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:
     """Make what the state holds the newest generation."""
     catalogue.publish(state, work.tree, generation, work.now())
+    outcome.generation, outcome.is_dirty = generation, False
     log.info("generation.published", generation=generation)
     work.watcher.published(generation)
 
