@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 from fullpool import app
@@ -55,13 +54,8 @@ class Vendor:
         self.simulator.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.simulator.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self.simulator.__exit__()
 
     def publish(self, series: str, first: date, last: date, trades_a_day: int = 500) -> list[Path]:
         """Publish invented archives of a series."""

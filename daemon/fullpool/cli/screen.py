@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
@@ -23,27 +22,17 @@ from rich.progress import (
 from rich.table import Table
 
 from fullpool.model import Known, Status
+from fullpool.sync import Watcher
 
 _MB: Final = 1_000_000
 _LINE_EVERY_S: Final = 5.0
 
 
-class Screen(Protocol):
+class Screen(Watcher, Protocol):
     """A watcher of passes that is open for as long as the pass runs."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-    def listing(self, series: int) -> None: ...
-    def listed(self) -> None: ...
-    def planned(self, archives: int, size_bytes: int) -> None: ...
-    def received(self, size_bytes: int) -> None: ...
-    def settled(self, known: Known) -> None: ...
-    def published(self, generation: int) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Bars:
@@ -66,12 +55,7 @@ class Bars:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def listing(self, series: int) -> None:
@@ -114,12 +98,7 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._archives:
             self._line()
 
