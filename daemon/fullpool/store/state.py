@@ -62,8 +62,7 @@ class State:
         """Return a number that was never handed out before, nor will be again."""
         with self._transaction():
             self._run("UPDATE sync.counters SET value = value + 1 WHERE name = ?", [counter])
-            found = self._rows("SELECT value FROM sync.counters WHERE name = ?", [counter])
-        return int(found[0][0])
+            return self.last_value(counter)
 
     def last_value(self, counter: str) -> int:
         """Return the number that was handed out last."""

@@ -100,12 +100,14 @@ class Round:
 
     def _fetch(self, task: Task) -> Fetched | NotModified | NotThere | WrongSum:
         known = task.known
-        is_held = known.status is Status.QUARANTINED and known.identity is not None
-        etag = known.identity.etag if is_held and known.identity else None
-        fetched = self._work.fetcher().fetch(known.archive, etag or None, task.target)
-        held = quarantined(self._work.tree, known.archive)
-        if isinstance(fetched, NotModified) and held.exists():
-            shutil.copyfile(held, task.target)  # the same edition: perhaps we read it right by now
+        etag = None
+        if known.status is Status.QUARANTINED and known.identity is not None:
+            etag = known.identity.etag or None
+        fetched = self._work.fetcher().fetch(known.archive, etag, task.target)
+        if isinstance(fetched, NotModified):
+            held = quarantined(self._work.tree, known.archive)
+            if held.exists():  # the same edition: perhaps we read it right by now
+                shutil.copyfile(held, task.target)
         return fetched
 
     def _input(self, done: Done[Task, Fetched | NotModified | NotThere | WrongSum]) -> Input | None:
