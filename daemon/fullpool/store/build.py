@@ -39,13 +39,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """A verified ZIP."""
+class Edition:
+    """One archive as the vendor published it at some moment."""
 
     archive: Archive
-    zipped: Zipped
     sha256: str
     identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A verified ZIP. It goes to the worker; what comes back names its edition only."""
+
+    edition: Edition
+    zipped: Zipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Order:
 class Accepted:
     """An archive whose rows are in the lake now. *rows* counts the lines of its file."""
 
-    input: Input
+    edition: Edition
     rows: int
     first_time: datetime
     last_time: datetime
@@ -74,7 +81,7 @@ class Accepted:
 class Rejected:
     """An archive that failed a check, and which."""
 
-    input: Input
+    edition: Edition
     reason: str
 
 
@@ -144,19 +151,19 @@ def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, 
             try:
                 load.accepted.append(_decode(item, order, sheet))
             except MalformedError as error:
-                rejected.append(Rejected(item, str(error)))
+                rejected.append(Rejected(item.edition, str(error)))
                 for layout, file in sheets.items():
                     file.truncate(file.seek(lengths.get(layout, 0)))
     return load, rejected
 
 
 def _decode(item: Input, order: Order, sheet: Callable[[Layout], IO[bytes]]) -> Accepted:
-    archive = item.archive
+    archive = item.edition.archive
     kind = KINDS[archive.series.kind]
     member = vendor.member_name(archive)
     decoded = decode(item.zipped, member, kind, order.inflated_bytes, sheet)
     check_span(decoded, archive.period.span)
-    return Accepted(item, decoded.rows, decoded.first_time, decoded.last_time)
+    return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
 
 
 def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Path | None:
@@ -190,7 +197,7 @@ def _branches(order: Order, load: _Load, width: rows.Width) -> list[str]:
 
 
 def _replaced(load: _Load) -> list[Span]:
-    return [accepted.input.archive.period.span for accepted in load.accepted]
+    return [accepted.edition.archive.period.span for accepted in load.accepted]
 
 
 def _sources(order: Order, load: _Load) -> list[Source]:
@@ -199,12 +206,12 @@ def _sources(order: Order, load: _Load) -> list[Source]:
 
 
 def _source(accepted: Accepted) -> Source:
-    item, identity = accepted.input, accepted.input.identity
+    edition, identity = accepted.edition, accepted.edition.identity
     return Source(
-        key=vendor.archive_key(item.archive),
-        period=str(item.archive.period),
+        key=vendor.archive_key(edition.archive),
+        period=str(edition.archive.period),
         etag=identity.etag,
-        sha256=item.sha256,
+        sha256=edition.sha256,
         size_bytes=identity.size_bytes,
         modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
         rows=accepted.rows,
@@ -231,10 +238,11 @@ def _examine(
     """Tell the inputs that are good by themselves from those that are to blame, and for what."""
     good: list[Input] = []
     blamed: list[Rejected] = []
-    for item in (one.input for one in accepted):
+    editions = {one.edition for one in accepted}
+    for item in (one for one in order.inputs if one.edition in editions):
         reason = _fault(order, item, scratch)
         if reason:
-            blamed.append(Rejected(item, reason))
+            blamed.append(Rejected(item.edition, reason))
         else:
             good.append(item)
     return good, blamed
@@ -245,7 +253,7 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
     Rows that repeat to the letter are no fault: outage days of 1s klines have them.
     """
-    kind, span = KINDS[order.step.series.kind], item.archive.period.span
+    kind, span = KINDS[order.step.series.kind], item.edition.archive.period.span
     load, _ = _load(order, [item], scratch)
     branches = [
         rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in load.sheets.items()

@@ -121,10 +121,10 @@ def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
 
 def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
     """Return the values of PRESENT_COLUMNS for an archive whose rows are in the lake."""
-    item = accepted.input
-    known = Known(item.archive, Status.PRESENT, "", item.identity)
+    edition = accepted.edition
+    known = Known(edition.archive, Status.PRESENT, "", edition.identity)
     first, last = naive(accepted.first_time), naive(accepted.last_time)
-    return (*tried_row(known, at), item.sha256, accepted.rows, first, last)
+    return (*tried_row(known, at), edition.sha256, accepted.rows, first, last)
 
 
 def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:

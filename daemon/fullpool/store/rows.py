@@ -63,6 +63,7 @@ def from_csv(kind: Kind, layout: Layout, path: Path, width: Width) -> str:
     return (
         f"SELECT {', '.join(values)}, 'archive' AS {SOURCE_COLUMN} FROM read_csv({quoted(path)},"
         f" columns={{{columns}}}, header=false, auto_detect=false, delim=',', quote='', escape='')"
+        f" WHERE {_sound([column for column in kind.kept if column.name in present])}"
     )
 
 
@@ -75,18 +76,25 @@ def _text_type(column: Column, width: Width) -> str:
 def _value(column: Column, unit: str, present: set[str], width: Width) -> str:
     if column.name not in present:
         return f"NULL::{sql_type(column.type, width)} AS {column.name}"
-    if column.type in _DECIMALS:
-        return _exactly(column.name, sql_type(column.type, width))
     value = column.name
+    if column.type in _DECIMALS:
+        value = f"{value}::{sql_type(column.type, width)}"
     if column.type is Type.TIME:
         value = f"make_timestamp({value if unit == 'us' else f'{value} * 1000'})"
-    empty = f"error('{column.name} is empty')"
-    return f"CASE WHEN {column.name} IS NULL THEN {empty} ELSE {value} END AS {column.name}"
+    return f"{value} AS {column.name}"
 
 
-def _exactly(name: str, target: str) -> str:
-    refusal = f"error('{name} is empty or has more than 8 decimals: ' || coalesce({name}, 0))"
-    return f"CASE WHEN {name} % 0.00000001 = 0 THEN {name}::{target} ELSE {refusal} END AS {name}"
+def _sound(columns: Sequence[Column]) -> str:
+    """Return a condition that is true, or an error that shows the row: one test for all columns."""
+    tests = [
+        f"{column.name} % 0.00000001 = 0"  # not true of NULL either
+        if column.type in _DECIMALS
+        else f"{column.name} IS NOT NULL"
+        for column in columns
+    ]
+    shown = ", ".join(f"coalesce({column.name}::VARCHAR, 'nothing')" for column in columns)
+    refusal = f"error('a value is empty or has more than 8 decimals: ' || concat_ws(',', {shown}))"
+    return f"CASE WHEN {' AND '.join(tests)} THEN true ELSE {refusal} END"
 
 
 def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span]) -> str:

@@ -16,10 +16,10 @@ from fullpool.errors import (
     UnreachableError,
     UntrustedError,
 )
-from fullpool.model import Known, Status, Step, Zipped
+from fullpool.model import Archive, Known, Status, Step, Zipped
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
-from fullpool.store.build import Built, Input, Order, build
+from fullpool.store.build import Built, Edition, Input, Order, build
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
 from fullpool.sync.outcome import Outcome
@@ -119,9 +119,10 @@ class Round:
         known = task.known
         if isinstance(value, Fetched):
             self._outcome.downloaded_bytes += value.identity.size_bytes
-            return Input(known.archive, value.zipped, value.sha256, value.identity)
+            edition = Edition(known.archive, value.sha256, value.identity)
+            return Input(edition, value.zipped)
         if isinstance(value, NotModified) and known.identity and task.target.exists():
-            return Input(known.archive, task.target, value.sha256, known.identity)
+            return Input(Edition(known.archive, value.sha256, known.identity), task.target)
         tried = _tried(value, error)
         after = planning.verdict(known, tried, self._work.now())
         if isinstance(value, WrongSum):
@@ -144,7 +145,7 @@ class Round:
         limits = self._work.config.limits
         return Order(
             step=step,
-            inputs=tuple(sorted(inputs, key=lambda item: item.archive.period.span)),
+            inputs=tuple(sorted(inputs, key=lambda item: item.edition.archive.period.span)),
             root=self._work.tree.root,
             generation=self._generation,
             memory_mb=limits.builder_memory_mb,
@@ -161,9 +162,8 @@ class Round:
         else:
             self._built.append(built)
             for one in built.rejected:
-                self._reject(
-                    order, one.input, Tried(Fault.WRONG_ROWS, one.reason, one.input.identity)
-                )
+                tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
+                self._reject(order, one.edition.archive, tried)
             self._count(built)
         for item in order.inputs:
             _drop(item.zipped)
@@ -173,23 +173,25 @@ class Round:
         is_malformed = isinstance(error, MalformedError)
         for item in order.inputs:
             fault = Fault.WRONG_ROWS if is_malformed else Fault.OTHER
-            self._reject(order, item, Tried(fault, str(error), item.identity))
+            tried = Tried(fault, str(error), item.edition.identity)
+            self._reject(order, item.edition.archive, tried)
         if not order.inputs:
             name = f"{order.step.series}/{order.step.unit}"
             log.error("partition.failed", partition=name, reason=str(error))
             self._outcome.failed[name] = str(error)
 
-    def _reject(self, order: Order, item: Input, tried: Tried) -> None:
-        (known,) = (one for one in order.step.archives if one.archive == item.archive)
+    def _reject(self, order: Order, archive: Archive, tried: Tried) -> None:
+        (known,) = (one for one in order.step.archives if one.archive == archive)
+        (zipped,) = (one.zipped for one in order.inputs if one.edition.archive == archive)
         after = planning.verdict(known, tried, self._work.now())
         if after.status is Status.QUARANTINED:
-            quarantine(self._work.tree, item.archive, item.zipped, tried.reason, self._work.now())
+            quarantine(self._work.tree, archive, zipped, tried.reason, self._work.now())
         self._settle(after)
 
     def _count(self, built: Built) -> None:
         self._outcome.built += len(built.files)
         for accepted in built.accepted:
-            archive = accepted.input.archive
+            archive = accepted.edition.archive
             self._outcome.archives += 1
             self._outcome.rows += accepted.rows
             self._outcome.failed.pop(str(archive), None)
