@@ -12,7 +12,7 @@ import harness
 
 from fullpool.model import Interval, Market, Partition, PartitionFile, Series, Step, period_from
 from fullpool.store import catalogue
-from fullpool.store.build import Built
+from fullpool.store.orders import Built
 from fullpool.store.state import open_state
 from fullpool.store.tree import Tree, partition_path
 

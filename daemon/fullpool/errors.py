@@ -130,6 +130,31 @@ class ArchiveError(FullpoolError):
     hint = "the next pass takes it up again"
 
 
+class RestError(FullpoolError):
+    """The API gave no usable answer for one gap; the gap stays open and the next pass asks again."""
+
+    exit_code = Exit.INCOMPLETE
+    hint = "the gap stays open and is asked for again; `fullpool gaps` tells when"
+
+
+class RestBannedError(RestError):
+    """The API asked us to stay away for a while (429, 418); *seconds* is how long."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class RestRefusedError(RestError):
+    """The API refuses this machine altogether (403, 451): by place, or by its firewall."""
+
+    hint = "archives go on; set rest.spot_url, um_url or cm_url to a host that serves you"
+
+
+class NoSymbolError(RestError):
+    """The API does not know the symbol (any more)."""
+
+
 class MalformedError(FullpoolError):
     """One archive failed a check; it goes to quarantine with this reason."""
 

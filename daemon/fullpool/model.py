@@ -228,8 +228,24 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """Two neighbouring rows that others are missing between: their keys and instants.
+
+    The key of a trade is its id, that of a kline the microseconds since 1970 at which it opens.
+    """
+
+    before: int
+    after: int
+    before_time: datetime
+    after_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionFile:
-    """One Parquet file of the lake, by its path below the lake's root."""
+    """One Parquet file of the lake, by its path below the lake's root.
+
+    *patched_rows* of its rows are from REST; *holes* are between its first and last row.
+    """
 
     partition: Partition
     path: str
@@ -238,6 +254,10 @@ class PartitionFile:
     size_bytes: int
     first_time: datetime
     last_time: datetime
+    patched_rows: int = 0
+    first_key: int = 0
+    last_key: int = 0
+    holes: tuple[Hole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Builds the partitions of one step: verified ZIPs and kept rows in, Parquet files out.
+"""Builds the partitions of one step: verified ZIPs, rows of REST and kept rows in, Parquet out.
 
 Runs in worker processes, one connection each. Everything is written in a folder of its own below
 staging and gets its name in the lake last, so a build that is killed leaves nothing behind that
@@ -11,92 +11,26 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import duckdb
 
 from fullpool import vendor
-from fullpool.decode import Layout, check_span, decode
+from fullpool.decode import Layout, check_span, decode, sniff
 from fullpool.errors import MalformedError
+from fullpool.gaps import Patch
 from fullpool.kinds import KINDS
-from fullpool.model import (
-    Archive,
-    Identity,
-    Partition,
-    PartitionFile,
-    Span,
-    Step,
-    Zipped,
-    period_from,
-)
-from fullpool.store import duck, rows
-from fullpool.store.provenance import Source, metadata, sources_in
-from fullpool.store.tree import Tree, partition_path, settle
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """One archive as the vendor published it at some moment."""
-
-    archive: Archive
-    sha256: str
-    identity: Identity
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A verified ZIP. It goes to the worker; what comes back names its edition only."""
-
-    edition: Edition
-    zipped: Zipped
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What one build is to do. *generation* is part of the names of the files it writes."""
-
-    step: Step
-    inputs: tuple[Input, ...]
-    root: Path
-    generation: int
-    memory_mb: int
-    inflated_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """An archive whose rows are in the lake now. *rows* counts the lines of its file."""
-
-    edition: Edition
-    rows: int
-    first_time: datetime
-    last_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """An archive that failed a check, and which."""
-
-    edition: Edition
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What a build did. Without *files* nothing was written and *replaced* stays as it is."""
-
-    step: Step
-    files: tuple[PartitionFile, ...]
-    accepted: tuple[Accepted, ...]
-    rejected: tuple[Rejected, ...]
+from fullpool.model import Cadence, PartitionFile, Span, period_from
+from fullpool.store import duck, finish, rows
+from fullpool.store.finish import Checked
+from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected
+from fullpool.store.provenance import Origin, Source, origin_of
+from fullpool.store.tree import Tree
 
 
 def build(order: Order) -> Built:
-    """Write the partitions of a step anew from its inputs and the rows kept of what was there.
+    """Write the partitions of a step anew from its inputs, its patches and the rows kept.
 
     An input that fails a check is rejected and the others go on. Raises DiskFullError,
     LakeUnwritableError or StateDamagedError if writing is what failed.
@@ -107,14 +41,17 @@ def build(order: Order) -> Built:
     ):
         load, rejected = _load(order, order.inputs, scratch)
         try:
-            whole = _write(order, load, scratch, rows.AS_THEY_COME)
+            whole = _write(order, load, scratch, _arrangement(order, load))
         except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
             good, blamed = _examine(order, load.accepted, scratch)
             load, _ = _load(order, good, scratch)
             rejected += blamed
             whole = _write(order, load, scratch, rows.SORTED_ONCE)
-        files = _publish(order, whole, scratch) if whole else ()
-        return Built(order.step, files, tuple(load.accepted), tuple(rejected))
+        if whole is None:
+            return Built(order.step, (), tuple(load.accepted), tuple(rejected))
+        differences = _differences(order, load, whole.path)
+        files = finish.publish(_connection(order), order, whole, scratch)
+        return Built(order.step, files, tuple(load.accepted), tuple(rejected), differences)
 
 
 @contextmanager
@@ -128,15 +65,40 @@ def _scratch(order: Order) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Rows as text, one CSV a layout, and the archives they came from."""
+    """Rows as text, one CSV a layout, and the archives they came from.
+
+    *origin* is where the rows of the files that the step replaces came from.
+    """
 
     sheets: dict[Layout, Path]
     accepted: list[Accepted]
+    origin: Origin
+
+    @property
+    def fills(self) -> list[Accepted]:
+        """The daily archives that only fill holes: of a month whose own archive is there already.
+
+        Rows of the month stay where both have them.
+        """
+        months = [s for s in self.origin.sources if period_from(s.period).cadence is Cadence.MONTH]
+        return [one for one in self.accepted if any(_fills(one, month) for month in months)]
+
+    @property
+    def replaced(self) -> list[Span]:
+        """The spans whose archives are written anew."""
+        fills = self.fills
+        return [one.edition.archive.period.span for one in self.accepted if one not in fills]
+
+
+def _fills(accepted: Accepted, month: Source) -> bool:
+    period = accepted.edition.archive.period
+    return period.cadence is Cadence.DAY and period_from(month.period).span.covers(period.span)
 
 
 def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
     """Append the rows of all *inputs* to one CSV a layout: DuckDB parses one file fastest."""
-    load, rejected = _Load({}, []), []
+    held = [order.root / file.path for file in order.step.files]
+    load, rejected = _Load({}, [], origin_of(_connection(order), held)), []
     with ExitStack() as stack:
         sheets: dict[Layout, IO[bytes]] = {}
 
@@ -166,70 +128,87 @@ def _decode(item: Input, order: Order, sheet: Callable[[Layout], IO[bytes]]) -> 
     return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
 
 
-def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Path | None:
-    """Write all rows of the step into one Parquet file, check their order; None if nothing is new.
+def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
+    """Return how the rows are put together: in a stream if no two sources can meet."""
+    is_mixed = order.patches or load.fills or any(file.patched_rows for file in order.step.files)
+    return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
+
+
+def _write(
+    order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement
+) -> Checked | None:
+    """Write all rows of the step into one Parquet file and check it; None if nothing is new.
 
     Raises MalformedError if they are out of order or a key stands twice, duckdb.DataError or
     duckdb.InvalidInputException if a value does not fit its column.
     """
-    if not load.accepted and (order.inputs or not order.step.files):
+    if not load.accepted and not order.patches and (order.inputs or not order.step.files):
         return None
     kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
-    sources = _sources(order, load)
+    origin = load.origin.without(load.replaced).plus(load.accepted, order.patches)
     try:
-        select = arranged.select(kind, _branches(order, load, rows.Width.NARROW))
-        _copy(order, select, whole, sources)
+        select = arranged.select(kind, _branches(order, load, scratch, rows.Width.NARROW))
+        finish.copy(_connection(order), select, whole, origin)
     except (duckdb.DataError, duckdb.InvalidInputException):
-        select = arranged.select(kind, _branches(order, load, rows.Width.WIDE))
-        _copy(order, select, whole, sources)
-    (disordered,) = _row(order, rows.disorder_of(kind, whole, arranged))
-    if disordered:
-        raise MalformedError(f"{disordered} rows are out of order or stand twice")
-    return whole
+        select = arranged.select(kind, _branches(order, load, scratch, rows.Width.WIDE))
+        finish.copy(_connection(order), select, whole, origin)
+    return finish.checked(_connection(order), order.step.series, whole, arranged)
 
 
-def _branches(order: Order, load: _Load, width: rows.Width) -> list[str]:
+def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> list[str]:
+    """Return what the rows are selected from; of equal keys the later branch's stays.
+
+    So: REST below archives, a day that fills holes below the month it fills, what is written anew
+    above what is kept.
+    """
     kind = KINDS[order.step.series.kind]
-    replaced = _replaced(load)
-    kept = [rows.from_parquet(kind, order.root / f.path, replaced) for f in order.step.files]
-    new = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
-    return [*kept, *new]
-
-
-def _replaced(load: _Load) -> list[Span]:
-    return [accepted.edition.archive.period.span for accepted in load.accepted]
-
-
-def _sources(order: Order, load: _Load) -> list[Source]:
     held = [order.root / file.path for file in order.step.files]
-    return [*sources_in(_connection(order), held, _replaced(load)), *map(_source, load.accepted)]
+    new = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
+    kept = [rows.from_parquet(kind, path, load.replaced) for path in held]
+    fills = [accepted.edition.archive.period.span for accepted in load.fills]
+    return [
+        *_patches(order, scratch, width),
+        *_patched(order, load),
+        *(_only(kind.time, branch, fills) for branch in new if fills),
+        *kept,
+        *(_only(kind.time, branch, load.replaced) if fills else branch for branch in new),
+    ]
 
 
-def _source(accepted: Accepted) -> Source:
-    edition, identity = accepted.edition, accepted.edition.identity
-    return Source(
-        key=vendor.archive_key(edition.archive),
-        period=str(edition.archive.period),
-        etag=identity.etag,
-        sha256=edition.sha256,
-        size_bytes=identity.size_bytes,
-        modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
-        rows=accepted.rows,
-    )
+def _only(time: str, branch: str, spans: Sequence[Span]) -> str:
+    inside = " OR ".join(rows.within(time, span) for span in rows.merged(spans)) or "false"
+    return f"SELECT * FROM ({branch}) WHERE {inside}"
 
 
-def _copy(order: Order, select: str, target: Path, sources: Sequence[Source]) -> None:
-    _connection(order).execute(
-        f"COPY ({select}) TO {duck.quoted(target)} (FORMAT parquet, COMPRESSION zstd,"
-        f" PARQUET_VERSION V2, ROW_GROUP_SIZE 122880, KV_METADATA {metadata(sources)})"
-    )
+def _patched(order: Order, load: _Load) -> list[str]:
+    """Return the rows of REST that lie where archives are written anew: they may lack them."""
+    kind = KINDS[order.step.series.kind]
+    files = [file for file in order.step.files if file.patched_rows]
+    return [rows.patched_in(kind, order.root / file.path, load.replaced) for file in files]
 
 
-def _row(order: Order, sql: str) -> Sequence[int]:
-    """Run a query of one row of numbers."""
-    found = _connection(order).execute(sql).fetchone()
-    assert found is not None
+def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
+    kind, found = KINDS[order.step.series.kind], []
+    for number, patch in enumerate(order.patches):
+        sheet = scratch / f"patch{number}.csv"
+        sheet.write_bytes(patch.text)
+        layout, _ = sniff(patch.text[: patch.text.index(b"\n") + 1], kind)
+        found.append(rows.from_csv(kind, layout, sheet, width, rows.REST))
     return found
+
+
+def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ...]:
+    """Return where archives and other sources of the same rows do not agree."""
+    kind, fills = KINDS[order.step.series.kind], load.fills
+    losers = _patched(order, load) if load.replaced else []
+    if fills:
+        spans = [accepted.edition.archive.period.span for accepted in fills]
+        sheets = load.sheets.items()
+        wide = [rows.from_csv(kind, lay, path, rows.Width.WIDE, "daily") for lay, path in sheets]
+        losers += [_only(kind.time, branch, spans) for branch in wide]
+    if not losers:
+        return ()
+    return finish.differences(_connection(order), order.step.series, whole, losers)
 
 
 def _examine(
@@ -259,42 +238,16 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
         rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in load.sheets.items()
     ]
     try:
-        outside, differing = _row(order, rows.verdict_of(kind, branches[0], span))
+        found = _connection(order).execute(rows.verdict_of(kind, branches[0], span)).fetchone()
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
         return duck.summary(error).replace(str(scratch), "")
+    assert found is not None
+    outside, differing = found
     if outside:
         return f"{outside} rows lie outside {span}"
     if differing:
         return f"{differing} rows have the {kind.key} of another row but other values"
     return None
-
-
-def _publish(order: Order, whole: Path, scratch: Path) -> tuple[PartitionFile, ...]:
-    """Give every partition of the step its part of *whole*, under its name in the lake."""
-    partitions = order.step.partitions
-    if len(partitions) == 1:
-        return (_settled(order, partitions[0], whole),)
-    parts = ((partition, _part(order, partition, whole, scratch)) for partition in partitions)
-    return tuple(_settled(order, partition, part) for partition, part in parts if part)
-
-
-def _part(order: Order, partition: Partition, whole: Path, scratch: Path) -> Path | None:
-    kind, part = KINDS[partition.series.kind], scratch / f"{partition.period}.parquet"
-    inside = rows.within(kind.time, partition.period.span)
-    select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
-    sources = sources_in(_connection(order), [whole], [])
-    overlapping = [s for s in sources if period_from(s.period).span.overlaps(partition.period.span)]
-    _copy(order, select, part, overlapping)
-    return part if _row(order, f"SELECT count(*) FROM {rows.parquet(part)}")[0] else None
-
-
-def _settled(order: Order, partition: Partition, staged: Path) -> PartitionFile:
-    count, first_us, last_us = _row(order, rows.summary_of(KINDS[partition.series.kind], staged))
-    path = partition_path(partition, order.generation)
-    size_bytes = staged.stat().st_size
-    settle(staged, order.root / path)
-    first, last = (_EPOCH + timedelta(microseconds=us) for us in (first_us, last_us))
-    return PartitionFile(partition, path, order.generation, count, size_bytes, first, last)
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:

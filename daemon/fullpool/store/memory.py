@@ -9,7 +9,7 @@ import duckdb
 from fullpool.model import Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
-from fullpool.store.migrations import create_tables
+from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
     LISTINGS,
@@ -97,5 +97,5 @@ class Memory:
 def no_memory() -> Memory:
     """Return the memory of a lake that does not exist yet."""
     connection = duck.connect()
-    create_tables(connection)
+    migrate(connection)
     return Memory(connection)

@@ -43,4 +43,36 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql)
 
 
-MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (("0001_create_tables", create_tables),)
+def add_gaps(connection: duckdb.DuckDBPyConnection) -> None:
+    """What is missing and why. A partition whose `patched_rows` is NULL was not looked at yet."""
+    for sql in (
+        "ALTER TABLE sync.partitions ADD COLUMN patched_rows BIGINT",
+        "ALTER TABLE sync.partitions ADD COLUMN first_key BIGINT",
+        "ALTER TABLE sync.partitions ADD COLUMN last_key BIGINT",
+        """CREATE TABLE sync.holes (path VARCHAR, before_key BIGINT, after_key BIGINT,
+            before_time TIMESTAMP, after_time TIMESTAMP)""",
+        f"""CREATE TABLE sync.gaps ({_SERIES}, gap_start TIMESTAMP, gap_end TIMESTAMP,
+            first_place BIGINT, end_place BIGINT, row_count BIGINT, status VARCHAR,
+            explanation VARCHAR, reason VARCHAR, evidence VARCHAR, found_at TIMESTAMP,
+            asked_at TIMESTAMP, attempts INTEGER, next_try_at TIMESTAMP)""",
+        f"""CREATE TABLE sync.expected ({_SERIES}, expected_from TIMESTAMP,
+            expected_until TIMESTAMP, row_count BIGINT)""",
+        f"""CREATE TABLE sync.differences ({_SERIES}, key BIGINT, row_time TIMESTAMP,
+            column_name VARCHAR, kept_source VARCHAR, kept_value VARCHAR, other_source VARCHAR,
+            other_value VARCHAR, found_at TIMESTAMP)""",
+        """CREATE TABLE sync.rest_bans (host VARCHAR, status INTEGER, reason VARCHAR,
+            banned_at TIMESTAMP, banned_until TIMESTAMP)""",
+    ):
+        connection.execute(sql)
+
+
+MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
+    ("0001_create_tables", create_tables),
+    ("0002_add_gaps", add_gaps),
+)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make all tables, as they are by now."""
+    for _, migration in MIGRATIONS:
+        migration(connection)

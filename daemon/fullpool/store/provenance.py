@@ -4,18 +4,22 @@ So the state can be written anew from the files alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
-from fullpool import __version__
+from fullpool import __version__, vendor
+from fullpool.gaps import Patch
 from fullpool.model import Span, period_from
 from fullpool.store.duck import listed, quoted
+from fullpool.store.orders import Accepted
 
 _SOURCES: Final = "fullpool.sources"
+_PATCHES: Final = "fullpool.patches"
 _VERSION: Final = "fullpool.version"
 _FORMAT: Final = "fullpool.format"
 FORMAT: Final = 1
@@ -33,31 +37,96 @@ class Source:
     modified_at: str
     rows: int
 
+    @property
+    def span(self) -> Span:
+        return period_from(self.period).span
 
-def metadata(sources: Sequence[Source]) -> str:
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """Rows of REST that are in the file, unless an archive has replaced them since."""
+
+    start: str
+    end: str
+    url: str
+    asked_at: str
+    rows: int
+
+    @property
+    def span(self) -> Span:
+        return Span(datetime.fromisoformat(self.start), datetime.fromisoformat(self.end))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """All that the rows of one file came from, oldest first."""
+
+    sources: tuple[Source, ...] = ()
+    patches: tuple[Patched, ...] = ()
+
+    def without(self, replaced: Sequence[Span]) -> "Origin":
+        """Return what is left when the archives of some spans are written anew."""
+        kept = (s for s in self.sources if not any(span.covers(s.span) for span in replaced))
+        return Origin(tuple(kept), self.patches)
+
+    def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":
+        sources = sorted({*self.sources, *map(_source, accepted)}, key=lambda s: s.period)
+        patched = sorted({*self.patches, *map(_patched, patches)}, key=lambda p: p.start)
+        return Origin(tuple(sources), tuple(patched))
+
+    def inside(self, span: Span) -> "Origin":
+        """Return what has rows in *span*."""
+        sources = (source for source in self.sources if source.span.overlaps(span))
+        return Origin(tuple(sources), tuple(p for p in self.patches if p.span.overlaps(span)))
+
+
+def metadata(origin: Origin) -> str:
     """Return the KV_METADATA of a COPY statement."""
-    text = json.dumps(
-        [asdict(source) for source in sources], ensure_ascii=True, separators=(",", ":")
-    )
-    values = {_SOURCES: text, _VERSION: __version__, _FORMAT: str(FORMAT)}
+    values = {
+        _SOURCES: _json([asdict(source) for source in origin.sources]),
+        _PATCHES: _json([asdict(patch) for patch in origin.patches]),
+        _VERSION: __version__,
+        _FORMAT: str(FORMAT),
+    }
     return "{" + ", ".join(f"{quoted(key)}: {quoted(value)}" for key, value in values.items()) + "}"
 
 
-def sources_in(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], replaced: Sequence[Span]
-) -> list[Source]:
-    """Return the sources of partition files, oldest first, without those that were replaced."""
+def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Origin:
+    """Return what the rows of partition files came from."""
     if not paths:
-        return []
+        return Origin()
     found = connection.execute(
-        f"SELECT decode(value) FROM parquet_kv_metadata({listed([str(p) for p in paths])})"
-        f" WHERE decode(key) = {quoted(_SOURCES)}"
+        "SELECT decode(key), decode(value) FROM"
+        f" parquet_kv_metadata({listed([str(p) for p in paths])})"
     ).fetchall()
-    sources = {Source(**item) for (text,) in found for item in json.loads(text)}
-    kept = (source for source in sources if not _is_replaced(source, replaced))
-    return sorted(kept, key=lambda source: source.period)
+    values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
+    sources = {Source(**item) for key, items in values if key == _SOURCES for item in items}
+    patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
+    return Origin(
+        tuple(sorted(sources, key=lambda source: source.period)),
+        tuple(sorted(patches, key=lambda patch: patch.start)),
+    )
 
 
-def _is_replaced(source: Source, replaced: Sequence[Span]) -> bool:
-    span = period_from(source.period).span
-    return any(other.covers(span) for other in replaced)
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _source(accepted: Accepted) -> Source:
+    edition, identity = accepted.edition, accepted.edition.identity
+    return Source(
+        key=vendor.archive_key(edition.archive),
+        period=str(edition.archive.period),
+        etag=identity.etag,
+        sha256=edition.sha256,
+        size_bytes=identity.size_bytes,
+        modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
+        rows=accepted.rows,
+    )
+
+
+def _patched(patch: Patch) -> Patched:
+    span, asked_at = patch.span, patch.asked_at
+    return Patched(
+        span.start.isoformat(), span.end.isoformat(), patch.url, asked_at.isoformat(), patch.rows
+    )

@@ -19,7 +19,7 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.planning import Listed
-from fullpool.store.build import Accepted
+from fullpool.store.orders import Accepted
 
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
@@ -27,7 +27,7 @@ ARCHIVES: Final = (
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
-    " first_time, last_time FROM sync.partitions"
+    " first_time, last_time, patched_rows, first_key, last_key FROM sync.partitions"
 )
 LISTINGS: Final = (
     "SELECT market, kind, symbol, interval, listed_from, listed_to, listed_at,"
@@ -42,8 +42,9 @@ TRIED_COLUMNS: Final = (
 PRESENT_COLUMNS: Final = (*TRIED_COLUMNS, "sha256", "row_count", "first_time", "last_time")
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
-    "first_time", "last_time", "written_at",
+    "first_time", "last_time", "patched_rows", "first_key", "last_key", "written_at",
 )  # fmt: skip
+HOLE_COLUMNS: Final = ("path", "before_key", "after_key", "before_time", "after_time")
 LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
 
 
@@ -84,10 +85,20 @@ def known_in(row: Sequence[Any]) -> Known:
 
 def partition_file_in(row: Sequence[Any]) -> PartitionFile:
     """Return one row of PARTITIONS."""
-    period, path, generation, row_count, size_bytes, first, last = row[4:]
+    period, path, generation, row_count, size_bytes, first, last, *numbers = row[4:]
     partition = Partition(series_in(row), period_from(period))
+    patched_rows, first_key, last_key = (number or 0 for number in numbers)
     return PartitionFile(
-        partition, path, generation, row_count, size_bytes, at_utc(first), at_utc(last)
+        partition=partition,
+        path=path,
+        generation=generation,
+        rows=row_count,
+        size_bytes=size_bytes,
+        first_time=at_utc(first),
+        last_time=at_utc(last),
+        patched_rows=patched_rows,
+        first_key=first_key,
+        last_key=last_key,
     )
 
 
@@ -138,8 +149,19 @@ def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
         file.size_bytes,
         naive(file.first_time),
         naive(file.last_time),
+        file.patched_rows,
+        file.first_key,
+        file.last_key,
         naive(at),
     )
+
+
+def hole_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
+    """Return the values of HOLE_COLUMNS, one row a hole."""
+    return [
+        (file.path, hole.before, hole.after, naive(hole.before_time), naive(hole.after_time))
+        for hole in file.holes
+    ]
 
 
 def listing_row(listed: Listed) -> tuple[Any, ...]:

@@ -18,10 +18,13 @@ from fullpool.decode import Layout
 from fullpool.kinds import Column, Kind, Type
 from fullpool.model import Span
 from fullpool.store.duck import quoted
+from fullpool.store.holes import key_of
 
 EXACT: Final = "DECIMAL(18,8)"
 EXACT_WIDE: Final = "DECIMAL(38,8)"
 SOURCE_COLUMN: Final = "source"
+ARCHIVE: Final = "archive"
+REST: Final = "rest"
 
 
 class Width(StrEnum):
@@ -55,13 +58,15 @@ def sql_type(column_type: Type, amount: str) -> str:
     }[column_type]
 
 
-def from_csv(kind: Kind, layout: Layout, path: Path, width: Width) -> str:
-    """Select the rows of one CSV without header."""
+def from_csv(
+    kind: Kind, layout: Layout, path: Path, width: Width, source: str = ARCHIVE
+) -> str:
+    """Select the rows of one CSV without header, which came from *source*."""
     present = {column.name for column in layout.columns}
     values = [_value(column, layout.unit, present, width) for column in kind.kept]
     columns = ", ".join(f"{quoted(c.name)}: {quoted(_text_type(c, width))}" for c in layout.columns)
     return (
-        f"SELECT {', '.join(values)}, 'archive' AS {SOURCE_COLUMN} FROM read_csv({quoted(path)},"
+        f"SELECT {', '.join(values)}, {quoted(source)} AS {SOURCE_COLUMN} FROM read_csv({quoted(path)},"
         f" columns={{{columns}}}, header=false, auto_detect=false, delim=',', quote='', escape='')"
         f" WHERE {_sound([column for column in kind.kept if column.name in present])}"
     )
@@ -99,9 +104,21 @@ def _sound(columns: Sequence[Column]) -> str:
 
 def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span]) -> str:
     """Select the rows of a partition file, without those in spans that are written anew."""
-    names = ", ".join(column.name for column in kind.kept)
     outside = " AND ".join(f"NOT {within(kind.time, span)}" for span in merged(replaced)) or "true"
-    return f"SELECT {names}, {SOURCE_COLUMN} FROM {parquet(path)} WHERE {outside}"
+    return f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)} WHERE {outside}"
+
+
+def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
+    """Select the rows of a partition file that are from REST, in any of *spans*."""
+    inside = " OR ".join(within(kind.time, span) for span in merged(spans)) or "false"
+    return (
+        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
+        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND ({inside})"
+    )
+
+
+def _names(kind: Kind) -> str:
+    return ", ".join(column.name for column in kind.kept)
 
 
 def parquet(path: Path) -> str:
@@ -150,23 +167,21 @@ def order_of(kind: Kind) -> str:
     return ", ".join(dict.fromkeys((kind.time, kind.key)))
 
 
-def disorder_of(kind: Kind, path: Path, arranged: Arrangement) -> str:
-    """Select how many rows of a file contradict its arrangement.
+def check_of(kind: Kind, path: Path, arranged: Arrangement, missing: str) -> str:
+    """Select what a finished file holds, in one pass over its keys, times and sources.
 
-    lag() without an order follows the file, in a stream: it costs a pass over two columns.
+    How many rows contradict the arrangement, the number of rows, how many are from REST, first and
+    last instant in microseconds, first and last key, and how many pairs of neighbours have rows
+    *missing* between them. lag() without an order follows the file, in a stream.
     """
+    key = key_of(kind)
     return (
-        f"SELECT count(*) FILTER ({arranged.disorder}) FROM (SELECT"
-        f" {kind.key} AS key_, lag({kind.key}) OVER () AS before_,"
+        f"SELECT count(*) FILTER ({arranged.disorder}), count(*),"
+        f" count(*) FILTER ({SOURCE_COLUMN} = {quoted(REST)}),"
+        " epoch_us(min(time_)), epoch_us(max(time_)), min(key_), max(key_),"
+        f" count(*) FILTER ({missing} > 0) FROM (SELECT {SOURCE_COLUMN},"
+        f" {key} AS key_, lag({key}) OVER () AS before_,"
         f" {kind.time} AS time_, lag({kind.time}) OVER () AS time_before_ FROM {parquet(path)})"
-    )
-
-
-def summary_of(kind: Kind, path: Path) -> str:
-    """Select count, and first and last time in microseconds; the file's statistics hold them."""
-    return (
-        f"SELECT count(*), epoch_us(min({kind.time})), epoch_us(max({kind.time}))"
-        f" FROM {parquet(path)}"
     )
 
 
@@ -176,4 +191,28 @@ def verdict_of(kind: Kind, branch: str, span: Span) -> str:
         f"SELECT count(*) FILTER (NOT {within(kind.time, span)}),"
         f" (SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch}))) - count(DISTINCT {kind.key})"
         f" FROM ({branch})"
+    )
+
+
+# What tells that a row was there in two versions: one line a column whose values differ.
+DIFFERENCE_COLUMNS: Final = (
+    "key", "row_time", "column_name", "kept_source", "kept_value", "other_source", "other_value",
+)  # fmt: skip
+
+
+def differences_of(kind: Kind, kept: Path, losers: Sequence[str], limit: int) -> str:
+    """Select DIFFERENCE_COLUMNS for every value of *losers* that *kept* has otherwise."""
+    values = [column.name for column in kind.kept if column.name != kind.key]
+    pairs = ", ".join(
+        f"{{name: {quoted(name)}, kept: k.{name}::VARCHAR, other: o.{name}::VARCHAR}}"
+        for name in values
+    )
+    others = " UNION ALL ".join(f"({loser})" for loser in losers)
+    return (
+        f"SELECT key_, time_, d.name, kept_source, d.kept, other_source, d.other FROM (SELECT"
+        f" {key_of(kind, 'k.')} AS key_, k.{kind.time} AS time_, k.source AS kept_source,"
+        f" o.source AS other_source, unnest(list_filter([{pairs}],"
+        " lambda x: x.kept IS DISTINCT FROM x.other)) AS d"
+        f" FROM {parquet(kept)} AS k JOIN ({others}) AS o USING ({kind.key}))"
+        f" ORDER BY ALL LIMIT {limit}"
     )

@@ -16,16 +16,18 @@ from fullpool.errors import LakeNewerError
 from fullpool.model import Known, PartitionFile, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
-from fullpool.store.build import Built
+from fullpool.store.orders import Built
 from fullpool.store.bulk import insert, replace, update
 from fullpool.store.memory import Memory
 from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.reading import (
+    HOLE_COLUMNS,
     LISTING_COLUMNS,
     PARTITION_COLUMNS,
     PRESENT_COLUMNS,
     SERIES_COLUMNS,
     TRIED_COLUMNS,
+    hole_rows,
     listing_row,
     naive,
     partition_row,
@@ -92,11 +94,13 @@ class State:
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
         files = [partition_row(file, at) for one in built for file in one.files]
+        holes = [row for one in built for file in one.files for row in hole_rows(file)]
         present = [present_row(accepted, at) for one in built for accepted in one.accepted]
         replaced = [file.path for one in built if one.files for file in one.step.files]
         with self._transaction():
             self._retire(replaced, at)
             insert(self.connection, "sync.partitions", PARTITION_COLUMNS, files)
+            insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
             update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
 
     def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
@@ -130,7 +134,8 @@ class State:
             " WHERE list_contains(?, path)",
             [naive(at), paths],
         )
-        self._run("DELETE FROM sync.partitions WHERE list_contains(?, path)", [paths])
+        for table in ("sync.partitions", "sync.holes"):
+            self._run(f"DELETE FROM {table} WHERE list_contains(?, path)", [paths])
 
     def retired_before(self, moment: datetime) -> list[str]:
         """Return the files that only generations replaced before *moment* refer to."""

@@ -19,7 +19,8 @@ from fullpool.errors import (
 from fullpool.model import Archive, Known, Status, Step, Zipped
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
-from fullpool.store.build import Built, Edition, Input, Order, build
+from fullpool.store.build import build
+from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
 from fullpool.sync.outcome import Outcome

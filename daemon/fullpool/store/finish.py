@@ -1,0 +1,115 @@
+"""The last part of a build: rows into Parquet, checked, cut into partitions, named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.errors import MalformedError
+from fullpool.gaps import grid_of
+from fullpool.kinds import KINDS
+from fullpool.model import Hole, Partition, PartitionFile, Series
+from fullpool.store import duck, rows
+from fullpool.store.holes import holes_in, missing_between
+from fullpool.store.orders import Difference, Order
+from fullpool.store.provenance import Origin, metadata, origin_of
+from fullpool.store.tree import partition_path, settle
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# As many differences are kept of one build; a source that is wrong altogether has millions.
+MAX_DIFFERENCES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A finished file: what it holds, in order and without doubles."""
+
+    path: Path
+    rows: int
+    patched_rows: int
+    first_time: datetime
+    last_time: datetime
+    first_key: int
+    last_key: int
+    holes: tuple[Hole, ...]
+
+
+def copy(
+    connection: duckdb.DuckDBPyConnection, select: str, target: Path, origin: Origin
+) -> None:
+    connection.execute(
+        f"COPY ({select}) TO {duck.quoted(target)} (FORMAT parquet, COMPRESSION zstd,"
+        f" PARQUET_VERSION V2, ROW_GROUP_SIZE 122880, KV_METADATA {metadata(origin)})"
+    )
+
+
+def checked(
+    connection: duckdb.DuckDBPyConnection, series: Series, path: Path, arranged: rows.Arrangement
+) -> Checked | None:
+    """Return what a file holds; None if it is empty. Raises MalformedError if it is out of order."""
+    kind, grid = KINDS[series.kind], grid_of(series, ())
+    missing = missing_between(grid, "before_", "key_")
+    found = connection.execute(rows.check_of(kind, path, arranged, missing)).fetchone()
+    assert found is not None
+    disordered, count, patched, first_us, last_us, first_key, last_key, holes = found
+    if disordered:
+        raise MalformedError(f"{disordered} rows are out of order or stand twice")
+    if not count:
+        return None
+    first, last = (_EPOCH + timedelta(microseconds=us) for us in (first_us, last_us))
+    listed = holes_in(connection, kind, grid, [path])[path] if holes else []
+    return Checked(path, count, patched, first, last, first_key, last_key, tuple(listed))
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection, order: Order, whole: Checked, scratch: Path
+) -> tuple[PartitionFile, ...]:
+    """Give every partition of the step its part of *whole*, under its name in the lake."""
+    partitions = order.step.partitions
+    if len(partitions) == 1:
+        return (_settled(order, partitions[0], whole),)
+    parts = ((one, _part(connection, one, whole.path, scratch)) for one in partitions)
+    return tuple(_settled(order, partition, part) for partition, part in parts if part)
+
+
+def _part(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, whole: Path, scratch: Path
+) -> Checked | None:
+    kind, part = KINDS[partition.series.kind], scratch / f"{partition.period}.parquet"
+    inside = rows.within(kind.time, partition.period.span)
+    select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
+    copy(connection, select, part, origin_of(connection, [whole]).inside(partition.period.span))
+    return checked(connection, partition.series, part, rows.SORTED_ONCE)
+
+
+def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile:
+    path = partition_path(partition, order.generation)
+    size_bytes = part.path.stat().st_size
+    settle(part.path, order.root / path)
+    return PartitionFile(
+        partition=partition,
+        path=path,
+        generation=order.generation,
+        rows=part.rows,
+        size_bytes=size_bytes,
+        first_time=part.first_time,
+        last_time=part.last_time,
+        patched_rows=part.patched_rows,
+        first_key=part.first_key,
+        last_key=part.last_key,
+        holes=part.holes,
+    )
+
+
+def differences(
+    connection: duckdb.DuckDBPyConnection, series: Series, kept: Path, losers: Sequence[str]
+) -> tuple[Difference, ...]:
+    """Return every value of *losers*, SQL of rows, that *kept* has otherwise."""
+    sql = rows.differences_of(KINDS[series.kind], kept, losers, MAX_DIFFERENCES)
+    return tuple(
+        Difference(series, key, moment.replace(tzinfo=UTC), *values)
+        for key, moment, *values in connection.execute(sql).fetchall()
+    )

@@ -1,0 +1,64 @@
+"""Finding rows that are missing between two others: one pass over one column, in the file's order."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.gaps import Grid
+from fullpool.kinds import Kind
+from fullpool.model import Hole, Interval
+from fullpool.store.duck import listed
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def key_of(kind: Kind, table: str = "") -> str:
+    """Return the SQL of a row's key as a number; *table* is an alias with its dot."""
+    name = table + kind.key
+    return f"epoch_us({name})" if kind.key == kind.time else name
+
+
+def missing_between(grid: Grid | None, before: str, after: str) -> str:
+    """Return the SQL of how many places are missing between two keys.
+
+    Right for rows off the grid too: bars are counted, not lengths of time. Only three-day bars are,
+    for one file does not tell where their grid begins.
+    """
+    if grid is None:
+        return f"({after} - {before} - 1)"
+    if grid.step is None:
+        month = "date_part('year', {0}) * 12 + date_part('month', {0})"
+        earlier, later = (month.format(f"make_timestamp({k})") for k in (before, f"{after} - 1"))
+        return f"(({later}) - ({earlier}))"
+    if grid.interval is Interval.D3:
+        return f"(({after} - {before} - 1) // {timedelta(days=3) // timedelta(microseconds=1)})"
+    step, offset = grid.step // timedelta(microseconds=1), grid.offset // timedelta(microseconds=1)
+    return f"(({after} - 1 - {offset}) // {step} - ({before} - {offset}) // {step})"
+
+
+def holes_in(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, grid: Grid | None, paths: Sequence[Path]
+) -> dict[Path, list[Hole]]:
+    """Return the holes inside each file, oldest first."""
+    missing = missing_between(grid, "before_", "key_")
+    found = connection.execute(
+        "SELECT filename, before_, key_, epoch_us(time_before_), epoch_us(time_) FROM"
+        f" (SELECT filename, {key_of(kind)} AS key_, lag({key_of(kind)}) OVER () AS before_,"
+        f" {kind.time} AS time_, lag({kind.time}) OVER () AS time_before_,"
+        " lag(filename) OVER () AS file_before"
+        f" FROM read_parquet({listed([str(path) for path in paths])},"
+        " hive_partitioning=false, filename=true))"
+        f" WHERE filename = file_before AND {missing} > 0"
+    ).fetchall()
+    holes: dict[Path, list[Hole]] = {path: [] for path in paths}
+    for name, before, after, before_us, after_us in found:
+        hole = Hole(before, after, _instant(before_us), _instant(after_us))
+        holes[Path(name)].append(hole)
+    return holes
+
+
+def _instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,81 @@
+"""What a build is told, and what it tells: values that travel between processes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fullpool.gaps import Patch
+from fullpool.model import Archive, Identity, PartitionFile, Series, Step, Zipped
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One archive as the vendor published it at some moment."""
+
+    archive: Archive
+    sha256: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A verified ZIP. It goes to the worker; what comes back names its edition only."""
+
+    edition: Edition
+    zipped: Zipped
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one build is to do. *generation* is part of the names of the files it writes."""
+
+    step: Step
+    inputs: tuple[Input, ...]
+    root: Path
+    generation: int
+    memory_mb: int
+    inflated_bytes: int
+    patches: tuple[Patch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An archive whose rows are in the lake now. *rows* counts the lines of its file."""
+
+    edition: Edition
+    rows: int
+    first_time: datetime
+    last_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An archive that failed a check, and which."""
+
+    edition: Edition
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value that two sources give differently; *kept_value* is the one in the lake."""
+
+    series: Series
+    key: int
+    row_time: datetime
+    column_name: str
+    kept_source: str
+    kept_value: str | None
+    other_source: str
+    other_value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build did. Without *files* nothing was written and *replaced* stays as it is."""
+
+    step: Step
+    files: tuple[PartitionFile, ...]
+    accepted: tuple[Accepted, ...]
+    rejected: tuple[Rejected, ...]
+    differences: tuple[Difference, ...] = ()
