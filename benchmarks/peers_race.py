@@ -51,7 +51,8 @@ def ours(server: Server, scratch: Path, number: int) -> harness.Run:
     path.write_text(
         f"[lake]\npath = '{scratch}/lake{number}'\n"
         f"[network]\narchive_url = '{server.archive_url}'\n"
-        f"listing_url = '{server.listing_url}'\n[[dataset]]\nmarket = 'spot'\nkind = 'klines'\n"
+        f"listing_url = '{server.listing_url}'\n[rest]\nenabled = false\n"
+        "[[dataset]]\nmarket = 'spot'\nkind = 'klines'\n"
         "symbols = ['BTCUSDT']\nintervals = ['1m']\nstart = 2024-01-01\nend = 2025-01-20\n"
     )
     return harness.run([sys.executable, "-m", "fullpool", "sync", "-c", str(path)])

@@ -18,6 +18,7 @@ def config(server: Server, lake: Path, path: Path) -> Path:
     path.write_text(
         f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
         f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"
+        "[rest]\nenabled = false\n"
         f"[[dataset]]\nmarket = 'spot'\nkind = 'klines'\nsymbols = [{names}]\nintervals = ['1m']\n"
         f"start = {data.SMALL_FIRST}\nend = {last}\n"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from fullpool import app
 from fullpool.cli.commands import program
 from fullpool.errors import Exit, FullpoolError
+from fullpool.gaps import Explanation
 from fullpool.model import Status
 from vendor import Vendor, dataset, reading_of, sync
 
@@ -41,7 +42,7 @@ def test_the_log_events_are_those_of_the_code() -> None:
 
 def _logged() -> set[str]:
     """Return every text in the sources that has the form of an event."""
-    event = re.compile(r'"((?:archive|series|partition|generation|pass)\.[a-z_]+)"')
+    event = re.compile(r'"((?:archive|series|partition|generation|pass|gap|row|rest)\.[a-z_]+)"')
     return {name for path in SOURCES for name in event.findall(path.read_text())}
 
 
@@ -49,6 +50,12 @@ def test_the_statuses_are_those_of_the_code() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", section("What becomes of an archive"), re.MULTILINE)
 
     assert sorted(listed) == sorted(str(status) for status in Status)
+
+
+def test_the_explanations_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("What becomes of a gap"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(str(one) for one in Explanation)
 
 
 def test_the_commands_are_those_of_the_code() -> None:

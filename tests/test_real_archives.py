@@ -54,7 +54,8 @@ def synced(
     with Simulator(Bucket(real / "archives")) as vendor:
         text = (
             f"[lake]\npath = '{lake}'\nmin_free_gb = 0.0\n[network]\n"
-            f'archive_url = "{vendor.url}"\nlisting_url = "{vendor.listing_url}"\n{DATASETS}'
+            f'archive_url = "{vendor.url}"\nlisting_url = "{vendor.listing_url}"\n'
+            f"[rest]\nenabled = false\n{DATASETS}"
         )
         config = parse(text, "real.toml")
         sync(config)

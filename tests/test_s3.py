@@ -96,7 +96,8 @@ def test_real_archives_come_out_of_a_real_s3_server_exactly(
         _put(f"{s3}/{BUCKET}/{key}.CHECKSUM", _checksum(body, path.name, found.market))
     text = (
         f"[lake]\npath = '{tmp_path}/lake'\nmin_free_gb = 0.0\n[network]\n"
-        f'archive_url = "{s3}/{BUCKET}"\nlisting_url = "{s3}/{BUCKET}"\n{DATASETS}'
+        f'archive_url = "{s3}/{BUCKET}"\nlisting_url = "{s3}/{BUCKET}"\n'
+        f"[rest]\nenabled = false\n{DATASETS}"
     )
     config = parse(text, "s3.toml")
 

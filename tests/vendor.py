@@ -32,7 +32,8 @@ class Seen:
     generations: list[int] = field(default_factory=list)
 
     def listing(self, series: int) -> None: ...
-    def listed(self) -> None: ...
+    def asking(self, gaps: int, requests: int) -> None: ...
+    def answered(self) -> None: ...
     def planned(self, archives: int, size_bytes: int) -> None: ...
     def received(self, size_bytes: int) -> None: ...
     def settled(self, known: Known) -> None:
@@ -61,6 +62,7 @@ class Vendor:
         """Publish invented archives of a series."""
         paths = list(generate(self.folder, spec_from(series, first, last, trades_a_day)))
         self.simulator.bucket.refresh()
+        self.simulator.api.refresh()
         return paths
 
     def put(self, key: str, text: str, *, member: str | None = None) -> Path:
@@ -75,6 +77,7 @@ class Vendor:
         moment = (at or datetime(2024, 6, 1, tzinfo=UTC)).timestamp()
         os.utime(path, (moment, moment))
         self.simulator.bucket.refresh()
+        self.simulator.api.refresh()
         return path
 
     def fail(self, *faults: Fault) -> None:
@@ -83,16 +86,26 @@ class Vendor:
     def archive_requests(self) -> list[str]:
         return self.simulator.archive_requests()
 
-    def config(self, lake: Path, datasets: str, **limits: Any) -> Config:
-        return parse(self.config_text(lake, datasets, **limits), "test.toml")
+    def rest_text(self, **settings: Any) -> str:
+        hosts = {f"{market}_url": f"'{self.simulator.url}'" for market in ("spot", "um", "cm")}
+        return "\n".join(f"{key} = {value}" for key, value in (hosts | settings).items())
 
-    def config_text(self, lake: Path, datasets: str, **limits: Any) -> str:
+    def config(
+        self, lake: Path, datasets: str, *, rest: dict[str, Any] | None = None, **limits: Any
+    ) -> Config:
+        """Return a configuration; the API is only asked if *rest* has settings for it."""
+        return parse(self.config_text(lake, datasets, rest=rest, **limits), "test.toml")
+
+    def config_text(
+        self, lake: Path, datasets: str, *, rest: dict[str, Any] | None = None, **limits: Any
+    ) -> str:
         settings = {"builders": 1, **limits}
         lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
         return (
             f"[lake]\npath = '{lake}'\nmin_free_gb = 0.0\n"
             f'[network]\narchive_url = "{self.simulator.url}"\n'
             f'listing_url = "{self.simulator.listing_url}"\nread_timeout_s = 5.0\nconnections = 8\n'
+            f"[rest]\n{self.rest_text(**(rest or {'enabled': 'false'}))}\n"
             f"[limits]\n{lines}\n{datasets}"
         )
 

@@ -180,6 +180,27 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """How gaps that no archive fills are asked for at the vendor's API."""
+
+    __pydantic_config__ = _STRICT
+
+    enabled: bool = True
+    spot_url: Url = vendor.REST_URL[Market.SPOT]
+    um_url: Url = vendor.REST_URL[Market.UM]
+    cm_url: Url = vendor.REST_URL[Market.CM]
+    max_keepalive_connections: Annotated[int, Field(ge=1, le=64)] = 20
+    max_connections: Annotated[int, Field(ge=1, le=128)] = 30
+    keepalive_expiry: Seconds = 30.0
+    timeout_s: Seconds = 10.0
+    weight_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    requests_per_pass: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+
+    def url(self, market: Market) -> str:
+        return {Market.SPOT: self.spot_url, Market.UM: self.um_url, Market.CM: self.cm_url}[market]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a user can set."""
 
@@ -189,6 +210,7 @@ class Config:
     network: Network = field(default_factory=Network)
     limits: Limits = field(default_factory=Limits)
     discovery: Discovery = field(default_factory=Discovery)
+    rest: Rest = field(default_factory=Rest)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
 
 
@@ -203,7 +225,7 @@ def parse(text: str, source: str) -> Config:
     except ValidationError as error:
         found = (*sorted(_problems(error, text), key=_line_in), *_contradictions(raw))
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
-    found = (*_contradictions(raw), *_insecure(config.network))
+    found = (*_contradictions(raw), *_insecure(config), *_narrow(config.rest))
     if found:
         raise ConfigError(source, found)
     return config
@@ -329,8 +351,22 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[str]:
         yield "intervals: 1s is published for spot only"
 
 
-def _insecure(network: Network) -> Iterator[str]:
-    for key in ("archive_url", "listing_url"):
-        parts = urlsplit(getattr(network, key))
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not network.allow_http:
-            yield f"network.{key}: must be https, or set network.allow_http = true"
+def _insecure(config: Config) -> Iterator[str]:
+    places: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+        ("network", config.network, ("archive_url", "listing_url")),
+        ("rest", config.rest, ("spot_url", "um_url", "cm_url")),
+    )
+    for section, settings, keys in places:
+        for key in keys:
+            parts = urlsplit(getattr(settings, key))
+            is_here = parts.hostname in _LOOPBACK
+            if parts.scheme == "http" and not is_here and not config.network.allow_http:
+                yield f"{section}.{key}: must be https, or set network.allow_http = true"
+
+
+def _narrow(rest: Rest) -> Iterator[str]:
+    if rest.max_connections < rest.max_keepalive_connections:
+        yield (
+            f"rest.max_connections: {rest.max_connections} is less than max_keepalive_connections,"
+            f" {rest.max_keepalive_connections}"
+        )

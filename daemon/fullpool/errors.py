@@ -131,7 +131,7 @@ class ArchiveError(FullpoolError):
 
 
 class RestError(FullpoolError):
-    """The API gave no usable answer for one gap; the gap stays open and the next pass asks again."""
+    """The API gave no usable answer for one gap; it stays open and is asked for again."""
 
     exit_code = Exit.INCOMPLETE
     hint = "the gap stays open and is asked for again; `fullpool gaps` tells when"

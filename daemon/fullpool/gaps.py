@@ -94,7 +94,6 @@ class GapStatus(StrEnum):
 
     OPEN = "open"
     EXPLAINED = "explained"
-    PATCHED = "patched"
 
 
 class Explanation(StrEnum):
@@ -134,11 +133,19 @@ class Gap:
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is worth asking for."""
-        if self.status is GapStatus.PATCHED:
-            return False
         if self.next_try_at is None:
             return self.status is GapStatus.OPEN
         return self.next_try_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Where rows of a series should be, and how many. *wanted_from* is what was configured."""
+
+    series: Series
+    wanted_from: datetime
+    span: Span
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,9 @@ class Absence:
     span: Span
 
 
-def absences(grid: Grid | None, held: Sequence[PartitionFile], expected: Span | None) -> list[Absence]:
+def absences(
+    grid: Grid | None, held: Sequence[PartitionFile], expected: Span | None
+) -> list[Absence]:
     """Return what is not held of a series, oldest first: at its head, inside, at its tail.
 
     *held* in the order of time. Without a *grid* the places are ids, which have holes but neither
@@ -213,11 +222,10 @@ def reconciled(
 ) -> list[Gap]:  # fmt: skip
     """Return the gaps of a series: what is missing, each part with what is known of it by now.
 
-    Gaps that are filled meanwhile are gone, the one that REST filled excepted.
+    Gaps that are filled meanwhile are gone, and what follows the end of a delisted series belongs
+    to that.
     """
-    unfilled = sorted(
-        (gap for gap in known if gap.status is not GapStatus.PATCHED), key=lambda gap: gap.places
-    )
+    unfilled = sorted(known, key=lambda gap: gap.places)
     starts = [gap.places.first for gap in unfilled]
     found: list[Gap] = []
     for absence in missing:
@@ -234,13 +242,15 @@ def reconciled(
             found.append(part_of(gap, grid, same))
             at = same.end
         if at < absence.places.end:
-            found.append(_new(series, grid, Places(at, absence.places.end), absence, now))
+            rest = Places(at, absence.places.end)
+            if at > absence.places.first and found[-1].explanation is Explanation.DELISTED:
+                found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, rest.end))
+            else:
+                found.append(_new(series, grid, rest, absence, now))
     return found
 
 
-def _new(
-    series: Series, grid: Grid | None, places: Places, absence: Absence, now: datetime
-) -> Gap:
+def _new(series: Series, grid: Grid | None, places: Places, absence: Absence, now: datetime) -> Gap:
     return Gap(series, places, grid.span(places) if grid else absence.span, now)
 
 
@@ -262,3 +272,14 @@ def subtract(places: Places, taken: Sequence[int]) -> list[Places]:
     if at < places.end:
         left.append(Places(at, places.end))
     return left
+
+
+def expected_rows(grid: Grid | None, held: Sequence[PartitionFile], expected: Span | None) -> int:
+    """Return how many rows a series should have: bars of the grid, or ids from first to last."""
+    if grid is None:
+        return held[-1].last_key - held[0].first_key + 1 if held else 0
+    return len(grid.places(expected)) if expected else 0
+
+
+def instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

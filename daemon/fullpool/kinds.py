@@ -38,7 +38,8 @@ class Kind:
 
     *time* names the column that must lie in the archive's span and that rows are sorted by;
     *key* the one that identifies a row in its series. *optional* columns are absent from some
-    markets' files and then NULL.
+    markets' files and then NULL. The API has the kind under the same name, and takes the symbol as
+    *rest_symbol*.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Kind:
     key: str
     intervals: tuple[Interval, ...] = ()
     optional: frozenset[str] = frozenset()
+    rest_symbol: str = "symbol"
 
     @property
     def kept(self) -> tuple[Column, ...]:
@@ -96,6 +98,8 @@ def _kline(name: str, table: str, markets: set[Market], counted: str) -> Kind:
         time="open_time",
         key="open_time",
         intervals=_ALL,
+        # Index prices belong to a pair: BTCUSD, not BTCUSD_PERP.
+        rest_symbol="pair" if name == "indexPriceKlines" else "symbol",
     )
 
 

@@ -241,10 +241,20 @@ class Hole:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring rows of one file that are from REST."""
+
+    first_time: datetime
+    last_time: datetime
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionFile:
     """One Parquet file of the lake, by its path below the lake's root.
 
-    *patched_rows* of its rows are from REST; *holes* are between its first and last row.
+    *patched_rows* of its rows are from REST, in the *runs*; *holes* are between its first and last
+    row.
     """
 
     partition: Partition
@@ -258,6 +268,7 @@ class PartitionFile:
     first_key: int = 0
     last_key: int = 0
     holes: tuple[Hole, ...] = ()
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

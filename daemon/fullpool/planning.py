@@ -258,6 +258,24 @@ def _step(
     )
 
 
+def unit_at(series: Series, moment: datetime, now: datetime) -> Period:
+    """Return the period that is written in one go for a row of that instant."""
+    return _lake_period(series, period_of(moment.date(), Cadence.DAY), now)
+
+
+def patch_step(series: Series, unit: Period, files: Iterable[PartitionFile]) -> Step:
+    """Return the step that adds rows of REST to the partition of *unit*."""
+    held = [file for file in files if unit.span.overlaps(file.partition.period.span)]
+    return Step(
+        series=series,
+        unit=unit,
+        archives=(),
+        files=tuple(sorted(held, key=lambda file: file.first_time)),
+        partitions=(Partition(series, unit),),
+        reason="patch from the API",
+    )
+
+
 def _reason(due: list[Known], files: list[PartitionFile]) -> str:
     if not due:
         return "fold a closed year"

@@ -4,7 +4,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from fullpool.app.lock import writing
 from fullpool.config import Config, Network, parse
 from fullpool.errors import ConfigError, IncompleteError, UntrustedError
 from fullpool.model import Step
+from fullpool.rest import Ban, Client
 from fullpool.store import catalogue
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
@@ -73,7 +74,8 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     with writing(tree, command, clock()), _state(tree) as state:
         catalogue.sweep(state, tree, clock())
         builders = pools.processes(config.limits.builders)
-        with _work(config, watcher, stop, builders) as work:
+        bans = [Ban(*ban) for ban in state.memory.bans()]
+        with _work(config, watcher, stop, builders, bans) as work:
             return run_pass(work, state, command)
 
 
@@ -96,6 +98,7 @@ def plan(config: Config, watcher: Watcher, stop: Stop) -> list[Step]:
 def _account(outcome: Outcome) -> str:
     reasons = [f"{archive}: {reason}" for archive, reason in outcome.failed.items()]
     reasons += [f"{series}: {reason}" for series, reason in outcome.unlisted.items()]
+    reasons += [f"gap {gap}: {reason}" for gap, reason in outcome.open_gaps.items()]
     shown = "\n".join(f"  {reason}" for reason in reasons[:10])
     more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
     return f"syncing: {len(reasons)} could not be brought into the lake\n{shown}{more}"
@@ -113,13 +116,21 @@ def _state(tree: Tree) -> Iterator[State]:
 
 @contextmanager
 def _work(
-    config: Config, watcher: Watcher, stop: Stop, builders: AbstractContextManager[Builders]
+    config: Config,
+    watcher: Watcher,
+    stop: Stop,
+    builders: AbstractContextManager[Builders],
+    bans: Sequence[Ban] = (),
 ) -> Iterator[Work]:
-    limits, connections = config.limits, config.network.connections
+    limits, connections, at_once = (
+        config.limits, config.network.connections, config.rest.max_keepalive_connections
+    )  # fmt: skip
     with (
         openers(config.network, stop) as opener,
         builders as build_map,
         pools.threads(connections, limits.staging_mb * 1_000_000) as fetch_map,
+        pools.threads(at_once, 8 * at_once) as rest_map,
+        _client(config, stop, bans) as client,
     ):
         yield Work(
             config=config,
@@ -137,7 +148,20 @@ def _work(
             fetch_map=fetch_map,
             build_map=build_map,
             watcher=watcher,
+            rest=client if config.rest.enabled else None,
+            rest_map=rest_map,
         )
+
+
+def _client(config: Config, stop: Stop, bans: Sequence[Ban]) -> Client:
+    return Client(
+        config.rest,
+        _context(config.network),
+        bans=bans,
+        now=clock,
+        sleep=_sleeper(stop),
+        stop=stop,
+    )
 
 
 @contextmanager

@@ -139,6 +139,25 @@ def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
 
 
 @program.command()
+def gaps(
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    symbol: Annotated[str, typer.Option(help="Only those of this symbol.")] = "",
+    json: JsonOption = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only those without an explanation.")
+    ] = False,
+) -> None:
+    """Show every span whose rows are missing: why, and when it is asked for again.
+
+    open: no source had them yet. explained: empty_at_source (the API has the rows around them),
+    not_listed, delisted, not_published (the archive is on its way), too_old_for_api, api_refused.
+    """
+    with reading(_tree(config, lake)) as reader:
+        report.gaps(reader, symbol=symbol, is_open=only_open, is_json=json)
+
+
+@program.command()
 def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     query: Annotated[
         str, typer.Argument(help="One SQL statement; - reads it from standard input.")

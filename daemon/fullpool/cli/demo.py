@@ -3,7 +3,8 @@
 import ssl
 import sys
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ import typer
 from fullpool import app, logs
 from fullpool.cli import report, screen
 from fullpool.cli.commands import program, stop_on_signals
-from fullpool.simulator import Bucket, Fault, Simulator, fault_from, generate, spec_from
+from fullpool.simulator import Api, Bucket, Fault, Simulator, fault_from, generate, spec_from
 from fullpool.store.reader import reading
 
 _SERIES: Final = (
@@ -33,6 +34,11 @@ min_free_gb = 0.5
 [network]
 archive_url = "{archive_url}"
 listing_url = "{listing_url}"
+
+[rest]
+spot_url = "{archive_url}"
+um_url = "{archive_url}"
+cm_url = "{archive_url}"
 
 [[dataset]]
 market = "spot"
@@ -82,7 +88,10 @@ QUERIES: Final = (
     ),
     (
         "What is missing, and why",
-        "SELECT market, kind, symbol, interval, period, status, reason FROM sync.missing",
+        (
+            "SELECT market, symbol, interval, gap_start, gap_end, row_count, status, explanation\n"
+            "FROM sync.gaps ORDER BY gap_start"
+        ),
     ),
 )
 
@@ -104,14 +113,16 @@ def demo(
     count, yesterday = 0, app.clock().date() - timedelta(days=1)
     for text in _SERIES:
         days = _TRADE_DAYS if "aggTrades" in text else _KLINE_DAYS
-        for _ in generate(
-            archives, spec_from(text, yesterday - timedelta(days=days - 1), yesterday)
-        ):
-            count += 1
+        count += _invent(archives, folder / "api", text, yesterday, days)
     # One archive is damaged on its way, once: the pass notices and takes it up again.
     flaw = Fault("*/BTCUSDT-1h-*.zip", "truncate", 500, 1)
     with Simulator(Bucket(archives), faults=[flaw]) as vendor:
+        vendor.api = Api(folder / "api")
         _say(f"   {count} archives are served at {vendor.url}; one of BTCUSDT 1h will be cut off.")
+        _say(
+            "   All lack the same hour, as after an outage, which nobody has; and those of"
+            " BTCUSDT 1h\n   lack a day that the API has."
+        )
         config = folder / "fullpool.toml"
         config.write_text(
             _CONFIG.format(
@@ -122,6 +133,20 @@ def demo(
         )
         _run(config, vendor)
     _say_goodbye(folder)
+
+
+def _invent(archives: Path, api: Path, text: str, last: date, days: int) -> int:
+    """Write the archives of a series, and what the API has of it; return how many archives."""
+    middle = datetime(last.year, last.month, last.day, 3, tzinfo=UTC) - timedelta(days=days // 2)
+    outage = (middle, middle + timedelta(hours=1))
+    lost = (middle + timedelta(days=3), middle + timedelta(days=4))
+    spec = spec_from(text, last - timedelta(days=days - 1), last)
+    if not spec.interval:
+        return sum(1 for _ in generate(archives, spec))
+    for _ in generate(api, replace(spec, lacking=(outage,))):
+        pass
+    both = (outage, lost) if spec.interval == "1h" else (outage,)
+    return sum(1 for _ in generate(archives, replace(spec, lacking=both)))
 
 
 def _say_goodbye(folder: Path) -> None:
@@ -145,11 +170,12 @@ def _run(config: Path, vendor: Simulator) -> None:
     elapsed_s = time.monotonic() - started
     report.outcome(outcome, is_json=False)
     _say(f"   in {elapsed_s:.1f} s")
-    asked = len(vendor.archive_requests())
+    asked, calls = len(vendor.archive_requests()), len(vendor.api_requests())
     _say("\n3. The same again: nothing is new, so no archive is asked for.")
     with screen.watcher() as watcher:
         report.outcome(app.sync(settings, watcher, stop_on_signals()), is_json=False)
-    _say(f"   {len(vendor.archive_requests()) - asked} archive requests")
+    again = len(vendor.archive_requests()) - asked
+    _say(f"   {again} archive requests, {len(vendor.api_requests()) - calls} to the API")
     _say("\n4. SQL against the lake.")
     with reading(app.tree_of(settings)) as reader:
         for title, sql in QUERIES:
@@ -182,15 +208,15 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow or"
-            " redirect, as in '*.zip=status:503:2'; repeatable."
+            help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow, body"
+            " or redirect, as in '*.zip=status:503:2'; repeatable."
         ),
     ] = None,
     cert: Annotated[
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
 ) -> None:
-    """Serve a folder of archives as the vendor does: listing, ETag, 304, 404, CHECKSUM, faults."""
+    """Serve a folder of archives as the vendor does: listing, ETag, CHECKSUM, REST API, faults."""
     yesterday = app.clock().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
     try:
@@ -203,7 +229,9 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
             pass
     tls = _server_context(cert) if cert else None
     with _served(folder, port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls) as served:
-        _say(f'archive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
+        _say(f'[network]\narchive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
+        hosts = (f'{market}_url = "{served.url}"' for market in ("spot", "um", "cm"))
+        _say("[rest]\n" + "\n".join(hosts))
         stop_on_signals().wait()
 
 

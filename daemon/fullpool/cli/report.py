@@ -1,5 +1,6 @@
 """What the commands print, from what app returned."""
 
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from fullpool.store.tree import Tree
 from fullpool.sync import Outcome
 
 _MB: Final = 1_000_000
+_SHOWN_GAPS: Final = 200
 
 
 def outcome(done: Outcome, *, is_json: bool) -> None:
@@ -30,6 +32,10 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
                 "unknown_series": [str(series) for series in done.unknown],
                 "failed": done.failed | done.unlisted,
                 "missing": done.missing,
+                "patched_rows": done.patched_rows,
+                "requests": done.requests,
+                "missing_rows": done.gaps,
+                "open_gaps": done.open_gaps,
             }
         )
         return
@@ -43,9 +49,16 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
             f"archives: {done.archives:,} ({size}), rows: {done.rows:,},"
             f" partitions written: {done.built:,}, generation: {done.generation}\n"
         )
+    if done.patched_rows:
+        sys.stdout.write(
+            f"patched: {done.patched_rows:,} rows from the API, in {done.requests:,} requests\n"
+        )
+    if done.gaps:
+        counts = ", ".join(f"{rows:,} {what}" for what, rows in done.gaps.items())
+        sys.stdout.write(f"missing rows: {counts} (`fullpool gaps` tells why)\n")
     if done.missing:
         counts = ", ".join(f"{count:,} {status}" for status, count in done.missing.items())
-        sys.stdout.write(f"missing: {counts} (`fullpool status` tells why)\n")
+        sys.stdout.write(f"missing archives: {counts} (`fullpool status` tells why)\n")
 
 
 def plan(steps: Sequence[Step], *, is_json: bool, is_detailed: bool) -> None:
@@ -89,12 +102,40 @@ def _groups(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 _STATUS_SQL: Final = """
-    SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time, c.row_count AS rows,
-           c.files, round(c.size_bytes / 1e6, 1) AS mb, round(c.lag_s / 3600, 1) AS lag_h,
+    SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time,
+           c.row_count AS rows, c.expected_rows AS expected, c.present_rows AS present,
+           c.patched_rows AS patched,
+           c.explained_rows AS explained, c.open_rows AS open, c.files,
+           round(c.size_bytes / 1e6, 1) AS mb, round(c.lag_s / 3600, 1) AS lag_h,
            (SELECT count(*) FROM sync.missing AS m
             WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
-              AND m.interval IS NOT DISTINCT FROM c.interval) AS missing
+              AND m.interval IS NOT DISTINCT FROM c.interval) AS missing_archives
     FROM sync.coverage AS c ORDER BY ALL"""
+
+_GAPS_SQL: Final = """
+    SELECT market, kind, symbol, interval, gap_start, gap_end, row_count AS rows, status,
+           explanation, reason, attempts, asked_at, next_try_at FROM sync.gaps
+    WHERE ($1 = '' OR symbol = $1) AND ($2 = false OR status = 'open')
+    ORDER BY ALL"""
+
+
+def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
+    """Print what rows are missing and why; with the evidence as JSON."""
+    if is_json:
+        sql = _GAPS_SQL.replace("attempts, ", "evidence, attempts, ")
+        found = reader.query(sql, [symbol, is_open]).as_dicts()
+        for gap in found:
+            gap["evidence"] = json.loads(gap["evidence"] or "null")
+        screen.show_json(found)
+        return
+    answer = reader.query(_GAPS_SQL, [symbol, is_open])
+    if not answer.rows:
+        sys.stdout.write("no gaps\n")
+        return
+    screen.show_table("", answer.columns, answer.rows[:_SHOWN_GAPS])
+    if len(answer.rows) > _SHOWN_GAPS:
+        more = len(answer.rows) - _SHOWN_GAPS
+        sys.stdout.write(f"and {more:,} more: give --symbol, or ask sync.gaps with SQL\n")
 
 
 def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:

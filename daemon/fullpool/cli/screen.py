@@ -49,6 +49,7 @@ class Bars:
             console=console,
         )
         self._task: TaskID | None = None
+        self._asked: TaskID | None = None
         self._archives, self._done = 0, 0
 
     def __enter__(self) -> Self:
@@ -61,9 +62,6 @@ class Bars:
     def listing(self, series: int) -> None:
         if series:
             self._progress.console.print(f"listing {series} series at the vendor")
-
-    def listed(self) -> None:
-        """Show nothing: listings are quick."""
 
     def planned(self, archives: int, size_bytes: int) -> None:
         self._archives, self._done = archives, 0
@@ -84,6 +82,13 @@ class Bars:
 
     def published(self, generation: int) -> None:
         self._progress.console.print(f"published generation {generation}")
+
+    def asking(self, gaps: int, requests: int) -> None:
+        self._asked = self._progress.add_task("API requests", total=requests, count=f"{gaps} gaps")
+
+    def answered(self) -> None:
+        if self._asked is not None:
+            self._progress.advance(self._asked)
 
 
 class Lines:
@@ -106,9 +111,6 @@ class Lines:
         if series:
             self._write(f"listing {series} series at the vendor\n")
 
-    def listed(self) -> None:
-        """Say nothing: listings are quick."""
-
     def planned(self, archives: int, size_bytes: int) -> None:
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
@@ -127,6 +129,12 @@ class Lines:
 
     def published(self, generation: int) -> None:
         self._write(f"published generation {generation}\n")
+
+    def asking(self, gaps: int, requests: int) -> None:
+        self._write(f"asking the API for {gaps} gaps in {requests} requests\n")
+
+    def answered(self) -> None:
+        """Say nothing: there are twenty in the time of a line."""
 
     def _line(self) -> None:
         self._last = time.monotonic()

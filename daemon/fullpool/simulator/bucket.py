@@ -39,7 +39,7 @@ class Bucket:
     """All objects below a folder. `refresh` sees what was added or changed since."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
@@ -49,7 +49,7 @@ class Bucket:
     def refresh(self) -> None:
         """Look at the folder anew; only files whose size or time changed are read."""
         found: dict[str, Entry] = {}
-        for path in sorted(self._folder.rglob("*")):
+        for path in sorted(self.folder.rglob("*")):
             if path.is_file():
                 entry = self._entry(path)
                 found[entry.key] = entry
@@ -96,7 +96,7 @@ class Bucket:
         )
 
     def _entry(self, path: Path) -> Entry:
-        key = path.relative_to(self._folder).as_posix()
+        key = path.relative_to(self.folder).as_posix()
         stat = path.stat()
         modified = datetime.fromtimestamp(int(stat.st_mtime), UTC)
         old = self._entries.get(key)

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect")
+KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect", "body")
 
 
 @dataclass
@@ -13,13 +13,14 @@ class Fault:
 
     status: answers with *value* as the HTTP status. truncate: ends after *value* bytes. reset: the
     same, with a TCP reset. tamper: flips a bit of byte *value*. html: 200 and a web page. slow:
-    waits *value* milliseconds. redirect: to another host.
+    waits *value* milliseconds. redirect: to another host. body: 200 and *text*.
     """
 
     pattern: str
     kind: str
     value: int = 0
     times: int = 0
+    text: str = ""
     _used: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -38,4 +39,5 @@ def fault_from(text: str) -> Fault:
     kind, *numbers = rest.split(":")
     if not separator or kind not in KINDS or len(numbers) > 2:
         raise ValueError(f"a fault is PATTERN=KIND[:VALUE[:TIMES]], KIND one of {', '.join(KINDS)}")
-    return Fault(pattern, kind, *map(int, numbers))
+    value, times = [*map(int, numbers), 0, 0][:2]
+    return Fault(pattern, kind, value, times)

@@ -29,7 +29,10 @@ _NO_DAILY = ("3d", "1w", "1mo")
 
 @dataclass(frozen=True)
 class Spec:
-    """A series to invent: its days, and how many trades a day if it is one of trades."""
+    """A series to invent: its days, and how many trades a day if it is one of trades.
+
+    Rows of *lacking*, half-open, are left out.
+    """
 
     market: str
     kind: str
@@ -38,6 +41,11 @@ class Spec:
     start: date
     end: date
     trades_a_day: int = 20_000
+    lacking: tuple[tuple[datetime, datetime], ...] = ()
+
+    def has(self, second: float) -> bool:
+        """Whether the row of that instant is to be there."""
+        return not any(a.timestamp() <= second < b.timestamp() for a, b in self.lacking)
 
 
 def spec_from(text: str, start: date, end: date, trades_a_day: int = 20_000) -> Spec:
@@ -53,19 +61,21 @@ def spec_from(text: str, start: date, end: date, trades_a_day: int = 20_000) -> 
 def generate(folder: Path, spec: Spec) -> Iterator[Path]:
     """Write the archives of a series below *folder*, yielding the path of each.
 
-    Daily ones of every day from *start* to *end*, monthly ones of the months that ended by *end*.
+    Daily ones of every day from *start* to *end*, monthly ones of the months that ended by *end*;
+    none without rows.
     """
     month: list[str] = []
     day = spec.start
     while day <= spec.end:
         rows = "".join(_rows(spec, day))
         month.append(rows)
-        if spec.market != "spot" or spec.interval not in _NO_DAILY:
+        if rows and (spec.market != "spot" or spec.interval not in _NO_DAILY):
             yield _write(folder, spec, "daily", day.isoformat(), rows, day + _DAY)
         day += _DAY
         if day.day == 1:
             label = (day - _DAY).isoformat()[:7]
-            yield _write(folder, spec, "monthly", label, "".join(month), day + _DAY)
+            if any(month):
+                yield _write(folder, spec, "monthly", label, "".join(month), day + _DAY)
             month.clear()
 
 
@@ -137,6 +147,8 @@ def _klines(spec: Spec, day: date, chance: random.Random) -> Iterator[str]:
         low = min(opened, closed) * (1 - uniform() * 0.001)
         volume = 1 + uniform() * 100
         taker = volume * uniform()
+        if spec.lacking and not spec.has(second):
+            continue
         yield (
             f"{second * unit},{opened:.{places}f},{high:.{places}f},{low:.{places}f},"
             f"{closed:.{places}f},{volume:.{places}f},{(second + length) * unit - 1},"
@@ -155,15 +167,18 @@ def _trades(spec: Spec, day: date, chance: random.Random) -> Iterator[str]:
         moment = int(second * unit)
         price = _price(spec.symbol, int(second)) * (1 + (uniform() - 0.5) * 0.0002)
         trade, quantity = first_id + number, round(uniform() * 3 + 0.001, 3)
+        is_buyer = uniform() < 0.5
+        if spec.lacking and not spec.has(second):
+            continue
         if spec.market == "spot":
             yield (
                 f"{trade},{price:.8f},{quantity:.8f},{trade * 2},{trade * 2 + 1},{moment},"
-                f"{'True' if uniform() < 0.5 else 'False'},True\n"
+                f"{is_buyer},True\n"
             )
         else:
             yield (
                 f"{trade},{_java(round(price, 4))},{_java(quantity)},{trade * 2},{trade * 2 + 1},"
-                f"{moment},{'true' if uniform() < 0.5 else 'false'}\n"
+                f"{moment},{str(is_buyer).lower()}\n"
             )
 
 

@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from fullpool.simulator.api import Api
 from fullpool.simulator.bucket import Bucket, Entry
 from fullpool.simulator.faults import Fault
 
@@ -32,6 +33,7 @@ class Simulator:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.bucket = bucket
+        self.api = Api(bucket.folder)
         self.delay_s = delay_s
         self.faults = list(faults)
         self.requests: list[tuple[str, int]] = []
@@ -60,6 +62,10 @@ class Simulator:
     def archive_requests(self) -> list[str]:
         """Return the paths asked for so far that are no listings."""
         return [path for path, _ in self.requests if path.startswith("/data/")]
+
+    def api_requests(self) -> list[str]:
+        """Return what the API was asked for so far."""
+        return [path for path, _ in self.requests if Api.serves(path)]
 
 
 class _Server(ThreadingHTTPServer):
@@ -99,14 +105,21 @@ class _Handler(BaseHTTPRequestHandler):
         key = unquote(parts.path).removeprefix("/data.binance.vision").lstrip("/")
         if owner.delay_s:
             time.sleep(owner.delay_s)
+        query = parse_qs(parts.query, keep_blank_values=True)
         if parts.path in _BUCKET_PATHS:
-            query = parse_qs(parts.query, keep_blank_values=True)
             key = query.get("prefix", [""])[0]
+        if Api.serves(parts.path):
+            key = self.path.lstrip("/")
         fault = next((fault for fault in owner.faults if fault.strikes(key)), None)
         if fault is not None and self._fail(fault):
             return
         if parts.path in _BUCKET_PATHS:
             self._list(query)
+        elif Api.serves(parts.path):
+            in_microseconds = self.headers.get("X-MBX-TIME-UNIT") == "MICROSECOND"
+            first = {name: values[0] for name, values in query.items()}
+            reply = owner.api.answer(parts.path, first, in_microseconds=in_microseconds)
+            self._answer(reply.status, reply.body, "application/json", dict(reply.headers))
         else:
             self._serve(owner.bucket.get(key), key, fault)
 
@@ -140,15 +153,24 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.value / 1000)
             return False
         if fault.kind == "status":
-            self._error(fault.value, "SlowDown", "Please reduce your request rate.", self.path)
-            return True
-        if fault.kind == "html":
+            self._refuse(fault.value)
+        elif fault.kind == "body":
+            self._answer(200, fault.text.encode(), "application/json")
+        elif fault.kind == "html":
             self._answer(200, b"<html><body>Access Denied</body></html>", "text/html")
-            return True
-        if fault.kind == "redirect":
+        elif fault.kind == "redirect":
             self._answer(302, b"", None, {"Location": f"https://elsewhere.invalid{self.path}"})
-            return True
-        return False
+        else:
+            return False
+        return True
+
+    def _refuse(self, status: int) -> None:
+        if not Api.serves(self.path):
+            self._error(status, "SlowDown", "Please reduce your request rate.", self.path)
+            return
+        body = b'{"code":-1003,"msg":"as the test asked for"}'
+        retry = {"Retry-After": "120"} if status in (418, 429) else {}
+        self._answer(status, body, "application/json", retry)
 
     def _break_off(self, body: bytes, fault: Fault, headers: dict[str, str]) -> None:
         self._answer(200, body, "application/zip", headers, sent=body[: fault.value])

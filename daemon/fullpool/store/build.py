@@ -19,12 +19,11 @@ import duckdb
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
 from fullpool.errors import MalformedError
-from fullpool.gaps import Patch
 from fullpool.kinds import KINDS
 from fullpool.model import Cadence, PartitionFile, Span, period_from
 from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
-from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected
+from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, Source, origin_of
 from fullpool.store.tree import Tree
 
@@ -52,6 +51,13 @@ def build(order: Order) -> Built:
         differences = _differences(order, load, whole.path)
         files = finish.publish(_connection(order), order, whole, scratch)
         return Built(order.step, files, tuple(load.accepted), tuple(rejected), differences)
+
+
+def scan(order: Scan) -> tuple[PartitionFile, ...]:
+    """Return the files with what a build would have found in them: holes, and rows of REST."""
+    with duck.explained("looking for gaps"):
+        connection = _opened(str(Tree(order.root).staging / "spill"), order.memory_mb)
+        return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 
 @contextmanager
@@ -134,9 +140,7 @@ def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
-def _write(
-    order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement
-) -> Checked | None:
+def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Checked | None:
     """Write all rows of the step into one Parquet file and check it; None if nothing is new.
 
     Raises MalformedError if they are out of order or a key stands twice, duckdb.DataError or

@@ -23,8 +23,11 @@ STORAGE_VERSION: Final = "v1.0.0"
 # Above this a table is published as a Parquet file and a view of it, which is faster and smaller.
 MAX_TABLE_ROWS: Final = 50_000
 
-_COPIED: Final = ("archives", "partitions", "listings", "symbols", "passes", "generations")
-_OF_SERIES: Final = ("archives", "partitions", "listings")
+_COPIED: Final = (
+    "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
+    "differences", "rest_bans",
+)  # fmt: skip
+_OF_SERIES: Final = ("archives", "partitions", "listings", "gaps", "expected", "differences")
 
 
 def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """The last part of a build: rows into Parquet, checked, cut into partitions, named."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,9 @@ import duckdb
 from fullpool.errors import MalformedError
 from fullpool.gaps import grid_of
 from fullpool.kinds import KINDS
-from fullpool.model import Hole, Partition, PartitionFile, Series
+from fullpool.model import Hole, Partition, PartitionFile, Run, Series
 from fullpool.store import duck, rows
-from fullpool.store.holes import holes_in, missing_between
+from fullpool.store.holes import holes_in, missing_between, runs_in
 from fullpool.store.orders import Difference, Order
 from fullpool.store.provenance import Origin, metadata, origin_of
 from fullpool.store.tree import partition_path, settle
@@ -35,11 +35,10 @@ class Checked:
     first_key: int
     last_key: int
     holes: tuple[Hole, ...]
+    runs: tuple[Run, ...]
 
 
-def copy(
-    connection: duckdb.DuckDBPyConnection, select: str, target: Path, origin: Origin
-) -> None:
+def copy(connection: duckdb.DuckDBPyConnection, select: str, target: Path, origin: Origin) -> None:
     connection.execute(
         f"COPY ({select}) TO {duck.quoted(target)} (FORMAT parquet, COMPRESSION zstd,"
         f" PARQUET_VERSION V2, ROW_GROUP_SIZE 122880, KV_METADATA {metadata(origin)})"
@@ -49,7 +48,7 @@ def copy(
 def checked(
     connection: duckdb.DuckDBPyConnection, series: Series, path: Path, arranged: rows.Arrangement
 ) -> Checked | None:
-    """Return what a file holds; None if it is empty. Raises MalformedError if it is out of order."""
+    """Return what a file holds; None if nothing. Raises MalformedError if it is out of order."""
     kind, grid = KINDS[series.kind], grid_of(series, ())
     missing = missing_between(grid, "before_", "key_")
     found = connection.execute(rows.check_of(kind, path, arranged, missing)).fetchone()
@@ -60,8 +59,33 @@ def checked(
     if not count:
         return None
     first, last = (_EPOCH + timedelta(microseconds=us) for us in (first_us, last_us))
-    listed = holes_in(connection, kind, grid, [path])[path] if holes else []
-    return Checked(path, count, patched, first, last, first_key, last_key, tuple(listed))
+    return Checked(
+        path=path,
+        rows=count,
+        patched_rows=patched,
+        first_time=first,
+        last_time=last,
+        first_key=first_key,
+        last_key=last_key,
+        holes=tuple(holes_in(connection, kind, grid, [path])[path]) if holes else (),
+        runs=tuple(runs_in(connection, kind, grid, path)) if patched else (),
+    )
+
+
+def scanned(
+    connection: duckdb.DuckDBPyConnection, root: Path, file: PartitionFile
+) -> PartitionFile:
+    """Return a file that is in the lake already, with its holes and its rows of REST."""
+    found = checked(connection, file.partition.series, root / file.path, rows.SORTED_ONCE)
+    assert found is not None
+    return replace(
+        file,
+        patched_rows=found.patched_rows,
+        first_key=found.first_key,
+        last_key=found.last_key,
+        holes=found.holes,
+        runs=found.runs,
+    )
 
 
 def publish(
@@ -101,6 +125,7 @@ def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile
         first_key=part.first_key,
         last_key=part.last_key,
         holes=part.holes,
+        runs=part.runs,
     )
 
 

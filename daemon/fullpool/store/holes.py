@@ -1,4 +1,4 @@
-"""Finding rows that are missing between two others: one pass over one column, in the file's order."""
+"""Finding rows that are missing between two others: one pass over keys, in the file's order."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,8 +9,8 @@ import duckdb
 
 from fullpool.gaps import Grid
 from fullpool.kinds import Kind
-from fullpool.model import Hole, Interval
-from fullpool.store.duck import listed
+from fullpool.model import Hole, Interval, Run
+from fullpool.store.duck import listed, quoted
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,6 +58,23 @@ def holes_in(
         hole = Hole(before, after, _instant(before_us), _instant(after_us))
         holes[Path(name)].append(hole)
     return holes
+
+
+def runs_in(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, grid: Grid | None, path: Path
+) -> list[Run]:
+    """Return the runs of rows in a file that are from REST, oldest first; a hole ends a run."""
+    missing = missing_between(grid, "before_", "key_")
+    turn = f"(source IS DISTINCT FROM source_before OR {missing} > 0)::INTEGER"
+    found = connection.execute(
+        "SELECT epoch_us(min(time_)), epoch_us(max(time_)), count(*) FROM"
+        f" (SELECT *, sum({turn}) OVER (ROWS UNBOUNDED PRECEDING) AS run_ FROM"
+        f" (SELECT {kind.time} AS time_, source, lag(source) OVER () AS source_before,"
+        f" {key_of(kind)} AS key_, lag({key_of(kind)}) OVER () AS before_"
+        f" FROM read_parquet({quoted(path)}, hive_partitioning=false)))"
+        " WHERE source = 'rest' GROUP BY run_ ORDER BY run_"
+    ).fetchall()
+    return [Run(_instant(first), _instant(last), rows) for first, last, rows in found]
 
 
 def _instant(microseconds: int) -> datetime:

@@ -1,23 +1,30 @@
 """Reading the `sync` tables: of the state, or of the catalogue, which holds a copy of them."""
 
+from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import duckdb
 
-from fullpool.model import Known, PartitionFile, Series, Status
+from fullpool.gaps import Gap
+from fullpool.model import Cadence, Hole, Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
+    GAPS,
     LISTINGS,
     PARTITIONS,
+    at_utc,
+    gap_in,
     known_in,
     listed_in,
     naive,
     partition_file_in,
+    series_in,
     series_names,
 )
 
@@ -32,6 +39,11 @@ _SAME_SERIES: Final = (
     "ON archives.market = l.market AND archives.kind = l.kind AND archives.symbol = l.symbol"
     " AND archives.interval IS NOT DISTINCT FROM l.interval"
 )
+_NAME: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
+_SHAPE: Final = ("market", "kind", "interval", "first_place", "end_place")
+_LEARNED_FROM: Final = timedelta(days=60)
+_LEARNED_FROM_ARCHIVES: Final = 20
+_DAY_LENGTH: Final = len("2024-01-01")
 _SINCE: Final = "period_start >= known_until"
 
 
@@ -58,8 +70,7 @@ class Memory:
 
     def known(self, series: Iterable[Series]) -> list[Known]:
         """Return every archive that is recorded of *series*."""
-        name = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
-        found = self._rows(f"{ARCHIVES} WHERE list_contains(?, {name})", [series_names(series)])
+        found = self._rows(f"{ARCHIVES} WHERE list_contains(?, {_NAME})", [series_names(series)])
         return [known_in(row) for row in found]
 
     def missing(self) -> dict[str, int]:
@@ -88,6 +99,91 @@ class Memory:
     def files(self) -> list[PartitionFile]:
         """Return the current partition files."""
         return [partition_file_in(row) for row in self._rows(PARTITIONS)]
+
+    def files_of(self, series: Iterable[Series]) -> dict[Series, list[PartitionFile]]:
+        """Return the current files of *series* in the order of time, with the holes inside them."""
+        names = series_names(series)
+        holes: dict[str, list[Hole]] = defaultdict(list)
+        for path, before, after, before_time, after_time in self._rows(
+            "SELECT path, before_key, after_key, before_time, after_time FROM sync.holes"
+            f" SEMI JOIN (SELECT path FROM sync.partitions WHERE list_contains(?, {_NAME}))"
+            " USING (path) ORDER BY before_key",
+            [names],
+        ):
+            holes[path].append(Hole(before, after, at_utc(before_time), at_utc(after_time)))
+        found: dict[Series, list[PartitionFile]] = defaultdict(list)
+        rows = self._rows(f"{PARTITIONS} WHERE list_contains(?, {_NAME}) ORDER BY ALL", [names])
+        for file in sorted(map(partition_file_in, rows), key=lambda one: one.first_time):
+            whole = replace(file, holes=tuple(holes[file.path]))
+            found[file.partition.series].append(whole)
+        return found
+
+    def unscanned(self) -> list[PartitionFile]:
+        """Return the files whose holes are not known yet."""
+        return [
+            partition_file_in(row) for row in self._rows(f"{PARTITIONS} WHERE patched_rows IS NULL")
+        ]
+
+    def expected(self) -> dict[Series, tuple[datetime, datetime]]:
+        """Return, by series, the start that was configured and the end that was looked up to."""
+        found = self._rows(
+            "SELECT market, kind, symbol, interval, wanted_from, expected_until FROM sync.expected"
+        )
+        return {series_in(row): (at_utc(row[4]), at_utc(row[5])) for row in found}
+
+    def gaps_of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
+        """Return what is known of the gaps of *series*."""
+        found: dict[Series, list[Gap]] = defaultdict(list)
+        for row in self._rows(f"{GAPS} WHERE list_contains(?, {_NAME})", [series_names(series)]):
+            gap = gap_in(row)
+            found[gap.series].append(gap)
+        return found
+
+    def due_gaps(self, now: datetime) -> list[Gap]:
+        """Return the gaps worth asking for, and those of other symbols that are just like one."""
+        same = " AND ".join(f"gaps.{name} IS NOT DISTINCT FROM d.{name}" for name in _SHAPE)
+        found = self._rows(
+            f"{GAPS} SEMI JOIN (SELECT DISTINCT {', '.join(_SHAPE)} FROM sync.gaps WHERE"
+            " (status = 'open' AND next_try_at IS NULL) OR next_try_at <= ?)"
+            f" AS d ON {same}",
+            [naive(now)],
+        )
+        return [gap_in(row) for row in found]
+
+    def gap_rows(self) -> dict[str, int]:
+        """Return how many rows are missing, by what is known of them."""
+        found = self._rows(
+            "SELECT coalesce(explanation, status), sum(row_count) FROM sync.gaps"
+            " GROUP BY ALL ORDER BY ALL"
+        )
+        return {str(what): int(rows) for what, rows in found}
+
+    def delays(self, now: datetime) -> dict[tuple[str, str, Cadence], timedelta]:
+        """Return how long after its period an archive usually came: 9 of 10 of the last 60 days.
+
+        Only where enough are known; those published anew long after are none of them.
+        """
+        found = self._rows(
+            "SELECT market, kind, length(period), quantile_cont(epoch(modified_at - period_end),"
+            " 0.9) FROM sync.archives WHERE modified_at BETWEEN period_end AND period_end +"
+            " INTERVAL 20 DAY AND period_end >= ? GROUP BY ALL HAVING count(*) >= ?",
+            [naive(now - _LEARNED_FROM), _LEARNED_FROM_ARCHIVES],
+        )
+        return {
+            (market, kind, Cadence.DAY if length == _DAY_LENGTH else Cadence.MONTH): timedelta(
+                seconds=seconds
+            )
+            for market, kind, length, seconds in found
+        }
+
+    def bans(self) -> list[tuple[str, int, str, datetime, datetime]]:
+        """Return the API's hosts that are not to be asked: status, reason, since when and until."""
+        found = self._rows(
+            "SELECT host, status, reason, banned_at, banned_until FROM sync.rest_bans"
+        )
+        return [
+            (host, status, why, at_utc(at), at_utc(end)) for host, status, why, at, end in found
+        ]
 
     def _rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:
         with duck.explained("reading what is known"):

@@ -79,3 +79,12 @@ class Built:
     accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
     differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Files whose holes are to be found: written by an older version, or by none we know."""
+
+    files: tuple[PartitionFile, ...]
+    root: Path
+    memory_mb: int

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fullpool import vendor
+from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Places
 from fullpool.model import (
     Archive,
     Identity,
@@ -19,7 +20,7 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.planning import Listed
-from fullpool.store.orders import Accepted
+from fullpool.store.orders import Accepted, Difference
 
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
@@ -34,6 +35,12 @@ LISTINGS: Final = (
     " known_until FROM sync.listings"
 )
 
+GAPS: Final = (
+    "SELECT gaps.market, gaps.kind, gaps.symbol, gaps.interval, gap_start, gap_end, first_place,"
+    " end_place, status, explanation, reason, evidence, found_at, asked_at, attempts, next_try_at"
+    " FROM sync.gaps"
+)
+
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
 TRIED_COLUMNS: Final = (
     "key", *SERIES_COLUMNS, "period", "period_start", "period_end",
@@ -45,6 +52,18 @@ PARTITION_COLUMNS: Final = (
     "first_time", "last_time", "patched_rows", "first_key", "last_key", "written_at",
 )  # fmt: skip
 HOLE_COLUMNS: Final = ("path", "before_key", "after_key", "before_time", "after_time")
+RUN_COLUMNS: Final = ("path", "first_time", "last_time", "row_count")
+GAP_COLUMNS: Final = (
+    *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",
+    "explanation", "reason", "evidence", "found_at", "asked_at", "attempts", "next_try_at",
+)  # fmt: skip
+EXPECTED_COLUMNS: Final = (
+    *SERIES_COLUMNS, "wanted_from", "expected_from", "expected_until", "row_count",
+)  # fmt: skip
+DIFFERENCE_COLUMNS: Final = (
+    *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
+    "other_source", "other_value", "found_at",
+)  # fmt: skip
 LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
 
 
@@ -162,6 +181,76 @@ def hole_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
         (file.path, hole.before, hole.after, naive(hole.before_time), naive(hole.after_time))
         for hole in file.holes
     ]
+
+
+def run_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
+    """Return the values of RUN_COLUMNS, one row a run."""
+    return [(file.path, naive(run.first_time), naive(run.last_time), run.rows) for run in file.runs]
+
+
+def difference_row(one: Difference, at: datetime) -> tuple[Any, ...]:
+    """Return the values of DIFFERENCE_COLUMNS."""
+    return (
+        *series_values(one.series),
+        one.key,
+        naive(one.row_time),
+        one.column_name,
+        one.kept_source,
+        one.kept_value,
+        one.other_source,
+        one.other_value,
+        naive(at),
+    )
+
+
+def gap_in(row: Sequence[Any]) -> Gap:
+    """Return one row of GAPS."""
+    (start, end, first, last, status, explanation, reason, evidence, found_at, asked_at, attempts,
+     next_try_at) = row[4:]  # fmt: skip
+    return Gap(
+        series=series_in(row),
+        places=Places(first, last),
+        span=Span(at_utc(start), at_utc(end)),
+        found_at=at_utc(found_at),
+        status=GapStatus(status),
+        explanation=Explanation(explanation) if explanation else None,
+        reason=reason,
+        evidence=evidence,
+        asked_at=at_utc(asked_at) if asked_at else None,
+        attempts=attempts,
+        next_try_at=at_utc(next_try_at) if next_try_at else None,
+    )
+
+
+def gap_row(gap: Gap) -> tuple[Any, ...]:
+    """Return the values of GAP_COLUMNS."""
+    return (
+        *series_values(gap.series),
+        naive(gap.span.start),
+        naive(gap.span.end),
+        gap.places.first,
+        gap.places.end,
+        len(gap.places),
+        str(gap.status),
+        str(gap.explanation) if gap.explanation else None,
+        gap.reason,
+        gap.evidence,
+        naive(gap.found_at),
+        naive(gap.asked_at) if gap.asked_at else None,
+        gap.attempts,
+        naive(gap.next_try_at) if gap.next_try_at else None,
+    )
+
+
+def expected_row(one: Expected) -> tuple[Any, ...]:
+    """Return the values of EXPECTED_COLUMNS."""
+    return (
+        *series_values(one.series),
+        naive(one.wanted_from),
+        naive(one.span.start),
+        naive(one.span.end),
+        one.rows,
+    )
 
 
 def listing_row(listed: Listed) -> tuple[Any, ...]:

@@ -58,15 +58,14 @@ def sql_type(column_type: Type, amount: str) -> str:
     }[column_type]
 
 
-def from_csv(
-    kind: Kind, layout: Layout, path: Path, width: Width, source: str = ARCHIVE
-) -> str:
+def from_csv(kind: Kind, layout: Layout, path: Path, width: Width, source: str = ARCHIVE) -> str:
     """Select the rows of one CSV without header, which came from *source*."""
     present = {column.name for column in layout.columns}
     values = [_value(column, layout.unit, present, width) for column in kind.kept]
     columns = ", ".join(f"{quoted(c.name)}: {quoted(_text_type(c, width))}" for c in layout.columns)
     return (
-        f"SELECT {', '.join(values)}, {quoted(source)} AS {SOURCE_COLUMN} FROM read_csv({quoted(path)},"
+        f"SELECT {', '.join(values)}, {quoted(source)} AS {SOURCE_COLUMN}"
+        f" FROM read_csv({quoted(path)},"
         f" columns={{{columns}}}, header=false, auto_detect=false, delim=',', quote='', escape='')"
         f" WHERE {_sound([column for column in kind.kept if column.name in present])}"
     )
@@ -194,14 +193,11 @@ def verdict_of(kind: Kind, branch: str, span: Span) -> str:
     )
 
 
-# What tells that a row was there in two versions: one line a column whose values differ.
-DIFFERENCE_COLUMNS: Final = (
-    "key", "row_time", "column_name", "kept_source", "kept_value", "other_source", "other_value",
-)  # fmt: skip
-
-
 def differences_of(kind: Kind, kept: Path, losers: Sequence[str], limit: int) -> str:
-    """Select DIFFERENCE_COLUMNS for every value of *losers* that *kept* has otherwise."""
+    """Select every value of *losers* that *kept* has otherwise.
+
+    Key, time, column, then source and value in the lake and elsewhere.
+    """
     values = [column.name for column in kind.kept if column.name != kind.key]
     pairs = ", ".join(
         f"{{name: {quoted(name)}, kept: k.{name}::VARCHAR, other: o.{name}::VARCHAR}}"

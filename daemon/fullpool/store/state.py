@@ -3,7 +3,7 @@
 One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,25 +13,35 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.errors import LakeNewerError
-from fullpool.model import Known, PartitionFile, Status
+from fullpool.gaps import Expected, Gap
+from fullpool.model import Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
-from fullpool.store.orders import Built
 from fullpool.store.bulk import insert, replace, update
 from fullpool.store.memory import Memory
 from fullpool.store.migrations import MIGRATIONS
+from fullpool.store.orders import Built
 from fullpool.store.reading import (
+    DIFFERENCE_COLUMNS,
+    EXPECTED_COLUMNS,
+    GAP_COLUMNS,
     HOLE_COLUMNS,
     LISTING_COLUMNS,
     PARTITION_COLUMNS,
     PRESENT_COLUMNS,
+    RUN_COLUMNS,
     SERIES_COLUMNS,
     TRIED_COLUMNS,
+    difference_row,
+    expected_row,
+    gap_row,
     hole_rows,
     listing_row,
     naive,
     partition_row,
     present_row,
+    run_rows,
+    series_names,
     series_values,
     tried_row,
 )
@@ -94,6 +104,8 @@ class State:
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
         files = [partition_row(file, at) for one in built for file in one.files]
+        runs = [row for one in built for file in one.files for row in run_rows(file)]
+        differences = [difference_row(d, at) for one in built for d in one.differences]
         holes = [row for one in built for file in one.files for row in hole_rows(file)]
         present = [present_row(accepted, at) for one in built for accepted in one.accepted]
         replaced = [file.path for one in built if one.files for file in one.step.files]
@@ -101,6 +113,8 @@ class State:
             self._retire(replaced, at)
             insert(self.connection, "sync.partitions", PARTITION_COLUMNS, files)
             insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
+            insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
+            insert(self.connection, "sync.differences", DIFFERENCE_COLUMNS, differences)
             update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
 
     def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
@@ -126,6 +140,39 @@ class State:
                 )
             self._retire([file.path for file in files], at)
 
+    def record_scanned(self, files: Sequence[PartitionFile]) -> None:
+        """Record what was found in files that an older version wrote."""
+        columns = ("path", "patched_rows", "first_key", "last_key")
+        rows = [(f.path, f.patched_rows, f.first_key, f.last_key) for f in files]
+        with self._transaction():
+            update(self.connection, "sync.partitions", "path", columns, rows)
+            holes = [row for file in files for row in hole_rows(file)]
+            insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
+            runs = [row for file in files for row in run_rows(file)]
+            insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
+
+    def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
+        """Write the gaps of some series anew."""
+        rows = [gap_row(gap) for own in gaps.values() for gap in own]
+        name = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
+        with self._transaction():
+            self._run(f"DELETE FROM sync.gaps WHERE list_contains(?, {name})", [series_names(gaps)])
+            insert(self.connection, "sync.gaps", GAP_COLUMNS, rows)
+
+    def record_expected(self, expected: Sequence[Expected]) -> None:
+        """Record where rows of some series should be."""
+        rows = [expected_row(one) for one in expected]
+        with self._transaction():
+            replace(self.connection, "sync.expected", SERIES_COLUMNS, EXPECTED_COLUMNS, rows)
+
+    def record_bans(self, bans: Sequence[tuple[str, int, str, datetime, datetime]]) -> None:
+        """Write the bans anew: host, status, reason, since when and until."""
+        columns = ("host", "status", "reason", "banned_at", "banned_until")
+        rows = [(host, status, why, naive(at), naive(end)) for host, status, why, at, end in bans]
+        with self._transaction():
+            self._run("DELETE FROM sync.rest_bans", [])
+            insert(self.connection, "sync.rest_bans", columns, rows)
+
     def _retire(self, paths: list[str], at: datetime) -> None:
         if not paths:
             return
@@ -134,7 +181,7 @@ class State:
             " WHERE list_contains(?, path)",
             [naive(at), paths],
         )
-        for table in ("sync.partitions", "sync.holes"):
+        for table in ("sync.partitions", "sync.holes", "sync.runs"):
             self._run(f"DELETE FROM {table} WHERE list_contains(?, path)", [paths])
 
     def retired_before(self, moment: datetime) -> list[str]:

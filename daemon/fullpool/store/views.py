@@ -132,12 +132,11 @@ def sync_statements(now: datetime) -> Iterator[str]:
         " FROM sync.partitions ORDER BY path"
     )
     yield (
-        f"CREATE TABLE sync.coverage AS SELECT {series}, min(first_time) AS first_time,"
-        " max(last_time) AS last_time, sum(row_count)::BIGINT AS row_count,"
-        " count(*) AS files, sum(size_bytes)::BIGINT AS size_bytes,"
-        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
-        " FROM sync.partitions GROUP BY ALL ORDER BY ALL"
+        f"CREATE TABLE sync.patched AS SELECT {series}, runs.first_time AS patch_start,"
+        " runs.last_time AS patch_end, runs.row_count, path FROM state.sync.runs"
+        " JOIN sync.partitions USING (path) ORDER BY ALL"
     )
+    yield _coverage(series, now)
     yield (
         f"CREATE TABLE sync.missing AS SELECT {series}, period, period_start, period_end, status,"
         " reason, attempts, tried_at, next_try_at FROM sync.archives"
@@ -149,3 +148,36 @@ def sync_statements(now: datetime) -> Iterator[str]:
         " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC"
     )
     yield f"CREATE TABLE sync.published AS SELECT TIMESTAMP '{now}' AS published_at"
+
+
+def _coverage(series: str, now: datetime) -> str:
+    """Return what creates one row a series: what should be there, and what became of it."""
+    return (
+        f"CREATE TABLE sync.coverage AS WITH held AS (SELECT {series},"
+        " min(first_time) AS first_time, max(last_time) AS last_time,"
+        " sum(row_count)::BIGINT AS row_count, count(*) AS files,"
+        " sum(size_bytes)::BIGINT AS size_bytes,"
+        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s,"
+        " sum(coalesce(patched_rows, 0))::BIGINT AS patched_rows"
+        " FROM sync.partitions GROUP BY ALL),"
+        f" lacking AS (SELECT {series},"
+        " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
+        " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
+        " FROM sync.gaps GROUP BY ALL)"
+        f" SELECT {', '.join(f'n.{name}' for name in series.split(', '))},"
+        " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
+        " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
+        " expected_from, expected_until, expected.row_count AS expected_rows,"
+        " coalesce(held.row_count - patched_rows, 0) AS present_rows,"
+        " coalesce(patched_rows, 0) AS patched_rows,"
+        " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows"
+        f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
+        f" LEFT JOIN held ON {_same('held')} LEFT JOIN sync.expected AS expected ON"
+        f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')} ORDER BY ALL"
+    )
+
+
+def _same(table: str) -> str:
+    """Return the condition that a row of *table* is of the series n; trades have no interval."""
+    names = ("market", "kind", "symbol", "interval")
+    return " AND ".join(f"{table}.{name} IS NOT DISTINCT FROM n.{name}" for name in names)

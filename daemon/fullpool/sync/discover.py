@@ -145,7 +145,6 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
         work.build_map.start()  # there will be something to build: let them start meanwhile
     work.watcher.listing(len(wants))
     for done in work.fetch_map(lambda want: _list_one(work, want, now), wants, lambda _: 1):
-        work.watcher.listed()
         if work.stop.is_set():
             return []
         if done.value is not None:

@@ -1,19 +1,21 @@
 """Running a pass: discover, then rounds of fetching and building until nothing is due any more."""
 
 import shutil
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Final
 
-from fullpool import __version__, logs, planning
+from fullpool import __version__, logs
 from fullpool.errors import DiskFullError, FullpoolError
-from fullpool.model import Known, Step
+from fullpool.model import Step
 from fullpool.planning import Want
 from fullpool.store import catalogue
-from fullpool.store.memory import Memory
 from fullpool.store.state import PassSummary, State
 from fullpool.sync.discover import Discovered, discover
+from fullpool.sync.due import due_steps
 from fullpool.sync.outcome import Outcome
+from fullpool.sync.patching import Patching
 from fullpool.sync.rounds import Round, publish
 from fullpool.sync.work import Work
 
@@ -37,6 +39,8 @@ def run_pass(work: Work, state: State, command: str) -> Outcome:
         found = discover(work, state.memory)
         _record(state, found, outcome, work)
         _rounds(work, state, found.wants, outcome)
+        fetch = partial(_rounds, work, state, found.wants, outcome)
+        Patching(work, state, outcome, found.wants, fetch).run()
         if not work.stop.is_set():
             result = "complete" if outcome.is_complete else "incomplete"
     except FullpoolError as error:
@@ -70,20 +74,6 @@ def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -
             work.sleep(_spacing_s(steps, now.timestamp()))
         _check_disk(work, steps)
         Round(work, state, outcome).run(steps)
-
-
-def due_steps(
-    due: Iterable[Known], memory: Memory, wants: Sequence[Want], now: datetime
-) -> list[Step]:
-    """Return the steps for what is due of the series that are wanted."""
-    spans = {want.series: want.span for want in wants}
-    wanted = [
-        known
-        for known in due
-        if known.archive.series in spans
-        and known.archive.period.span.overlaps(spans[known.archive.series])
-    ]
-    return list(planning.steps(wanted, memory.files(), now))
 
 
 def _spacing_s(steps: Sequence[Step], now: float) -> float:

@@ -5,7 +5,7 @@ from typing import Final
 from fullpool.model import Status, Step
 from fullpool.store.memory import Memory
 from fullpool.sync.discover import discover
-from fullpool.sync.passes import due_steps
+from fullpool.sync.due import due_steps
 from fullpool.sync.work import Work
 
 _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)

@@ -1,7 +1,7 @@
 """One round: every step's archives fetched, its partitions built, both recorded as they end."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,8 @@ from fullpool.errors import (
     UnreachableError,
     UntrustedError,
 )
-from fullpool.model import Archive, Known, Status, Step, Zipped
+from fullpool.gaps import Patch
+from fullpool.model import Archive, Known, Period, Series, Status, Step, Zipped
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
 from fullpool.store.build import build
@@ -36,6 +37,8 @@ _AWAY_AFTER: Final = 8
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
 _RECORD_EVERY: Final = timedelta(seconds=0.25)
 _MB: Final = 1_000_000
+# The others stand in sync.differences.
+_SHOWN_DIFFERENCES: Final = 10
 _EVENTS: Final = {
     Status.PRESENT: "archive.published",
     Status.FAILED: "archive.failed",
@@ -43,6 +46,9 @@ _EVENTS: Final = {
     Status.NOT_PUBLISHED: "archive.not_published",
     Status.ABSENT: "archive.absent",
 }
+
+
+Patches = Mapping[tuple[Series, Period], tuple[Patch, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,17 @@ class Round:
         self._built: list[Built] = []
         self._tried: list[Known] = []
         self._unreachable = 0
+        self._patches: Patches = {}
 
-    def run(self, steps: Sequence[Step]) -> None:
-        """Fetch and build; what ends is recorded at once, and published from time to time."""
+    def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
+        """Fetch and build; what ends is recorded at once, and published from time to time.
+
+        *patches* are rows of REST to be built in, by series and unit of the step.
+        """
+        self._patches = patches or {}
         archives = sum(len(step.archives) for step in steps)
-        self._work.watcher.planned(archives, sum(step.size_bytes for step in steps))
+        if archives:
+            self._work.watcher.planned(archives, sum(step.size_bytes for step in steps))
         orders = (self._order(step, inputs) for step, inputs in self._fetched(steps))
         ready = (order for order in orders if order.inputs or not order.step.archives)
         try:
@@ -151,6 +163,7 @@ class Round:
             generation=self._generation,
             memory_mb=limits.builder_memory_mb,
             inflated_bytes=limits.inflated_mb * _MB,
+            patches=self._patches.get((step.series, step.unit), ()),
         )
 
     def _take(self, done: Done[Order, Built]) -> None:
@@ -165,6 +178,7 @@ class Round:
             for one in built.rejected:
                 tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
                 self._reject(order, one.edition.archive, tried)
+            _tell_differences(built)
             self._count(built)
         for item in order.inputs:
             _drop(item.zipped)
@@ -191,6 +205,8 @@ class Round:
 
     def _count(self, built: Built) -> None:
         self._outcome.built += len(built.files)
+        if built.files:
+            self._outcome.touched.add(built.step.series)
         for accepted in built.accepted:
             archive = accepted.edition.archive
             self._outcome.archives += 1
@@ -246,6 +262,19 @@ def _task(step: Step, known: Known, staging: Path) -> Task:
 def _drop(zipped: Zipped) -> None:
     if isinstance(zipped, Path):
         zipped.unlink(missing_ok=True)
+
+
+def _tell_differences(built: Built) -> None:
+    for one in built.differences[:_SHOWN_DIFFERENCES]:
+        log.warning(
+            "row.differs",
+            series=str(one.series),
+            time=one.row_time.isoformat(),
+            column=one.column_name,
+            kept=one.kept_value,
+            other=one.other_value,
+            other_source=one.other_source,
+        )
 
 
 def _size_bytes(task: Task) -> int:

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import Known
+from fullpool.rest import Client
 from fullpool.store.tree import Tree
 from fullpool.vision import Fetcher, Opener, Stop
 
@@ -42,19 +43,23 @@ class Builders(Map, Protocol):
 
 
 class Watcher(Protocol):
-    """Is told how a pass goes on; `received` is called from several threads."""
+    """Is told how a pass goes on; `received` and `answered` are called from several threads."""
 
     def listing(self, series: int) -> None: ...
-    def listed(self) -> None: ...
     def planned(self, archives: int, size_bytes: int) -> None: ...
     def received(self, size_bytes: int) -> None: ...
     def settled(self, known: Known) -> None: ...
     def published(self, generation: int) -> None: ...
+    def asking(self, gaps: int, requests: int) -> None: ...
+    def answered(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread."""
+    """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread.
+
+    *rest* asks the API; None if that is switched off.
+    """
 
     config: Config
     tree: Tree
@@ -66,3 +71,5 @@ class Work:
     fetch_map: Map
     build_map: Builders
     watcher: Watcher
+    rest: Client | None
+    rest_map: Map

@@ -1,0 +1,26 @@
+"""Reading rows for a gap from the vendor's API over one pooled client."""
+
+from fullpool.rest.client import Ban, Client
+from fullpool.rest.questions import (
+    Answer,
+    Window,
+    address,
+    ask,
+    existed_before,
+    is_too_old,
+    is_trading,
+    windows,
+)
+
+__all__ = [
+    "Answer",
+    "Ban",
+    "Client",
+    "Window",
+    "address",
+    "ask",
+    "existed_before",
+    "is_too_old",
+    "is_trading",
+    "windows",
+]

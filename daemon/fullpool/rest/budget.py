@@ -1,0 +1,63 @@
+"""Keeping within the weight that the API allows one address each minute."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from fullpool.errors import RestError
+
+_MINUTE = timedelta(minutes=1)
+
+
+class Budget:
+    """Counts the weight used on one host in this minute, and makes its users wait for the next.
+
+    What the host itself reports counts, if it is more: other programs may share the address.
+    Shared by all threads.
+    """
+
+    def __init__(
+        self, allowed: int, now: Callable[[], datetime], sleep: Callable[[float], None]
+    ) -> None:
+        self.allowed = allowed
+        self._now = now
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._minute = _floor(now())
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """The weight used in this minute, as far as is known."""
+        return self._used
+
+    def acquire(self, weight: int, is_stopped: Callable[[], bool]) -> None:
+        """Wait until *weight* fits, and take it. Raises RestError if the work is to end."""
+        while (wait_s := self._try(weight)) > 0:
+            self._sleep(wait_s)
+            if is_stopped():
+                raise RestError("waiting for the API's weight: stopped")
+
+    def observe(self, used: int) -> None:
+        """Take note of what the host says was used in this minute."""
+        with self._lock:
+            self._turn()
+            self._used = max(self._used, used)
+
+    def _try(self, weight: int) -> float:
+        """Take *weight* and return 0, or return the seconds until it is worth another try."""
+        with self._lock:
+            self._turn()
+            if not self._used or self._used + weight <= self.allowed:
+                self._used += weight
+                return 0.0
+            return max((self._minute + _MINUTE - self._now()).total_seconds(), 0.05)
+
+    def _turn(self) -> None:
+        minute = _floor(self._now())
+        if minute != self._minute:
+            self._minute, self._used = minute, 0
+
+
+def _floor(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)

@@ -1,0 +1,304 @@
+"""Asking the vendor's API: paced, bounded, and away where it is not welcome.
+
+Source: github.com/binance/binance-spot-api-docs (rest-api.md, errors.md) and the futures'
+documentation for paths, weights and codes.
+"""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from fullpool import logs, vendor
+from fullpool.config import Rest as Settings
+from fullpool.errors import (
+    NoSymbolError,
+    RestBannedError,
+    RestError,
+    RestRefusedError,
+)
+from fullpool.model import Market
+from fullpool.rest.budget import Budget
+
+if TYPE_CHECKING:
+    from fullpool.rest.pool import Pool, Reply
+
+log = logs.get_logger()
+
+MAX_BODY_BYTES: Final = 4 << 20  # 1500 klines have about 0.3 MB
+MAX_INFO_BYTES: Final = 32 << 20  # the largest exchangeInfo seen has 17 MB
+PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
+# What the API allows an address a minute, where it does not tell.
+_DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
+_INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
+_USED: Final = "x-mbx-used-weight-1m"
+_NO_SYMBOL: Final = -1121
+_REFUSED_FOR: Final = timedelta(days=1)
+# This many requests in a row without any answer: the host is away, and left alone for a while.
+_AWAY_AFTER: Final = 8
+_AWAY_FOR: Final = timedelta(minutes=5)
+_SHORTEST_BAN_S: Final = 10.0
+_LONGEST_BAN_S: Final = 3 * 86_400.0
+_STOP_WHEN: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
+_REFUSALS: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
+
+
+class Stop(Protocol):
+    """Says whether work is to end now."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A host that is not to be asked before *until*: it said so with *status*, or 0: is silent."""
+
+    host: str
+    status: int
+    reason: str
+    at: datetime
+    until: datetime
+
+
+class Client:
+    """Asks the API; every method may be called from several threads at once."""
+
+    def __init__(  # noqa: PLR0913 - each is one thing that only app can give
+        self,
+        settings: Settings,
+        context: ssl.SSLContext,
+        *,
+        bans: Iterable[Ban],
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        stop: Stop,
+    ) -> None:
+        self.settings = settings
+        self.now = now
+        self._sleep = sleep
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._bans = {ban.host: ban for ban in bans}
+        self._silent: dict[str, int] = {}
+        self._budgets: dict[Market, Budget] = {}
+        self._info: dict[Market, Any] = {}
+        self._opening = {market: threading.Lock() for market in Market}
+        self._context = context
+        self._opened: Pool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _pool(self) -> "Pool":
+        """The connections, opened at the first request: httpx takes 0.1 s to load."""
+        with self._lock:
+            if self._opened is None:
+                from fullpool.rest.pool import Pool  # noqa: PLC0415 - most passes ask nothing
+
+                self._opened = Pool(self.settings, self._context)
+            return self._opened
+
+    @property
+    def bans(self) -> list[Ban]:
+        """The bans known, those that have ended as well."""
+        with self._lock:
+            return list(self._bans.values())
+
+    def used_weight(self) -> dict[Market, int]:
+        """Return the weight used in this minute, by market."""
+        return {market: budget.used for market, budget in self._budgets.items()}
+
+    def get(
+        self, market: Market, path: str, query: Mapping[str, str | int], weight: int,
+        *, in_microseconds: bool = False,
+    ) -> Any:  # fmt: skip
+        """Return the JSON that the API answers.
+
+        Raises RestError if it gives no usable answer, and its kinds for what concerns more than
+        this request.
+        """
+        budget = self._budget(market)
+        headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if in_microseconds else {}
+        return self._ask(market, path, query, weight, budget, headers, MAX_BODY_BYTES)
+
+    def status_of(self, market: Market, symbol: str) -> str | None:
+        """Return the status of a symbol in exchangeInfo; None if it is not there."""
+        if market is Market.SPOT:
+            try:
+                found = self.get(market, "exchangeInfo", {"symbol": symbol}, 20)
+            except NoSymbolError:
+                return None
+            return _statuses(found).get(symbol)
+        self._budget(market)
+        return _statuses(self._info[market]).get(symbol)
+
+    def _budget(self, market: Market) -> Budget:
+        """Return the host's budget, as its exchangeInfo has it; asked once."""
+        with self._opening[market]:
+            if market not in self._budgets:
+                share = self.settings.weight_share
+                budget = Budget(int(_DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
+                # Spot's whole list has 17 MB; the limits stand with one symbol as well.
+                query = {"symbol": "BTCUSDT"} if market is Market.SPOT else {}
+                self._info[market] = {}
+                try:
+                    self._info[market] = self._ask(
+                        market, "exchangeInfo", query, _INFO_WEIGHT[market], budget, {},
+                        MAX_INFO_BYTES,
+                    )  # fmt: skip
+                    budget.allowed = int(
+                        _limit(self._info[market], _DEFAULT_WEIGHT[market]) * share
+                    )
+                except (RestBannedError, RestRefusedError):
+                    raise
+                except RestError as error:
+                    log.warning("rest.limits_unknown", market=str(market), reason=str(error))
+                self._budgets[market] = budget
+            return self._budgets[market]
+
+    def _ask(  # noqa: PLR0913, PLR0917 - they make up one request
+        self,
+        market: Market,
+        path: str,
+        query: Mapping[str, str | int],
+        weight: int,
+        budget: Budget,
+        headers: Mapping[str, str],
+        limit_bytes: int,
+    ) -> Any:
+        url = f"{self.settings.url(market)}{PREFIX[market]}/{path}"
+        host = self.settings.url(market)
+        self._check_ban(host)
+        budget.acquire(weight, self._stop.is_set)
+        self._check_ban(host)
+        if self._stop.is_set():
+            raise RestError(f"asking {url}: stopped")
+        try:
+            reply = self._pool.get(url, query, headers, limit_bytes)
+        except RestError as error:
+            self._note_silence(host, error)
+            raise
+        self._silent.pop(host, None)
+        used = reply.headers.get(_USED, "")
+        if used.isdigit():
+            budget.observe(int(used))
+        return self._judged(url, host, reply)
+
+    def _judged(self, url: str, host: str, reply: "Reply") -> Any:
+        """Return the JSON of a good answer; raise what a bad one means."""
+        status, body = reply.status, reply.body
+        if status in _STOP_WHEN:
+            seconds = _retry_after_s(reply)
+            self._ban(host, status, _message(body), timedelta(seconds=seconds))
+            raise RestBannedError(f"asking {url}: HTTP {status} {_message(body)}", seconds=seconds)
+        if status in _REFUSALS:
+            self._ban(host, status, _message(body), _REFUSED_FOR)
+            raise RestRefusedError(f"asking {url}: HTTP {status} {_message(body)}")
+        value = _json(url, body) if status == HTTPStatus.OK else None
+        if status != HTTPStatus.OK or (isinstance(value, dict) and "code" in value):
+            error = NoSymbolError if _code(body) == _NO_SYMBOL else RestError
+            raise error(f"asking {url}: HTTP {status} {_message(body)}")
+        return value
+
+    def _check_ban(self, host: str) -> None:
+        with self._lock:
+            ban = self._bans.get(host)
+        if ban is None or ban.until <= self.now():
+            return
+        until = f"{ban.until:%Y-%m-%dT%H:%M:%SZ}"
+        if ban.status in _REFUSALS:
+            raise RestRefusedError(f"{host} refused us with HTTP {ban.status}: {ban.reason}")
+        seconds = (ban.until - self.now()).total_seconds()
+        raise RestBannedError(f"{host} is not to be asked before {until}", seconds=seconds)
+
+    def _note_silence(self, host: str, error: RestError) -> None:
+        """Count requests without an answer; after some the host counts as away."""
+        with self._lock:
+            self._silent[host] = self._silent.get(host, 0) + 1
+            is_away = self._silent[host] == _AWAY_AFTER
+        if is_away:
+            self._ban(host, 0, str(error), _AWAY_FOR)
+
+    def _ban(self, host: str, status: int, reason: str, length: timedelta) -> None:
+        now = self.now()
+        with self._lock:
+            old = self._bans.get(host)
+            is_news = old is None or old.until <= now
+            until = now + length if old is None else max(now + length, old.until)
+            self._bans[host] = Ban(host, status, reason, now, until)
+        if is_news:
+            event = "rest.refused" if status in _REFUSALS else "rest.banned"
+            event = event if status else "rest.away"
+            log.warning(event, host=host, status=status, reason=reason, until=until.isoformat())
+
+
+def _json(url: str, body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        start = body[:40]
+        raise RestError(f"asking {url}: the answer is not JSON ({error}): {start!r}") from error
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _code(body: bytes) -> int | None:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    code = found.get("code") if isinstance(found, dict) else None
+    return code if isinstance(code, int) else None
+
+
+def _message(body: bytes) -> str:
+    """Return the API's own words, or the start of whatever it sent."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and "msg" in found:
+        return f"{found.get('code')}: {str(found['msg'])[:300]}"
+    return repr(body[:80].decode("utf-8", "replace"))
+
+
+def _retry_after_s(reply: "Reply") -> float:
+    text = reply.headers.get("retry-after", "")
+    seconds = float(text) if text.isdigit() else 60.0
+    return min(max(seconds, _SHORTEST_BAN_S), _LONGEST_BAN_S)
+
+
+def _limit(info: Any, default: int) -> int:
+    """Return the weight a minute that exchangeInfo allows."""
+    limits = info.get("rateLimits") if isinstance(info, dict) else None
+    for one in limits if isinstance(limits, list) else ():
+        if isinstance(one, dict) and one.get("rateLimitType") == "REQUEST_WEIGHT":
+            found, number = one.get("limit"), one.get("intervalNum")
+            if one.get("interval") == "MINUTE" and isinstance(found, int) and number == 1:
+                return max(found, 1)
+    return default
+
+
+def _statuses(info: Any) -> dict[str, str]:
+    """Return the status of each symbol, of each pair as well: trading if one of its symbols is."""
+    found: dict[str, str] = {}
+    listed = info.get("symbols") if isinstance(info, dict) else None
+    for one in listed if isinstance(listed, list) else ():
+        if not isinstance(one, dict):
+            continue
+        status = str(one.get("status") or one.get("contractStatus") or "")
+        for name in (one.get("symbol"), one.get("pair")):
+            if isinstance(name, str) and found.get(name) != vendor.TRADING:
+                found[name] = status
+    return found

@@ -1,0 +1,222 @@
+"""What is asked of the API for a gap, and the strict reading of what it answers.
+
+Rows come out as lines of the vendor's own CSV, so that they go the way of an archive's from here.
+Source: the API's documentation, and recorded answers of it.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from fullpool.errors import RestError
+from fullpool.gaps import Grid, Places
+from fullpool.kinds import KINDS
+from fullpool.model import Interval, Market, Series
+from fullpool.rest.client import PREFIX, Client
+
+# Most rows for their weight: spot always takes 2, futures 2 up to 499 and 10 for 1500.
+_KLINES: Final = {Market.SPOT: 1000, Market.UM: 499, Market.CM: 499}
+_TRADES: Final = 1000
+_TRADES_WEIGHT: Final = {Market.SPOT: 4, Market.UM: 20, Market.CM: 20}
+_LONGEST_WINDOW: Final = timedelta(days=199)  # COIN-M refuses 200 days
+# Spot's archives hold microseconds from then on, and its API gives them if it is asked to.
+_MICROSECONDS_FROM: Final = datetime(2025, 1, 1, tzinfo=UTC)
+# Futures keep trades for a year by one document, for 48 hours by a later one.
+_TRADES_KEPT: Final = timedelta(hours=47)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MICROSECONDS_ABOVE: Final = 10**14
+_LARGEST: Final = 10**17
+_NUMBER: Final = re.compile(r"-?\d{1,30}(\.\d{1,20})?\Z")
+_WIDTH: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One request: so many places of a series. Of trades, *places* are ids."""
+
+    series: Series
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of one window, oldest first: places, microseconds, lines of the vendor's CSV."""
+
+    places: tuple[int, ...]
+    moments: tuple[int, ...]
+    lines: tuple[str, ...]
+
+
+def windows(series: Series, grid: Grid | None, places: Places) -> Iterator[Window]:
+    """Cut *places* into windows that the API answers in one request each, oldest first."""
+    at = places.first
+    while at < places.end:
+        end = min(places.end, at + _window_rows(series, grid))
+        if grid is not None and series.market is Market.SPOT:
+            turn = grid.at(_MICROSECONDS_FROM - _MILLISECOND) + 1
+            end = turn if at < turn < end else end
+        yield Window(series, Places(at, end))
+        at = end
+
+
+def _window_rows(series: Series, grid: Grid | None) -> int:
+    if grid is None:
+        return _TRADES
+    rows = _KLINES[series.market]
+    if series.market is Market.CM:
+        step = grid.step or timedelta(days=31)
+        rows = min(rows, max(_LONGEST_WINDOW // step, 1))
+    return rows
+
+
+def is_too_old(series: Series, until: datetime, now: datetime) -> bool:
+    """Whether the API has forgotten what was before *until*."""
+    if series.interval is not None or series.market is Market.SPOT:
+        return False
+    return until < now - _TRADES_KEPT
+
+
+def ask(client: Client, grid: Grid | None, window: Window) -> Answer:
+    """Return the rows of a window that are closed. Raises RestError and its kinds."""
+    if grid is None:
+        return _ask_trades(client, window)
+    return _ask_klines(client, grid, window)
+
+
+def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bool:
+    """Whether the API has a bar of the series in the half year before *place*."""
+    end = grid.opens(place) - _MILLISECOND
+    query = _query(series) | {
+        "startTime": _ms(end - _LONGEST_WINDOW), "endTime": _ms(end), "limit": 1
+    }  # fmt: skip
+    found = client.get(series.market, series.kind, query, 2)
+    if not isinstance(found, list):
+        raise RestError(f"asking for {series}: the answer is not a list")
+    return bool(found)
+
+
+def is_trading(client: Client, series: Series) -> bool:
+    """Whether the API lists the symbol as trading."""
+    return client.status_of(series.market, series.symbol) == "TRADING"
+
+
+def address(client: Client, series: Series) -> str:
+    """Return what is asked for a series, without the bounds."""
+    query = "&".join(f"{name}={value}" for name, value in _query(series).items())
+    return f"{client.settings.url(series.market)}{PREFIX[series.market]}/{series.kind}?{query}"
+
+
+def _query(series: Series) -> dict[str, str | int]:
+    query: dict[str, str | int] = {KINDS[series.kind].rest_symbol: series.symbol}
+    if series.interval is not None:
+        query["interval"] = "1M" if series.interval is Interval.MO1 else str(series.interval)
+    return query
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _klines_weight(market: Market, limit: int) -> int:
+    if market is Market.SPOT:
+        return 2
+    return next((weight for rows, weight in ((99, 1), (499, 2), (1000, 5)) if limit <= rows), 10)
+
+
+def _ask_klines(client: Client, grid: Grid, window: Window) -> Answer:
+    series, places = window.series, window.places
+    limit = len(places)
+    query = _query(series) | {
+        "startTime": _ms(grid.opens(places.first)),
+        "endTime": _ms(grid.opens(places.end - 1)),
+        "limit": limit,
+    }
+    is_recent = grid.opens(places.first) >= _MICROSECONDS_FROM
+    found = client.get(
+        series.market, series.kind, query, _klines_weight(series.market, limit),
+        in_microseconds=series.market is Market.SPOT and is_recent,
+    )  # fmt: skip
+    rows = [_kline(item, grid, window) for item in _listed(found, window)]
+    _check_order([row[0] for row in rows], window)
+    open_one = grid.at(client.now())
+    return _answer([row for row in rows if row[0] < open_one])
+
+
+def _kline(item: Any, grid: Grid, window: Window) -> tuple[int, int, str]:
+    if not isinstance(item, list) or len(item) != _WIDTH:
+        raise _wrong(window, f"a bar has not {_WIDTH} values: {str(item)[:80]}")
+    opened, closed, count = item[0], item[6], item[8]
+    for number in (opened, closed, count):
+        if type(number) is not int or not 0 <= number < _LARGEST:
+            raise _wrong(window, f"{str(number)[:40]!r} is no time and no count")
+    unit = 1 if opened >= _MICROSECONDS_ABOVE else 1000
+    moment = _EPOCH + timedelta(microseconds=opened * unit)
+    place = grid.at(moment)
+    if grid.opens(place) != moment or not window.places.first <= place < window.places.end:
+        raise _wrong(window, f"it holds the bar of {moment:%Y-%m-%dT%H:%M:%SZ}")
+    values = [_number(item[index], window) for index in (1, 2, 3, 4, 5, 7, 9, 10)]
+    before, quote, after = values[:5], values[5], values[6:]
+    line = ",".join(map(str, (opened, *before, closed, quote, count, *after, 0)))
+    return place, opened * unit, line
+
+
+def _ask_trades(client: Client, window: Window) -> Answer:
+    series, places = window.series, window.places
+    query = _query(series) | {"fromId": places.first, "limit": len(places)}
+    found = client.get(
+        series.market, series.kind, query, _TRADES_WEIGHT[series.market],
+        in_microseconds=series.market is Market.SPOT,
+    )  # fmt: skip
+    rows = [_trade(item, window) for item in _listed(found, window)]
+    _check_order([row[0] for row in rows], window)
+    return _answer(rows)
+
+
+def _trade(item: Any, window: Window) -> tuple[int, int, str]:
+    if not isinstance(item, dict) or not {*"apqflTm"} <= set(item):
+        raise _wrong(window, f"a trade lacks values: {str(item)[:80]}")
+    numbers = [item[name] for name in "aflT"]
+    if any(type(one) is not int or not 0 <= one < _LARGEST for one in numbers):
+        raise _wrong(window, f"a trade has no proper ids and time: {str(item)[:80]}")
+    flags = [item[name] for name in "mM" if name in item]
+    if any(type(flag) is not bool for flag in flags):
+        raise _wrong(window, f"a trade has a flag that is none: {str(item)[:80]}")
+    if item["a"] < window.places.first:
+        raise _wrong(window, f"it holds the trade {item['a']}")
+    moment = item["T"] * (1 if item["T"] >= _MICROSECONDS_ABOVE else 1000)
+    price, quantity = _number(item["p"], window), _number(item["q"], window)
+    values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
+    return item["a"], moment, ",".join(map(str, values))
+
+
+def _number(value: Any, window: Window) -> str:
+    if not isinstance(value, str) or not _NUMBER.match(value):
+        raise _wrong(window, f"{str(value)[:40]!r} is no decimal number")
+    return value
+
+
+def _listed(found: Any, window: Window) -> list[Any]:
+    if not isinstance(found, list):
+        raise _wrong(window, f"it is no list: {str(found)[:80]}")
+    if len(found) > len(window.places):
+        raise _wrong(window, f"it holds {len(found)} rows where {len(window.places)} were asked")
+    return found
+
+
+def _check_order(places: list[int], window: Window) -> None:
+    if any(later <= earlier for earlier, later in itertools.pairwise(places)):
+        raise _wrong(window, "its rows are out of order or stand twice")
+
+
+def _answer(rows: list[tuple[int, int, str]]) -> Answer:
+    places, moments, lines = zip(*rows, strict=True) if rows else ((), (), ())
+    return Answer(places, moments, lines)
+
+
+def _wrong(window: Window, what: str) -> RestError:
+    return RestError(f"reading the API's answer for {window.series}: {what}")

@@ -1,0 +1,231 @@
+"""The vendor's REST API over the rows of a folder of archives: klines, trades, exchangeInfo.
+
+Sources: github.com/binance/binance-spot-api-docs (rest-api.md, errors.md), the futures'
+documentation, and recorded answers. Bounds are inclusive and on the open time; with both of them
+the oldest rows come first; weights, limits and error texts are the API's own.
+"""
+
+import json
+import threading
+import time
+import zipfile
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_PREFIXES = {"/api/v3/": "spot", "/fapi/v1/": "um", "/dapi/v1/": "cm"}
+_FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
+_KLINE_KINDS = ("klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
+_DEFAULT_LIMIT = 500
+_MAX_LIMIT = {"spot": 1000, "um": 1500, "cm": 1500}
+_TRADES_WEIGHT = {"spot": 4, "um": 20, "cm": 20}
+_INFO_WEIGHT = {"spot": 20, "um": 1, "cm": 1}
+_CM_WINDOW_MS = 200 * 86_400_000
+_MICROSECONDS_ABOVE = 10**14
+
+Row = list[str]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of the API."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ApiError(Exception):
+    """An answer with an HTTP status, a code and the API's words."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+class Api:
+    """Answers from the archives below *folder*. *ended* are symbols that trade no more."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        weight_limit: int | None = None,
+        now: Callable[[], float] = time.time,
+        ended: frozenset[str] = frozenset(),
+    ) -> None:
+        self.folder = folder
+        self.weights = {"spot": 6000, "um": 2400, "cm": 2400}
+        if weight_limit is not None:
+            self.weights = dict.fromkeys(self.weights, weight_limit)
+        self.ended = ended
+        self._now = now
+        self._lock = threading.Lock()
+        self._series: dict[tuple[str, ...], tuple[list[int], list[Row]]] = {}
+        self._used: dict[tuple[str, int], int] = {}
+
+    def refresh(self) -> None:
+        """Forget the rows read so far: the folder has changed."""
+        with self._lock:
+            self._series.clear()
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        return path.startswith(tuple(_PREFIXES))
+
+    def answer(self, path: str, query: Mapping[str, str], *, in_microseconds: bool) -> Reply:
+        prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
+        market, name = _PREFIXES[prefix], path.removeprefix(prefix)
+        used = self._use(market, _weight(market, name, query))
+        headers = {"x-mbx-used-weight-1m": str(used)}
+        if market == "spot":
+            headers["x-mbx-used-weight"] = str(used)
+        if used > self.weights[market]:
+            text = f"Too much request weight used; current limit is {self.weights[market]} request"
+            seconds = 60 - int(self._now()) % 60
+            headers["Retry-After"] = str(seconds)
+            return Reply(429, _error(-1003, f"{text} weight per 1 MINUTE."), headers)
+        try:
+            micro = in_microseconds and market == "spot"
+            return Reply(200, json.dumps(self._value(market, name, query, micro)).encode(), headers)
+        except ApiError as error:
+            return Reply(error.status, _error(error.code, error.message), headers)
+
+    def _use(self, market: str, weight: int) -> int:
+        minute = int(self._now()) // 60
+        with self._lock:
+            self._used[market, minute] = self._used.get((market, minute), 0) + weight
+            return self._used[market, minute]
+
+    def _value(self, market: str, name: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
+        if name == "time":
+            return {"serverTime": int(self._now() * 1000)}
+        if name == "exchangeInfo":
+            return self._info(market, query.get("symbol"))
+        if name == "aggTrades":
+            return self._trades(market, query, micro)
+        if name in _KLINE_KINDS:
+            return self._klines(market, name, query, micro)
+        raise ApiError(404, -1000, "no such path")
+
+    def _info(self, market: str, symbol: str | None) -> Any:
+        root = self.folder / "data" / _FOLDERS[market]
+        names = sorted({path.name for path in root.glob("*/*/*") if path.is_dir()})
+        if symbol is not None and symbol not in names and symbol != "BTCUSDT":
+            raise ApiError(400, -1121, "Invalid symbol.")
+        key = "contractStatus" if market == "cm" else "status"
+        return {
+            "timezone": "UTC",
+            "serverTime": int(self._now() * 1000),
+            "rateLimits": [
+                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+                 "limit": self.weights[market]},
+            ],
+            "symbols": [
+                {"symbol": name, "pair": name, key: "BREAK" if name in self.ended else "TRADING"}
+                for name in names if symbol in (None, name)
+            ],
+        }  # fmt: skip
+
+    def _klines(self, market: str, kind: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
+        symbol = query.get("pair" if kind == "indexPriceKlines" else "symbol", "")
+        interval = "1mo" if query.get("interval") == "1M" else query.get("interval", "")
+        times, rows = self._rows(market, kind, symbol, interval)
+        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+        if market == "cm" and "startTime" in query and end - start > _CM_WINDOW_MS:
+            raise ApiError(400, -4088, "Maximum time interval is 200 days.")
+        limit = min(int(query.get("limit", _DEFAULT_LIMIT)), _MAX_LIMIT[market])
+        first, last = bisect_left(times, start), bisect_right(times, end)
+        return [_bar(row, micro) for row in rows[first:last][:limit]]
+
+    def _trades(self, market: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
+        ids, rows = self._rows(market, "aggTrades", query.get("symbol", ""), "")
+        limit = min(int(query.get("limit", _DEFAULT_LIMIT)), 1000)
+        at = bisect_left(ids, int(query.get("fromId", 0)))
+        return [_trade(row, micro) for row in rows[at : at + limit]]
+
+    def _rows(
+        self, market: str, kind: str, symbol: str, interval: str
+    ) -> tuple[list[int], list[Row]]:
+        """Return the rows of a series by their key: open time in milliseconds, or id."""
+        key = (market, kind, symbol, interval)
+        with self._lock:
+            if key not in self._series:
+                self._series[key] = self._load(market, kind, symbol, interval)
+            return self._series[key]
+
+    def _load(
+        self, market: str, kind: str, symbol: str, interval: str
+    ) -> tuple[list[int], list[Row]]:
+        root = self.folder / "data" / _FOLDERS[market]
+        found: dict[int, Row] = {}
+        folders = [root / cadence / kind / symbol / interval for cadence in ("monthly", "daily")]
+        if not symbol or not any(folder.is_dir() for folder in folders):
+            raise ApiError(400, -1121, "Invalid symbol.")
+        for path in (path for folder in folders for path in sorted(folder.glob("*.zip"))):
+            for row in _rows_in(path):
+                key = int(row[0])
+                found[key // 1000 if key >= _MICROSECONDS_ABOVE else key] = row
+        keys = sorted(found)
+        return keys, [found[key] for key in keys]
+
+
+def _rows_in(path: Path) -> list[Row]:
+    """Return the rows of an archive; none if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as opened:
+            text = opened.read(opened.namelist()[0]).decode()
+    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, IndexError):
+        return []
+    return [line.split(",") for line in text.splitlines() if line[:1].isdigit()]
+
+
+def _weight(market: str, name: str, query: Mapping[str, str]) -> int:
+    if name == "aggTrades":
+        return _TRADES_WEIGHT[market]
+    if name == "exchangeInfo":
+        return _INFO_WEIGHT[market]
+    if market == "spot" or name not in _KLINE_KINDS:
+        return 2 if market == "spot" else 1
+    limit = int(query.get("limit", _DEFAULT_LIMIT))
+    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+def _bound(query: Mapping[str, str], name: str, default: int) -> int:
+    value = int(query.get(name, default))
+    return value // 1000 if _MICROSECONDS_ABOVE <= value < 1 << 61 else value
+
+
+def _bar(row: Row, micro: bool) -> list[Any]:  # noqa: FBT001
+    opened, closed = _unit(int(row[0]), micro), int(row[6])
+    if (closed >= _MICROSECONDS_ABOVE) != micro:
+        closed = (closed + 1) * 1000 - 1 if micro else closed // 1000
+    return [opened, *row[1:6], closed, row[7], int(row[8]), *row[9:12]]
+
+
+def _trade(row: Row, micro: bool) -> dict[str, Any]:  # noqa: FBT001
+    number, price, quantity, first, last, moment, *flags = row
+    trade = {
+        "a": int(number), "p": _plain(price), "q": _plain(quantity), "f": int(first),
+        "l": int(last), "T": _unit(int(moment), micro),
+    }  # fmt: skip
+    return trade | dict(zip("mM", (flag.lower() == "true" for flag in flags), strict=False))
+
+
+def _plain(number: str) -> str:
+    """Return a number without the exponent that files of futures have."""
+    return f"{float(number):.8f}" if "E" in number else number
+
+
+def _unit(value: int, micro: bool) -> int:  # noqa: FBT001
+    is_micro = value >= _MICROSECONDS_ABOVE
+    if micro == is_micro:
+        return value
+    return value * 1000 if micro else value // 1000
+
+
+def _error(code: int, message: str) -> bytes:
+    return json.dumps({"code": code, "msg": message}).encode()

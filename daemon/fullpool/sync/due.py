@@ -1,0 +1,23 @@
+"""The steps for what is due of the series that are wanted."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from fullpool import planning
+from fullpool.model import Known, Step
+from fullpool.planning import Want
+from fullpool.store.memory import Memory
+
+
+def due_steps(
+    due: Iterable[Known], memory: Memory, wants: Sequence[Want], now: datetime
+) -> list[Step]:
+    """Return the steps for what is due of the series that are wanted."""
+    spans = {want.series: want.span for want in wants}
+    wanted = [
+        known
+        for known in due
+        if known.archive.series in spans
+        and known.archive.period.span.overlaps(spans[known.archive.series])
+    ]
+    return list(planning.steps(wanted, memory.files(), now))

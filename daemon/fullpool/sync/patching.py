@@ -1,0 +1,386 @@
+"""The last rungs of the ladder: gaps found, asked for at the API, patched or explained."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from fullpool import gaps as grids
+from fullpool import ladder, logs, planning
+from fullpool.errors import FullpoolError, NoSymbolError, RestError, RestRefusedError
+from fullpool.gaps import Expected, Gap, GapStatus, Grid, Patch, Places
+from fullpool.ladder import Heard, Shape
+from fullpool.model import Period, Series, Span
+from fullpool.planning import Want
+from fullpool.rest import (
+    Answer,
+    Client,
+    Window,
+    address,
+    ask,
+    existed_before,
+    is_too_old,
+    is_trading,
+    windows,
+)
+from fullpool.store.build import scan
+from fullpool.store.orders import Scan
+from fullpool.store.state import State
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.rounds import Round
+from fullpool.sync.work import Work
+
+log = logs.get_logger()
+
+# A pass looks at its gaps this many times at most: daily archives, a few symbols, all the others.
+_MOST_TURNS: Final = 8
+_SCANNED_TOGETHER: Final = 16
+
+
+@dataclass(slots=True)
+class _Talk:
+    """What is asked for one gap, and what came of it so far."""
+
+    gap: Gap
+    grid: Grid | None
+    asked: Places
+    windows: list[Window] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    rows: dict[int, tuple[int, str]] = field(default_factory=dict)
+    error: RestError | None = None
+    existed_before: bool | None = None
+    is_trading: bool | None = None
+
+
+class Patching:
+    """Brings the gaps of the wanted series down the ladder. Decides nothing that `ladder` can."""
+
+    def __init__(
+        self, work: Work, state: State, outcome: Outcome, wants: Sequence[Want],
+        fetch: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """*fetch* runs what archives are due."""
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._wants = {want.series: want for want in wants}
+        self._fetch = fetch
+        self._patched: set[Shape] = set()
+        self._requests_left = work.config.rest.requests_per_pass
+
+    def run(self) -> None:
+        self._scan()
+        self._look_again(self._stale())
+        for _ in range(_MOST_TURNS):
+            if self._work.stop.is_set() or not self._turn():
+                break
+        self._record_bans()
+        self._outcome.gaps = self._state.memory.gap_rows()
+
+    def _scan(self) -> None:
+        """Find the holes of files that were written without looking for them."""
+        files = self._state.memory.unscanned()
+        together = _SCANNED_TOGETHER
+        memory_mb = self._work.config.limits.builder_memory_mb
+        root = self._work.tree.root
+        orders = (
+            Scan(tuple(files[at : at + together]), root, memory_mb)
+            for at in range(0, len(files), together)
+        )
+        for done in self._work.build_map(scan, orders, lambda _: 1):
+            if done.value is not None:
+                self._state.record_scanned(done.value)
+                self._outcome.touched.update(file.partition.series for file in done.value)
+
+    def _stale(self) -> list[Series]:
+        """Return the series whose gaps may have changed since they were looked for."""
+        known, now = self._state.memory.expected(), self._work.now()
+        touched, self._outcome.touched = self._outcome.touched, set()
+        return [
+            series
+            for series, want in self._wants.items()
+            if series in touched
+            or known.get(series)
+            != (want.span.start, ladder.expected_until(want, grids.grid_of(series, ()), now))
+        ]
+
+    def _look_again(self, series: Sequence[Series]) -> None:
+        """Compare what is held of *series* with what should be, and record the gaps."""
+        if not series:
+            return
+        memory, now = self._state.memory, self._work.now()
+        files, known, delays = memory.files_of(series), memory.gaps_of(series), memory.delays(now)
+        archives = defaultdict(list)
+        for one in memory.known(series):
+            archives[one.archive.series].append(one)
+        expected: list[Expected] = []
+        found: dict[Series, list[Gap]] = {}
+        for one_series in series:
+            want, held = self._wants[one_series], files[one_series]
+            grid = grids.grid_of(one_series, held)
+            span = ladder.expected_span(want, held, archives[one_series], grid, now)
+            missing = grids.absences(grid, held, span) if span else []
+            gaps = grids.reconciled(one_series, grid, missing, known[one_series], now)
+            found[one_series] = ladder.unpublished(gaps, grid, delays, now)
+            until = ladder.expected_until(want, grids.grid_of(one_series, ()), now)
+            start = span.start if span else until
+            rows = grids.expected_rows(grid, held, span)
+            expected.append(
+                Expected(one_series, want.span.start, Span(min(start, until), until), rows)
+            )
+        self._report(known, found)
+        self._state.record_gaps(found)
+        self._state.record_expected(expected)
+        self._outcome.is_dirty = True
+
+    def _turn(self) -> bool:
+        """Do the next thing for every gap that is due; return whether anything was."""
+        memory, now = self._state.memory, self._work.now()
+        wanted = [gap for gap in memory.due_gaps(now) if gap.series in self._wants]
+        delays = memory.delays(now)
+        gaps = [
+            part
+            for gap in wanted
+            for part in ladder.unpublished([gap], self._grid(gap.series), delays, now)
+        ]
+        chosen = ladder.choose(gaps, self._patched, now)
+        self._replace(wanted, [*_without(gaps, chosen.shared), *chosen.shared])
+        if not chosen.to_ask:
+            return bool(chosen.shared)
+        if self._fetch_days(chosen.to_ask):
+            return True
+        return self._ask(chosen.to_ask)
+
+    def _grid(self, series: Series) -> Grid | None:
+        held = self._state.memory.files_of([series])[series] if _needs_rows(series) else ()
+        return grids.grid_of(series, held)
+
+    def _replace(self, old: Sequence[Gap], new: Sequence[Gap]) -> None:
+        """Record what became of some gaps; the other gaps of their series stay."""
+        if list(old) == list(new):
+            return
+        known = self._state.memory.gaps_of({gap.series for gap in old})
+        found = {series: _without(own, old) for series, own in known.items()}
+        for gap in new:
+            found.setdefault(gap.series, []).append(gap)
+        self._report(known, found)
+        self._state.record_gaps(found)
+        self._outcome.is_dirty = True
+
+    def _fetch_days(self, gaps: Sequence[Gap]) -> bool:
+        """Fetch the daily archives of days whose month lacks rows; return whether there are any."""
+        days = ladder.fills(gaps, self._state.memory.known({gap.series for gap in gaps}))
+        if not days:
+            return False
+        self._state.record_listings([], days)
+        self._fetch()
+        self._look_again(self._stale())
+        return True
+
+    def _ask(self, gaps: Sequence[Gap]) -> bool:
+        """Ask the API for gaps and build in what it has; return whether it was asked at all."""
+        client, now = self._work.rest, self._work.now()
+        old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
+        self._replace(old, [ladder.too_old(gap, now) for gap in old])
+        left = _without(gaps, old)
+        if client is None or not left or self._requests_left <= 0:
+            return bool(old)
+        talks = [_Talk(gap, self._grid(gap.series), gap.places) for gap in left]
+        talks = self._with_windows(client, talks)
+        self._work.watcher.asking(len(talks), sum(len(talk.windows) for talk in talks))
+        self._read(client, talks)
+        self._look_around(client, talks)
+        self._record(client, talks)
+        return True
+
+    def _with_windows(self, client: Client, talks: Sequence[_Talk]) -> list[_Talk]:
+        """Cut the gaps into windows, with the neighbours on both sides, as far as the pass may ask.
+
+        Of a series that has ended only the first window is asked for.
+        """
+        ended = [talk for talk in talks if self._is_long_tail(talk)]
+        self._each(ended, lambda talk: is_trading(client, talk.gap.series), _set_trading)
+        found: list[_Talk] = []
+        for talk in talks:
+            if self._requests_left <= 0:
+                break
+            around = Places(talk.gap.places.first - 1, talk.gap.places.end + 1)
+            all_ = list(windows(talk.gap.series, talk.grid, around))
+            most = 1 if talk.is_trading is False else self._requests_left
+            talk.windows = all_[:most]
+            if len(all_) > most and talk.is_trading is not False:
+                talk.asked = Places(talk.gap.places.first, talk.windows[-1].places.end)
+            self._requests_left -= len(talk.windows)
+            found.append(talk)
+        return found
+
+    def _is_long_tail(self, talk: _Talk) -> bool:
+        want = self._wants[talk.gap.series]
+        if talk.grid is None:
+            return False
+        until = ladder.expected_until(want, talk.grid, self._work.now())
+        places = Places(talk.gap.places.first, talk.gap.places.end)
+        is_tail = talk.grid.opens(talk.gap.places.end) >= until
+        return is_tail and len(list(windows(talk.gap.series, talk.grid, places))) > 1
+
+    def _read(self, client: Client, talks: Sequence[_Talk]) -> None:
+        """Ask all windows of all gaps, many at once."""
+        items = [(talk, window) for talk in talks for window in talk.windows]
+
+        def one(item: tuple[_Talk, Window]) -> Answer:
+            answer = ask(client, item[0].grid, item[1])
+            self._work.watcher.answered()
+            return answer
+
+        for done in self._work.rest_map(one, items, lambda _: 1):
+            talk, _ = done.item
+            self._outcome.requests += 1
+            if done.value is None:
+                talk.error = _as_rest(done.error)
+                continue
+            talk.places += done.value.places
+            inside = talk.gap.places
+            rows = zip(done.value.places, done.value.moments, done.value.lines, strict=True)
+            for place, moment, line in rows:
+                if inside.first <= place < inside.end:
+                    talk.rows[place] = (moment, line)
+
+    def _look_around(self, client: Client, talks: Sequence[_Talk]) -> None:
+        """Ask what tells an outage from the beginning or the end of a series."""
+        heads = [t for t in talks if t.error is None and t.grid and not _has_before(t)]
+        tails = [
+            t for t in talks
+            if t.error is None and t.grid and t.is_trading is None and not _has_after(t)
+        ]  # fmt: skip
+
+        def before(talk: _Talk) -> bool:
+            assert talk.grid is not None
+            place = min([*talk.places, talk.gap.places.first])
+            return existed_before(client, talk.grid, talk.gap.series, place)
+
+        self._each(heads, before, _set_before)
+        self._each(tails, lambda talk: is_trading(client, talk.gap.series), _set_trading)
+
+    def _each(
+        self,
+        talks: Sequence[_Talk],
+        function: Callable[[_Talk], bool],
+        keep: Callable[[_Talk, bool], None],
+    ) -> None:
+        for done in self._work.rest_map(function, talks, lambda _: 1):
+            self._outcome.requests += 1
+            if done.value is None:
+                done.item.error = _as_rest(done.error)
+            else:
+                keep(done.item, done.value)
+
+    def _record(self, client: Client, talks: Sequence[_Talk]) -> None:
+        """Build the rows in, then record what is left of every gap, and why."""
+        now = self._work.now()
+        left: list[Gap] = []
+        if self._work.stop.is_set():  # what was cut off counts as not asked
+            talks = [talk for talk in talks if talk.error is None]
+        for talk in talks:
+            heard = Heard(
+                gap=talk.gap,
+                asked=talk.asked,
+                found=sorted(talk.places),
+                url=address(client, talk.gap.series),
+                requests=len(talk.windows),
+                at=now,
+                error=talk.error,
+                existed_before=talk.existed_before,
+                is_trading=talk.is_trading,
+            )
+            left += ladder.remaining(heard, talk.grid)
+            self._note_failure(talk)
+            if talk.rows:
+                self._patched.add(ladder.shape_of(talk.gap))
+        self._build(client, talks)
+        self._replace([talk.gap for talk in talks], left)
+        self._look_again(self._stale())
+
+    def _note_failure(self, talk: _Talk) -> None:
+        """Take note of what the network or the host kept from us; what they refuse is explained."""
+        name = str(talk.gap)
+        self._outcome.open_gaps.pop(name, None)
+        if talk.error is not None and not isinstance(talk.error, RestRefusedError | NoSymbolError):
+            self._outcome.open_gaps[name] = str(talk.error)
+
+    def _build(self, client: Client, talks: Sequence[_Talk]) -> None:
+        """Write the rows that came into the partitions they belong to."""
+        now = self._work.now()
+        lines: dict[tuple[Series, Period], dict[int, tuple[int, str]]] = defaultdict(dict)
+        for talk in talks:
+            for place, (moment, line) in talk.rows.items():
+                unit = planning.unit_at(talk.gap.series, grids.instant(moment), now)
+                lines[talk.gap.series, unit][place] = (moment, line)
+        files = self._state.memory.files_of({series for series, _ in lines})
+        patches = {
+            (series, unit): (self._patch(client, series, rows),)
+            for (series, unit), rows in lines.items()
+        }
+        steps = [planning.patch_step(series, unit, files[series]) for series, unit in patches]
+        if steps:
+            Round(self._work, self._state, self._outcome).run(steps, patches)
+            self._outcome.patched_rows += sum(patch.rows for (patch,) in patches.values())
+
+    def _patch(self, client: Client, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
+        ordered = [rows[place] for place in sorted(rows)]
+        moments = [moment for moment, _ in ordered]
+        span = Span(grids.instant(min(moments)), grids.instant(max(moments) + 1))
+        text = "".join(f"{line}\n" for _, line in ordered).encode()
+        return Patch(series, span, text, len(ordered), self._work.now(), address(client, series))
+
+    def _report(self, before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:
+        """Log what is new of the gaps, and take note of those that could not be asked for."""
+        old = {(gap.series, gap.places.first): gap for own in before.values() for gap in own}
+        for gap in (gap for own in after.values() for gap in own):
+            earlier = old.get((gap.series, gap.places.first))
+            if earlier is not None and (earlier.status, earlier.reason) == (gap.status, gap.reason):
+                continue
+            fields = {"series": str(gap.series), "span": str(gap.span), "rows": len(gap.places)}
+            if gap.status is GapStatus.EXPLAINED:
+                explanation = str(gap.explanation)
+                log.info("gap.explained", **fields, explanation=explanation, reason=gap.reason)
+            elif gap.reason:
+                log.warning("gap.failed", **fields, reason=gap.reason)
+            else:
+                log.info("gap.found", **fields)
+
+    def _record_bans(self) -> None:
+        if self._work.rest is not None:
+            bans = [(b.host, b.status, b.reason, b.at, b.until) for b in self._work.rest.bans]
+            if bans or self._state.memory.bans():
+                self._state.record_bans(bans)
+
+
+def _needs_rows(series: Series) -> bool:
+    """Whether the grid of the series is told by its rows alone."""
+    return grids.grid_of(series, ()) is not None and series.interval == "3d"
+
+
+def _without(gaps: Iterable[Gap], others: Iterable[Gap]) -> list[Gap]:
+    """Return the gaps that are of no series and place of *others*."""
+    taken = {(gap.series, gap.places) for gap in others}
+    return [gap for gap in gaps if (gap.series, gap.places) not in taken]
+
+
+def _has_before(talk: _Talk) -> bool:
+    return bool(talk.places) and min(talk.places) < talk.gap.places.first
+
+
+def _has_after(talk: _Talk) -> bool:
+    return bool(talk.places) and max(talk.places) >= talk.asked.end
+
+
+def _set_before(talk: _Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
+    talk.existed_before = value
+
+
+def _set_trading(talk: _Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
+    talk.is_trading = value
+
+
+def _as_rest(error: FullpoolError | None) -> RestError:
+    return error if isinstance(error, RestError) else RestError(str(error))
