@@ -5,8 +5,8 @@ text is quick in both. `from_json_strict` refuses what it cannot convert.
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import duckdb
 
@@ -67,6 +67,15 @@ def replace(
         f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming"
         f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
     )
+
+
+# A condition that takes many values as one parameter, made by `values_of`: `name` + AMONG.
+AMONG: Final = """ IN (SELECT unnest(from_json_strict(?::JSON, '["VARCHAR"]')))"""
+
+
+def values_of(texts: Iterable[str]) -> str:
+    """Return the parameter of AMONG, which is a join: list_contains compares each with each."""
+    return json.dumps(list(texts))
 
 
 def _json(columns: Sequence[str], rows: Rows) -> str:

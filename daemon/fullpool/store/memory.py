@@ -12,12 +12,14 @@ from fullpool.gaps import Gap
 from fullpool.model import Cadence, Hole, Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
+from fullpool.store.bulk import AMONG
 from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
     GAPS,
     LISTINGS,
     PARTITIONS,
+    SERIES_NAME,
     at_utc,
     gap_in,
     known_in,
@@ -39,7 +41,7 @@ _SAME_SERIES: Final = (
     "ON archives.market = l.market AND archives.kind = l.kind AND archives.symbol = l.symbol"
     " AND archives.interval IS NOT DISTINCT FROM l.interval"
 )
-_NAME: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
+_OF_SERIES: Final = f"WHERE {SERIES_NAME}{AMONG}"
 _SHAPE: Final = ("market", "kind", "interval", "first_place", "end_place")
 _LEARNED_FROM: Final = timedelta(days=60)
 _LEARNED_FROM_ARCHIVES: Final = 20
@@ -70,7 +72,7 @@ class Memory:
 
     def known(self, series: Iterable[Series]) -> list[Known]:
         """Return every archive that is recorded of *series*."""
-        found = self._rows(f"{ARCHIVES} WHERE list_contains(?, {_NAME})", [series_names(series)])
+        found = self._rows(f"{ARCHIVES} {_OF_SERIES}", [series_names(series)])
         return [known_in(row) for row in found]
 
     def missing(self) -> dict[str, int]:
@@ -106,13 +108,13 @@ class Memory:
         holes: dict[str, list[Hole]] = defaultdict(list)
         for path, before, after, before_time, after_time in self._rows(
             "SELECT path, before_key, after_key, before_time, after_time FROM sync.holes"
-            f" SEMI JOIN (SELECT path FROM sync.partitions WHERE list_contains(?, {_NAME}))"
+            f" SEMI JOIN (SELECT path FROM sync.partitions {_OF_SERIES})"
             " USING (path) ORDER BY before_key",
             [names],
         ):
             holes[path].append(Hole(before, after, at_utc(before_time), at_utc(after_time)))
         found: dict[Series, list[PartitionFile]] = defaultdict(list)
-        rows = self._rows(f"{PARTITIONS} WHERE list_contains(?, {_NAME}) ORDER BY ALL", [names])
+        rows = self._rows(f"{PARTITIONS} {_OF_SERIES} ORDER BY ALL", [names])
         for file in sorted(map(partition_file_in, rows), key=lambda one: one.first_time):
             whole = replace(file, holes=tuple(holes[file.path]))
             found[file.partition.series].append(whole)
@@ -134,7 +136,7 @@ class Memory:
     def gaps_of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
         """Return what is known of the gaps of *series*."""
         found: dict[Series, list[Gap]] = defaultdict(list)
-        for row in self._rows(f"{GAPS} WHERE list_contains(?, {_NAME})", [series_names(series)]):
+        for row in self._rows(f"{GAPS} {_OF_SERIES}", [series_names(series)]):
             gap = gap_in(row)
             found[gap.series].append(gap)
         return found

@@ -20,6 +20,7 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.planning import Listed
+from fullpool.store.bulk import values_of
 from fullpool.store.orders import Accepted, Difference
 
 ARCHIVES: Final = (
@@ -266,5 +267,10 @@ def listing_row(listed: Listed) -> tuple[Any, ...]:
     )
 
 
-def series_names(series: Iterable[Series]) -> list[str]:
-    return [str(one) for one in series]
+# The name of a series in SQL, as str() spells it.
+SERIES_NAME: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
+
+
+def series_names(series: Iterable[Series]) -> str:
+    """Return the parameter of SERIES_NAME + AMONG."""
+    return values_of(str(one) for one in series)

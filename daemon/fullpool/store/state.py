@@ -17,7 +17,7 @@ from fullpool.gaps import Expected, Gap
 from fullpool.model import Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
-from fullpool.store.bulk import insert, replace, update
+from fullpool.store.bulk import AMONG, insert, replace, update, values_of
 from fullpool.store.memory import Memory
 from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.orders import Built
@@ -31,6 +31,7 @@ from fullpool.store.reading import (
     PRESENT_COLUMNS,
     RUN_COLUMNS,
     SERIES_COLUMNS,
+    SERIES_NAME,
     TRIED_COLUMNS,
     difference_row,
     expected_row,
@@ -154,9 +155,8 @@ class State:
     def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
         """Write the gaps of some series anew."""
         rows = [gap_row(gap) for own in gaps.values() for gap in own]
-        name = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
         with self._transaction():
-            self._run(f"DELETE FROM sync.gaps WHERE list_contains(?, {name})", [series_names(gaps)])
+            self._run(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", [series_names(gaps)])
             insert(self.connection, "sync.gaps", GAP_COLUMNS, rows)
 
     def record_expected(self, expected: Sequence[Expected]) -> None:
@@ -177,12 +177,12 @@ class State:
         if not paths:
             return
         self._run(
-            "INSERT INTO sync.retired SELECT path, generation, ? FROM sync.partitions"
-            " WHERE list_contains(?, path)",
-            [naive(at), paths],
+            f"INSERT INTO sync.retired SELECT path, generation, ? FROM sync.partitions"
+            f" WHERE path{AMONG}",
+            [naive(at), values_of(paths)],
         )
         for table in ("sync.partitions", "sync.holes", "sync.runs"):
-            self._run(f"DELETE FROM {table} WHERE list_contains(?, path)", [paths])
+            self._run(f"DELETE FROM {table} WHERE path{AMONG}", [values_of(paths)])
 
     def retired_before(self, moment: datetime) -> list[str]:
         """Return the files that only generations replaced before *moment* refer to."""
@@ -198,7 +198,7 @@ class State:
 
     def forget_retired(self, paths: Sequence[str]) -> None:
         with self._transaction():
-            self._run("DELETE FROM sync.retired WHERE list_contains(?, path)", [list(paths)])
+            self._run(f"DELETE FROM sync.retired WHERE path{AMONG}", [values_of(paths)])
 
     def record_generation(self, generation: int, at: datetime) -> None:
         with self._transaction():

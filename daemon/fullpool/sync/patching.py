@@ -66,6 +66,7 @@ class Patching:
         self._wants = {want.series: want for want in wants}
         self._fetch = fetch
         self._patched: set[Shape] = set()
+        self._grids: dict[Series, Grid | None] = {}
         self._requests_left = work.config.rest.requests_per_pass
 
     def run(self) -> None:
@@ -152,8 +153,10 @@ class Patching:
         return self._ask(chosen.to_ask)
 
     def _grid(self, series: Series) -> Grid | None:
-        held = self._state.memory.files_of([series])[series] if _needs_rows(series) else ()
-        return grids.grid_of(series, held)
+        if series not in self._grids:
+            held = self._state.memory.files_of([series])[series] if _needs_rows(series) else ()
+            self._grids[series] = grids.grid_of(series, held)
+        return self._grids[series]
 
     def _replace(self, old: Sequence[Gap], new: Sequence[Gap]) -> None:
         """Record what became of some gaps; the other gaps of their series stay."""
