@@ -17,9 +17,11 @@ TITLES = {
     "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
     "urllib-httpx": "One archive of more than 100 MB: urllib against httpx",
     "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",
+    "rest": "500 gaps of 60 to 1,500 bars over REST, 20 ms, TLS",
+    "gaps": "Looking for gaps in 200 symbols x 24 months of 1m bars (210 million rows)",
     "planning": "Planning one query against the number of partitions",
 }
-BARS = ("small-0ms", "small-20ms", "large", "peers")
+BARS = ("small-0ms", "small-20ms", "large", "peers", "rest")
 
 
 def main() -> None:

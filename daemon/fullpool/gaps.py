@@ -65,6 +65,17 @@ class Grid:
             return datetime(place // 12, place % 12 + 1, 1, tzinfo=UTC)
         return _EPOCH + self.offset + place * self.step
 
+    def opening_at(self, microseconds: Sequence[int]) -> list[int] | None:
+        """Return the bars that open at these instants; None if one of them is no such."""
+        if self.step is None:
+            months = [instant(one) for one in microseconds]
+            places = [self.at(moment) for moment in months]
+            return places if [self.opens(place) for place in places] == months else None
+        step, offset = self.step // _MICROSECOND, self.offset // _MICROSECOND
+        if any((one - offset) % step for one in microseconds):
+            return None
+        return [(one - offset) // step for one in microseconds]
+
     def places(self, span: Span) -> Places:
         """Return the bars that open in *span*."""
         return Places(self._from(span.start), self._from(span.end))

@@ -64,7 +64,7 @@ class Api:
         self.ended = ended
         self._now = now
         self._lock = threading.Lock()
-        self._series: dict[tuple[str, ...], tuple[list[int], list[Row]]] = {}
+        self._series: dict[tuple[str, ...], tuple[list[int], list[str]]] = {}
         self._used: dict[tuple[str, int], int] = {}
 
     def refresh(self) -> None:
@@ -90,7 +90,7 @@ class Api:
             return Reply(429, _error(-1003, f"{text} weight per 1 MINUTE."), headers)
         try:
             micro = in_microseconds and market == "spot"
-            return Reply(200, json.dumps(self._value(market, name, query, micro)).encode(), headers)
+            return Reply(200, self._value(market, name, query, micro).encode(), headers)
         except ApiError as error:
             return Reply(error.status, _error(error.code, error.message), headers)
 
@@ -100,11 +100,12 @@ class Api:
             self._used[market, minute] = self._used.get((market, minute), 0) + weight
             return self._used[market, minute]
 
-    def _value(self, market: str, name: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
+    def _value(self, market: str, name: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
+        """Return the JSON of a good answer."""
         if name == "time":
-            return {"serverTime": int(self._now() * 1000)}
+            return json.dumps({"serverTime": int(self._now() * 1000)})
         if name == "exchangeInfo":
-            return self._info(market, query.get("symbol"))
+            return json.dumps(self._info(market, query.get("symbol")))
         if name == "aggTrades":
             return self._trades(market, query, micro)
         if name in _KLINE_KINDS:
@@ -130,31 +131,38 @@ class Api:
             ],
         }  # fmt: skip
 
-    def _klines(self, market: str, kind: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
+    def _klines(self, market: str, kind: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
         symbol = query.get("pair" if kind == "indexPriceKlines" else "symbol", "")
         interval = "1mo" if query.get("interval") == "1M" else query.get("interval", "")
-        times, rows = self._rows(market, kind, symbol, interval)
+        times, texts = self._rows(market, kind, symbol, interval, micro)
         start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
         if market == "cm" and "startTime" in query and end - start > _CM_WINDOW_MS:
             raise ApiError(400, -4088, "Maximum time interval is 200 days.")
         limit = min(int(query.get("limit", _DEFAULT_LIMIT)), _MAX_LIMIT[market])
         first, last = bisect_left(times, start), bisect_right(times, end)
-        return [_bar(row, micro) for row in rows[first:last][:limit]]
+        return f"[{','.join(texts[first:last][:limit])}]"
 
-    def _trades(self, market: str, query: Mapping[str, str], micro: bool) -> Any:  # noqa: FBT001
-        ids, rows = self._rows(market, "aggTrades", query.get("symbol", ""), "")
+    def _trades(self, market: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
+        ids, texts = self._rows(market, "aggTrades", query.get("symbol", ""), "", micro)
         limit = min(int(query.get("limit", _DEFAULT_LIMIT)), 1000)
         at = bisect_left(ids, int(query.get("fromId", 0)))
-        return [_trade(row, micro) for row in rows[at : at + limit]]
+        return f"[{','.join(texts[at : at + limit])}]"
 
     def _rows(
-        self, market: str, kind: str, symbol: str, interval: str
-    ) -> tuple[list[int], list[Row]]:
-        """Return the rows of a series by their key: open time in milliseconds, or id."""
-        key = (market, kind, symbol, interval)
+        self,
+        market: str,
+        kind: str,
+        symbol: str,
+        interval: str,
+        micro: bool,  # noqa: FBT001
+    ) -> tuple[list[int], list[str]]:
+        """Return the rows of a series as JSON, and their keys: open time in milliseconds, or id."""
+        key = (market, kind, symbol, interval, str(micro))
         with self._lock:
             if key not in self._series:
-                self._series[key] = self._load(market, kind, symbol, interval)
+                keys, rows = self._load(market, kind, symbol, interval)
+                shaped = _bar if interval else _trade
+                self._series[key] = keys, [json.dumps(shaped(row, micro)) for row in rows]
             return self._series[key]
 
     def _load(
