@@ -164,8 +164,9 @@ def test_what_a_pass_may_not_ask_any_more_is_asked_by_the_next(twin: Twin, tmp_p
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-03", 24 * 5),))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     config = twin.config(datasets, requests_per_pass=3)
-    outcomes = [sync(config)[0] for _ in range(4)]
+    outcomes = [app.sync(config, Seen(), Event()) for _ in range(4)]
 
+    assert [outcome.is_complete for outcome in outcomes] == [False, False, True, True]
     assert [outcome.patched_rows for outcome in outcomes] == [2999, 2999, 1202, 0]
     require_same_rows(twin, tmp_path, datasets)
 

@@ -196,7 +196,8 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
             to_ask += sorted(due, key=lambda gap: gap.series)[: WITNESSES - len(witnesses)]
         else:
             to_ask += due
-    return Chosen(sorted(to_ask, key=lambda gap: (gap.span.start, gap.series)), shared)
+    # The shortest first: a gap of years is not to keep all others waiting.
+    return Chosen(sorted(to_ask, key=lambda gap: (len(gap.places), gap.span, gap.series)), shared)
 
 
 def _is_witness(gap: Gap) -> bool:

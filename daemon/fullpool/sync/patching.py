@@ -33,7 +33,9 @@ from fullpool.sync.work import Work
 log = logs.get_logger()
 
 # A pass looks at its gaps this many times at most: daily archives, a few symbols, all the others.
-_MOST_TURNS: Final = 8
+_MOST_TURNS: Final = 30
+# Asked for in one turn at most: half a million rows, or 150 MB while they wait to be built in.
+_WINDOWS_A_TURN: Final = 500
 _SCANNED_TOGETHER: Final = 16
 
 
@@ -70,6 +72,9 @@ class Patching:
         self._requests_left = work.config.rest.requests_per_pass
 
     def run(self) -> None:
+        """Look for gaps and do what can be done about them, unless the work is to end."""
+        if self._work.stop.is_set():
+            return
         self._scan()
         self._look_again(self._stale())
         for _ in range(_MOST_TURNS):
@@ -77,6 +82,10 @@ class Patching:
                 break
         self._record_bans()
         self._outcome.gaps = self._state.memory.gap_rows()
+        if self._requests_left <= 0:
+            for gap in self._due():
+                reason = "this pass may make no more requests (rest.requests_per_pass)"
+                self._outcome.open_gaps.setdefault(str(gap), reason)
 
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
@@ -136,9 +145,9 @@ class Patching:
 
     def _turn(self) -> bool:
         """Do the next thing for every gap that is due; return whether anything was."""
-        memory, now = self._state.memory, self._work.now()
-        wanted = [gap for gap in memory.due_gaps(now) if gap.series in self._wants]
-        delays = memory.delays(now)
+        now = self._work.now()
+        wanted = [gap for gap in self._state.memory.due_gaps(now) if gap.series in self._wants]
+        delays = self._state.memory.delays(now)
         gaps = [
             part
             for gap in wanted
@@ -151,6 +160,11 @@ class Patching:
         if self._fetch_days(chosen.to_ask):
             return True
         return self._ask(chosen.to_ask)
+
+    def _due(self) -> list[Gap]:
+        now = self._work.now()
+        found = self._state.memory.due_gaps(now)
+        return [gap for gap in found if gap.series in self._wants and gap.is_due(now)]
 
     def _grid(self, series: Series) -> Grid | None:
         if series not in self._grids:
@@ -204,15 +218,17 @@ class Patching:
         ended = [talk for talk in talks if self._is_long_tail(talk)]
         self._each(ended, lambda talk: is_trading(client, talk.gap.series), _set_trading)
         found: list[_Talk] = []
+        left = min(self._requests_left, _WINDOWS_A_TURN)
         for talk in talks:
-            if self._requests_left <= 0:
+            if left <= 0:
                 break
             around = Places(talk.gap.places.first - 1, talk.gap.places.end + 1)
             all_ = list(windows(talk.gap.series, talk.grid, around))
-            most = 1 if talk.is_trading is False else self._requests_left
+            most = 1 if talk.is_trading is False else left
             talk.windows = all_[:most]
             if len(all_) > most and talk.is_trading is not False:
                 talk.asked = Places(talk.gap.places.first, talk.windows[-1].places.end)
+            left -= len(talk.windows)
             self._requests_left -= len(talk.windows)
             found.append(talk)
         return found
