@@ -98,6 +98,7 @@ def client_of(url: str, context: ssl.SSLContext) -> Client:
         context,
         bans=(),
         now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
         sleep=time.sleep,
         stop=threading.Event(),
     )

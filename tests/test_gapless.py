@@ -203,7 +203,7 @@ def test_a_partly_filled_hole_keeps_what_is_really_missing(twin: Twin) -> None:
         " FROM sync.coverage"
     )
     assert ask(config, coverage) == [(31 * 1440, 31 * 1440 - 120, 90, 30, 0)]
-    assert ask(config, "SELECT patch_start, patch_end, row_count FROM sync.patched") == [
+    assert ask(config, "SELECT first_time, last_time, row_count FROM sync.patched") == [
         (at_(2024, 3, 5, 10, 0), at_(2024, 3, 5, 10, 19), 20),
         (at_(2024, 3, 5, 10, 50), at_(2024, 3, 5, 11, 59), 70),
     ]
@@ -258,8 +258,8 @@ def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
     sync(config)
 
     zips = [path for path in twin.vendor.archive_requests() if path.endswith(".zip")]
-    assert [path.rpartition("1m-")[2] for path in zips] == [
-        "2024-03.zip", "2024-03-07.zip", "2024-03-11.zip",
+    assert sorted(path.rpartition("1m-")[2] for path in zips) == [
+        "2024-03-07.zip", "2024-03-11.zip", "2024-03.zip",
     ]  # fmt: skip
     assert ask(config, "SELECT count(*), count(DISTINCT source) FROM klines") == [(31 * 1440, 1)]
     assert twin.calls() == []
@@ -500,3 +500,148 @@ def test_a_pass_that_is_stopped_while_it_asks_leaves_whole_files(twin: Twin) -> 
     assert ask(config, "SELECT count(*), count(DISTINCT open_time) FROM klines") == [
         (31 * 1440, 31 * 1440)
     ]
+
+
+def test_a_day_before_the_first_archive_listed_is_a_gap_if_the_series_is_older(
+    twin: Twin, tmp_path: Path
+) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 12), (hours("2024-03-05", 48),))
+    datasets = dataset(MINUTES, start="2024-03-05", end="2024-03-12")
+    outcome, _ = sync(twin.config(datasets))
+
+    assert outcome.patched_rows == 2 * 1440
+    require_same_rows(twin, tmp_path, datasets)
+
+
+def test_a_month_that_comes_late_and_short_keeps_what_its_days_had(twin: Twin) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), ())
+    key = "data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03.zip"
+    content = (twin.vendor.folder / key).read_bytes()
+    twin.vendor.put_bytes(key, content[:2000] + b"x" * (len(content) - 2000))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
+    with pytest.raises(IncompleteError):
+        sync(config)
+    assert ask(config, "SELECT count(*) FROM klines") == [(31 * 1440,)]
+
+    text = zipfile.ZipFile(io.BytesIO(content)).read("BTCUSDT-1m-2024-03.csv").decode()
+    lines = text.splitlines(keepends=True)
+    twin.vendor.put(key, "".join(lines[: 10 * 1440]))
+    expect_again(config)
+    sync(config)
+    assert ask(config, "SELECT count(*) FROM klines") == [(31 * 1440,)]
+
+
+def test_a_daily_archive_that_comes_late_takes_the_place_of_the_patch_in_its_month(
+    twin: Twin,
+) -> None:
+    lost = hours("2024-03-05T00:00", 24)
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), (lost,))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
+    sync(config)
+    assert ask(config, "SELECT count(*) FROM klines WHERE source = 'rest'") == [(1440,)]
+
+    key = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip"
+    twin.vendor.put_bytes(key, (twin.whole / key).read_bytes())
+    expect_again(config)
+    sync(config)
+    assert ask(config, "SELECT count(*), count(DISTINCT source) FROM klines") == [(31 * 1440, 1)]
+
+
+def test_rows_that_cannot_be_built_in_cost_their_own_gap_only(twin: Twin) -> None:
+    lost = (hours("2024-03-05T10:00", 1), hours("2024-03-07T10:00", 1))
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), lost)
+    body = bars(FIRST, FIRST + 60_000, price='"99999999999.5"')
+    twin.vendor.fail(Fault(f"api/v3/klines*startTime={FIRST}*", "body", text=body))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
+    with pytest.raises(IncompleteError, match="cannot be built in"):
+        sync(config)
+
+    assert ask(config, "SELECT count(*) FROM klines WHERE source = 'rest'") == [(60,)]
+    ((rows, status, again),) = ask(
+        config, "SELECT row_count, status, next_try_at > asked_at FROM sync.gaps"
+    )
+    assert (rows, status, again) == (60, "open", True)
+
+
+def test_more_than_eight_decimals_never_enter(twin: Twin) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
+    body = bars(FIRST, FIRST + 60_000, price='"1.12345678004"')
+    twin.vendor.fail(Fault("api/v3/klines*", "body", text=body))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
+    with pytest.raises(IncompleteError, match="no decimal number"):
+        sync(config)
+
+
+def test_a_pass_that_died_before_it_looked_for_gaps_is_made_good_by_the_next(twin: Twin) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
+    key = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-07.zip"
+    content = (twin.vendor.folder / key).read_bytes()
+    (twin.vendor.folder / key).unlink()
+    twin.vendor.simulator.bucket.refresh()
+    sync(config)
+
+    twin.vendor.put_bytes(key, content)
+    expect_again(config)
+
+    class Dying(Seen):
+        def settled(self, known: object) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        app.sync(config, Dying(), Event())
+    sync(config)
+    assert ask(config, "SELECT count(*) FROM klines") == [(9 * 1440,)]
+    assert gaps_in(config) == []
+
+
+def test_a_host_that_is_another_by_now_is_asked_what_the_first_refused(twin: Twin) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05", 3),))
+    twin.vendor.fail(Fault("api/v3/*", "status", 451))
+    datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
+    sync(twin.config(datasets))
+    twin.vendor.fail()
+    elsewhere = twin.vendor.simulator.url.replace("127.0.0.1", "localhost")
+    outcome, _ = sync(twin.config(datasets, spot_url=f"'{elsewhere}'"))
+
+    assert outcome.patched_rows == 180
+
+
+def test_trades_whose_times_are_the_wrong_way_round_are_no_hole(twin: Twin) -> None:
+    twin.publish("spot/aggTrades/BTCUSDT", date(2024, 3, 4), date(2024, 3, 4), ())
+    key = "data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2024-03-04.zip"
+    content = (twin.vendor.folder / key).read_bytes()
+    text = zipfile.ZipFile(io.BytesIO(content)).read("BTCUSDT-aggTrades-2024-03-04.csv").decode()
+    lines = [line.split(",") for line in text.splitlines()]
+    lines[7][5], lines[8][5] = lines[8][5], lines[7][5]
+    twin.vendor.put(key, "".join(",".join(line) + "\n" for line in lines))
+    config = twin.config(dataset("spot/aggTrades/BTCUSDT", start="2024-03-04", end="2024-03-04"))
+    sync(config)
+
+    assert gaps_in(config) == []
+    assert twin.calls() == []
+
+
+def test_words_of_the_api_that_are_no_text_break_nothing(twin: Twin) -> None:
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
+    body = '{"code":-1000,"msg":"half \\ud800 [/red] \\u001b[31m"}'
+    twin.vendor.fail(Fault("api/v3/klines*", "body", text=body))
+    config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
+    with pytest.raises(IncompleteError, match=r"half \?"):
+        sync(config)
+    assert ask(config, "SELECT count(*) FROM sync.gaps WHERE status = 'open'") == [(1,)]
+
+
+def test_what_an_exchange_tells_too_late_is_no_delisting(twin: Twin) -> None:
+    series = "um/klines/BTCUSDT/1m"
+    today = app.clock().date()
+    twin.publish(series, today - 8 * DAY, today - 3 * DAY, ())
+    for path in generate(twin.whole, spec_from(series, today - 2 * DAY, today - DAY)):
+        assert path.exists()
+    twin.vendor.simulator.api.refresh()
+    twin.vendor.fail(Fault("fapi/v1/exchangeInfo*", "status", 503, 1))
+    config = twin.config(dataset(series, start=str(today - 8 * DAY)))
+    outcome, _ = sync(config)
+
+    assert outcome.patched_rows >= 1440
+    assert "delisted" not in {row[4] for row in gaps_in(config)}

@@ -86,6 +86,7 @@ def test_the_ends_of_a_series(
     expected: Explanation | None,
 ) -> None:
     said = heard(gap("2024-03-05T10:00", 3), *found)
+    said = replace(said, is_head=True, is_tail=True)
     said = replace(said, existed_before=existed_before, is_trading=is_trading)
     (left,) = ladder.remaining(said, GRID)
 
@@ -124,21 +125,51 @@ def test_failures_are_tried_again_ever_more_slowly() -> None:
     assert waits[-1] == 1440
 
 
+def test_silence_about_rows_inside_a_series_explains_nothing() -> None:
+    said = replace(heard(gap("2024-03-05T10:00", 3)), existed_before=False, is_trading=False)
+    (left,) = ladder.remaining(said, GRID)
+
+    assert left.status is GapStatus.OPEN
+
+
+def test_a_refusal_is_believed_a_day_however_often_it_comes() -> None:
+    one = gap("2024-03-05T10:00", 3)
+    for _ in range(5):
+        (one,) = ladder.remaining(heard(one, error=RestRefusedError("451")), GRID)
+        assert one.next_try_at == NOW + timedelta(days=1)
+
+
+def test_an_explanation_after_many_failures_is_believed_as_if_it_were_the_first() -> None:
+    one = replace(gap("2024-03-05T10:00", 3), attempts=8)
+    (left,) = ladder.remaining(heard(one, -1, 3), GRID)
+
+    assert left.next_try_at == NOW + timedelta(days=30)
+
+
+def test_what_the_archive_that_is_there_lacks_is_not_on_its_way() -> None:
+    soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
+    (left,) = ladder.unpublished(
+        [gap("2024-06-09T23:00", 60)], GRID, {}, soon.replace(hour=0), soon
+    )
+
+    assert left.status is GapStatus.OPEN
+
+
 def test_a_day_that_just_ended_is_on_its_way_until_it_is_later_than_usual() -> None:
     yesterday = gap("2024-06-09T00:00", 1440)
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
-    (waiting,) = ladder.unpublished([yesterday], GRID, {}, soon)
+    (waiting,) = ladder.unpublished([yesterday], GRID, {}, None, soon)
 
     assert waiting.explanation is Explanation.NOT_PUBLISHED
     assert waiting.next_try_at == datetime(2024, 6, 10, 6, tzinfo=UTC)
-    (late,) = ladder.unpublished([waiting], GRID, {}, datetime(2024, 6, 10, 7, tzinfo=UTC))
+    (late,) = ladder.unpublished([waiting], GRID, {}, None, datetime(2024, 6, 10, 7, tzinfo=UTC))
     assert (late.status, late.explanation) == (GapStatus.OPEN, None)
 
 
 def test_the_usual_delay_is_learned() -> None:
     yesterday = gap("2024-06-09T00:00", 1440)
     delays = {("spot", "klines", Cadence.DAY): timedelta(hours=14)}
-    (waiting,) = ladder.unpublished([yesterday], GRID, delays, NOW)
+    (waiting,) = ladder.unpublished([yesterday], GRID, delays, None, NOW)
 
     assert waiting.explanation is Explanation.NOT_PUBLISHED
     assert "14 h" in waiting.reason
@@ -146,7 +177,7 @@ def test_the_usual_delay_is_learned() -> None:
 
 def test_only_the_part_whose_archive_is_not_late_is_on_its_way() -> None:
     days = gap("2024-06-07T12:00", 1440 * 2 + 720)
-    parts = ladder.unpublished([days], GRID, {}, datetime(2024, 6, 10, 3, tzinfo=UTC))
+    parts = ladder.unpublished([days], GRID, {}, None, datetime(2024, 6, 10, 3, tzinfo=UTC))
 
     assert [(g.span.start.day, g.explanation) for g in parts] == [
         (7, None),

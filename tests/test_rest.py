@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def client_of(vendor: Simulator, clock: Clock | None = None, *bans: Ban) -> Iter
     clock = clock or Clock(app.clock())
     with Client(
         given, ssl.create_default_context(), bans=bans, now=clock.now, sleep=clock.sleep,
+        monotonic=time.monotonic,
         stop=threading.Event(),
     ) as client:  # fmt: skip
         yield client

@@ -137,6 +137,10 @@ class RestError(FullpoolError):
     hint = "the gap stays open and is asked for again; `fullpool gaps` tells when"
 
 
+class RestSilentError(RestError):
+    """The API's host gave no answer at all."""
+
+
 class RestBannedError(RestError):
     """The API asked us to stay away for a while (429, 418); *seconds* is how long."""
 

@@ -40,6 +40,11 @@ _BELIEVED: Final = {
     Explanation.NOT_LISTED: timedelta(days=90),
     Explanation.API_REFUSED: timedelta(days=1),
 }
+# Believed longer each time it is found to be true again.
+_GROWING: Final = (Explanation.EMPTY_AT_SOURCE, Explanation.DELISTED, Explanation.NOT_LISTED)
+# What is learned of delays is not believed beyond this: after archives were published anew in bulk
+# their dates tell nothing.
+_LONGEST_DELAY: Final = {Cadence.DAY: timedelta(days=2), Cadence.MONTH: timedelta(days=20)}
 _LONGEST_BELIEVED: Final = timedelta(days=360)
 
 Delays = Mapping[tuple[str, str, Cadence], timedelta]
@@ -54,8 +59,9 @@ def expected_span(
 ) -> Span | None:
     """Return where rows of a series should be by *now*; None if nothing is known of it yet.
 
-    From its first row, or the start asked for if the series is older, to the last bar that is
-    closed and that an archive can have: of the last day that ended, or month.
+    From its first row, or the start asked for, to the last bar that is closed and that an archive
+    can have: of the last day that ended, or month. Whether a series is older than its first row is
+    the API's to say: what it has nothing before is `not_listed`.
     """
     if not archives and not files:
         return None
@@ -76,19 +82,25 @@ def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known])
     if first is None:
         return max(want.span.start, first_row or want.span.start)
     begun = first.archive.period.span.start
-    if want.span.start < begun and first.status is Status.PRESENT and first_row is not None:
-        return max(want.span.start, first_row)  # its life began inside that archive
+    is_open = want.span.start == vendor.beginning()
+    if is_open and first.status is Status.PRESENT and first_row is not None:
+        return first_row  # its life began inside that archive
+    if not is_open:
+        return want.span.start
     return max(want.span.start, begun if first_row is None else min(begun, first_row))
 
 
-def unpublished(gaps: Iterable[Gap], grid: Grid | None, delays: Delays, now: datetime) -> list[Gap]:
+def unpublished(
+    gaps: Iterable[Gap], grid: Grid | None, delays: Delays, had: datetime | None, now: datetime
+) -> list[Gap]:
     """Explain the parts of open gaps whose archives are only on their way.
 
-    Not those of a gap that begins long before: a series that stopped has none under way.
+    Not those of a gap that begins long before: a series that stopped has none under way. Nor what
+    archives that are there do not have: *had* is the end of the last one.
     """
     found: list[Gap] = []
     for gap in gaps:
-        late = _late_until(gap.series, delays, now)
+        late = max(_late_until(gap.series, delays, now), had or vendor.beginning())
         is_waiting = gap.status is GapStatus.OPEN or gap.explanation is Explanation.NOT_PUBLISHED
         cadence, _ = _usual(gap.series, delays)
         is_old = vendor.is_overdue(period_of(gap.span.start.date(), cadence), now)
@@ -111,7 +123,8 @@ def _late_until(series: Series, delays: Delays, now: datetime) -> datetime:
 def _usual(series: Series, delays: Delays) -> tuple[Cadence, timedelta]:
     cadence = Cadence.DAY if vendor.has_daily(series) else Cadence.MONTH
     learned = delays.get((series.market, series.kind, cadence))
-    return cadence, learned or vendor.usual_delay(series.market, cadence)
+    usual = learned or vendor.usual_delay(series.market, cadence)
+    return cadence, min(usual, _LONGEST_DELAY[cadence])
 
 
 def _reopened(gap: Gap) -> Gap:
@@ -168,12 +181,19 @@ class Chosen:
     shared: list[Gap]
 
 
-Shape = tuple[str, str, str | None, Places]
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the gaps of an outage of a whole market have in common; ids belong to one symbol."""
+
+    market: str
+    kind: str
+    interval_or_symbol: str
+    places: Places
 
 
 def shape_of(gap: Gap) -> Shape:
-    """Return what gaps of an outage of a whole market have in common."""
-    return gap.series.market, gap.series.kind, gap.series.interval, gap.places
+    series = gap.series
+    return Shape(series.market, series.kind, series.interval or series.symbol, gap.places)
 
 
 def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> Chosen:
@@ -227,7 +247,8 @@ class Heard:
     """What the API said of a gap, or of the first part of it.
 
     *asked* holds the places that were asked for, *found* those that came, sorted, neighbours of the
-    gap among them. *existed_before* and *is_trading* are None if that was not asked.
+    gap among them. *is_head* and *is_tail*: nothing is held before the gap, or after it. Only then
+    *existed_before* or *is_trading* is asked; None if not.
     """
 
     gap: Gap
@@ -237,6 +258,8 @@ class Heard:
     requests: int
     at: datetime
     error: RestError | None = None
+    is_head: bool = False
+    is_tail: bool = False
     existed_before: bool | None = None
     is_trading: bool | None = None
 
@@ -247,6 +270,11 @@ def remaining(heard: Heard, grid: Grid | None) -> list[Gap]:
     inside = heard.asked.meet(gap.places)
     left = [_judged(heard, part_of(gap, grid, places)) for places in subtract(inside, heard.found)]
     if inside.end < gap.places.end:
+        if left and left[-1].explanation is Explanation.DELISTED:
+            return [
+                *left[:-1],
+                part_of(left[-1], grid, replace(left[-1].places, end=gap.places.end)),
+            ]
         left.append(part_of(gap, grid, Places(inside.end, gap.places.end)))
     return left
 
@@ -272,12 +300,12 @@ def _judged(heard: Heard, gap: Gap) -> Gap:
         }
     )
     gap = replace(gap, evidence=evidence)
-    if not before and heard.existed_before is False:
+    if heard.is_head and not before and heard.existed_before is False:
         return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
-    if not after and heard.is_trading is False:
+    if heard.is_tail and not after and heard.is_trading is False:
         why = "the API has nothing after it, and does not list the symbol as trading"
         return _explained(gap, Explanation.DELISTED, why, heard.at)
-    if (before or heard.existed_before) and after:
+    if (before or (heard.is_head and heard.existed_before)) and after:
         why = "the API has the rows around it, and not these"
         return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
     lacking = "before" if after else "after"
@@ -292,8 +320,7 @@ def _failed(gap: Gap, error: RestError, now: datetime) -> Gap:
         case NoSymbolError():
             return _explained(gap, Explanation.DELISTED, str(error), now)
         case RestBannedError():
-            wait = timedelta(seconds=error.seconds)
-            return _open(replace(gap, attempts=gap.attempts - 1), str(error), now + wait)
+            return _open(gap, str(error), now + timedelta(seconds=error.seconds))
         case _:
             return _open(gap, str(error), now + _wait(gap.attempts))
 
@@ -311,15 +338,31 @@ def _open(gap: Gap, reason: str, next_try_at: datetime) -> Gap:
 
 def _explained(gap: Gap, explanation: Explanation, reason: str, now: datetime) -> Gap:
     believed = _BELIEVED.get(explanation)
-    doubled: int = 2 ** min(max(gap.attempts - 1, 0), 20)
+    is_again = gap.explanation is explanation and explanation in _GROWING
+    attempts = gap.attempts if is_again else 1
+    doubled: int = 2 ** min(attempts - 1, 20)
     again = now + min(believed * doubled, _LONGEST_BELIEVED) if believed else None
     return replace(
         gap,
         status=GapStatus.EXPLAINED,
         explanation=explanation,
         reason=reason,
+        attempts=attempts,
         next_try_at=again,
     )
+
+
+def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
+    """Explain a gap at the head of a series: the API has nothing of half a year before its end."""
+    gap = replace(gap, asked_at=now, attempts=gap.attempts + 1)
+    explained = _explained(gap, Explanation.NOT_LISTED, "the API has nothing before its end", now)
+    evidence = {"url": url, "asked_at": now.isoformat(), "nothing_before": gap.span.end.isoformat()}
+    return replace(explained, evidence=_json(evidence))
+
+
+def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
+    """Return what becomes of a gap whose host is not to be asked now."""
+    return _failed(replace(gap, attempts=gap.attempts + 1), error, now)
 
 
 def too_old(gap: Gap, now: datetime) -> Gap:

@@ -159,6 +159,7 @@ def _client(config: Config, stop: Stop, bans: Sequence[Ban]) -> Client:
         _context(config.network),
         bans=bans,
         now=clock,
+        monotonic=time.monotonic,
         sleep=_sleeper(stop),
         stop=stop,
     )

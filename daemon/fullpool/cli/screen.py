@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from fullpool.model import Known, Status
 from fullpool.sync import Watcher
@@ -170,7 +171,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows[:50])
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(Text(_text(value)) for value in row))  # vendor's words are no markup
     console.print(table)
 
 

@@ -20,6 +20,7 @@ from fullpool.errors import (
     RestBannedError,
     RestError,
     RestRefusedError,
+    RestSilentError,
 )
 from fullpool.model import Market
 from fullpool.rest.budget import Budget
@@ -74,11 +75,14 @@ class Client:
         *,
         bans: Iterable[Ban],
         now: Callable[[], datetime],
+        monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         stop: Stop,
     ) -> None:
         self.settings = settings
         self.now = now
+        self.requests = 0
+        self._monotonic = monotonic
         self._sleep = sleep
         self._stop = stop
         self._lock = threading.Lock()
@@ -104,7 +108,7 @@ class Client:
             if self._opened is None:
                 from fullpool.rest.pool import Pool  # noqa: PLC0415 - most passes ask nothing
 
-                self._opened = Pool(self.settings, self._context)
+                self._opened = Pool(self.settings, self._context, self._monotonic, self._stop)
             return self._opened
 
     @property
@@ -139,7 +143,19 @@ class Client:
                 return None
             return _statuses(found).get(symbol)
         self._budget(market)
+        if market not in self._info:  # it could not be had the first time
+            budget, weight = self._budgets[market], _INFO_WEIGHT[market]
+            info = self._ask(market, "exchangeInfo", {}, weight, budget, {}, MAX_INFO_BYTES)
+            self._info[market] = info
         return _statuses(self._info[market]).get(symbol)
+
+    def blocked(self, market: Market) -> RestError | None:
+        """Return why the market's host is not to be asked now; None if it may be."""
+        try:
+            self._check_ban(self.settings.url(market))
+        except RestError as error:
+            return error
+        return None
 
     def _budget(self, market: Market) -> Budget:
         """Return the host's budget, as its exchangeInfo has it; asked once."""
@@ -149,15 +165,13 @@ class Client:
                 budget = Budget(int(_DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
                 # Spot's whole list has 17 MB; the limits stand with one symbol as well.
                 query = {"symbol": "BTCUSDT"} if market is Market.SPOT else {}
-                self._info[market] = {}
                 try:
-                    self._info[market] = self._ask(
+                    info = self._ask(
                         market, "exchangeInfo", query, _INFO_WEIGHT[market], budget, {},
                         MAX_INFO_BYTES,
                     )  # fmt: skip
-                    budget.allowed = int(
-                        _limit(self._info[market], _DEFAULT_WEIGHT[market]) * share
-                    )
+                    budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
+                    self._info[market] = info
                 except (RestBannedError, RestRefusedError):
                     raise
                 except RestError as error:
@@ -184,10 +198,12 @@ class Client:
             raise RestError(f"asking {url}: stopped")
         try:
             reply = self._pool.get(url, query, headers, limit_bytes)
-        except RestError as error:
+        except RestSilentError as error:
             self._note_silence(host, error)
             raise
-        self._silent.pop(host, None)
+        with self._lock:
+            self.requests += 1
+            self._silent.pop(host, None)
         used = reply.headers.get(_USED, "")
         if used.isdigit():
             budget.observe(int(used))
@@ -269,8 +285,13 @@ def _message(body: bytes) -> str:
     except ValueError:
         found = None
     if isinstance(found, dict) and "msg" in found:
-        return f"{found.get('code')}: {str(found['msg'])[:300]}"
-    return repr(body[:80].decode("utf-8", "replace"))
+        return _printable(f"{found.get('code')}: {str(found['msg'])[:300]}")
+    return repr(_printable(body[:80].decode("utf-8", "replace")))
+
+
+def _printable(text: str) -> str:
+    """Return text of the network without what would move a cursor, or is half a character."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _retry_after_s(reply: "Reply") -> float:

@@ -1,14 +1,21 @@
 """The pooled HTTP client itself. The one owner of httpx."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 
 from fullpool import __version__
 from fullpool.config import Rest as Settings
-from fullpool.errors import RestError
+from fullpool.errors import RestError, RestSilentError
+
+
+class Stop(Protocol):
+    """Says whether work is to end now."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,16 @@ class Reply:
 class Pool:
     """Keeps connections to the API's hosts; may be used from several threads at once."""
 
-    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        context: ssl.SSLContext,
+        monotonic: Callable[[], float],
+        stop: Stop,
+    ) -> None:
+        self._timeout_s = settings.timeout_s
+        self._monotonic = monotonic
+        self._stop = stop
         self._http = httpx.Client(
             verify=context,
             limits=httpx.Limits(
@@ -45,19 +61,22 @@ class Pool:
         """Return the answer. Raises RestError if there is none, or it is too long."""
         try:
             with self._http.stream("GET", url, params=dict(query), headers=headers) as response:
-                body = _read(response, url, limit_bytes)
+                body = self._read(response, url, limit_bytes)
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status_code, names, body)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise RestError(f"asking {url}: {error or type(error).__name__}") from error
+            raise RestSilentError(f"asking {url}: {error or type(error).__name__}") from error
 
-
-def _read(response: httpx.Response, url: str, limit_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    size_bytes = 0
-    for part in response.iter_bytes():
-        size_bytes += len(part)
-        if size_bytes > limit_bytes:
-            raise RestError(f"asking {url}: more than {limit_bytes} bytes")
-        parts.append(part)
-    return b"".join(parts)
+    def _read(self, response: httpx.Response, url: str, limit_bytes: int) -> bytes:
+        """Return the body. httpx's own timeout begins anew with every byte that comes."""
+        end = self._monotonic() + self._timeout_s
+        parts: list[bytes] = []
+        for part in response.iter_bytes():
+            parts.append(part)
+            if sum(map(len, parts)) > limit_bytes:
+                raise RestError(f"asking {url}: more than {limit_bytes} bytes")
+            if self._stop.is_set():
+                raise RestError(f"asking {url}: stopped")
+            if self._monotonic() > end:
+                raise RestError(f"asking {url}: not finished after {self._timeout_s:g} s")
+        return b"".join(parts)

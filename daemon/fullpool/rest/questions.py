@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fullpool import vendor
 from fullpool.errors import RestError
-from fullpool.gaps import Grid, Places
+from fullpool.gaps import Grid, Places, instant
 from fullpool.kinds import KINDS
-from fullpool.model import Interval, Market, Series
+from fullpool.model import Interval, Market, Series, Span
 from fullpool.rest.client import PREFIX, Client
 
 # Most rows for their weight: spot always takes 2, futures 2 up to 499 and 10 for 1500.
@@ -28,11 +29,15 @@ _MICROSECONDS_FROM: Final = datetime(2025, 1, 1, tzinfo=UTC)
 # Futures keep trades for a year by one document, for 48 hours by a later one.
 _TRADES_KEPT: Final = timedelta(hours=47)
 
+# How far the times of trades may be from those of their neighbours by id.
+_LEEWAY: Final = timedelta(hours=1)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECONDS_ABOVE: Final = 10**14
 _LARGEST: Final = 10**17
-_DECIMAL: Final = r"-?\d{1,30}(?:\.\d{1,20})?"
+# At most eight decimals, and zeros: what more the lake cannot hold exactly.
+_DECIMAL: Final = r"-?\d{1,30}(?:\.\d{1,8}0*)?"
 _NUMBER: Final = re.compile(_DECIMAL)
 _ALL_NUMBERS: Final = re.compile(f"{_DECIMAL}(?:,{_DECIMAL})*+")
 _WIDTH: Final = 12
@@ -40,10 +45,14 @@ _WIDTH: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One request: so many places of a series. Of trades, *places* are ids."""
+    """One request: so many places of a series. Of trades, *places* are ids.
+
+    *span* is where the rows between the neighbours of the gap must lie.
+    """
 
     series: Series
     places: Places
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,9 @@ class Answer:
     lines: tuple[str, ...]
 
 
-def windows(series: Series, grid: Grid | None, places: Places) -> Iterator[Window]:
+def windows(
+    series: Series, grid: Grid | None, places: Places, span: Span | None = None
+) -> Iterator[Window]:
     """Cut *places* into windows that the API answers in one request each, oldest first."""
     at = places.first
     while at < places.end:
@@ -63,7 +74,7 @@ def windows(series: Series, grid: Grid | None, places: Places) -> Iterator[Windo
         if grid is not None and series.market is Market.SPOT:
             turn = grid.at(_MICROSECONDS_FROM - _MILLISECOND) + 1
             end = turn if at < turn < end else end
-        yield Window(series, Places(at, end))
+        yield Window(series, Places(at, end), span)
         at = end
 
 
@@ -105,7 +116,7 @@ def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bo
 
 def is_trading(client: Client, series: Series) -> bool:
     """Whether the API lists the symbol as trading."""
-    return client.status_of(series.market, series.symbol) == "TRADING"
+    return client.status_of(series.market, series.symbol) == vendor.TRADING
 
 
 def address(client: Client, series: Series) -> str:
@@ -165,6 +176,8 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     if places is None:
         raise _wrong(window, f"it holds the bar of no place: {opens[0]}..{opens[-1]}")
     _check_order(places, window)
+    if max(closes) * unit >= _LARGEST:
+        raise _wrong(window, f"it holds a bar that closes at {max(closes)}")
     if not window.places.first <= places[0] <= places[-1] < window.places.end:
         raise _wrong(window, f"it holds the bar of another time: {opens[0]}..{opens[-1]}")
     before, quote, after = texts[:5], texts[5], texts[6:]
@@ -211,7 +224,7 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if not isinstance(item, dict) or not {*"apqflTm"} <= set(item):
         raise _wrong(window, f"a trade lacks values: {str(item)[:80]}")
     numbers = [item[name] for name in "aflT"]
-    if any(type(one) is not int or not 0 <= one < _LARGEST for one in numbers):
+    if any(type(one) is not int or not 0 <= one < _LARGEST // 10 for one in numbers):
         raise _wrong(window, f"a trade has no proper ids and time: {str(item)[:80]}")
     flags = [item[name] for name in "mM" if name in item]
     if any(type(flag) is not bool for flag in flags):
@@ -219,6 +232,10 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if item["a"] < window.places.first:
         raise _wrong(window, f"it holds the trade {item['a']}")
     moment = item["T"] * (1 if item["T"] >= _MICROSECONDS_ABOVE else 1000)
+    if window.span is not None and item["a"] < window.places.end - 1:
+        earliest, latest = window.span.start - _LEEWAY, window.span.end + _LEEWAY
+        if not earliest <= instant(moment) <= latest:
+            raise _wrong(window, f"trade {item['a']} is not of the time of its neighbours")
     price, quantity = _number(item["p"], window), _number(item["q"], window)
     values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
     return item["a"], moment, ",".join(map(str, values))

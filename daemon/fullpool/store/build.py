@@ -90,10 +90,20 @@ class _Load:
         return [one for one in self.accepted if any(_fills(one, month) for month in months)]
 
     @property
+    def filled(self) -> list[Span]:
+        return [one.edition.archive.period.span for one in self.fills]
+
+    @property
     def replaced(self) -> list[Span]:
         """The spans whose archives are written anew."""
         fills = self.fills
         return [one.edition.archive.period.span for one in self.accepted if one not in fills]
+
+    @property
+    def others(self) -> list[Span]:
+        """The spans of other archives inside those: a month may lack rows that its days had."""
+        replaced, others = self.replaced, self.origin.others(self.accepted)
+        return [o.span for o in others if any(span.overlaps(o.span) for span in replaced)]
 
 
 def _fills(accepted: Accepted, month: Source) -> bool:
@@ -136,7 +146,8 @@ def _decode(item: Input, order: Order, sheet: Callable[[Layout], IO[bytes]]) -> 
 
 def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
-    is_mixed = order.patches or load.fills or any(file.patched_rows for file in order.step.files)
+    has_patches = order.patches or any(file.patched_rows for file in order.step.files)
+    is_mixed = has_patches or load.fills or load.others
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -149,7 +160,7 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     if not load.accepted and not order.patches and (order.inputs or not order.step.files):
         return None
     kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
-    origin = load.origin.without(load.replaced).plus(load.accepted, order.patches)
+    origin = load.origin.plus(load.accepted, order.patches)
     try:
         select = arranged.select(kind, _branches(order, load, scratch, rows.Width.NARROW))
         finish.copy(_connection(order), select, whole, origin)
@@ -163,18 +174,16 @@ def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> li
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
     So: REST below archives, a day that fills holes below the month it fills, what is written anew
-    above what is kept.
+    above what is kept, and that above what other archives of the same days had.
     """
-    kind = KINDS[order.step.series.kind]
+    kind, fills = KINDS[order.step.series.kind], load.filled
     held = [order.root / file.path for file in order.step.files]
     new = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
-    kept = [rows.from_parquet(kind, path, load.replaced) for path in held]
-    fills = [accepted.edition.archive.period.span for accepted in load.fills]
     return [
         *_patches(order, scratch, width),
-        *_patched(order, load),
+        *_older(order, load),
         *(_only(kind.time, branch, fills) for branch in new if fills),
-        *kept,
+        *(rows.from_parquet(kind, path, load.replaced, fills) for path in held),
         *(_only(kind.time, branch, load.replaced) if fills else branch for branch in new),
     ]
 
@@ -184,11 +193,15 @@ def _only(time: str, branch: str, spans: Sequence[Span]) -> str:
     return f"SELECT * FROM ({branch}) WHERE {inside}"
 
 
-def _patched(order: Order, load: _Load) -> list[str]:
-    """Return the rows of REST that lie where archives are written anew: they may lack them."""
-    kind = KINDS[order.step.series.kind]
-    files = [file for file in order.step.files if file.patched_rows]
-    return [rows.patched_in(kind, order.root / file.path, load.replaced) for file in files]
+def _older(order: Order, load: _Load) -> list[str]:
+    """Return rows that lie where archives are written anew, for those that the archives lack."""
+    kind, spans = KINDS[order.step.series.kind], [*load.replaced, *load.filled]
+    held = [(order.root / file.path, file) for file in order.step.files]
+    others = load.others
+    return [
+        *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
+        *(rows.archived_in(kind, path, load.replaced, others) for path, _ in held if others),
+    ]
 
 
 def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
@@ -203,12 +216,11 @@ def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
 
 def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ...]:
     """Return where archives and other sources of the same rows do not agree."""
-    kind, fills = KINDS[order.step.series.kind], load.fills
-    losers = _patched(order, load) if load.replaced else []
-    if fills:
-        spans = [accepted.edition.archive.period.span for accepted in fills]
+    kind, spans = KINDS[order.step.series.kind], load.filled
+    losers = _older(order, load) if load.accepted else []
+    if spans:
         sheets = load.sheets.items()
-        wide = [rows.from_csv(kind, lay, path, rows.Width.WIDE, "daily") for lay, path in sheets]
+        wide = [rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in sheets]
         losers += [_only(kind.time, branch, spans) for branch in wide]
     if not losers:
         return ()

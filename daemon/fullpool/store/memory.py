@@ -126,12 +126,17 @@ class Memory:
             partition_file_in(row) for row in self._rows(f"{PARTITIONS} WHERE patched_rows IS NULL")
         ]
 
-    def expected(self) -> dict[Series, tuple[datetime, datetime]]:
-        """Return, by series, the start that was configured and the end that was looked up to."""
+    def expected(self) -> dict[Series, tuple[datetime | None, datetime]]:
+        """Return, by series, the start that was configured and the end that was looked up to.
+
+        The start is None if the series got new files since.
+        """
         found = self._rows(
             "SELECT market, kind, symbol, interval, wanted_from, expected_until FROM sync.expected"
         )
-        return {series_in(row): (at_utc(row[4]), at_utc(row[5])) for row in found}
+        return {
+            series_in(row): (at_utc(row[4]) if row[4] else None, at_utc(row[5])) for row in found
+        }
 
     def gaps_of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
         """Return what is known of the gaps of *series*."""

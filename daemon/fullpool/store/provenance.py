@@ -64,13 +64,15 @@ class Origin:
     sources: tuple[Source, ...] = ()
     patches: tuple[Patched, ...] = ()
 
-    def without(self, replaced: Sequence[Span]) -> "Origin":
-        """Return what is left when the archives of some spans are written anew."""
-        kept = (s for s in self.sources if not any(span.covers(s.span) for span in replaced))
-        return Origin(tuple(kept), self.patches)
+    def others(self, accepted: Iterable[Accepted]) -> tuple[Source, ...]:
+        """Return the sources that are other archives than those just *accepted*."""
+        keys = {vendor.archive_key(one.edition.archive) for one in accepted}
+        return tuple(source for source in self.sources if source.key not in keys)
 
     def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":
-        sources = sorted({*self.sources, *map(_source, accepted)}, key=lambda s: s.period)
+        """Return what the rows come from once these are built in, over their older editions."""
+        new = list(accepted)
+        sources = sorted({*self.others(new), *map(_source, new)}, key=lambda s: s.period)
         patched = sorted({*self.patches, *map(_patched, patches)}, key=lambda p: p.start)
         return Origin(tuple(sources), tuple(patched))
 

@@ -101,19 +101,38 @@ def _sound(columns: Sequence[Column]) -> str:
     return f"CASE WHEN {' AND '.join(tests)} THEN true ELSE {refusal} END"
 
 
-def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span]) -> str:
-    """Select the rows of a partition file, without those in spans that are written anew."""
-    outside = " AND ".join(f"NOT {within(kind.time, span)}" for span in merged(replaced)) or "true"
-    return f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)} WHERE {outside}"
+def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span], fills: Sequence[Span]) -> str:
+    """Select the rows of a partition file that stay on top of what is older or fills holes.
+
+    Not those in spans that are written anew, nor those of REST where an archive fills holes.
+    """
+    is_rest = f"{SOURCE_COLUMN} = {quoted(REST)}"
+    return (
+        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
+        f" WHERE NOT {_in_any(kind, replaced)} AND NOT ({is_rest} AND {_in_any(kind, fills)})"
+    )
 
 
 def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
     """Select the rows of a partition file that are from REST, in any of *spans*."""
-    inside = " OR ".join(within(kind.time, span) for span in merged(spans)) or "false"
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND ({inside})"
+        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND {_in_any(kind, spans)}"
     )
+
+
+def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[Span]) -> str:
+    """Select the rows of archives in *spans* that *others* than those written anew may have."""
+    return (
+        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
+        f" WHERE {SOURCE_COLUMN} = {quoted(ARCHIVE)} AND {_in_any(kind, spans)}"
+        f" AND {_in_any(kind, others)}"
+    )
+
+
+def _in_any(kind: Kind, spans: Sequence[Span]) -> str:
+    inside = " OR ".join(within(kind.time, span) for span in merged(spans)) or "false"
+    return f"({inside})"
 
 
 def _names(kind: Kind) -> str:

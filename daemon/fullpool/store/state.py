@@ -3,7 +3,7 @@
 One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +48,8 @@ from fullpool.store.reading import (
 )
 
 STORAGE_VERSION: Final = "v1.5.0"
+# Rows of one statement: 300,000 gaps as one text need more memory than the state may have.
+_WRITTEN_TOGETHER: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,23 @@ class State:
             insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
             insert(self.connection, "sync.differences", DIFFERENCE_COLUMNS, differences)
             update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
+            self._doubt({one.step.series for one in built if one.files})
+
+    def _doubt(self, series: Iterable[Series]) -> None:
+        """Have the gaps of *series* looked for anew, by this pass or whichever comes."""
+        self._run(
+            f"UPDATE sync.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}",
+            [series_names(series)],
+        )
+
+    def reopen_refused(self, markets: Iterable[str]) -> None:
+        """Have the gaps of *markets* asked for again that their host refused to answer for."""
+        with self._transaction():
+            self._run(
+                "UPDATE sync.gaps SET status = 'open', explanation = NULL, next_try_at = NULL"
+                f" WHERE explanation = 'api_refused' AND market{AMONG}",
+                [values_of(markets)],
+            )
 
     def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
         """Forget files that are gone, and expect the archives that were in them again."""
@@ -140,6 +159,7 @@ class State:
                     ],
                 )
             self._retire([file.path for file in files], at)
+            self._doubt({file.partition.series for file in files})
 
     def record_scanned(self, files: Sequence[PartitionFile]) -> None:
         """Record what was found in files that an older version wrote."""
@@ -151,13 +171,16 @@ class State:
             insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
             runs = [row for file in files for row in run_rows(file)]
             insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
+            self._doubt({file.partition.series for file in files})
 
     def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
         """Write the gaps of some series anew."""
         rows = [gap_row(gap) for own in gaps.values() for gap in own]
         with self._transaction():
             self._run(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", [series_names(gaps)])
-            insert(self.connection, "sync.gaps", GAP_COLUMNS, rows)
+            for at in range(0, len(rows), _WRITTEN_TOGETHER):
+                some = rows[at : at + _WRITTEN_TOGETHER]
+                insert(self.connection, "sync.gaps", GAP_COLUMNS, some)
 
     def record_expected(self, expected: Sequence[Expected]) -> None:
         """Record where rows of some series should be."""

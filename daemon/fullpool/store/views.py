@@ -132,8 +132,8 @@ def sync_statements(now: datetime) -> Iterator[str]:
         " FROM sync.partitions ORDER BY path"
     )
     yield (
-        f"CREATE TABLE sync.patched AS SELECT {series}, runs.first_time AS patch_start,"
-        " runs.last_time AS patch_end, runs.row_count, path FROM state.sync.runs"
+        f"CREATE TABLE sync.patched AS SELECT {series}, runs.first_time, runs.last_time,"
+        " runs.row_count, path FROM state.sync.runs"
         " JOIN sync.partitions USING (path) ORDER BY ALL"
     )
     yield _coverage(series, now)
@@ -168,7 +168,8 @@ def _coverage(series: str, now: datetime) -> str:
         " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
-        " coalesce(held.row_count - patched_rows, 0) AS present_rows,"
+        " coalesce(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
+        " - coalesce(open_rows, 0), held.row_count - patched_rows, 0) AS present_rows,"
         " coalesce(patched_rows, 0) AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"

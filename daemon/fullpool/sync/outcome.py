@@ -11,9 +11,9 @@ class Outcome:
 
     *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
     *unknown* the series the vendor has no archive of; *missing* the number of all archives that are
-    not in the lake, by status. *touched* are the series that got new files; *patched_rows* came
-    from the API, in *requests*; *open_gaps* holds what the API could not be asked for, with the
-    reason. *is_dirty*: something was recorded that is not published yet.
+    not in the lake, by status. *patched_rows* came from the API, in *requests*;
+    *open_gaps* holds what could not be had of it, with the reason. *is_dirty*: something was
+    recorded that is not published yet.
     """
 
     archives: int = 0
@@ -25,7 +25,6 @@ class Outcome:
     unlisted: dict[str, str] = field(default_factory=dict)
     unknown: tuple[Series, ...] = ()
     missing: dict[str, int] = field(default_factory=dict)
-    touched: set[Series] = field(default_factory=set)
     patched_rows: int = 0
     requests: int = 0
     gaps: dict[str, int] = field(default_factory=dict)

@@ -3,14 +3,16 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from fullpool import gaps as grids
 from fullpool import ladder, logs, planning
 from fullpool.errors import FullpoolError, NoSymbolError, RestError, RestRefusedError
-from fullpool.gaps import Expected, Gap, GapStatus, Grid, Patch, Places
+from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Patch, Places
 from fullpool.ladder import Heard, Shape
-from fullpool.model import Period, Series, Span
+from fullpool.model import Known, Market, Period, Series, Span, Status
 from fullpool.planning import Want
 from fullpool.rest import (
     Answer,
@@ -27,16 +29,15 @@ from fullpool.store.build import scan
 from fullpool.store.orders import Scan
 from fullpool.store.state import State
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.rounds import Round
+from fullpool.sync.rounds import Round, publish
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
 
 # A pass looks at its gaps this many times at most: daily archives, a few symbols, all the others.
-_MOST_TURNS: Final = 30
-# Asked for in one turn at most: half a million rows, or 150 MB while they wait to be built in.
-_WINDOWS_A_TURN: Final = 500
-_SCANNED_TOGETHER: Final = 16
+_MOST_TURNS: Final = 100
+# Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
+_WINDOWS_A_TURN: Final = 200
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class _Talk:
     gap: Gap
     grid: Grid | None
     asked: Places
+    is_head: bool = False
+    is_tail: bool = False
     windows: list[Window] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     rows: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -68,8 +71,11 @@ class Patching:
         self._wants = {want.series: want for want in wants}
         self._fetch = fetch
         self._patched: set[Shape] = set()
+        self._living: set[Series] = set()
+        self._asked: set[tuple[Series, Places]] = set()
         self._grids: dict[Series, Grid | None] = {}
         self._requests_left = work.config.rest.requests_per_pass
+        self._published_at = work.now()
 
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
@@ -77,10 +83,11 @@ class Patching:
             return
         self._scan()
         self._look_again(self._stale())
+        self._welcome_back()
         for _ in range(_MOST_TURNS):
             if self._work.stop.is_set() or not self._turn():
                 break
-        self._record_bans()
+            self._publish_if_time()
         self._outcome.gaps = self._state.memory.gap_rows()
         if self._requests_left <= 0:
             for gap in self._due():
@@ -90,29 +97,40 @@ class Patching:
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
         files = self._state.memory.unscanned()
-        together = _SCANNED_TOGETHER
-        memory_mb = self._work.config.limits.builder_memory_mb
-        root = self._work.tree.root
-        orders = (
-            Scan(tuple(files[at : at + together]), root, memory_mb)
-            for at in range(0, len(files), together)
-        )
+        memory_mb, root = self._work.config.limits.builder_memory_mb, self._work.tree.root
+        orders = (Scan((file,), root, memory_mb) for file in files)
         for done in self._work.build_map(scan, orders, lambda _: 1):
+            (file,) = done.item.files
             if done.value is not None:
                 self._state.record_scanned(done.value)
-                self._outcome.touched.update(file.partition.series for file in done.value)
+            else:
+                log.error("partition.failed", partition=file.path, reason=str(done.error))
+                self._outcome.failed[file.path] = f"looking for gaps: {done.error}"
+
+    def _welcome_back(self) -> None:
+        """Ask again what a host refused that is another by now, or whose time is over."""
+        client = self._work.rest
+        if client is not None:
+            self._state.reopen_refused([m for m in Market if client.blocked(m) is None])
 
     def _stale(self) -> list[Series]:
         """Return the series whose gaps may have changed since they were looked for."""
         known, now = self._state.memory.expected(), self._work.now()
-        touched, self._outcome.touched = self._outcome.touched, set()
+        unread = {file.partition.series for file in self._state.memory.unscanned()}
         return [
             series
             for series, want in self._wants.items()
-            if series in touched
-            or known.get(series)
+            if series not in unread
+            and known.get(series)
             != (want.span.start, ladder.expected_until(want, grids.grid_of(series, ()), now))
         ]
+
+    def _publish_if_time(self) -> None:
+        now = self._work.now()
+        every = timedelta(seconds=self._work.config.limits.publish_every_s)
+        if self._outcome.is_dirty and now - self._published_at >= every:
+            publish(self._work, self._state, self._outcome, self._state.next_value("generation"))
+            self._published_at = now
 
     def _look_again(self, series: Sequence[Series]) -> None:
         """Compare what is held of *series* with what should be, and record the gaps."""
@@ -131,7 +149,8 @@ class Patching:
             span = ladder.expected_span(want, held, archives[one_series], grid, now)
             missing = grids.absences(grid, held, span) if span else []
             gaps = grids.reconciled(one_series, grid, missing, known[one_series], now)
-            found[one_series] = ladder.unpublished(gaps, grid, delays, now)
+            had = _last_had(archives[one_series])
+            found[one_series] = ladder.unpublished(gaps, grid, delays, had, now)
             until = ladder.expected_until(want, grids.grid_of(one_series, ()), now)
             start = span.start if span else until
             rows = grids.expected_rows(grid, held, span)
@@ -147,19 +166,50 @@ class Patching:
         """Do the next thing for every gap that is due; return whether anything was."""
         now = self._work.now()
         wanted = [gap for gap in self._state.memory.due_gaps(now) if gap.series in self._wants]
-        delays = self._state.memory.delays(now)
-        gaps = [
-            part
-            for gap in wanted
-            for part in ladder.unpublished([gap], self._grid(gap.series), delays, now)
-        ]
-        chosen = ladder.choose(gaps, self._patched, now)
-        self._replace(wanted, [*_without(gaps, chosen.shared), *chosen.shared])
+        gaps = self._not_blocked(self._on_their_way(wanted))
+        fresh = [gap for gap in gaps if not (gap.is_due(now) and self._was_asked(gap))]
+        chosen = ladder.choose(fresh, self._patched, now)
+        self._replace(chosen.shared, chosen.shared)
         if not chosen.to_ask:
             return bool(chosen.shared)
         if self._fetch_days(chosen.to_ask):
             return True
         return self._ask(chosen.to_ask)
+
+    def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Record which of the gaps still wait for their archive, and which do so no more."""
+        now = self._work.now()
+        waiting = [g for g in gaps if g.explanation is Explanation.NOT_PUBLISHED and g.is_due(now)]
+        delays = self._state.memory.delays(now)
+        archives = defaultdict(list)
+        for one in self._state.memory.known({gap.series for gap in waiting}):
+            archives[one.archive.series].append(one)
+        after = [
+            part
+            for gap in waiting
+            for part in ladder.unpublished(
+                [gap], self._grid(gap.series), delays, _last_had(archives[gap.series]), now
+            )
+        ]
+        self._replace(waiting, after)
+        return [*_without(gaps, waiting), *after]
+
+    def _not_blocked(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Return the gaps whose host may be asked; put the others off, or explain them."""
+        client, now = self._work.rest, self._work.now()
+        if client is None:
+            return list(gaps)
+        errors = {market: client.blocked(market) for market in Market}
+        put_off = [g for g in gaps if g.is_due(now) and errors[g.series.market] is not None]
+        after = [
+            ladder.blocked(g, error, now) for g in put_off if (error := errors[g.series.market])
+        ]
+        self._replace(put_off, after)
+        return _without(gaps, put_off)
+
+    def _was_asked(self, gap: Gap) -> bool:
+        """Whether this pass asked for just that before: what it is still due for is no use."""
+        return (gap.series, gap.places) in self._asked
 
     def _due(self) -> list[Gap]:
         now = self._work.now()
@@ -172,15 +222,19 @@ class Patching:
             self._grids[series] = grids.grid_of(series, held)
         return self._grids[series]
 
-    def _replace(self, old: Sequence[Gap], new: Sequence[Gap]) -> None:
+    def _replace(self, old: Sequence[Gap], new: Sequence[Gap], *, is_told: bool = True) -> None:
         """Record what became of some gaps; the other gaps of their series stay."""
-        if list(old) == list(new):
+        if not old and not new:
             return
         known = self._state.memory.gaps_of({gap.series for gap in old})
-        found = {series: _without(own, old) for series, own in known.items()}
+        gone: dict[Series, list[Gap]] = defaultdict(list)
+        for gap in old:
+            gone[gap.series].append(gap)
+        found = {series: _without(own, gone[series]) for series, own in known.items()}
         for gap in new:
             found.setdefault(gap.series, []).append(gap)
-        self._report(known, found)
+        if is_told:
+            self._report(known, found)
         self._state.record_gaps(found)
         self._outcome.is_dirty = True
 
@@ -202,45 +256,75 @@ class Patching:
         left = _without(gaps, old)
         if client is None or not left or self._requests_left <= 0:
             return bool(old)
-        talks = [_Talk(gap, self._grid(gap.series), gap.places) for gap in left]
-        talks = self._with_windows(client, talks)
-        self._work.watcher.asking(len(talks), sum(len(talk.windows) for talk in talks))
-        self._read(client, talks)
-        self._look_around(client, talks)
-        self._record(client, talks)
+        self._asked.update((gap.series, gap.places) for gap in left)
+        talks = self._with_windows(client, self._never_listed(client, self._talks(left)))
+        if talks:
+            self._publish_if_time()
+            self._work.watcher.asking(len(talks), sum(len(talk.windows) for talk in talks))
+            self._read(client, talks)
+            self._look_around(client, talks)
+            self._record_bans(client)
+            self._record(client, talks)
         return True
+
+    def _talks(self, gaps: Sequence[Gap]) -> list[_Talk]:
+        """Return the gaps with what is held on either side of them."""
+        files = self._state.memory.files_of({gap.series for gap in gaps})
+        found: list[_Talk] = []
+        for gap in gaps:
+            grid, held = self._grid(gap.series), files[gap.series]
+            talk = _Talk(gap, grid, gap.places)
+            talk.is_head = grid is not None and all(gap.span.end <= f.first_time for f in held)
+            talk.is_tail = grid is not None and all(gap.span.start > f.last_time for f in held)
+            found.append(talk)
+        return found
+
+    def _never_listed(self, client: Client, talks: Sequence[_Talk]) -> list[_Talk]:
+        """Explain the heads of series that the API has nothing before; return the others."""
+        heads = [talk for talk in talks if talk.is_head and not talk.is_tail]
+
+        def existed(talk: _Talk) -> bool:
+            assert talk.grid is not None
+            return existed_before(client, talk.grid, talk.gap.series, talk.gap.places.end)
+
+        self._each(heads, existed, _set_before)
+        now = self._work.now()
+        young = [talk for talk in heads if talk.existed_before is False]
+        for talk in heads:
+            talk.existed_before = None  # of its end; its beginning is another question
+        gone = [ladder.unlisted(talk.gap, address(client, talk.gap.series), now) for talk in young]
+        self._replace([talk.gap for talk in young], gone)
+        return [talk for talk in talks if talk not in young]
 
     def _with_windows(self, client: Client, talks: Sequence[_Talk]) -> list[_Talk]:
         """Cut the gaps into windows, with the neighbours on both sides, as far as the pass may ask.
 
-        Of a series that has ended only the first window is asked for.
+        Of a series that has ended only the first window is asked for, unless that came back full.
         """
-        ended = [talk for talk in talks if self._is_long_tail(talk)]
-        self._each(ended, lambda talk: is_trading(client, talk.gap.series), _set_trading)
+        tails = [t for t in talks if t.is_tail and t.error is None and self._is_long(t)]
+        self._each(tails, lambda talk: is_trading(client, talk.gap.series), _set_trading)
         found: list[_Talk] = []
         left = min(self._requests_left, _WINDOWS_A_TURN)
         for talk in talks:
-            if left <= 0:
-                break
-            around = Places(talk.gap.places.first - 1, talk.gap.places.end + 1)
-            all_ = list(windows(talk.gap.series, talk.grid, around))
-            most = 1 if talk.is_trading is False else left
-            talk.windows = all_[:most]
-            if len(all_) > most and talk.is_trading is not False:
-                talk.asked = Places(talk.gap.places.first, talk.windows[-1].places.end)
+            gap = talk.gap
+            if left <= 0 and talk.error is None:
+                self._asked.discard((gap.series, gap.places))
+                continue
+            around = Places(gap.places.first - 1, gap.places.end + 1)
+            most = 1 if talk.is_trading is False and gap.series not in self._living else left
+            all_ = windows(gap.series, talk.grid, around, gap.span)
+            talk.windows = list(islice(all_, most)) if talk.error is None else []
+            last = talk.windows[-1].places.end if talk.windows else around.end
+            talk.asked = Places(gap.places.first, min(gap.places.end, last))
             left -= len(talk.windows)
             self._requests_left -= len(talk.windows)
             found.append(talk)
         return found
 
-    def _is_long_tail(self, talk: _Talk) -> bool:
-        want = self._wants[talk.gap.series]
-        if talk.grid is None:
-            return False
-        until = ladder.expected_until(want, talk.grid, self._work.now())
-        places = Places(talk.gap.places.first, talk.gap.places.end)
-        is_tail = talk.grid.opens(talk.gap.places.end) >= until
-        return is_tail and len(list(windows(talk.gap.series, talk.grid, places))) > 1
+    def _is_long(self, talk: _Talk) -> bool:
+        series = talk.gap.series
+        several = islice(windows(series, talk.grid, talk.gap.places), 2)
+        return series not in self._living and len(list(several)) > 1
 
     def _read(self, client: Client, talks: Sequence[_Talk]) -> None:
         """Ask all windows of all gaps, many at once."""
@@ -252,11 +336,12 @@ class Patching:
             return answer
 
         for done in self._work.rest_map(one, items, lambda _: 1):
-            talk, _ = done.item
-            self._outcome.requests += 1
+            talk, window = done.item
             if done.value is None:
                 talk.error = _as_rest(done.error)
                 continue
+            if window.places.end - 1 in done.value.places:
+                self._living.add(talk.gap.series)
             talk.places += done.value.places
             inside = talk.gap.places
             rows = zip(done.value.places, done.value.moments, done.value.lines, strict=True)
@@ -266,16 +351,15 @@ class Patching:
 
     def _look_around(self, client: Client, talks: Sequence[_Talk]) -> None:
         """Ask what tells an outage from the beginning or the end of a series."""
-        heads = [t for t in talks if t.error is None and t.grid and not _has_before(t)]
+        heads = [t for t in talks if t.error is None and t.is_head and not _has_before(t)]
         tails = [
             t for t in talks
-            if t.error is None and t.grid and t.is_trading is None and not _has_after(t)
+            if t.error is None and t.is_tail and t.is_trading is None and not _has_after(t)
         ]  # fmt: skip
 
         def before(talk: _Talk) -> bool:
             assert talk.grid is not None
-            place = min([*talk.places, talk.gap.places.first])
-            return existed_before(client, talk.grid, talk.gap.series, place)
+            return existed_before(client, talk.grid, talk.gap.series, talk.gap.places.first)
 
         self._each(heads, before, _set_before)
         self._each(tails, lambda talk: is_trading(client, talk.gap.series), _set_trading)
@@ -286,8 +370,8 @@ class Patching:
         function: Callable[[_Talk], bool],
         keep: Callable[[_Talk, bool], None],
     ) -> None:
+        self._requests_left -= len(talks)
         for done in self._work.rest_map(function, talks, lambda _: 1):
-            self._outcome.requests += 1
             if done.value is None:
                 done.item.error = _as_rest(done.error)
             else:
@@ -299,6 +383,8 @@ class Patching:
         left: list[Gap] = []
         if self._work.stop.is_set():  # what was cut off counts as not asked
             talks = [talk for talk in talks if talk.error is None]
+        self._build(client, talks)
+        self._outcome.requests = client.requests
         for talk in talks:
             heard = Heard(
                 gap=talk.gap,
@@ -308,6 +394,8 @@ class Patching:
                 requests=len(talk.windows),
                 at=now,
                 error=talk.error,
+                is_head=talk.is_head,
+                is_tail=talk.is_tail,
                 existed_before=talk.existed_before,
                 is_trading=talk.is_trading,
             )
@@ -315,7 +403,6 @@ class Patching:
             self._note_failure(talk)
             if talk.rows:
                 self._patched.add(ladder.shape_of(talk.gap))
-        self._build(client, talks)
         self._replace([talk.gap for talk in talks], left)
         self._look_again(self._stale())
 
@@ -327,22 +414,45 @@ class Patching:
             self._outcome.open_gaps[name] = str(talk.error)
 
     def _build(self, client: Client, talks: Sequence[_Talk]) -> None:
-        """Write the rows that came into the partitions they belong to."""
+        """Write the rows that came into the partitions they belong to.
+
+        Where that fails every gap is tried alone, so that one bad row costs its own gap.
+        """
+        failed = self._build_together(client, talks)
+        suspects = [talk for talk in talks if failed & self._units(talk)]
+        for talk in suspects:
+            if len(suspects) == 1 or self._build_together(client, [talk]):
+                talk.error = RestError(f"the rows that came for {talk.gap} cannot be built in")
+                talk.rows, talk.places = {}, []
+
+    def _units(self, talk: _Talk) -> set[tuple[Series, Period]]:
+        series, now = talk.gap.series, self._work.now()
+        moments = (grids.instant(moment) for moment, _ in talk.rows.values())
+        return {(series, planning.unit_at(series, moment, now)) for moment in moments}
+
+    def _build_together(self, client: Client, talks: Sequence[_Talk]) -> set[tuple[Series, Period]]:
+        """Build in the rows of some gaps; return the units that could not be written."""
         now = self._work.now()
         lines: dict[tuple[Series, Period], dict[int, tuple[int, str]]] = defaultdict(dict)
         for talk in talks:
             for place, (moment, line) in talk.rows.items():
                 unit = planning.unit_at(talk.gap.series, grids.instant(moment), now)
                 lines[talk.gap.series, unit][place] = (moment, line)
+        if not lines:
+            return set()
         files = self._state.memory.files_of({series for series, _ in lines})
         patches = {
             (series, unit): (self._patch(client, series, rows),)
             for (series, unit), rows in lines.items()
         }
         steps = [planning.patch_step(series, unit, files[series]) for series, unit in patches]
-        if steps:
-            Round(self._work, self._state, self._outcome).run(steps, patches)
-            self._outcome.patched_rows += sum(patch.rows for (patch,) in patches.values())
+        round_ = Round(self._work, self._state, self._outcome)
+        round_.run(steps, patches)
+        built = [patch for key, (patch,) in patches.items() if key not in round_.unbuilt]
+        self._outcome.patched_rows += sum(patch.rows for patch in built)
+        for series, unit in patches.keys() - round_.unbuilt.keys():
+            self._outcome.failed.pop(f"{series}/{unit}", None)
+        return set(round_.unbuilt)
 
     def _patch(self, client: Client, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
         ordered = [rows[place] for place in sorted(rows)]
@@ -367,11 +477,17 @@ class Patching:
             else:
                 log.info("gap.found", **fields)
 
-    def _record_bans(self) -> None:
-        if self._work.rest is not None:
-            bans = [(b.host, b.status, b.reason, b.at, b.until) for b in self._work.rest.bans]
-            if bans or self._state.memory.bans():
-                self._state.record_bans(bans)
+    def _record_bans(self, client: Client) -> None:
+        """Keep what hosts asked for, at once: the process may end at any time."""
+        bans = [(b.host, b.status, b.reason, b.at, b.until) for b in client.bans if b.status]
+        if bans != self._state.memory.bans():
+            self._state.record_bans(bans)
+
+
+def _last_had(archives: Iterable[Known]) -> datetime | None:
+    """Return the end of the last archive that is in the lake."""
+    ends = (k.archive.period.span.end for k in archives if k.status is Status.PRESENT)
+    return max(ends, default=None)
 
 
 def _needs_rows(series: Series) -> bool:

@@ -61,7 +61,10 @@ class Task:
 
 
 class Round:
-    """Runs steps once. Everything it decides by is in `planning`."""
+    """Runs steps once. Everything it decides by is in `planning`.
+
+    *unbuilt* holds the steps without archives that failed, and why.
+    """
 
     def __init__(self, work: Work, state: State, outcome: Outcome) -> None:
         self._work = work
@@ -73,6 +76,7 @@ class Round:
         self._tried: list[Known] = []
         self._unreachable = 0
         self._patches: Patches = {}
+        self.unbuilt: dict[tuple[Series, Period], str] = {}
 
     def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
         """Fetch and build; what ends is recorded at once, and published from time to time.
@@ -194,6 +198,7 @@ class Round:
             name = f"{order.step.series}/{order.step.unit}"
             log.error("partition.failed", partition=name, reason=str(error))
             self._outcome.failed[name] = str(error)
+            self.unbuilt[order.step.series, order.step.unit] = str(error)
 
     def _reject(self, order: Order, archive: Archive, tried: Tried) -> None:
         (known,) = (one for one in order.step.archives if one.archive == archive)
@@ -205,8 +210,6 @@ class Round:
 
     def _count(self, built: Built) -> None:
         self._outcome.built += len(built.files)
-        if built.files:
-            self._outcome.touched.add(built.step.series)
         for accepted in built.accepted:
             archive = accepted.edition.archive
             self._outcome.archives += 1
