@@ -2,34 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Final
 
 from fullpool import gaps as grids
-from fullpool import ladder, logs, planning
-from fullpool.errors import FullpoolError, NoSymbolError, RestError, RestRefusedError
-from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Patch, Places
+from fullpool import ladder, logs
+from fullpool.errors import NoSymbolError, RestRefusedError
+from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Places
 from fullpool.ladder import Heard, Shape
-from fullpool.model import Known, Market, Period, Series, Span, Status
+from fullpool.model import Known, Market, Series, Span, Status
 from fullpool.planning import Want
 from fullpool.rest import (
-    Answer,
     Client,
-    Window,
     address,
-    ask,
-    existed_before,
     is_too_old,
-    is_trading,
-    windows,
 )
 from fullpool.store.build import scan
 from fullpool.store.orders import Scan
 from fullpool.store.state import State
+from fullpool.sync.mending import Mending
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.rounds import Round, publish
+from fullpool.sync.rounds import publish
+from fullpool.sync.talks import Asking, Talk
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -38,23 +32,6 @@ log = logs.get_logger()
 _MOST_TURNS: Final = 100
 # Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
 _WINDOWS_A_TURN: Final = 200
-
-
-@dataclass(slots=True)
-class _Talk:
-    """What is asked for one gap, and what came of it so far."""
-
-    gap: Gap
-    grid: Grid | None
-    asked: Places
-    is_head: bool = False
-    is_tail: bool = False
-    windows: list[Window] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    rows: dict[int, tuple[int, str]] = field(default_factory=dict)
-    error: RestError | None = None
-    existed_before: bool | None = None
-    is_trading: bool | None = None
 
 
 class Patching:
@@ -71,10 +48,9 @@ class Patching:
         self._wants = {want.series: want for want in wants}
         self._fetch = fetch
         self._patched: set[Shape] = set()
-        self._living: set[Series] = set()
         self._asked: set[tuple[Series, Places]] = set()
         self._grids: dict[Series, Grid | None] = {}
-        self._requests_left = work.config.rest.requests_per_pass
+        self._asking = Asking(work, work.rest) if work.rest else None
         self._published_at = work.now()
 
     def run(self) -> None:
@@ -89,7 +65,7 @@ class Patching:
                 break
             self._publish_if_time()
         self._outcome.gaps = self._state.memory.gap_rows()
-        if self._requests_left <= 0:
+        if self._asking is not None and self._asking.requests_left <= 0:
             for gap in self._due():
                 reason = "this pass may make no more requests (rest.requests_per_pass)"
                 self._outcome.open_gaps.setdefault(str(gap), reason)
@@ -250,140 +226,31 @@ class Patching:
 
     def _ask(self, gaps: Sequence[Gap]) -> bool:
         """Ask the API for gaps and build in what it has; return whether it was asked at all."""
-        client, now = self._work.rest, self._work.now()
+        client, asking, now = self._work.rest, self._asking, self._work.now()
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
         self._replace(old, [ladder.too_old(gap, now) for gap in old])
         left = _without(gaps, old)
-        if client is None or not left or self._requests_left <= 0:
+        if client is None or asking is None or not left or asking.requests_left <= 0:
             return bool(old)
-        self._asked.update((gap.series, gap.places) for gap in left)
-        talks = self._with_windows(client, self._never_listed(client, self._talks(left)))
-        if talks:
-            self._publish_if_time()
-            self._work.watcher.asking(len(talks), sum(len(talk.windows) for talk in talks))
-            self._read(client, talks)
-            self._look_around(client, talks)
-            self._record_bans(client)
-            self._record(client, talks)
+        files = self._state.memory.files_of({gap.series for gap in left})
+        talks = [asking.about(gap, self._grid(gap.series), files[gap.series]) for gap in left]
+        young = [talk.gap for talk in asking.never_listed(talks)]
+        self._replace(young, [ladder.unlisted(g, address(client, g.series), now) for g in young])
+        gone = {id(gap) for gap in young}
+        self._publish_if_time()
+        talks = asking.ask([talk for talk in talks if id(talk.gap) not in gone])
+        self._asked.update((talk.gap.series, talk.gap.places) for talk in talks)
+        self._record_bans(client)
+        self._record(client, talks)
         return True
 
-    def _talks(self, gaps: Sequence[Gap]) -> list[_Talk]:
-        """Return the gaps with what is held on either side of them."""
-        files = self._state.memory.files_of({gap.series for gap in gaps})
-        found: list[_Talk] = []
-        for gap in gaps:
-            grid, held = self._grid(gap.series), files[gap.series]
-            talk = _Talk(gap, grid, gap.places)
-            talk.is_head = grid is not None and all(gap.span.end <= f.first_time for f in held)
-            talk.is_tail = grid is not None and all(gap.span.start > f.last_time for f in held)
-            found.append(talk)
-        return found
-
-    def _never_listed(self, client: Client, talks: Sequence[_Talk]) -> list[_Talk]:
-        """Explain the heads of series that the API has nothing before; return the others."""
-        heads = [talk for talk in talks if talk.is_head and not talk.is_tail]
-
-        def existed(talk: _Talk) -> bool:
-            assert talk.grid is not None
-            return existed_before(client, talk.grid, talk.gap.series, talk.gap.places.end)
-
-        self._each(heads, existed, _set_before)
-        now = self._work.now()
-        young = [talk for talk in heads if talk.existed_before is False]
-        for talk in heads:
-            talk.existed_before = None  # of its end; its beginning is another question
-        gone = [ladder.unlisted(talk.gap, address(client, talk.gap.series), now) for talk in young]
-        self._replace([talk.gap for talk in young], gone)
-        return [talk for talk in talks if talk not in young]
-
-    def _with_windows(self, client: Client, talks: Sequence[_Talk]) -> list[_Talk]:
-        """Cut the gaps into windows, with the neighbours on both sides, as far as the pass may ask.
-
-        Of a series that has ended only the first window is asked for, unless that came back full.
-        """
-        tails = [t for t in talks if t.is_tail and t.error is None and self._is_long(t)]
-        self._each(tails, lambda talk: is_trading(client, talk.gap.series), _set_trading)
-        found: list[_Talk] = []
-        left = min(self._requests_left, _WINDOWS_A_TURN)
-        for talk in talks:
-            gap = talk.gap
-            if left <= 0 and talk.error is None:
-                self._asked.discard((gap.series, gap.places))
-                continue
-            around = Places(gap.places.first - 1, gap.places.end + 1)
-            most = 1 if talk.is_trading is False and gap.series not in self._living else left
-            all_ = windows(gap.series, talk.grid, around, gap.span)
-            talk.windows = list(islice(all_, most)) if talk.error is None else []
-            last = talk.windows[-1].places.end if talk.windows else around.end
-            talk.asked = Places(gap.places.first, min(gap.places.end, last))
-            left -= len(talk.windows)
-            self._requests_left -= len(talk.windows)
-            found.append(talk)
-        return found
-
-    def _is_long(self, talk: _Talk) -> bool:
-        series = talk.gap.series
-        several = islice(windows(series, talk.grid, talk.gap.places), 2)
-        return series not in self._living and len(list(several)) > 1
-
-    def _read(self, client: Client, talks: Sequence[_Talk]) -> None:
-        """Ask all windows of all gaps, many at once."""
-        items = [(talk, window) for talk in talks for window in talk.windows]
-
-        def one(item: tuple[_Talk, Window]) -> Answer:
-            answer = ask(client, item[0].grid, item[1])
-            self._work.watcher.answered()
-            return answer
-
-        for done in self._work.rest_map(one, items, lambda _: 1):
-            talk, window = done.item
-            if done.value is None:
-                talk.error = _as_rest(done.error)
-                continue
-            if window.places.end - 1 in done.value.places:
-                self._living.add(talk.gap.series)
-            talk.places += done.value.places
-            inside = talk.gap.places
-            rows = zip(done.value.places, done.value.moments, done.value.lines, strict=True)
-            for place, moment, line in rows:
-                if inside.first <= place < inside.end:
-                    talk.rows[place] = (moment, line)
-
-    def _look_around(self, client: Client, talks: Sequence[_Talk]) -> None:
-        """Ask what tells an outage from the beginning or the end of a series."""
-        heads = [t for t in talks if t.error is None and t.is_head and not _has_before(t)]
-        tails = [
-            t for t in talks
-            if t.error is None and t.is_tail and t.is_trading is None and not _has_after(t)
-        ]  # fmt: skip
-
-        def before(talk: _Talk) -> bool:
-            assert talk.grid is not None
-            return existed_before(client, talk.grid, talk.gap.series, talk.gap.places.first)
-
-        self._each(heads, before, _set_before)
-        self._each(tails, lambda talk: is_trading(client, talk.gap.series), _set_trading)
-
-    def _each(
-        self,
-        talks: Sequence[_Talk],
-        function: Callable[[_Talk], bool],
-        keep: Callable[[_Talk, bool], None],
-    ) -> None:
-        self._requests_left -= len(talks)
-        for done in self._work.rest_map(function, talks, lambda _: 1):
-            if done.value is None:
-                done.item.error = _as_rest(done.error)
-            else:
-                keep(done.item, done.value)
-
-    def _record(self, client: Client, talks: Sequence[_Talk]) -> None:
+    def _record(self, client: Client, talks: Sequence[Talk]) -> None:
         """Build the rows in, then record what is left of every gap, and why."""
         now = self._work.now()
         left: list[Gap] = []
         if self._work.stop.is_set():  # what was cut off counts as not asked
             talks = [talk for talk in talks if talk.error is None]
-        self._build(client, talks)
+        Mending(self._work, self._state, self._outcome, client).build(talks)
         self._outcome.requests = client.requests
         for talk in talks:
             heard = Heard(
@@ -406,60 +273,12 @@ class Patching:
         self._replace([talk.gap for talk in talks], left)
         self._look_again(self._stale())
 
-    def _note_failure(self, talk: _Talk) -> None:
+    def _note_failure(self, talk: Talk) -> None:
         """Take note of what the network or the host kept from us; what they refuse is explained."""
         name = str(talk.gap)
         self._outcome.open_gaps.pop(name, None)
         if talk.error is not None and not isinstance(talk.error, RestRefusedError | NoSymbolError):
             self._outcome.open_gaps[name] = str(talk.error)
-
-    def _build(self, client: Client, talks: Sequence[_Talk]) -> None:
-        """Write the rows that came into the partitions they belong to.
-
-        Where that fails every gap is tried alone, so that one bad row costs its own gap.
-        """
-        failed = self._build_together(client, talks)
-        suspects = [talk for talk in talks if failed & self._units(talk)]
-        for talk in suspects:
-            if len(suspects) == 1 or self._build_together(client, [talk]):
-                talk.error = RestError(f"the rows that came for {talk.gap} cannot be built in")
-                talk.rows, talk.places = {}, []
-
-    def _units(self, talk: _Talk) -> set[tuple[Series, Period]]:
-        series, now = talk.gap.series, self._work.now()
-        moments = (grids.instant(moment) for moment, _ in talk.rows.values())
-        return {(series, planning.unit_at(series, moment, now)) for moment in moments}
-
-    def _build_together(self, client: Client, talks: Sequence[_Talk]) -> set[tuple[Series, Period]]:
-        """Build in the rows of some gaps; return the units that could not be written."""
-        now = self._work.now()
-        lines: dict[tuple[Series, Period], dict[int, tuple[int, str]]] = defaultdict(dict)
-        for talk in talks:
-            for place, (moment, line) in talk.rows.items():
-                unit = planning.unit_at(talk.gap.series, grids.instant(moment), now)
-                lines[talk.gap.series, unit][place] = (moment, line)
-        if not lines:
-            return set()
-        files = self._state.memory.files_of({series for series, _ in lines})
-        patches = {
-            (series, unit): (self._patch(client, series, rows),)
-            for (series, unit), rows in lines.items()
-        }
-        steps = [planning.patch_step(series, unit, files[series]) for series, unit in patches]
-        round_ = Round(self._work, self._state, self._outcome)
-        round_.run(steps, patches)
-        built = [patch for key, (patch,) in patches.items() if key not in round_.unbuilt]
-        self._outcome.patched_rows += sum(patch.rows for patch in built)
-        for series, unit in patches.keys() - round_.unbuilt.keys():
-            self._outcome.failed.pop(f"{series}/{unit}", None)
-        return set(round_.unbuilt)
-
-    def _patch(self, client: Client, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
-        ordered = [rows[place] for place in sorted(rows)]
-        moments = [moment for moment, _ in ordered]
-        span = Span(grids.instant(min(moments)), grids.instant(max(moments) + 1))
-        text = "".join(f"{line}\n" for _, line in ordered).encode()
-        return Patch(series, span, text, len(ordered), self._work.now(), address(client, series))
 
     def _report(self, before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:
         """Log what is new of the gaps, and take note of those that could not be asked for."""
@@ -499,23 +318,3 @@ def _without(gaps: Iterable[Gap], others: Iterable[Gap]) -> list[Gap]:
     """Return the gaps that are of no series and place of *others*."""
     taken = {(gap.series, gap.places) for gap in others}
     return [gap for gap in gaps if (gap.series, gap.places) not in taken]
-
-
-def _has_before(talk: _Talk) -> bool:
-    return bool(talk.places) and min(talk.places) < talk.gap.places.first
-
-
-def _has_after(talk: _Talk) -> bool:
-    return bool(talk.places) and max(talk.places) >= talk.asked.end
-
-
-def _set_before(talk: _Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
-    talk.existed_before = value
-
-
-def _set_trading(talk: _Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
-    talk.is_trading = value
-
-
-def _as_rest(error: FullpoolError | None) -> RestError:
-    return error if isinstance(error, RestError) else RestError(str(error))
