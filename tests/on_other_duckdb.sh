@@ -19,4 +19,4 @@ grep -v '^duckdb==' requirements.lock | sed '/^    --hash/d; s/ \\$//' >"$oldest
 "$oldest/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation -e .
 "$oldest/bin/python" -m pytest -n auto -m "not seaweed and not duckdb_clients" \
-    tests/test_sync.py tests/test_state.py tests/test_catalogue.py tests/test_real_archives.py
+    tests/test_sync.py tests/test_state.py tests/test_catalogue.py tests/test_gapless.py tests/test_real_archives.py
