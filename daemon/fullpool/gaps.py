@@ -72,7 +72,7 @@ class Grid:
             places = [self.at(moment) for moment in months]
             return places if [self.opens(place) for place in places] == months else None
         step, offset = self.step // _MICROSECOND, self.offset // _MICROSECOND
-        if any((one - offset) % step for one in microseconds):
+        if {(one - offset) % step for one in microseconds} - {0}:
             return None
         return [(one - offset) // step for one in microseconds]
 

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+import orjson
+
 from fullpool import logs, vendor
 from fullpool.config import Rest as Settings
 from fullpool.errors import (
@@ -258,15 +260,12 @@ class Client:
 
 
 def _json(url: str, body: bytes) -> Any:
+    """Return the value of strict JSON: no NaN, no half characters, no endless nesting."""
     try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
         start = body[:40]
         raise RestError(f"asking {url}: the answer is not JSON ({error}): {start!r}") from error
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
 
 
 def _code(body: bytes) -> int | None:

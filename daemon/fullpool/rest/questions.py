@@ -164,8 +164,8 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     """Check all bars of an answer, by column: a row at a time takes five times as long."""
     if not rows:
         return Answer((), (), ())
-    wrong = next((row for row in rows if type(row) is not list or len(row) != _WIDTH), None)
-    if wrong is not None:
+    if set(map(type, rows)) != {list} or set(map(len, rows)) != {_WIDTH}:
+        wrong = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
         raise _wrong(window, f"a bar has not {_WIDTH} values: {str(wrong)[:80]}")
     columns = list(zip(*rows, strict=True))
     opens, closes, counts = (_integers(columns[index], window) for index in (0, 6, 8))
@@ -193,10 +193,10 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
 
 
 def _integers(values: Sequence[Any], window: Window) -> Sequence[int]:
-    for value in values:
-        if type(value) is not int or not 0 <= value < _LARGEST:
-            raise _wrong(window, f"{str(value)[:40]!r} is no time and no count")
-    return values
+    if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < _LARGEST:
+        return values
+    wrong = next(one for one in values if type(one) is not int or not 0 <= one < _LARGEST)
+    raise _wrong(window, f"{str(wrong)[:40]!r} is no time and no count")
 
 
 def _numbers(values: Sequence[Any], window: Window) -> Sequence[str]:
@@ -256,7 +256,7 @@ def _listed(found: Any, window: Window) -> list[Any]:
 
 
 def _check_order(places: list[int], window: Window) -> None:
-    if any(later <= earlier for earlier, later in itertools.pairwise(places)):
+    if places != sorted(set(places)):
         raise _wrong(window, "its rows are out of order or stand twice")
 
 

@@ -73,6 +73,8 @@ class Patching:
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
         files = self._state.memory.unscanned()
+        if not files:
+            return  # a map without items would start its workers all the same
         memory_mb, root = self._work.config.limits.builder_memory_mb, self._work.tree.root
         orders = (Scan((file,), root, memory_mb) for file in files)
         for done in self._work.build_map(scan, orders, lambda _: 1):
