@@ -15,8 +15,8 @@ from fullpool import app
 from fullpool.config import Rest
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
 from fullpool.gaps import Grid, Places
-from fullpool.model import Interval, Market, Series
-from fullpool.rest import Ban, Client, Window, ask, windows
+from fullpool.model import Ban, Interval, Market, Series
+from fullpool.rest import Client, Window, ask, windows
 from fullpool.rest.budget import Budget
 from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 

@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, Final, cast
@@ -19,7 +19,7 @@ from isal import isal_zlib
 
 from fullpool.errors import MalformedError
 from fullpool.kinds import Column, Kind
-from fullpool.model import Span, Zipped
+from fullpool.model import Span, Zipped, instant
 
 CHUNK_BYTES: Final = 1 << 20
 # The header of a local entry: a fixed part, then name and extra field, whose lengths it holds.
@@ -31,7 +31,6 @@ _EPOCH_MIN: Final = 10**12  # 2001 in ms: anything less is no time of the vendor
 _TIME_MAX: Final = 10**17
 _MAX_LINE_BYTES: Final = 4096
 _INFLATE_ERROR: Final = cast("type[Exception]", isal_zlib.error)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def _time(row: bytes, layout: Layout, kind: Kind) -> datetime:
     text = _field(row, [column.name for column in layout.columns].index(kind.time))
     if _unit(text) != layout.unit:
         raise MalformedError(f"times in {layout.unit} and others: {text[:40]!r}")
-    return _EPOCH + timedelta(microseconds=int(text) * (1 if layout.unit == "us" else 1000))
+    return instant(int(text) * (1 if layout.unit == "us" else 1000))
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:

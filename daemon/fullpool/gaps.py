@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from fullpool.model import Hole, Interval, PartitionFile, Series, Span
+from fullpool.model import EPOCH, Hole, Interval, PartitionFile, Series, Span, instant
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MONDAY: Final = timedelta(days=4)  # 1970-01-01 was a Thursday
@@ -30,9 +29,6 @@ class Places:
 
     def __len__(self) -> int:
         return max(self.end - self.first, 0)
-
-    def overlaps(self, other: "Places") -> bool:
-        return self.first < other.end and other.first < self.end
 
     def meet(self, other: "Places") -> "Places":
         """Return what both have; of length 0 if nothing."""
@@ -57,13 +53,13 @@ class Grid:
         """Return the bar that *moment* falls in."""
         if self.step is None:
             return moment.year * 12 + moment.month - 1
-        return (moment - _EPOCH - self.offset) // self.step
+        return (moment - EPOCH - self.offset) // self.step
 
     def opens(self, place: int) -> datetime:
         """Return when a bar opens, which is when the one before it closes."""
         if self.step is None:
             return datetime(place // 12, place % 12 + 1, 1, tzinfo=UTC)
-        return _EPOCH + self.offset + place * self.step
+        return EPOCH + self.offset + place * self.step
 
     def opening_at(self, microseconds: Sequence[int]) -> list[int] | None:
         """Return the bars that open at these instants; None if one of them is no such."""
@@ -96,7 +92,7 @@ def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:
     if series.interval is Interval.W1:
         offset = _MONDAY
     if series.interval is Interval.D3 and held:
-        offset = (held[0].first_time - _EPOCH) % timedelta(days=3)
+        offset = (held[0].first_time - EPOCH) % timedelta(days=3)
     return Grid(series.interval, offset)
 
 
@@ -290,7 +286,3 @@ def expected_rows(grid: Grid | None, held: Sequence[PartitionFile], expected: Sp
     if grid is None:
         return held[-1].last_key - held[0].first_key + 1 if held else 0
     return len(grid.places(expected)) if expected else 0
-
-
-def instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

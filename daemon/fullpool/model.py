@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SYMBOL_LENGTH: Final = 40  # the vendor's longest is 24; file names hold 255 bytes
 
 _DAY: Final = timedelta(days=1)
@@ -103,6 +104,11 @@ class Period:
 def _span_of(period: Period) -> Span:
     """Return the span of a period; kept, for planning asks for the same ones over and over."""
     return Span(_midnight(period.first), _midnight(period.next().first))
+
+
+def instant(microseconds: int) -> datetime:
+    """Return the time that is so many microseconds after 1970."""
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def period_of(moment: date, cadence: Cadence) -> Period:
@@ -290,3 +296,20 @@ class Step:
     def size_bytes(self) -> int:
         """Bytes to download, as far as the vendor's listing told their size."""
         return sum(known.identity.size_bytes for known in self.archives if known.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A host that is not to be asked before *until*: it said so with *status*, or 0: is silent."""
+
+    host: str
+    status: int
+    reason: str
+    at: datetime
+    until: datetime
+
+
+class Stop(Protocol):
+    """Says whether work is to end now; a `threading.Event` is one."""
+
+    def is_set(self) -> bool: ...

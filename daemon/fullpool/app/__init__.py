@@ -14,15 +14,15 @@ from fullpool.app import pools
 from fullpool.app.lock import writing
 from fullpool.config import Config, Network, parse
 from fullpool.errors import ConfigError, IncompleteError, UntrustedError
-from fullpool.model import Step
-from fullpool.rest import Ban, Client
+from fullpool.model import Ban, Step, Stop
+from fullpool.rest import Client
 from fullpool.store import catalogue
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.store.state import State, open_state
 from fullpool.store.tree import Tree, empty
 from fullpool.sync import Builders, Outcome, Watcher, Work, preview, run_pass
-from fullpool.vision import Access, Fetcher, Opener, Stop
+from fullpool.vision import Access, Fetcher, Opener
 
 
 def clock() -> datetime:
@@ -74,8 +74,7 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     with writing(tree, command, clock()), _state(tree) as state:
         catalogue.sweep(state, tree, clock())
         builders = pools.processes(config.limits.builders)
-        bans = [Ban(*ban) for ban in state.memory.bans()]
-        with _work(config, watcher, stop, builders, bans) as work:
+        with _work(config, watcher, stop, builders, state.memory.bans()) as work:
             return run_pass(work, state, command)
 
 
@@ -125,12 +124,13 @@ def _work(
     limits, connections, at_once = (
         config.limits, config.network.connections, config.rest.max_keepalive_connections
     )  # fmt: skip
+    context = _context(config.network)
     with (
-        openers(config.network, stop) as opener,
+        openers(config.network, context, stop) as opener,
         builders as build_map,
         pools.threads(connections, limits.staging_mb * 1_000_000) as fetch_map,
         pools.threads(at_once, 8 * at_once) as rest_map,
-        _client(config, stop, bans) as client,
+        _client(config, context, stop, bans) as client,
     ):
         yield Work(
             config=config,
@@ -153,10 +153,10 @@ def _work(
         )
 
 
-def _client(config: Config, stop: Stop, bans: Sequence[Ban]) -> Client:
+def _client(config: Config, context: ssl.SSLContext, stop: Stop, bans: Sequence[Ban]) -> Client:
     return Client(
         config.rest,
-        _context(config.network),
+        context,
         bans=bans,
         now=clock,
         monotonic=time.monotonic,
@@ -166,10 +166,12 @@ def _client(config: Config, stop: Stop, bans: Sequence[Ban]) -> Client:
 
 
 @contextmanager
-def openers(network: Network, stop: Stop) -> Iterator[Callable[[], Opener]]:
+def openers(
+    network: Network, context: ssl.SSLContext, stop: Stop
+) -> Iterator[Callable[[], Opener]]:
     """Hand out what gives each thread its own opener; all share one TLS context."""
     access = Access(
-        context=_context(network),
+        context=context,
         monotonic=time.monotonic,
         stop=stop,
         allow_http=network.allow_http,

@@ -1,6 +1,6 @@
 """Reading rows for a gap from the vendor's API over one pooled client."""
 
-from fullpool.rest.client import Ban, Client
+from fullpool.rest.client import Client
 from fullpool.rest.questions import (
     Answer,
     Window,
@@ -14,7 +14,6 @@ from fullpool.rest.questions import (
 
 __all__ = [
     "Answer",
-    "Ban",
     "Client",
     "Window",
     "address",

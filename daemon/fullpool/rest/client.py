@@ -8,10 +8,9 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
@@ -24,7 +23,7 @@ from fullpool.errors import (
     RestRefusedError,
     RestSilentError,
 )
-from fullpool.model import Market
+from fullpool.model import Ban, Market, Stop
 from fullpool.rest.budget import Budget
 
 if TYPE_CHECKING:
@@ -48,23 +47,6 @@ _SHORTEST_BAN_S: Final = 10.0
 _LONGEST_BAN_S: Final = 3 * 86_400.0
 _STOP_WHEN: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
 _REFUSALS: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
-
-
-class Stop(Protocol):
-    """Says whether work is to end now."""
-
-    def is_set(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ban:
-    """A host that is not to be asked before *until*: it said so with *status*, or 0: is silent."""
-
-    host: str
-    status: int
-    reason: str
-    at: datetime
-    until: datetime
 
 
 class Client:
@@ -119,10 +101,6 @@ class Client:
         with self._lock:
             return list(self._bans.values())
 
-    def used_weight(self) -> dict[Market, int]:
-        """Return the weight used in this minute, by market."""
-        return {market: budget.used for market, budget in self._budgets.items()}
-
     def get(
         self, market: Market, path: str, query: Mapping[str, str | int], weight: int,
         *, in_microseconds: bool = False,
@@ -140,15 +118,13 @@ class Client:
         """Return the status of a symbol in exchangeInfo; None if it is not there."""
         if market is Market.SPOT:
             try:
-                found = self.get(market, "exchangeInfo", {"symbol": symbol}, 20)
+                found = self.get(market, "exchangeInfo", {"symbol": symbol}, _INFO_WEIGHT[market])
             except NoSymbolError:
                 return None
             return _statuses(found).get(symbol)
         self._budget(market)
         if market not in self._info:  # it could not be had the first time
-            budget, weight = self._budgets[market], _INFO_WEIGHT[market]
-            info = self._ask(market, "exchangeInfo", {}, weight, budget, {}, MAX_INFO_BYTES)
-            self._info[market] = info
+            self._info[market] = self._ask_info(market, self._budgets[market])
         return _statuses(self._info[market]).get(symbol)
 
     def blocked(self, market: Market) -> RestError | None:
@@ -165,13 +141,8 @@ class Client:
             if market not in self._budgets:
                 share = self.settings.weight_share
                 budget = Budget(int(_DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
-                # Spot's whole list has 17 MB; the limits stand with one symbol as well.
-                query = {"symbol": "BTCUSDT"} if market is Market.SPOT else {}
                 try:
-                    info = self._ask(
-                        market, "exchangeInfo", query, _INFO_WEIGHT[market], budget, {},
-                        MAX_INFO_BYTES,
-                    )  # fmt: skip
+                    info = self._ask_info(market, budget)
                     budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
                     self._info[market] = info
                 except (RestBannedError, RestRefusedError):
@@ -180,6 +151,12 @@ class Client:
                     log.warning("rest.limits_unknown", market=str(market), reason=str(error))
                 self._budgets[market] = budget
             return self._budgets[market]
+
+    def _ask_info(self, market: Market, budget: Budget) -> Any:
+        """Return exchangeInfo: of spot, whose whole list has 17 MB, the limits and one symbol."""
+        query = {"symbol": "BTCUSDT"} if market is Market.SPOT else {}
+        weight = _INFO_WEIGHT[market]
+        return self._ask(market, "exchangeInfo", query, weight, budget, {}, MAX_INFO_BYTES)
 
     def _ask(  # noqa: PLR0913, PLR0917 - they make up one request
         self,
@@ -214,18 +191,19 @@ class Client:
     def _judged(self, url: str, host: str, reply: "Reply") -> Any:
         """Return the JSON of a good answer; raise what a bad one means."""
         status, body = reply.status, reply.body
+        value = _json(url, body) if status == HTTPStatus.OK else None
+        if status == HTTPStatus.OK and not (isinstance(value, dict) and "code" in value):
+            return value
+        code, message = _said(body)
+        text = f"asking {url}: HTTP {status} {message}"
         if status in _STOP_WHEN:
             seconds = _retry_after_s(reply)
-            self._ban(host, status, _message(body), timedelta(seconds=seconds))
-            raise RestBannedError(f"asking {url}: HTTP {status} {_message(body)}", seconds=seconds)
+            self._ban(host, status, message, timedelta(seconds=seconds))
+            raise RestBannedError(text, seconds=seconds)
         if status in _REFUSALS:
-            self._ban(host, status, _message(body), _REFUSED_FOR)
-            raise RestRefusedError(f"asking {url}: HTTP {status} {_message(body)}")
-        value = _json(url, body) if status == HTTPStatus.OK else None
-        if status != HTTPStatus.OK or (isinstance(value, dict) and "code" in value):
-            error = NoSymbolError if _code(body) == _NO_SYMBOL else RestError
-            raise error(f"asking {url}: HTTP {status} {_message(body)}")
-        return value
+            self._ban(host, status, message, _REFUSED_FOR)
+            raise RestRefusedError(text)
+        raise NoSymbolError(text) if code == _NO_SYMBOL else RestError(text)
 
     def _check_ban(self, host: str) -> None:
         with self._lock:
@@ -268,24 +246,16 @@ def _json(url: str, body: bytes) -> Any:
         raise RestError(f"asking {url}: the answer is not JSON ({error}): {start!r}") from error
 
 
-def _code(body: bytes) -> int | None:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return None
-    code = found.get("code") if isinstance(found, dict) else None
-    return code if isinstance(code, int) else None
-
-
-def _message(body: bytes) -> str:
-    """Return the API's own words, or the start of whatever it sent."""
+def _said(body: bytes) -> tuple[object, str]:
+    """Return the API's code and its own words, or the start of whatever it sent."""
     try:
         found = json.loads(body)
     except ValueError:
         found = None
-    if isinstance(found, dict) and "msg" in found:
-        return _printable(f"{found.get('code')}: {str(found['msg'])[:300]}")
-    return repr(_printable(body[:80].decode("utf-8", "replace")))
+    said = found if isinstance(found, dict) else {}
+    if "msg" in said:
+        return said.get("code"), _printable(f"{said.get('code')}: {str(said['msg'])[:300]}")
+    return said.get("code"), repr(_printable(body[:80].decode("utf-8", "replace")))
 
 
 def _printable(text: str) -> str:

@@ -3,19 +3,13 @@
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import httpx
 
 from fullpool import __version__
 from fullpool.config import Rest as Settings
 from fullpool.errors import RestError, RestSilentError
-
-
-class Stop(Protocol):
-    """Says whether work is to end now."""
-
-    def is_set(self) -> bool: ...
+from fullpool.model import Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from fullpool import vendor
 from fullpool.errors import RestError
-from fullpool.gaps import Grid, Places, instant
+from fullpool.gaps import Grid, Places
 from fullpool.kinds import KINDS
-from fullpool.model import Interval, Market, Series, Span
+from fullpool.model import EPOCH, Interval, Market, Series, Span, instant
 from fullpool.rest.client import PREFIX, Client
 
 # Most rows for their weight: spot always takes 2, futures 2 up to 499 and 10 for 1500.
@@ -32,7 +32,6 @@ _TRADES_KEPT: Final = timedelta(hours=47)
 # How far the times of trades may be from those of their neighbours by id.
 _LEEWAY: Final = timedelta(hours=1)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECONDS_ABOVE: Final = 10**14
 _LARGEST: Final = 10**17
@@ -133,7 +132,7 @@ def _query(series: Series) -> dict[str, str | int]:
 
 
 def _ms(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
+    return (moment - EPOCH) // _MILLISECOND
 
 
 def _klines_weight(market: Market, limit: int) -> int:

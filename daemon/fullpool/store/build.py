@@ -189,8 +189,7 @@ def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> li
 
 
 def _only(time: str, branch: str, spans: Sequence[Span]) -> str:
-    inside = " OR ".join(rows.within(time, span) for span in rows.merged(spans)) or "false"
-    return f"SELECT * FROM ({branch}) WHERE {inside}"
+    return f"SELECT * FROM ({branch}) WHERE {rows.in_any(time, spans)}"
 
 
 def _older(order: Order, load: _Load) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +11,13 @@ import duckdb
 from fullpool.errors import MalformedError
 from fullpool.gaps import grid_of
 from fullpool.kinds import KINDS
-from fullpool.model import Hole, Partition, PartitionFile, Run, Series
+from fullpool.model import Hole, Partition, PartitionFile, Run, Series, instant
 from fullpool.store import duck, rows
 from fullpool.store.holes import holes_in, missing_between, runs_in
 from fullpool.store.orders import Difference, Order
 from fullpool.store.provenance import Origin, metadata, origin_of
 from fullpool.store.tree import partition_path, settle
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # As many differences are kept of one build; a source that is wrong altogether has millions.
 MAX_DIFFERENCES: Final = 10_000
 
@@ -58,13 +57,12 @@ def checked(
         raise MalformedError(f"{disordered} rows are out of order or stand twice")
     if not count:
         return None
-    first, last = (_EPOCH + timedelta(microseconds=us) for us in (first_us, last_us))
     return Checked(
         path=path,
         rows=count,
         patched_rows=patched,
-        first_time=first,
-        last_time=last,
+        first_time=instant(first_us),
+        last_time=instant(last_us),
         first_key=first_key,
         last_key=last_key,
         holes=tuple(holes_in(connection, kind, grid, [path])[path]) if holes else (),

@@ -1,18 +1,15 @@
 """Finding rows that are missing between two others: one pass over keys, in the file's order."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 import duckdb
 
 from fullpool.gaps import Grid
 from fullpool.kinds import Kind
-from fullpool.model import Hole, Interval, Run
+from fullpool.model import Hole, Interval, Run, instant
 from fullpool.store.duck import listed, quoted
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def key_of(kind: Kind, table: str = "") -> str:
@@ -61,7 +58,7 @@ def holes_in(
     ).fetchall()
     holes: dict[Path, list[Hole]] = {path: [] for path in paths}
     for name, before, after, before_us, after_us in found:
-        hole = Hole(before, after, _instant(before_us), _instant(after_us))
+        hole = Hole(before, after, instant(before_us), instant(after_us))
         holes[Path(name)].append(hole)
     return holes
 
@@ -80,8 +77,4 @@ def runs_in(
         f" FROM read_parquet({quoted(path)}, hive_partitioning=false)))"
         " WHERE source = 'rest' GROUP BY run_ ORDER BY run_"
     ).fetchall()
-    return [Run(_instant(first), _instant(last), rows) for first, last, rows in found]
-
-
-def _instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return [Run(instant(first), instant(last), rows) for first, last, rows in found]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.gaps import Gap
-from fullpool.model import Cadence, Hole, Known, PartitionFile, Series, Status
+from fullpool.model import Ban, Cadence, Hole, Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG
@@ -69,6 +69,13 @@ class Memory:
     def listings(self) -> dict[Series, Listed]:
         """Return the last listing of every series."""
         return {listed.series: listed for listed in map(listed_in, self._rows(LISTINGS))}
+
+    def known_of(self, series: Iterable[Series]) -> dict[Series, list[Known]]:
+        """Return every archive that is recorded of *series*, by series."""
+        found: dict[Series, list[Known]] = defaultdict(list)
+        for one in self.known(series):
+            found[one.archive.series].append(one)
+        return found
 
     def known(self, series: Iterable[Series]) -> list[Known]:
         """Return every archive that is recorded of *series*."""
@@ -183,13 +190,14 @@ class Memory:
             for market, kind, length, seconds in found
         }
 
-    def bans(self) -> list[tuple[str, int, str, datetime, datetime]]:
-        """Return the API's hosts that are not to be asked: status, reason, since when and until."""
+    def bans(self) -> list[Ban]:
+        """Return the API's hosts that were not to be asked when that was recorded."""
         found = self._rows(
             "SELECT host, status, reason, banned_at, banned_until FROM sync.rest_bans"
         )
         return [
-            (host, status, why, at_utc(at), at_utc(end)) for host, status, why, at, end in found
+            Ban(host, status, reason, at_utc(at), at_utc(until))
+            for host, status, reason, at, until in found
         ]
 
     def _rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:

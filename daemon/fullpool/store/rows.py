@@ -106,10 +106,10 @@ def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span], fills: Sequen
 
     Not those in spans that are written anew, nor those of REST where an archive fills holes.
     """
-    is_rest = f"{SOURCE_COLUMN} = {quoted(REST)}"
+    is_filled = f"{SOURCE_COLUMN} = {quoted(REST)} AND {in_any(kind.time, fills)}"
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE NOT {_in_any(kind, replaced)} AND NOT ({is_rest} AND {_in_any(kind, fills)})"
+        f" WHERE NOT {in_any(kind.time, replaced)} AND NOT ({is_filled})"
     )
 
 
@@ -117,7 +117,7 @@ def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
     """Select the rows of a partition file that are from REST, in any of *spans*."""
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND {_in_any(kind, spans)}"
+        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND {in_any(kind.time, spans)}"
     )
 
 
@@ -125,13 +125,14 @@ def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[
     """Select the rows of archives in *spans* that *others* than those written anew may have."""
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} = {quoted(ARCHIVE)} AND {_in_any(kind, spans)}"
-        f" AND {_in_any(kind, others)}"
+        f" WHERE {SOURCE_COLUMN} = {quoted(ARCHIVE)} AND {in_any(kind.time, spans)}"
+        f" AND {in_any(kind.time, others)}"
     )
 
 
-def _in_any(kind: Kind, spans: Sequence[Span]) -> str:
-    inside = " OR ".join(within(kind.time, span) for span in merged(spans)) or "false"
+def in_any(column: str, spans: Sequence[Span]) -> str:
+    """Return the condition that *column* lies in one of *spans*."""
+    inside = " OR ".join(within(column, span) for span in merged(spans)) or "false"
     return f"({inside})"
 
 

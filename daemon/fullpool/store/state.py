@@ -14,7 +14,7 @@ import duckdb
 
 from fullpool.errors import LakeNewerError
 from fullpool.gaps import Expected, Gap
-from fullpool.model import Known, PartitionFile, Series, Status
+from fullpool.model import Ban, Known, PartitionFile, Series, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG, insert, replace, update, values_of
@@ -106,20 +106,25 @@ class State:
 
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
-        files = [partition_row(file, at) for one in built for file in one.files]
-        runs = [row for one in built for file in one.files for row in run_rows(file)]
+        files = [file for one in built for file in one.files]
         differences = [difference_row(d, at) for one in built for d in one.differences]
-        holes = [row for one in built for file in one.files for row in hole_rows(file)]
         present = [present_row(accepted, at) for one in built for accepted in one.accepted]
         replaced = [file.path for one in built if one.files for file in one.step.files]
         with self._transaction():
             self._retire(replaced, at)
-            insert(self.connection, "sync.partitions", PARTITION_COLUMNS, files)
-            insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
-            insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
+            rows = [partition_row(file, at) for file in files]
+            insert(self.connection, "sync.partitions", PARTITION_COLUMNS, rows)
+            self._insert_findings(files)
             insert(self.connection, "sync.differences", DIFFERENCE_COLUMNS, differences)
             update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
             self._doubt({one.step.series for one in built if one.files})
+
+    def _insert_findings(self, files: Sequence[PartitionFile]) -> None:
+        """Write the holes in files, and the runs of rows of REST."""
+        holes = [row for file in files for row in hole_rows(file)]
+        insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
+        runs = [row for file in files for row in run_rows(file)]
+        insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
 
     def _doubt(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for anew, by this pass or whichever comes."""
@@ -167,10 +172,7 @@ class State:
         rows = [(f.path, f.patched_rows, f.first_key, f.last_key) for f in files]
         with self._transaction():
             update(self.connection, "sync.partitions", "path", columns, rows)
-            holes = [row for file in files for row in hole_rows(file)]
-            insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
-            runs = [row for file in files for row in run_rows(file)]
-            insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
+            self._insert_findings(files)
             self._doubt({file.partition.series for file in files})
 
     def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
@@ -188,10 +190,10 @@ class State:
         with self._transaction():
             replace(self.connection, "sync.expected", SERIES_COLUMNS, EXPECTED_COLUMNS, rows)
 
-    def record_bans(self, bans: Sequence[tuple[str, int, str, datetime, datetime]]) -> None:
-        """Write the bans anew: host, status, reason, since when and until."""
+    def record_bans(self, bans: Sequence[Ban]) -> None:
+        """Write the bans anew."""
         columns = ("host", "status", "reason", "banned_at", "banned_until")
-        rows = [(host, status, why, naive(at), naive(end)) for host, status, why, at, end in bans]
+        rows = [(b.host, b.status, b.reason, naive(b.at), naive(b.until)) for b in bans]
         with self._transaction():
             self._run("DELETE FROM sync.rest_bans", [])
             insert(self.connection, "sync.rest_bans", columns, rows)

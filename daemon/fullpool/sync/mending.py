@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from fullpool import gaps as grids
 from fullpool import planning
 from fullpool.errors import RestError
 from fullpool.gaps import Patch
-from fullpool.model import Period, Series, Span
+from fullpool.model import Period, Series, Span, instant
 from fullpool.rest import Client, address
 from fullpool.store.state import State
 from fullpool.sync.outcome import Outcome
@@ -41,7 +40,7 @@ class Mending:
 
     def _units(self, talk: Talk) -> set[Unit]:
         series, now = talk.gap.series, self._work.now()
-        moments = (grids.instant(moment) for moment, _ in talk.rows.values())
+        moments = (instant(moment) for moment, _ in talk.rows.values())
         return {(series, planning.unit_at(series, moment, now)) for moment in moments}
 
     def _build_together(self, talks: Sequence[Talk]) -> set[Unit]:
@@ -50,7 +49,7 @@ class Mending:
         lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
         for talk in talks:
             for place, (moment, line) in talk.rows.items():
-                unit = planning.unit_at(talk.gap.series, grids.instant(moment), now)
+                unit = planning.unit_at(talk.gap.series, instant(moment), now)
                 lines[talk.gap.series, unit][place] = (moment, line)
         if not lines:
             return set()
@@ -70,7 +69,7 @@ class Mending:
     def _patch(self, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
         ordered = [rows[place] for place in sorted(rows)]
         moments = [moment for moment, _ in ordered]
-        span = Span(grids.instant(min(moments)), grids.instant(max(moments) + 1))
+        span = Span(instant(min(moments)), instant(max(moments) + 1))
         text = "".join(f"{line}\n" for _, line in ordered).encode()
         return Patch(
             series, span, text, len(ordered), self._work.now(), address(self._client, series)

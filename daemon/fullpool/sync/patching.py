@@ -10,13 +10,9 @@ from fullpool import ladder, logs
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Places
 from fullpool.ladder import Heard, Shape
-from fullpool.model import Known, Market, Series, Span, Status
+from fullpool.model import Interval, Known, Market, Series, Span, Status
 from fullpool.planning import Want
-from fullpool.rest import (
-    Client,
-    address,
-    is_too_old,
-)
+from fullpool.rest import Client, address, is_too_old
 from fullpool.store.build import scan
 from fullpool.store.orders import Scan
 from fullpool.store.state import State
@@ -30,8 +26,6 @@ log = logs.get_logger()
 
 # A pass looks at its gaps this many times at most: daily archives, a few symbols, all the others.
 _MOST_TURNS: Final = 100
-# Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
-_WINDOWS_A_TURN: Final = 200
 
 
 class Patching:
@@ -66,9 +60,10 @@ class Patching:
             self._publish_if_time()
         self._outcome.gaps = self._state.memory.gap_rows()
         if self._asking is not None and self._asking.requests_left <= 0:
-            for gap in self._due():
-                reason = "this pass may make no more requests (rest.requests_per_pass)"
-                self._outcome.open_gaps.setdefault(str(gap), reason)
+            now, reason = self._work.now(), "this pass may make no more requests"
+            for gap in (gap for gap in self._wanted() if gap.is_due(now)):
+                name = str(gap)
+                self._outcome.open_gaps.setdefault(name, f"{reason} (rest.requests_per_pass)")
 
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
@@ -98,9 +93,7 @@ class Patching:
         return [
             series
             for series, want in self._wants.items()
-            if series not in unread
-            and known.get(series)
-            != (want.span.start, ladder.expected_until(want, grids.grid_of(series, ()), now))
+            if series not in unread and known.get(series) != (want.span.start, _until(want, now))
         ]
 
     def _publish_if_time(self) -> None:
@@ -116,9 +109,7 @@ class Patching:
             return
         memory, now = self._state.memory, self._work.now()
         files, known, delays = memory.files_of(series), memory.gaps_of(series), memory.delays(now)
-        archives = defaultdict(list)
-        for one in memory.known(series):
-            archives[one.archive.series].append(one)
+        archives = memory.known_of(series)
         expected: list[Expected] = []
         found: dict[Series, list[Gap]] = {}
         for one_series in series:
@@ -129,7 +120,7 @@ class Patching:
             gaps = grids.reconciled(one_series, grid, missing, known[one_series], now)
             had = _last_had(archives[one_series])
             found[one_series] = ladder.unpublished(gaps, grid, delays, had, now)
-            until = ladder.expected_until(want, grids.grid_of(one_series, ()), now)
+            until = _until(want, now)
             start = span.start if span else until
             rows = grids.expected_rows(grid, held, span)
             expected.append(
@@ -143,8 +134,7 @@ class Patching:
     def _turn(self) -> bool:
         """Do the next thing for every gap that is due; return whether anything was."""
         now = self._work.now()
-        wanted = [gap for gap in self._state.memory.due_gaps(now) if gap.series in self._wants]
-        gaps = self._not_blocked(self._on_their_way(wanted))
+        gaps = self._not_blocked(self._on_their_way(self._wanted()))
         fresh = [gap for gap in gaps if not (gap.is_due(now) and self._was_asked(gap))]
         chosen = ladder.choose(fresh, self._patched, now)
         self._replace(chosen.shared, chosen.shared)
@@ -156,12 +146,11 @@ class Patching:
 
     def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
         """Record which of the gaps still wait for their archive, and which do so no more."""
-        now = self._work.now()
+        memory, now = self._state.memory, self._work.now()
         waiting = [g for g in gaps if g.explanation is Explanation.NOT_PUBLISHED and g.is_due(now)]
-        delays = self._state.memory.delays(now)
-        archives = defaultdict(list)
-        for one in self._state.memory.known({gap.series for gap in waiting}):
-            archives[one.archive.series].append(one)
+        if not waiting:
+            return list(gaps)
+        delays, archives = memory.delays(now), memory.known_of({gap.series for gap in waiting})
         after = [
             part
             for gap in waiting
@@ -189,18 +178,19 @@ class Patching:
         """Whether this pass asked for just that before: what it is still due for is no use."""
         return (gap.series, gap.places) in self._asked
 
-    def _due(self) -> list[Gap]:
-        now = self._work.now()
-        found = self._state.memory.due_gaps(now)
-        return [gap for gap in found if gap.series in self._wants and gap.is_due(now)]
+    def _wanted(self) -> list[Gap]:
+        """Return the gaps of wanted series that are due, and those just like one."""
+        found = self._state.memory.due_gaps(self._work.now())
+        return [gap for gap in found if gap.series in self._wants]
 
     def _grid(self, series: Series) -> Grid | None:
         if series not in self._grids:
-            held = self._state.memory.files_of([series])[series] if _needs_rows(series) else ()
+            is_told_by_rows = series.interval is Interval.D3
+            held = self._state.memory.files_of([series])[series] if is_told_by_rows else ()
             self._grids[series] = grids.grid_of(series, held)
         return self._grids[series]
 
-    def _replace(self, old: Sequence[Gap], new: Sequence[Gap], *, is_told: bool = True) -> None:
+    def _replace(self, old: Sequence[Gap], new: Sequence[Gap]) -> None:
         """Record what became of some gaps; the other gaps of their series stay."""
         if not old and not new:
             return
@@ -211,8 +201,7 @@ class Patching:
         found = {series: _without(own, gone[series]) for series, own in known.items()}
         for gap in new:
             found.setdefault(gap.series, []).append(gap)
-        if is_told:
-            self._report(known, found)
+        self._report(known, found)
         self._state.record_gaps(found)
         self._outcome.is_dirty = True
 
@@ -283,7 +272,7 @@ class Patching:
             self._outcome.open_gaps[name] = str(talk.error)
 
     def _report(self, before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:
-        """Log what is new of the gaps, and take note of those that could not be asked for."""
+        """Log what is new of the gaps."""
         old = {(gap.series, gap.places.first): gap for own in before.values() for gap in own}
         for gap in (gap for own in after.values() for gap in own):
             earlier = old.get((gap.series, gap.places.first))
@@ -300,7 +289,7 @@ class Patching:
 
     def _record_bans(self, client: Client) -> None:
         """Keep what hosts asked for, at once: the process may end at any time."""
-        bans = [(b.host, b.status, b.reason, b.at, b.until) for b in client.bans if b.status]
+        bans = [ban for ban in client.bans if ban.status]
         if bans != self._state.memory.bans():
             self._state.record_bans(bans)
 
@@ -311,9 +300,9 @@ def _last_had(archives: Iterable[Known]) -> datetime | None:
     return max(ends, default=None)
 
 
-def _needs_rows(series: Series) -> bool:
-    """Whether the grid of the series is told by its rows alone."""
-    return grids.grid_of(series, ()) is not None and series.interval == "3d"
+def _until(want: Want, now: datetime) -> datetime:
+    """Return the end of what a series should have by *now*, as far as its rows need not tell."""
+    return ladder.expected_until(want, grids.grid_of(want.series, ()), now)
 
 
 def _without(gaps: Iterable[Gap], others: Iterable[Gap]) -> list[Gap]:

@@ -1,6 +1,6 @@
 """Asking the API for many gaps at once: windows, neighbours, and what tells an end from a hole."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -56,11 +56,7 @@ class Asking:
             assert talk.grid is not None
             return existed_before(self._client, talk.grid, talk.gap.series, talk.gap.places.end)
 
-        self._each(heads, existed, _set_before)
-        young = [talk for talk in heads if talk.existed_before is False]
-        for talk in heads:
-            talk.existed_before = None  # of its end; its beginning is another question
-        return young
+        return [talk for talk, value in self._answers(heads, existed) if not value]
 
     def ask(self, talks: Sequence[Talk]) -> list[Talk]:
         """Ask for as many of the gaps as this turn may, and return the talks with what came."""
@@ -78,7 +74,7 @@ class Asking:
         Of a series that has ended only the first window is asked for, unless that came back full.
         """
         tails = [t for t in talks if t.is_tail and t.error is None and self._is_long(t)]
-        self._each(tails, lambda talk: is_trading(self._client, talk.gap.series), _set_trading)
+        self._ask_if_trading(tails)
         found: list[Talk] = []
         left = min(self.requests_left, _WINDOWS_A_TURN)
         for talk in talks:
@@ -136,21 +132,24 @@ class Asking:
             assert talk.grid is not None
             return existed_before(self._client, talk.grid, talk.gap.series, talk.gap.places.first)
 
-        self._each(heads, before, _set_before)
-        self._each(tails, lambda talk: is_trading(self._client, talk.gap.series), _set_trading)
+        for talk, value in self._answers(heads, before):
+            talk.existed_before = value
+        self._ask_if_trading(tails)
 
-    def _each(
-        self,
-        talks: Sequence[Talk],
-        function: Callable[[Talk], bool],
-        keep: Callable[[Talk, bool], None],
-    ) -> None:
+    def _ask_if_trading(self, talks: Sequence[Talk]) -> None:
+        for talk, value in self._answers(talks, lambda t: is_trading(self._client, t.gap.series)):
+            talk.is_trading = value
+
+    def _answers(
+        self, talks: Sequence[Talk], question: Callable[[Talk], bool]
+    ) -> Iterator[tuple[Talk, bool]]:
+        """Yield what the API says to a question of each talk; an error stays with its talk."""
         self.requests_left -= len(talks)
-        for done in self._work.rest_map(function, talks, lambda _: 1):
+        for done in self._work.rest_map(question, talks, lambda _: 1):
             if done.value is None:
                 done.item.error = _as_rest(done.error)
             else:
-                keep(done.item, done.value)
+                yield done.item, done.value
 
 
 def _has_before(talk: Talk) -> bool:
@@ -159,14 +158,6 @@ def _has_before(talk: Talk) -> bool:
 
 def _has_after(talk: Talk) -> bool:
     return bool(talk.places) and max(talk.places) >= talk.asked.end
-
-
-def _set_before(talk: Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
-    talk.existed_before = value
-
-
-def _set_trading(talk: Talk, value: bool) -> None:  # noqa: FBT001 - an answer, not an option
-    talk.is_trading = value
 
 
 def _as_rest(error: FullpoolError | None) -> RestError:

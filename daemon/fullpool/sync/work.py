@@ -7,10 +7,10 @@ from typing import Generic, Protocol, TypeVar
 
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
-from fullpool.model import Known
+from fullpool.model import Known, Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
-from fullpool.vision import Fetcher, Opener, Stop
+from fullpool.vision import Fetcher, Opener
 
 A = TypeVar("A")
 B = TypeVar("B")

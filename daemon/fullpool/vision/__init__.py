@@ -2,7 +2,7 @@
 
 from fullpool.vision.archives import Fetched, Fetcher, NotModified, NotThere, WrongSum
 from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
-from fullpool.vision.opener import Access, Opener, Stop
+from fullpool.vision.opener import Access, Opener
 
 __all__ = [
     "Access",
@@ -12,7 +12,6 @@ __all__ = [
     "NotThere",
     "Opener",
     "Page",
-    "Stop",
     "WrongSum",
     "list_keys",
     "list_symbols",

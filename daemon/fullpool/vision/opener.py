@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, Final, Protocol, cast
+from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
 from fullpool import __version__
@@ -26,6 +26,7 @@ from fullpool.errors import (
     UnreachableError,
     UntrustedError,
 )
+from fullpool.model import Stop
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _BUFFER_BYTES: Final = 1 << 16
@@ -44,12 +45,6 @@ _STALE: Final = (
     ConnectionResetError,
     BrokenPipeError,
 )
-
-
-class Stop(Protocol):
-    """Says whether work is to end now; a `threading.Event` is one."""
-
-    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
