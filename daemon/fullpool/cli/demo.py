@@ -120,7 +120,7 @@ def demo(
         vendor.api = Api(folder / "api")
         _say(f"   {count} archives are served at {vendor.url}; one of BTCUSDT 1h will be cut off.")
         _say(
-            "   All lack the same hour, as after an outage, which nobody has; and those of"
+            "   All klines lack the same hour, as after an outage; and those of"
             " BTCUSDT 1h\n   lack a day that the API has."
         )
         config = folder / "fullpool.toml"
