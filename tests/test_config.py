@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from fullpool.config import Config, Dataset, Discovery, Lake, Limits, Network, parse
+from fullpool.config import (
+    Config,
+    Dataset,
+    Discovery,
+    Lake,
+    Limits,
+    Metrics,
+    Network,
+    Rest,
+    Schedule,
+    parse,
+)
 from fullpool.errors import ConfigError, Exit
 
 SHIPPED = Path(__file__).parents[1] / "config" / "fullpool.toml"
@@ -29,6 +40,9 @@ def test_the_shipped_file_has_every_key_with_its_default() -> None:
         ("network", Network),
         ("limits", Limits),
         ("discovery", Discovery),
+        ("rest", Rest),
+        ("schedule", Schedule),
+        ("metrics", Metrics),
     ):
         defaults = {f.name: f.default for f in fields(section)}
         assert written[name] == defaults
@@ -85,6 +99,10 @@ def test_every_mistake_is_reported_at_once_with_its_line() -> None:
         ('[network]\narchive_url = "http://mirror.lan"\n' + GOOD, "must be https, or set"),
         ('[lake]\npath = "/a|b"\n' + GOOD, "may not hold"),
         ('[network]\nconnections = "many"\n' + GOOD, "valid integer"),
+        ('[schedule]\ntick = "5 minutes"\n' + GOOD, "must be an interval like 30s, 5m"),
+        ('[schedule]\naudit = "61 4 * * *"\n' + GOOD, "the minute must lie between 0 and 59"),
+        ('[schedule]\naudit = "0 4 * * 1"\n' + GOOD, "names such as mon"),
+        ('[metrics]\nlisten = "0.0.0.0:9187"\n' + GOOD, "must be an address of this machine"),
         ("[[dataset]]\n", "missing; it has no default"),
         ("", "dataset: missing"),
         ("a = ", "not TOML"),

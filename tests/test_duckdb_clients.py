@@ -12,7 +12,7 @@ from fullpool import app
 from vendor import Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.duckdb_clients
-YESTERDAY = app.clock().date() - timedelta(days=1)
+YESTERDAY = app.clock.now().date() - timedelta(days=1)
 
 PROGRAM = """
 import duckdb, json, sys

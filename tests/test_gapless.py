@@ -336,13 +336,13 @@ def test_a_series_that_trades_no_more_is_delisted_and_not_searched_for_years(twi
 
 
 def test_the_day_that_just_ended_is_on_its_way(twin: Twin) -> None:
-    today = app.clock().date()
+    today = app.clock.now().date()
     twin.publish(MINUTES, today - 5 * DAY, today - 2 * DAY, ())
     config = twin.config(dataset(MINUTES, start=str(today - 5 * DAY)))
     sync(config)
 
     (gap,) = gaps_in(config)
-    late = app.clock().hour >= 6
+    late = app.clock.now().hour >= 6
     expected = ("open", None) if late else ("explained", "not_published")
     assert gap[2:] == (1440, *expected)
 
@@ -636,7 +636,7 @@ def test_words_of_the_api_that_are_no_text_break_nothing(twin: Twin) -> None:
 
 def test_what_an_exchange_tells_too_late_is_no_delisting(twin: Twin) -> None:
     series = "um/klines/BTCUSDT/1m"
-    today = app.clock().date()
+    today = app.clock.now().date()
     twin.publish(series, today - 8 * DAY, today - 3 * DAY, ())
     for path in generate(twin.whole, spec_from(series, today - 2 * DAY, today - DAY)):
         assert path.exists()

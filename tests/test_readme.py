@@ -9,13 +9,14 @@ from fullpool import app
 from fullpool.cli.commands import program
 from fullpool.errors import Exit, FullpoolError
 from fullpool.gaps import Explanation
+from fullpool.jobs import Job
 from fullpool.model import Status
 from vendor import Vendor, dataset, reading_of, sync
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SOURCES = sorted((ROOT / "daemon" / "fullpool").rglob("*.py"))
-YESTERDAY = app.clock().date() - timedelta(days=1)
+YESTERDAY = app.clock.now().date() - timedelta(days=1)
 
 
 def section(title: str) -> str:
@@ -42,8 +43,15 @@ def test_the_log_events_are_those_of_the_code() -> None:
 
 def _logged() -> set[str]:
     """Return every text in the sources that has the form of an event."""
-    event = re.compile(r'"((?:archive|series|partition|generation|pass|gap|row|rest)\.[a-z_]+)"')
+    nouns = "archive|series|partition|generation|pass|gap|row|rest|config|clock|daemon|house|job"
+    event = re.compile(rf'"((?:{nouns}|metrics)\.[a-z_]+)"')
     return {name for path in SOURCES for name in event.findall(path.read_text())}
+
+
+def test_the_jobs_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("Configuration"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(str(job) for job in Job)
 
 
 def test_the_statuses_are_those_of_the_code() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fullpool.errors import LakeNewerError, StateDamagedError
 from fullpool.model import Archive, Identity, Interval, Known, Market, Series, Status, period_from
-from fullpool.store.state import open_state
+from fullpool.store.opening import open_state
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)

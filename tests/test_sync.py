@@ -20,11 +20,12 @@ from fullpool.errors import (
 from fullpool.model import Status
 from fullpool.simulator import Fault
 from fullpool.store.reader import generations
-from fullpool.store.state import State, open_state
+from fullpool.store.opening import open_state
+from fullpool.store.state import State
 from fullpool.store.tree import Tree
 from vendor import Seen, Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
-YESTERDAY = app.clock().date() - timedelta(days=1)
+YESTERDAY = app.clock.now().date() - timedelta(days=1)
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-0{}.zip"
 JUNE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-03")
 START = datetime(2024, 6, 1, tzinfo=UTC)
@@ -46,7 +47,7 @@ def statuses(config: Config) -> dict[str, str]:
 
 def opened_state(config: Config) -> State:
     tree = tree_of(config)
-    return open_state(tree.state, tree.staging / "spill", app.clock())
+    return open_state(tree.state, tree.staging / "spill", app.clock.now())
 
 
 def test_a_lake_is_filled_and_a_second_sync_asks_for_no_archive(

@@ -20,6 +20,8 @@ class Exit(IntEnum):
     NO_LAKE = 11
     QUERY = 12
     STATE_DAMAGED = 13
+    METRICS = 14
+    NOT_RUNNING = 15
     INTERRUPTED = 130
 
 
@@ -115,6 +117,20 @@ class StateDamagedError(FullpoolError):
 
     exit_code = Exit.STATE_DAMAGED
     hint = "nothing of the lake was changed, and readers are not affected; see the message"
+
+
+class MetricsError(FullpoolError):
+    """The metrics cannot be written or served."""
+
+    exit_code = Exit.METRICS
+    hint = "check [metrics] in the config: the file's folder, and that nobody else has that port"
+
+
+class NotRunningError(FullpoolError):
+    """No daemon keeps this lake, or it does not answer."""
+
+    exit_code = Exit.NOT_RUNNING
+    hint = "start it with `systemctl start fullpool`, or `fullpool run`"
 
 
 class UnexpectedError(FullpoolError):

@@ -19,32 +19,45 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
-from typing import TypeVar
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from typing import Final, TypeVar
 
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
+from fullpool.model import Stop
 from fullpool.sync import Builders, Done, Map
+
+# How soon a map notices that the work is to stop.
+_LOOK_EVERY_S: Final = 0.2
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 @contextmanager
-def threads(count: int, limit: int) -> Iterator[Map]:
+def threads(count: int, limit: int, stop: Stop) -> Iterator[Map]:
     """Hand out a map over *count* threads that draws items up to *limit* of weight."""
     pool = ThreadPoolExecutor(count, thread_name_prefix="fetch")
     try:
         # Enough ahead that nobody idles while the consumer is busy elsewhere.
-        yield partial(_bounded, pool, 8 * count, limit)
+        yield partial(_bounded, pool, _Bounds(8 * count, limit, stop))
     finally:
-        pool.shutdown(cancel_futures=True)
+        # A thread that waits for a host would keep a daemon that is to stop.
+        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Builders]:
-    """Hand out a map over *count* processes; one that dies fails its item and is replaced."""
-    workers = _Workers(count)
+def processes(
+    count: int, stop: Stop, started: Callable[[int], None] = lambda _: None
+) -> Iterator[Builders]:
+    """Hand out a map over *count* processes; one that dies fails its item and is replaced.
+
+    *started* is told the number of each process.
+    """
+    workers = _Workers(count, stop, started)
     try:
         yield workers
     finally:
@@ -64,15 +77,23 @@ class Idle:
         raise AssertionError("a plan builds nothing")
 
 
-def _bounded(  # noqa: PLR0913, PLR0917 - two of them make it a Map
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """At most *ahead* items and *limit* of weight under way, and nothing once *stop* is set."""
+
+    ahead: int
+    limit: int
+    stop: Stop
+
+
+def _bounded(
     pool: ThreadPoolExecutor,
-    ahead: int,
-    limit: int,
+    bounds: _Bounds,
     function: Callable[[A], B],
     items: Iterable[A],
     weight: Callable[[A], int],
 ) -> Iterator[Done[A, B]]:
-    """Yield what is done, in any order, with at most *ahead* items and *limit* weight under way."""
+    """Yield what is done, in any order. What is not done when the work is stopped is left out."""
     source = iter(items)
     running: dict[Future[Done[A, B]], int] = {}
     done: SimpleQueue[Future[Done[A, B]]] = SimpleQueue()
@@ -80,22 +101,37 @@ def _bounded(  # noqa: PLR0913, PLR0917 - two of them make it a Map
     is_over = False
     try:
         while running or not is_over:
-            while not is_over and len(running) < ahead and (held < limit or not running):
+            while (
+                not is_over and len(running) < bounds.ahead and (held < bounds.limit or not running)
+            ):
                 item = next(source, _END)
                 if isinstance(item, _End):
                     is_over = True
                     break
-                future = pool.submit(_settled, function, item)
+                # Each with a copy of the context: what is bound to the log goes along.
+                future = pool.submit(copy_context().run, _settled, function, item)
                 running[future] = load = weight(item)
                 held += load
                 future.add_done_callback(done.put)
             if running:
-                future = done.get()
-                held -= running.pop(future)
-                yield future.result()
+                finished = _next(done, bounds.stop)
+                if finished is None:
+                    return
+                held -= running.pop(finished)
+                yield finished.result()
     finally:
         for future in running:
             future.cancel()
+
+
+def _next(done: SimpleQueue[A], stop: Stop) -> A | None:
+    """Return what is done next; None if the work is to stop."""
+    while not stop.is_set():
+        try:
+            return done.get(timeout=_LOOK_EVERY_S)
+        except Empty:
+            continue
+    return None
 
 
 class _End:
@@ -117,8 +153,12 @@ def _settled(function: Callable[[A], B], item: A) -> Done[A, B]:
 class _Workers:
     """A map over processes: each thread of a pool has one of its own."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, stop: Stop, started: Callable[[int], None]) -> None:
         self._count = count
+        self._stop = stop
+        self._started = started
+        # Workers end when the other end of their leash is closed.
+        self._held, self._leash = multiprocessing.Pipe(duplex=False)
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="build")
         self._mine = threading.local()
         self._all: list[ProcessPoolExecutor] = []
@@ -135,11 +175,12 @@ class _Workers:
     ) -> Iterator[Done[A, B]]:
         self.start()
         ahead = 2 * self._count
-        return _bounded(self._pool, ahead, ahead, partial(self.run, function), items, weight)
+        bounds = _Bounds(ahead, ahead, self._stop)
+        return _bounded(self._pool, bounds, partial(self.run, function), items, weight)
 
     def _start_mine(self) -> None:
         """Give the calling thread its process, ready to work, and wait until it is."""
-        self._executor().submit(_warm).result()
+        self._executor()
 
     def run(self, function: Callable[[A], B], item: A) -> B:
         try:
@@ -152,31 +193,39 @@ class _Workers:
         executor: ProcessPoolExecutor | None = getattr(self._mine, "executor", None)
         if executor is None:
             context = multiprocessing.get_context("spawn")
-            executor = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+            executor = ProcessPoolExecutor(
+                1, mp_context=context, initializer=_prepare, initargs=(self._held,)
+            )
             self._mine.executor = executor
             self._all.append(executor)
+            self._started(executor.submit(_warm).result())
         return executor
 
     def shutdown(self) -> None:
+        if self._stop.is_set():
+            # What they were at is done again; half of it is in staging, where nobody looks.
+            self._leash.close()
         self._pool.shutdown(cancel_futures=True)
         for executor in self._all:
             executor.shutdown(wait=False, cancel_futures=True)
         for executor in self._all:
             executor.shutdown()
+        self._leash.close()
+        self._held.close()
 
 
-def _prepare() -> None:
+def _prepare(leash: Connection) -> None:
     # They reach all processes of a terminal or a service; the parent decides what is finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, however it ended."""
+def _end_with_parent(leash: Connection) -> None:
+    """End this worker when its leash is let go, or its parent is gone, however it ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
+        multiprocessing.connection.wait([parent.sentinel, leash])
         os._exit(1)
 
 
@@ -188,7 +237,9 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000, 50, 50)
 
 
-def _warm() -> None:
+def _warm() -> int:
+    """Load what a build needs; return the number of the process."""
     import fullpool.store.build  # noqa: F401, PLC0415 - loading it is the point
 
     collect_rarely()
+    return os.getpid()

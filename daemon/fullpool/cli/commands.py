@@ -1,9 +1,7 @@
 """The commands, each a few lines: options in, a call of app, what came of it out."""
 
 import csv
-import signal
 import sys
-import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -91,29 +89,40 @@ def sync(
     code says so. Run it as often as you like: a run with nothing new fetches nothing.
     """
     logs.configure(log_level.upper())
-    stop = stop_on_signals()
+    stop = app.stop_on_signals()
     with screen.watcher() as watcher:
         outcome = app.sync(app.load_config(app.find_config(config)), watcher, stop)
     report.outcome(outcome, is_json=json)
-    app.require_complete(outcome)
-    if stop.is_set():
+    if not stop.is_set():
+        app.require_complete(outcome)
+    else:
         sys.stderr.write("stopped; what was finished is in the lake, the rest is done next time\n")
-        raise typer.Exit(int(Exit.INTERRUPTED))
+        app.leave(Exit.INTERRUPTED)
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGINT or SIGTERM sets; a second one ends the program at once."""
-    stop = threading.Event()
+@program.command()
+def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
+    """Keep the lake full, by itself, until stopped: the daemon that systemd runs.
 
-    def ask(number: int, _frame: object) -> None:
-        if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.set()
+    It fetches what is due, asks the API for gaps, notices archives published anew, and publishes.
+    An edit of the configuration is applied at once if it is valid, and refused if not; SIGHUP has
+    it look now. SIGTERM or Ctrl-C stops it within seconds, a second one at once.
+    """
+    logs.configure(log_level.upper(), journal=app.clock.variable("JOURNAL_STREAM"))
+    stop, asked = app.stop_on_signals(), app.look_on_signal()
+    path = app.find_config(config).absolute()
+    app.run(path, app.load_config(path), stop, asked)
+    app.leave(Exit.OK)
 
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-    return stop
+
+@program.command()
+def reload(
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
+) -> None:
+    """Have the running daemon look at its configuration now; fails if it refuses it."""
+    sys.stdout.write(app.ask_to_reload(_tree(config, lake), timeout) + "\n")
 
 
 @program.command()
@@ -126,7 +135,7 @@ def plan(
 ) -> None:
     """Show what the next sync would fetch, and why. Changes nothing."""
     with screen.watcher() as watcher:
-        steps = app.plan(app.load_config(app.find_config(config)), watcher, stop_on_signals())
+        steps = app.plan(app.load_config(app.find_config(config)), watcher, app.stop_on_signals())
     report.plan(steps, is_json=json, is_detailed=archives)
 
 

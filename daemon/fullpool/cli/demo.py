@@ -1,5 +1,6 @@
 """The main job, offline: a stand-in for the vendor comes up, a lake is filled from it and asked."""
 
+import math
 import ssl
 import sys
 import time
@@ -12,7 +13,7 @@ import typer
 
 from fullpool import app, logs
 from fullpool.cli import report, screen
-from fullpool.cli.commands import program, stop_on_signals
+from fullpool.cli.commands import program
 from fullpool.simulator import Api, Bucket, Fault, Simulator, fault_from, generate, spec_from
 from fullpool.store.reader import reading
 
@@ -110,7 +111,7 @@ def demo(
         " as the vendor\n   publishes them: daily archives of every day, monthly ones of the months"
         " that are over."
     )
-    count, yesterday = 0, app.clock().date() - timedelta(days=1)
+    count, yesterday = 0, app.clock.now().date() - timedelta(days=1)
     for text in _SERIES:
         days = _TRADE_DAYS if "aggTrades" in text else _KLINE_DAYS
         count += _invent(archives, folder / "api", text, yesterday, days)
@@ -165,7 +166,7 @@ def _run(config: Path, vendor: Simulator) -> None:
     _say(f"\n2. fullpool sync --config {config}")
     with screen.watcher() as watcher:
         started = time.monotonic()
-        outcome = app.sync(settings, watcher, stop_on_signals())
+        outcome = app.sync(settings, watcher, app.stop_on_signals())
     app.require_complete(outcome)
     elapsed_s = time.monotonic() - started
     report.outcome(outcome, is_json=False)
@@ -173,7 +174,7 @@ def _run(config: Path, vendor: Simulator) -> None:
     asked, calls = len(vendor.archive_requests()), len(vendor.api_requests())
     _say("\n3. The same again: nothing is new, so no archive is asked for.")
     with screen.watcher() as watcher:
-        report.outcome(app.sync(settings, watcher, stop_on_signals()), is_json=False)
+        report.outcome(app.sync(settings, watcher, app.stop_on_signals()), is_json=False)
     again = len(vendor.archive_requests()) - asked
     _say(f"   {again} archive requests, {len(vendor.api_requests()) - calls} to the API")
     _say("\n4. SQL against the lake.")
@@ -217,7 +218,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     ] = None,
 ) -> None:
     """Serve a folder of archives as the vendor does: listing, ETag, CHECKSUM, REST API, faults."""
-    yesterday = app.clock().date() - timedelta(days=1)
+    yesterday = app.clock.now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
     try:
         specs = [spec_from(text, first, yesterday, trades_a_day) for text in series or []]
@@ -232,7 +233,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         _say(f'[network]\narchive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
         hosts = (f'{market}_url = "{served.url}"' for market in ("spot", "um", "cm"))
         _say("[rest]\n" + "\n".join(hosts))
-        stop_on_signals().wait()
+        app.clock.sleeper(app.stop_on_signals())(math.inf)
 
 
 def _served(folder: Path, *, port: int, **options: Any) -> Simulator:

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from fullpool.model import Known, Status
+from fullpool.model import Known, Status, Step
 from fullpool.sync import Watcher
 
 _MB: Final = 1_000_000
@@ -64,10 +64,14 @@ class Bars:
         if series:
             self._progress.console.print(f"listing {series} series at the vendor")
 
-    def planned(self, archives: int, size_bytes: int) -> None:
-        self._archives, self._done = archives, 0
+    def discovered(self, series: int) -> None:
+        """Say nothing: the table of `status` has them."""
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        self._archives, self._done = sum(len(step.archives) for step in steps), 0
+        size_bytes = sum(step.size_bytes for step in steps)
         self._task = self._progress.add_task(
-            "archives", total=size_bytes or None, count=f"0/{archives}"
+            "archives", total=size_bytes or None, count=f"0/{self._archives}"
         )
 
     def received(self, size_bytes: int) -> None:
@@ -112,7 +116,12 @@ class Lines:
         if series:
             self._write(f"listing {series} series at the vendor\n")
 
-    def planned(self, archives: int, size_bytes: int) -> None:
+    def discovered(self, series: int) -> None:
+        """Say nothing: the table of `status` has them."""
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        archives = sum(len(step.archives) for step in steps)
+        size_bytes = sum(step.size_bytes for step in steps)
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
         self._write(f"fetching {archives} archives, {size_bytes / _MB:,.1f} MB\n")

@@ -101,6 +101,10 @@ class Client:
         with self._lock:
             return list(self._bans.values())
 
+    def weights(self) -> dict[str, int]:
+        """Return the weight used in this minute, by market, as far as is known."""
+        return {str(market): budget.used for market, budget in self._budgets.items()}
+
     def get(
         self, market: Market, path: str, query: Mapping[str, str | int], weight: int,
         *, in_microseconds: bool = False,

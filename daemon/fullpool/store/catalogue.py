@@ -6,7 +6,7 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 
 import shutil
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,17 @@ STORAGE_VERSION: Final = "v1.0.0"
 # Above this a table is published as a Parquet file and a view of it, which is faster and smaller.
 MAX_TABLE_ROWS: Final = 50_000
 
+_READABLE: Final = 0o444
+_ALL_KEPT: Final = timedelta(hours=1)
+_HOURLY_KEPT: Final = timedelta(days=2)
+
 _COPIED: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
-    "differences", "rest_bans",
+    "differences", "rest_bans", "wanted", "config_edits", "revisions",
 )  # fmt: skip
-_OF_SERIES: Final = ("archives", "partitions", "listings", "gaps", "expected", "differences")
+_OF_SERIES: Final = (
+    "archives", "partitions", "listings", "gaps", "expected", "differences", "wanted", "revisions",
+)  # fmt: skip
 
 
 def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
@@ -39,7 +45,7 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
         _write(state, tree, generation, now)
         for file in target.parent.iterdir():
             sync_file(file)
-            file.chmod(0o444)
+            file.chmod(file.stat().st_mode & _READABLE)
         sync_folder(target.parent)
         sync_folder(tree.catalogues)
         _swap(tree, target)
@@ -128,6 +134,19 @@ def retire(state: State, tree: Tree, before: datetime) -> int:
     freed = sum(_removed(tree.root / path) for path in paths)
     state.forget_retired(paths)
     return freed
+
+
+def thin(state: State, tree: Tree, now: datetime) -> int:
+    """Remove generations that another one close after stands for; return how many.
+
+    All of the last hour stay; of what is older, the last of each hour, then of each day. The files
+    they name stay until their own grace has ended.
+    """
+    crowded = state.crowded_generations(now - _ALL_KEPT, now - _HOURLY_KEPT)
+    for generation in crowded:
+        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
+    state.forget_generations(crowded)
+    return len(crowded)
 
 
 def _removed(file: Path) -> int:

@@ -190,6 +190,15 @@ class Memory:
             for market, kind, length, seconds in found
         }
 
+    def last_pass(self, command: str) -> datetime | None:
+        """Return when the last pass of *command* that came to its end began."""
+        found = self._rows(
+            "SELECT max(started_at) FROM sync.passes WHERE command = ?"
+            " AND outcome IN ('complete', 'incomplete')",
+            [command],
+        )
+        return at_utc(found[0][0]) if found[0][0] else None
+
     def bans(self) -> list[Ban]:
         """Return the API's hosts that were not to be asked when that was recorded."""
         found = self._rows(

@@ -68,9 +68,25 @@ def add_gaps(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql)
 
 
+def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
+    """What the configuration asks for, its edits, and archives that were published anew."""
+    for sql in (
+        f"CREATE TABLE sync.wanted ({_SERIES}, wanted_from TIMESTAMP, wanted_to TIMESTAMP)",
+        """CREATE TABLE sync.config_edits (seen_at TIMESTAMP, path VARCHAR, sha256 VARCHAR,
+            outcome VARCHAR, problems VARCHAR)""",
+        f"""CREATE TABLE sync.revisions (key VARCHAR, {_SERIES}, period VARCHAR,
+            found_at TIMESTAMP, old_etag VARCHAR, old_sha256 VARCHAR, old_size_bytes BIGINT,
+            old_modified_at TIMESTAMP, new_etag VARCHAR, new_sha256 VARCHAR,
+            new_size_bytes BIGINT, new_modified_at TIMESTAMP, rows_added BIGINT,
+            rows_removed BIGINT, rows_changed BIGINT, generation BIGINT)""",
+    ):
+        connection.execute(sql)
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
+    ("0003_add_daemon", add_daemon),
 )
 
 

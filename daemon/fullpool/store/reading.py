@@ -65,6 +65,7 @@ DIFFERENCE_COLUMNS: Final = (
     *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
     "other_source", "other_value", "found_at",
 )  # fmt: skip
+WANTED_COLUMNS: Final = (*SERIES_COLUMNS, "wanted_from", "wanted_to")
 LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
 
 
@@ -252,6 +253,11 @@ def expected_row(one: Expected) -> tuple[Any, ...]:
         naive(one.span.end),
         one.rows,
     )
+
+
+def wanted_row(series: Series, span: Span) -> tuple[Any, ...]:
+    """Return the values of WANTED_COLUMNS."""
+    return (*series_values(series), naive(span.start), naive(span.end))
 
 
 def listing_row(listed: Listed) -> tuple[Any, ...]:

@@ -7,19 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
-from fullpool.errors import LakeNewerError
 from fullpool.gaps import Expected, Gap
-from fullpool.model import Ban, Known, PartitionFile, Series, Status
+from fullpool.model import Ban, Known, PartitionFile, Series, Span, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG, insert, replace, update, values_of
 from fullpool.store.memory import Memory
-from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.orders import Built
 from fullpool.store.reading import (
     DIFFERENCE_COLUMNS,
@@ -33,6 +30,7 @@ from fullpool.store.reading import (
     SERIES_COLUMNS,
     SERIES_NAME,
     TRIED_COLUMNS,
+    WANTED_COLUMNS,
     difference_row,
     expected_row,
     gap_row,
@@ -45,11 +43,21 @@ from fullpool.store.reading import (
     series_names,
     series_values,
     tried_row,
+    wanted_row,
 )
 
-STORAGE_VERSION: Final = "v1.5.0"
 # Rows of one statement: 300,000 gaps as one text need more memory than the state may have.
 _WRITTEN_TOGETHER: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEdit:
+    """A change of the configuration file that was seen; refused if it has *problems*."""
+
+    at: datetime
+    path: str
+    sha256: str
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class PassSummary:
 
 
 class State:
-    """The state's tables, opened by `open_state`."""
+    """The state's tables, opened by `opening.open_state`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -89,6 +97,39 @@ class State:
             self._run("DELETE FROM sync.symbols WHERE market = ? AND kind = ?", [market, kind])
             rows = [(market, kind, symbol, naive(at)) for symbol in symbols]
             insert(self.connection, "sync.symbols", ("market", "kind", "symbol", "listed_at"), rows)
+
+    def record_wanted(self, wanted: Mapping[Series, Span]) -> bool:
+        """Record what the configuration asks for; return whether that is news."""
+        rows = sorted(wanted_row(series, span) for series, span in wanted.items())
+        columns = ", ".join(WANTED_COLUMNS)
+        held = self._rows(f"SELECT {columns} FROM sync.wanted ORDER BY ALL")
+        if rows == held:
+            return False
+        with self._transaction():
+            self._run("DELETE FROM sync.wanted", [])
+            for at in range(0, len(rows), _WRITTEN_TOGETHER):
+                some = rows[at : at + _WRITTEN_TOGETHER]
+                insert(self.connection, "sync.wanted", WANTED_COLUMNS, some)
+        return True
+
+    def record_edit(self, edit: ConfigEdit) -> None:
+        """Record that the configuration file was found changed, and what came of it."""
+        outcome = "refused" if edit.problems else "applied"
+        with self._transaction():
+            self._run(
+                "INSERT INTO sync.config_edits VALUES (?, ?, ?, ?, ?)",
+                [naive(edit.at), edit.path, edit.sha256, outcome, "\n".join(edit.problems)],
+            )
+
+    def forget_passes(self, before: datetime) -> None:
+        """Forget the passes before *before* that found nothing to do."""
+        with self._transaction():
+            self._run(
+                "DELETE FROM sync.passes WHERE started_at < ? AND outcome = 'complete'"
+                " AND archives = 0 AND failed = 0 AND row_count = 0 AND id <> (SELECT max(id) FROM"
+                " sync.passes AS other WHERE other.command = passes.command)",
+                [naive(before)],
+            )
 
     def record_listings(self, listings: Sequence[Listed], found: Sequence[Known]) -> None:
         """Record listings and the archives that were found new or changed by them."""
@@ -251,6 +292,19 @@ class State:
         )
         return [int(generation) for (generation,) in found]
 
+    def crowded_generations(self, hourly: datetime, daily: datetime) -> list[int]:
+        """Return the generations that are not the last of their hour, or day, or to be kept.
+
+        By the hour before *hourly*, by the day before *daily*; those since stay.
+        """
+        found = self._rows(
+            "SELECT generation FROM sync.generations WHERE published_at < ?"
+            " QUALIFY generation < max(generation) OVER (PARTITION BY"
+            " date_trunc(CASE WHEN published_at < ? THEN 'day' ELSE 'hour' END, published_at))",
+            [naive(hourly), naive(daily)],
+        )
+        return [int(generation) for (generation,) in found]
+
     def forget_generations(self, generations: Sequence[int]) -> None:
         with self._transaction():
             self._run(
@@ -299,45 +353,3 @@ class State:
             self.connection.execute("ROLLBACK")
         except duckdb.Error:
             return  # the failed commit has ended the transaction already
-
-
-def open_state(path: Path, spill: Path, now: datetime) -> State:
-    """Open the state, made or brought up to date if need be.
-
-    *spill* is a folder for what does not fit into memory. Raises LakeNewerError if a newer version
-    wrote it, StateDamagedError if it cannot be opened.
-    """
-    connection = duck.connect(memory_limit="512MB", threads=1, temp_directory=str(spill))
-    with duck.explained(f"opening the state {path}"):
-        try:
-            version = duck.quoted(STORAGE_VERSION)
-            connection.execute(f"ATTACH {duck.quoted(path)} AS state (STORAGE_VERSION {version})")
-        except duckdb.IOException as error:
-            if "version number" in str(error):
-                raise LakeNewerError(f"opening the state {path}: {duck.summary(error)}") from error
-            raise
-        connection.execute("USE state")
-        _migrate(connection, path, now)
-    return State(connection)
-
-
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> None:
-    done = _applied(connection)
-    unknown = [name for name in done if name not in dict(MIGRATIONS)]
-    if unknown:
-        raise LakeNewerError(f"opening the state {path}: it has the unknown change {unknown[-1]}")
-    for name, migration in MIGRATIONS:
-        if name not in done:
-            connection.execute("BEGIN")
-            migration(connection)
-            connection.execute("INSERT INTO sync.migrations VALUES (?, ?)", [name, naive(now)])
-            connection.execute("COMMIT")
-
-
-def _applied(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    found = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'state' AND table_name = 'migrations'"
-    ).fetchall()
-    if not found:
-        return []
-    return [name for (name,) in connection.execute("SELECT name FROM sync.migrations").fetchall()]

@@ -35,6 +35,11 @@ class Tree:
         return self.root / ".state" / "writer.json"
 
     @property
+    def daemon(self) -> Path:
+        """What the running daemon says of itself."""
+        return self.root / ".daemon.json"
+
+    @property
     def catalogues(self) -> Path:
         return self.root / ".catalogue"
 
@@ -56,9 +61,11 @@ class Tree:
         return self.catalogues / f"{generation:06d}" / CATALOGUE_NAME
 
     def create(self) -> None:
-        """Make the folders that are not there yet."""
-        for folder in (self.staging, self.quarantine, self.state.parent, self.catalogues):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are not there yet; readers have no business in the daemon's own."""
+        self.catalogues.mkdir(parents=True, exist_ok=True)
+        for folder in (self.staging, self.quarantine, self.state.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)  # older versions left them to the umask
 
 
 def partition_path(partition: Partition, generation: int) -> str:

@@ -171,10 +171,12 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
         " - coalesce(open_rows, 0), held.row_count - patched_rows, 0) AS present_rows,"
         " coalesce(patched_rows, 0) AS patched_rows,"
-        " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows"
+        " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
+        " wanted.symbol IS NOT NULL AS is_wanted"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
         f" LEFT JOIN held ON {_same('held')} LEFT JOIN sync.expected AS expected ON"
-        f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')} ORDER BY ALL"
+        f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')}"
+        f" LEFT JOIN sync.wanted AS wanted ON {_same('wanted')} ORDER BY ALL"
     )
 
 

@@ -2,8 +2,9 @@
 
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.passes import run_pass
+from fullpool.sync.passes import run_audit, run_pass, run_patch, run_tick
 from fullpool.sync.preview import preview
+from fullpool.sync.rounds import publish_state
 from fullpool.sync.work import Builders, Done, Map, Watcher, Work
 
 __all__ = [
@@ -16,5 +17,9 @@ __all__ = [
     "Work",
     "discover",
     "preview",
+    "publish_state",
+    "run_audit",
     "run_pass",
+    "run_patch",
+    "run_tick",
 ]

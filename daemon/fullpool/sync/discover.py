@@ -81,6 +81,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
+    work.watcher.discovered(len(wanted))
     found.unknown = [series for series in wanted if series in newest and not newest[series].until]
     return found
 

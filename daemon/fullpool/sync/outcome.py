@@ -33,4 +33,9 @@ class Outcome:
 
     @property
     def is_complete(self) -> bool:
-        return not self.failed and not self.unlisted and not self.open_gaps
+        return not self.troubles
+
+    @property
+    def troubles(self) -> int:
+        """How many things could not be had for a reason that is ours or the network's."""
+        return len(self.failed) + len(self.unlisted) + len(self.open_gaps)

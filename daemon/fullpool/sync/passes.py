@@ -1,8 +1,8 @@
 """Running a pass: discover, then rounds of fetching and building until nothing is due any more."""
 
 import shutil
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ from fullpool.model import Step
 from fullpool.planning import Want
 from fullpool.store import catalogue
 from fullpool.store.state import PassSummary, State
+from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.due import due_steps
 from fullpool.sync.outcome import Outcome
@@ -26,29 +27,87 @@ _LONGEST_SPACING_S: Final = 15.0
 _MB: Final = 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A pass on record: which command ran it, and its number."""
+
+    command: str
+    number: int
+
+
 def run_pass(work: Work, state: State, command: str) -> Outcome:
     """Bring the lake up to date; what fails is recorded, tried again in a later round, and told.
 
     Raises what makes going on useless: no host, no trust, no disk. What was recorded by then is
     published all the same.
     """
-    outcome = Outcome()
-    number = state.begin_pass(command, __version__, work.now())
-    result = "interrupted"
-    try:
-        found = discover(work, state.memory)
-        _record(state, found, outcome, work)
+
+    def act(found: Discovered, outcome: Outcome) -> None:
         _rounds(work, state, found.wants, outcome)
-        fetch = partial(_rounds, work, state, found.wants, outcome)
-        Patching(work, state, outcome, found.wants, fetch).run()
-        if not work.stop.is_set():
-            result = "complete" if outcome.is_complete else "incomplete"
-    except FullpoolError as error:
-        result = f"stopped: {error}"
-        raise
-    finally:
-        _close(work, state, number, outcome, result)
+        _patching(work, state, found, outcome).run()
+
+    return _framed(work, state, command, act)
+
+
+def run_tick(work: Work, state: State) -> Outcome:
+    """Fetch and build what is due, and find what is missing then. Raises as `run_pass` does."""
+
+    def act(found: Discovered, outcome: Outcome) -> None:
+        _rounds(work, state, found.wants, outcome)
+        _patching(work, state, found, outcome).look()
+
+    return _framed(work, state, "tick", act)
+
+
+def run_patch(work: Work, state: State) -> Outcome:
+    """Bring the gaps that are due down the ladder. Raises as `run_pass` does."""
+
+    def act(found: Discovered, outcome: Outcome) -> None:
+        _patching(work, state, found, outcome).run()
+
+    return _framed(work, state, "patch", act)
+
+
+def run_audit(work: Work, state: State) -> Outcome:
+    """Fetch anew what was published anew. Raises as `run_pass` does."""
+
+    def act(found: Discovered, outcome: Outcome) -> None:
+        audited = audit(work, state.memory, found.wants)
+        if audited.found or audited.renamed:
+            state.record_listings([], [*audited.found, *audited.renamed])
+            outcome.is_dirty = True
+        outcome.unlisted |= audited.failed
+        _rounds(work, state, found.wants, outcome)
+        _patching(work, state, found, outcome).look()
+
+    return _framed(work, state, "audit", act)
+
+
+def _framed(
+    work: Work, state: State, command: str, act: Callable[[Discovered, Outcome], None]
+) -> Outcome:
+    """Discover, act, and record how that went, whatever happens."""
+    outcome = Outcome()
+    begun = _Begun(command, state.begin_pass(command, __version__, work.now()))
+    result = "interrupted"
+    with logs.bound(run=begun.number):
+        try:
+            found = discover(work, state.memory)
+            _record(state, found, outcome, work)
+            act(found, outcome)
+            if not work.is_ending:
+                result = "complete" if outcome.is_complete else "incomplete"
+        except FullpoolError as error:
+            result = f"stopped: {error}"
+            raise
+        finally:
+            _close(work, state, begun, outcome, result)
     return outcome
+
+
+def _patching(work: Work, state: State, found: Discovered, outcome: Outcome) -> Patching:
+    fetch = partial(_rounds, work, state, found.wants, outcome)
+    return Patching(work, state, outcome, found.wants, fetch)
 
 
 def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> None:
@@ -57,6 +116,8 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
         state.record_symbols(one.market, one.kind, one.symbols, now)
     if found.listings or found.found:
         state.record_listings(list(found.listings.values()), found.found)
+        outcome.is_dirty = True
+    if state.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
     outcome.unlisted = found.failed
     outcome.unknown = tuple(found.unknown)
@@ -68,7 +129,7 @@ def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -
     for number in range(work.config.limits.rounds):
         now = work.now()
         steps = due_steps(state.memory.due(now), state.memory, wants, now)
-        if not steps or work.stop.is_set():
+        if not steps or work.is_ending:
             return
         if number:
             work.sleep(_spacing_s(steps, now.timestamp()))
@@ -95,20 +156,20 @@ def _check_disk(work: Work, steps: Sequence[Step]) -> None:
         )
 
 
-def _close(work: Work, state: State, number: int, outcome: Outcome, result: str) -> None:
+def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: str) -> None:
     """Record how the pass ended, publish that, and remove what its grace has ended for."""
     summary = PassSummary(
         result, outcome.archives, len(outcome.failed), outcome.downloaded_bytes, outcome.rows
     )
-    state.end_pass(number, summary, work.now())
+    state.end_pass(begun.number, summary, work.now())
     outcome.missing = state.memory.missing()
     is_behind = not state.is_published() and (result in _ENDED or state.memory.files())
     if outcome.is_dirty or is_behind:
         publish(work, state, outcome, state.next_value("generation"))
-    grace = timedelta(hours=work.config.lake.retain_hours)
-    freed = catalogue.retire(state, work.tree, work.now() - grace)
+    freed = catalogue.retire(state, work.tree, work.now() - work.config.lake.grace)
     log.info(
         "pass.ended",
+        command=begun.command,
         outcome=result,
         archives=outcome.archives,
         failed=len(outcome.failed),

@@ -49,13 +49,10 @@ class Patching:
 
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
-        if self._work.stop.is_set():
-            return
-        self._scan()
-        self._look_again(self._stale())
+        self.look()
         self._welcome_back()
         for _ in range(_MOST_TURNS):
-            if self._work.stop.is_set() or not self._turn():
+            if self._work.is_ending or not self._turn():
                 break
             self._publish_if_time()
         self._outcome.gaps = self._state.memory.gap_rows()
@@ -64,6 +61,13 @@ class Patching:
             for gap in (gap for gap in self._wanted() if gap.is_due(now)):
                 name = str(gap)
                 self._outcome.open_gaps.setdefault(name, f"{reason} (rest.requests_per_pass)")
+
+    def look(self) -> None:
+        """Compare what is held with what should be, where either may have changed."""
+        if not self._work.is_ending:
+            self._scan()
+            self._look_again(self._stale())
+            self._outcome.gaps = self._state.memory.gap_rows()
 
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
@@ -239,9 +243,9 @@ class Patching:
         """Build the rows in, then record what is left of every gap, and why."""
         now = self._work.now()
         left: list[Gap] = []
+        Mending(self._work, self._state, self._outcome, client).build(talks)
         if self._work.stop.is_set():  # what was cut off counts as not asked
             talks = [talk for talk in talks if talk.error is None]
-        Mending(self._work, self._state, self._outcome, client).build(talks)
         self._outcome.requests = client.requests
         for talk in talks:
             heard = Heard(

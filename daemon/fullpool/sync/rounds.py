@@ -1,9 +1,10 @@
 """One round: every step's archives fetched, its partitions built, both recorded as they end."""
 
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from fullpool.store.build import build
 from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
+from fullpool.store.tree import Tree
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Done, Work
 from fullpool.vision import Fetched, NotModified, NotThere, WrongSum
@@ -63,7 +65,7 @@ class Task:
 class Round:
     """Runs steps once. Everything it decides by is in `planning`.
 
-    *unbuilt* holds the steps without archives that failed, and why.
+    *unbuilt* holds the steps without archives that failed or were not begun, and why.
     """
 
     def __init__(self, work: Work, state: State, outcome: Outcome) -> None:
@@ -84,9 +86,11 @@ class Round:
         *patches* are rows of REST to be built in, by series and unit of the step.
         """
         self._patches = patches or {}
-        archives = sum(len(step.archives) for step in steps)
-        if archives:
-            self._work.watcher.planned(archives, sum(step.size_bytes for step in steps))
+        self.unbuilt = {
+            (step.series, step.unit): "not begun" for step in steps if not step.archives
+        }
+        if any(step.archives for step in steps):
+            self._work.watcher.planned(steps)
         orders = (self._order(step, inputs) for step, inputs in self._fetched(steps))
         ready = (order for order in orders if order.inputs or not order.step.archives)
         try:
@@ -103,7 +107,11 @@ class Round:
         staging = self._work.tree.staging
         left = {id(step): len(step.archives) for step in steps}
         inputs: dict[int, list[Input]] = {id(step): [] for step in steps}
-        tasks = (_task(step, known, staging) for step in steps for known in step.archives)
+        tasks = (
+            _task(step, known, staging)
+            for step in itertools.takewhile(lambda _: not self._work.is_ending, steps)
+            for known in step.archives
+        )
         yield from ((step, []) for step in steps if not step.archives)
         for done in self._work.fetch_map(self._fetch, tasks, _size_bytes):
             if self._work.stop.is_set():
@@ -179,6 +187,7 @@ class Round:
             self._blame(order, done.error)
         else:
             self._built.append(built)
+            self.unbuilt.pop((order.step.series, order.step.unit), None)
             for one in built.rejected:
                 tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
                 self._reject(order, one.edition.archive, tried)
@@ -216,19 +225,25 @@ class Round:
             self._outcome.rows += accepted.rows
             self._outcome.failed.pop(str(archive), None)
             release(self._work.tree, archive)
-            log.info(_EVENTS[Status.PRESENT], archive=str(archive), rows=accepted.rows)
+            log.info(
+                _EVENTS[Status.PRESENT],
+                archive=str(archive),
+                series=str(archive.series),
+                rows=accepted.rows,
+            )
             self._work.watcher.settled(Known(archive, Status.PRESENT))
 
     def _settle(self, known: Known) -> None:
         """Take note of an archive that did not come into the lake, and say so."""
         self._tried.append(known)
         name = str(known.archive)
+        told = log.bind(archive=name, series=str(known.archive.series), reason=known.reason)
         if known.status in (Status.FAILED, Status.QUARANTINED):
             self._outcome.failed[name] = known.reason
-            log.warning(_EVENTS[known.status], archive=name, reason=known.reason)
+            told.warning(_EVENTS[known.status])
         else:
             self._outcome.failed.pop(name, None)
-            log.info(_EVENTS[known.status], archive=name, reason=known.reason)
+            told.info(_EVENTS[known.status])
         self._work.watcher.settled(known)
 
     def _record(self) -> None:
@@ -250,11 +265,16 @@ class Round:
 
 
 def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:
-    """Make what the state holds the newest generation."""
-    catalogue.publish(state, work.tree, generation, work.now())
+    """Make what the state holds the newest generation, and tell."""
+    publish_state(state, work.tree, generation, work.now())
     outcome.generation, outcome.is_dirty = generation, False
-    log.info("generation.published", generation=generation)
     work.watcher.published(generation)
+
+
+def publish_state(state: State, tree: Tree, generation: int, now: datetime) -> None:
+    """Make what the state holds the newest generation."""
+    catalogue.publish(state, tree, generation, now)
+    log.info("generation.published", generation=generation)
 
 
 def _task(step: Step, known: Known, staging: Path) -> Task:

@@ -1,6 +1,6 @@
 """Asking the API for many gaps at once: windows, neighbours, and what tells an end from a hole."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -100,6 +100,7 @@ class Asking:
     def _read(self, talks: Sequence[Talk]) -> None:
         """Ask all windows of all gaps, many at once."""
         items = [(talk, window) for talk in talks for window in talk.windows]
+        left = {id(talk): len(talk.windows) for talk in talks}
 
         def one(item: tuple[Talk, Window]) -> Answer:
             answer = ask(self._client, item[0].grid, item[1])
@@ -108,6 +109,7 @@ class Asking:
 
         for done in self._work.rest_map(one, items, lambda _: 1):
             talk, window = done.item
+            left[id(talk)] -= 1
             if done.value is None:
                 talk.error = _as_rest(done.error)
                 continue
@@ -119,6 +121,7 @@ class Asking:
             for place, moment, line in rows:
                 if inside.first <= place < inside.end:
                     talk.rows[place] = (moment, line)
+        _cut_off(talk for talk in talks if left[id(talk)])
 
     def _look_around(self, talks: Sequence[Talk]) -> None:
         """Ask what tells an outage from the beginning or the end of a series."""
@@ -145,11 +148,20 @@ class Asking:
     ) -> Iterator[tuple[Talk, bool]]:
         """Yield what the API says to a question of each talk; an error stays with its talk."""
         self.requests_left -= len(talks)
+        left = {id(talk): talk for talk in talks}
         for done in self._work.rest_map(question, talks, lambda _: 1):
+            del left[id(done.item)]
             if done.value is None:
                 done.item.error = _as_rest(done.error)
             else:
                 yield done.item, done.value
+        _cut_off(left.values())
+
+
+def _cut_off(talks: Iterable[Talk]) -> None:
+    """Have nobody take what was not asked any more for what the API does not have."""
+    for talk in talks:
+        talk.error = talk.error or RestError(f"asking for {talk.gap}: stopped")
 
 
 def _has_before(talk: Talk) -> bool:

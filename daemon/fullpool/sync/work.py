@@ -1,13 +1,13 @@
 """What a pass works with: handed in by app, or by a test."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
-from fullpool.model import Known, Stop
+from fullpool.model import Known, Step, Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
 from fullpool.vision import Fetcher, Opener
@@ -46,7 +46,8 @@ class Watcher(Protocol):
     """Is told how a pass goes on; `received` and `answered` are called from several threads."""
 
     def listing(self, series: int) -> None: ...
-    def planned(self, archives: int, size_bytes: int) -> None: ...
+    def discovered(self, series: int) -> None: ...
+    def planned(self, steps: Sequence[Step]) -> None: ...
     def received(self, size_bytes: int) -> None: ...
     def settled(self, known: Known) -> None: ...
     def published(self, generation: int) -> None: ...
@@ -58,7 +59,8 @@ class Watcher(Protocol):
 class Work:
     """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread.
 
-    *rest* asks the API; None if that is switched off.
+    *stop*: leave off at once. *enough*: begin no archive and no gap any more, but finish what was
+    begun. *rest* asks the API; None if that is switched off.
     """
 
     config: Config
@@ -66,6 +68,7 @@ class Work:
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
     stop: Stop
+    enough: Stop
     opener: Callable[[], Opener]
     fetcher: Callable[[], Fetcher]
     fetch_map: Map
@@ -73,3 +76,8 @@ class Work:
     watcher: Watcher
     rest: Client | None
     rest_map: Map
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing new is to be begun."""
+        return self.stop.is_set() or self.enough.is_set()

@@ -1,0 +1,140 @@
+"""Puts together what a pass works with: connections, threads, processes, the state."""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from fullpool.app import clock, pools
+from fullpool.config import Config, Network
+from fullpool.errors import UntrustedError
+from fullpool.model import Ban, Stop
+from fullpool.rest import Client
+from fullpool.store.opening import open_state
+from fullpool.store.state import State
+from fullpool.store.tree import Tree, empty
+from fullpool.sync import Builders, Watcher, Work
+from fullpool.vision import Access, Fetcher, Opener
+
+_MB: Final = 1_000_000
+# API requests that wait for a thread: each is a few hundred bytes.
+_AHEAD: Final = 160
+
+
+def tree_of(config: Config) -> Tree:
+    return Tree(Path(config.lake.path).expanduser().absolute())
+
+
+@contextmanager
+def opened_state(tree: Tree) -> Iterator[State]:
+    """Open the state of a lake that this process holds for writing."""
+    empty(tree.staging)
+    state = open_state(tree.state, tree.staging / "spill", clock.now())
+    try:
+        yield state
+    finally:
+        state.close()
+
+
+@contextmanager
+def working(  # noqa: PLR0913 - each is one thing that only the caller can give
+    config: Config,
+    watcher: Watcher,
+    stop: Stop,
+    builders: AbstractContextManager[Builders],
+    *,
+    bans: Sequence[Ban] = (),
+    enough: Stop | None = None,
+    sleep: Callable[[float], None] | None = None,
+) -> Iterator[Work]:
+    """Open what one pass works with. *enough* has it begin nothing new once it is set."""
+    limits, rest, context = config.limits, config.rest, _context(config.network)
+    sleep = sleep or clock.sleeper(stop)
+    with (
+        openers(config.network, context, stop) as opener,
+        builders as build_map,
+        pools.threads(config.network.connections, limits.staging_mb * _MB, stop) as fetch_map,
+        pools.threads(rest.max_keepalive_connections, _AHEAD, stop) as rest_map,
+        _client(config, context, stop, bans, sleep) as client,
+    ):
+        yield Work(
+            config=config,
+            tree=tree_of(config),
+            now=clock.now,
+            sleep=sleep,
+            stop=stop,
+            enough=enough or stop,
+            opener=opener,
+            fetcher=lambda: Fetcher(
+                opener(),
+                config.network.archive_url,
+                limits.archive_mb * _MB,
+                watcher.received,
+            ),
+            fetch_map=fetch_map,
+            build_map=build_map,
+            watcher=watcher,
+            rest=client if rest.enabled else None,
+            rest_map=rest_map,
+        )
+
+
+def _client(
+    config: Config,
+    context: ssl.SSLContext,
+    stop: Stop,
+    bans: Sequence[Ban],
+    sleep: Callable[[float], None],
+) -> Client:
+    return Client(
+        config.rest,
+        context,
+        bans=bans,
+        now=clock.now,
+        monotonic=time.monotonic,
+        sleep=sleep,
+        stop=stop,
+    )
+
+
+@contextmanager
+def openers(
+    network: Network, context: ssl.SSLContext, stop: Stop
+) -> Iterator[Callable[[], Opener]]:
+    """Hand out what gives each thread its own opener; all share one TLS context."""
+    access = Access(
+        context=context,
+        monotonic=time.monotonic,
+        stop=stop,
+        allow_http=network.allow_http,
+        read_timeout_s=network.read_timeout_s,
+        deadline_s=network.deadline_s,
+    )
+    mine = threading.local()
+    opened: list[Opener] = []
+
+    def opener() -> Opener:
+        if not hasattr(mine, "opener"):
+            mine.opener = Opener(access)
+            opened.append(mine.opener)
+        found: Opener = mine.opener
+        return found
+
+    try:
+        yield opener
+    finally:
+        for one in opened:
+            one.close()
+
+
+def _context(network: Network) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=network.ca_file or None)
+    except OSError as error:
+        raise UntrustedError(
+            f"loading the CA certificates {network.ca_file}: {error}",
+            hint="check network.ca_file: it must be a file of PEM certificates",
+        ) from error

@@ -1,0 +1,30 @@
+"""The clock, the environment and waiting: read here, and nowhere else."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from fullpool.model import Stop
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)  # noqa: TID251 - here it is read, and nowhere else
+
+
+def sleeper(stop: Stop, beat: Callable[[], None] = lambda: None) -> Callable[[float], None]:
+    """Return a sleep that ends when *stop* is set, and calls *beat* meanwhile."""
+
+    def sleep(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not stop.is_set() and (left := end - time.monotonic()) > 0:
+            beat()
+            time.sleep(min(left, 0.2))  # noqa: TID251 - here it is waited, and nowhere else
+
+    return sleep
+
+
+def variable(name: str) -> str:
+    """Return a variable of the environment; "" if it is not set."""
+    return os.environ.get(name, "")

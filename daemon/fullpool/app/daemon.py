@@ -1,0 +1,235 @@
+"""`fullpool run`: keeps the lake full, by the clock, until it is told to stop.
+
+The main thread does all the work, one job after the other, and alone uses the state. Others only
+leave it messages: the timetable when a job is due, the lookout when the configuration was edited.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from fullpool import __version__, logs
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.lock import writing
+from fullpool.app.reloading import require_same_lake
+from fullpool.app.signals import Flag
+from fullpool.app.speaking import Speaking
+from fullpool.config import Config
+from fullpool.errors import (
+    ConfigError,
+    FullpoolError,
+    LakeNewerError,
+    MetricsError,
+    StateDamagedError,
+)
+from fullpool.jobs import Job, Timetable
+from fullpool.reload import Look, Lookout
+from fullpool.store import catalogue
+from fullpool.store.figures import figures_of
+from fullpool.store.state import ConfigEdit, State
+from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick
+
+log = logs.get_logger()
+
+_PATIENCE_S: Final = 1.0
+# A quiet pass is remembered this long.
+_QUIET_PASSES: Final = timedelta(days=2)
+# Errors that the next try meets again: the process ends, and starts with a clean one.
+_FATAL: Final = (StateDamagedError, LakeNewerError)
+_PASSES: Final[dict[Job, Callable[[Work, State], Outcome]]] = {
+    Job.TICK: run_tick,
+    Job.PATCH: run_patch,
+    Job.AUDIT: run_audit,
+}
+
+Message = Job | Look | BaseException
+
+
+def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
+    """Keep the lake of *config*, which *path* holds, full until *stop* is set.
+
+    *asked*: look at the configuration now. Raises LakeBusyError, and whatever keeps it from
+    starting or from using its own state.
+    """
+    tree = tree_of(config)
+    pools.collect_rarely()
+    with (
+        writing(tree, "run", clock.now()),
+        Speaking(path, config, stop) as speaking,
+        opened_state(tree) as state,
+    ):
+        catalogue.sweep(state, tree, clock.now())
+        Daemon(path, config, state, speaking, stop).run(asked)
+
+
+class Daemon:
+    """The jobs of one lake, and the configuration they run by at any time."""
+
+    def __init__(
+        self, path: Path, config: Config, state: State, speaking: Speaking, stop: Flag
+    ) -> None:
+        self._path = path
+        self._config = config
+        self._state = state
+        self._tree = tree_of(config)
+        self._speaking = speaking
+        self._stop = stop
+        self._enough = Flag()
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._pending: set[Job] = set()
+        self._timetable = Timetable(self._inbox.put, clock.now)
+
+    def run(self, asked: Flag) -> None:
+        """Do what is due, then what becomes due, until stopped."""
+        self._timetable.apply(self._config.schedule)
+        self._timetable.start()
+        self._pending = {Job.TICK, Job.PATCH, *self._missed()}
+        threading.Thread(target=self._look_out, args=(asked,), name="lookout", daemon=True).start()
+        log.info("daemon.started", version=__version__, config=str(self._path))
+        self._speaking.ready()
+        try:
+            while not self._stop.is_set():
+                self._gather()
+                self._do_next()
+        finally:
+            self._timetable.stop()
+        log.info("daemon.stopped", forced=False)
+
+    def _missed(self) -> list[Job]:
+        """Return what should have run while no daemon did."""
+        last = self._state.memory.last_pass(Job.AUDIT)
+        return [Job.AUDIT] if last and self._timetable.was_missed(Job.AUDIT, last) else []
+
+    def _gather(self) -> None:
+        """Take the messages; wait for one if there is nothing else to do."""
+        timeout = 0.0 if self._pending else _PATIENCE_S
+        while True:
+            self._speaking.pulse.beat()
+            self._speaking.next_tick = self._timetable.next_run()
+            try:
+                message = self._inbox.get(timeout=timeout)
+            except Empty:
+                return
+            timeout = 0.0
+            self._receive(message)
+
+    def _receive(self, message: Message) -> None:
+        match message:
+            case Job():
+                self._pending.add(message)
+            case Look():
+                self._record_edit(message)
+                self._pending |= {Job.TICK, Job.PUBLISH}
+            case _:
+                raise message  # a thread of ours has ended that never should
+
+    def _do_next(self) -> None:
+        job = next((job for job in Job if job in self._pending), None)
+        if job is None:
+            return
+        self._pending.discard(job)
+        with logs.bound(job=str(job)):
+            try:
+                self._do(job)
+            except _FATAL:
+                raise
+            except FullpoolError as error:
+                self._tell_failure(error)
+        self._speaking.measured(figures_of(self._state.connection))
+
+    def _tell_failure(self, error: FullpoolError) -> None:
+        log.error("job.failed", reason=str(error), hint=error.hint)
+        self._speaking.telling.troubled(str(error))
+
+    def _do(self, job: Job) -> None:
+        telling = self._speaking.telling
+        if job in _PASSES:
+            telling.started("looking for what is due")
+            outcome = self._pass(job)
+            if job is Job.TICK and (outcome.built or outcome.open_gaps):
+                self._pending.add(Job.PATCH)
+            telling.ended(outcome.troubles)
+        elif job is Job.PUBLISH:
+            generation = self._state.next_value("generation")
+            publish_state(self._state, self._tree, generation, clock.now())
+        else:
+            self._keep_house()
+
+    def _pass(self, job: Job) -> Outcome:
+        self._enough.clear()  # before the configuration is read: an edit from here on counts
+        config, speaking = self._config, self._speaking
+        builders = pools.processes(
+            config.limits.builders, self._stop, speaking.pulse.worker_started
+        )
+        with working(
+            config,
+            speaking.telling,
+            self._stop,
+            builders,
+            bans=self._state.memory.bans(),
+            enough=self._enough,
+            sleep=clock.sleeper(self._stop, speaking.pulse.beat),
+        ) as work:
+            outcome = _PASSES[job](work, self._state)
+            if work.rest is not None and work.rest.requests:
+                speaking.weights = work.rest.weights()
+        return outcome
+
+    def _keep_house(self) -> None:
+        now, config = clock.now(), self._config
+        freed = catalogue.retire(self._state, self._tree, now - config.lake.grace)
+        thinned = catalogue.thin(self._state, self._tree, now)
+        self._state.forget_passes(now - _QUIET_PASSES)
+        log.info("house.kept", freed_bytes=freed, thinned=thinned)
+
+    def _look_out(self, asked: Flag) -> None:
+        """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
+        lookout = Lookout(
+            self._path,
+            self._config,
+            self._accept,
+            stop=self._stop,
+            asked=asked,
+            sleep=clock.sleeper(self._stop),
+        )
+        try:
+            for look in lookout.looks():
+                self._answer(look)
+        except Exception as error:  # noqa: BLE001 - the main thread ends with it
+            self._inbox.put(error)
+
+    def _accept(self, config: Config) -> None:
+        require_same_lake(self._config, config)
+        try:
+            self._speaking.apply(config.metrics)
+        except MetricsError as error:
+            raise ConfigError(str(self._path), (f"metrics.listen: {error}",)) from error
+
+    def _answer(self, look: Look) -> None:
+        """Take over what a look found, and tell everybody."""
+        if look.is_asked:
+            self._speaking.manager.reloading()
+        problems = look.error.problems if look.error else self._speaking.telling.refused
+        if look.config is not None:
+            problems = ()
+            changed = self._timetable.apply(look.config.schedule)
+            self._config = look.config
+            self._enough.set()  # the pass that runs finishes what it began; the next asks anew
+            jobs = [str(job) for job in changed]
+            log.info("config.applied", path=str(self._path), sha256=look.sha256, jobs=jobs)
+        elif look.error is not None:
+            log.error("config.refused", path=str(self._path), problems=list(problems))
+        self._speaking.looked(problems)
+        if look.is_asked:
+            self._speaking.manager.ready()
+        if look.is_news and look.is_new:
+            self._inbox.put(look)
+
+    def _record_edit(self, look: Look) -> None:
+        problems = look.error.problems if look.error else ()
+        edit = ConfigEdit(clock.now(), str(self._path), look.sha256, problems)
+        self._state.record_edit(edit)

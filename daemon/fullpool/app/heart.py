@@ -1,0 +1,92 @@
+"""The thread that speaks for the daemon: status, watchdog, the end that does not wait."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from fullpool import logs
+from fullpool.app.pulse import Pulse
+from fullpool.app.signals import leave
+from fullpool.errors import Exit
+from fullpool.model import Stop
+from fullpool.notify import Manager
+
+log = logs.get_logger()
+
+_STEP_S: Final = 0.25
+_SAY_EVERY_S: Final = 1.0
+# Looks for progress in the time the watchdog grants: one that shows none is no death yet.
+_LOOKS: Final = 4
+# What is not finished this long after it was asked to stop is given up: it is done again.
+_GRACE_S: Final = 4.0
+_MORE_TIME_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What the heart beats for. *say* tells the manager and others what is going on."""
+
+    manager: Manager
+    pulse: Pulse
+    stop: Stop
+    say: Callable[[], None]
+    watchdog_s: float | None
+
+
+class Heart:
+    """Runs while the daemon runs."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._ended = threading.Event()
+        self._is_ready = False
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def ready(self) -> None:
+        """Tell that the daemon does its work from now on."""
+        self._is_ready = True
+        self._body.manager.ready()
+
+    def _run(self) -> None:
+        body, said, fed = self._body, 0.0, time.monotonic()
+        interval_s = (body.watchdog_s or _MORE_TIME_S) / _LOOKS
+        while not self._ended.wait(_STEP_S):
+            now = time.monotonic()
+            if body.stop.is_set():
+                self._see_out()
+                return
+            if now - said >= _SAY_EVERY_S:
+                body.say()
+                said = now
+            if now - fed >= interval_s:
+                fed = now
+                self._feed()
+
+    def _feed(self) -> None:
+        """Tell the manager that the work moves, if it does."""
+        body = self._body
+        if not body.pulse.has_moved():
+            return
+        if body.watchdog_s:
+            body.manager.alive()
+        if not self._is_ready:
+            body.manager.extend(_MORE_TIME_S)
+
+    def _see_out(self) -> None:
+        """Wait for the daemon to stop, but not for long."""
+        self._body.manager.stopping()
+        self._body.manager.extend(_GRACE_S + 1.0)
+        self._body.manager.status("stopping")
+        if not self._ended.wait(_GRACE_S):
+            log.warning("daemon.stopped", forced=True)
+            leave(Exit.OK)

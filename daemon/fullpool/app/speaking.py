@@ -1,0 +1,135 @@
+"""Everybody who is told how the daemon is: the service manager, monitors, `fullpool status`."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from fullpool import logs
+from fullpool.app import clock
+from fullpool.app.assembly import tree_of
+from fullpool.app.heart import Body, Heart
+from fullpool.app.pulse import Pulse
+from fullpool.app.signals import Flag
+from fullpool.app.telling import Telling
+from fullpool.config import Config, Metrics
+from fullpool.errors import MetricsError
+from fullpool.metrics import Endpoint, Gauges, Live
+from fullpool.notify import Manager, watchdog_s
+from fullpool.store.figures import Figures
+from fullpool.store.tree import Tree
+
+log = logs.get_logger()
+
+
+class Speaking:
+    """Says how the daemon is, every second, from a thread of its own."""
+
+    def __init__(self, path: Path, config: Config, stop: Flag) -> None:
+        self._path = path
+        self.pulse = Pulse()
+        self.telling = Telling(self.pulse)
+        self.manager = Manager(clock.variable("NOTIFY_SOCKET"))
+        self.next_tick: datetime | None = None
+        self.weights: Mapping[str, int] = {}
+        self._since = clock.now()
+        self._tree = tree_of(config)
+        self._looks = 0
+        self._said = ""
+        self._gauges = Gauges(self._live, clock.now)
+        self._metrics = Metrics(file="")
+        self._endpoint = ExitStack()
+        granted = watchdog_s(
+            clock.variable("WATCHDOG_USEC"), clock.variable("WATCHDOG_PID"), os.getpid()
+        )
+        self._heart = Heart(Body(self.manager, self.pulse, stop, self.say, granted))
+        self.apply(config.metrics)
+
+    def __enter__(self) -> Self:
+        self._heart.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._heart.__exit__()
+        self._endpoint.close()
+        self._tree.daemon.unlink(missing_ok=True)
+
+    def apply(self, metrics: Metrics) -> None:
+        """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
+        if metrics.listen != self._metrics.listen:
+            with ExitStack() as opened:
+                if metrics.listen:
+                    opened.enter_context(Endpoint(self._gauges, metrics.listen))
+                self._endpoint.close()
+                self._endpoint = opened.pop_all()
+        self._metrics = metrics
+
+    def ready(self) -> None:
+        self._heart.ready()
+        self.say()
+
+    def looked(self, problems: tuple[str, ...]) -> None:
+        """Take note that the configuration was looked at, and what is wrong with it."""
+        self.telling.refused = problems
+        self._looks += 1
+        self.say()
+
+    def measured(self, figures: Figures) -> None:
+        """Hand new numbers to the monitors."""
+        self._gauges.figures = figures
+        if self._metrics.file:
+            try:
+                self._gauges.write(self._tree.root / self._metrics.file)
+            except MetricsError as error:
+                log.warning("metrics.failed", reason=str(error), hint=error.hint)
+
+    def say(self) -> None:
+        """Tell the manager and the file for `status` what is going on, if that is news."""
+        text = self.telling.text(self.next_tick)
+        said = self._status(text)
+        if said != self._said:
+            self._said = said
+            self.manager.status(text)
+            with suppress(OSError):  # a full disk is told by the log
+                _replace(self._tree, said)
+
+    def _status(self, text: str) -> str:
+        return json.dumps(
+            {
+                "pid": os.getpid(),
+                "since": f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
+                "status": text,
+                "config": str(self._path),
+                "config_looks": self._looks,
+                "config_problems": self.telling.refused,
+            },
+            ensure_ascii=False,
+        )
+
+    def _live(self) -> Live:
+        return Live(
+            since=self._since,
+            downloaded_bytes=self.telling.downloaded_bytes,
+            weights=self.weights,
+            is_edit_refused=bool(self.telling.refused),
+            free_bytes=shutil.disk_usage(self._tree.root).free,
+        )
+
+
+def _replace(tree: Tree, text: str) -> None:
+    new = tree.daemon.with_name(tree.daemon.name + ".new")
+    new.write_text(text + "\n", encoding="utf-8")
+    new.replace(tree.daemon)
+
+
+def status_of(tree: Tree) -> dict[str, Any] | None:
+    """Return what the daemon of a lake says of itself; None if none runs there."""
+    try:
+        said: dict[str, Any] = json.loads(Path(tree.daemon).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if Path(f"/proc/{said.get('pid')}").exists() else None

@@ -1,0 +1,131 @@
+"""What the daemon is doing, in words a person reads: for STATUS=, `status` and the metrics."""
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool.app.pulse import Pulse
+from fullpool.model import Known, Step
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_LONGEST_REASON: Final = 200
+
+
+class Telling:
+    """Watches the passes and keeps the words for what they do. Used by several threads."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self.downloaded_bytes = 0
+        self.refused: tuple[str, ...] = ()
+        self._pulse = pulse
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._doing = "starting"
+        self._archives_left = self._bytes_left = self._filling = 0
+        self._began = (0.0, 0, 0)
+        self._trouble = ""
+        self._missing = 0
+
+    def text(self, next_tick: datetime | None) -> str:
+        """Return one line: what is going on, or how full the lake is; then what is wrong."""
+        doing = self._doing
+        if doing == "filling":
+            doing = self._progress()
+        elif not doing:
+            doing = self._idle(next_tick)
+        if self.refused:
+            count = f"{len(self.refused)} problem" + ("s" if len(self.refused) != 1 else "")
+            doing += f"; the last edit of the configuration was refused ({count})"
+        return doing
+
+    def _idle(self, next_tick: datetime | None) -> str:
+        then = f"; next look at {next_tick:%H:%M:%S} UTC" if next_tick else ""
+        if self._trouble:
+            return f"waiting: {self._trouble}{then}"
+        series = _counted(self._wanted, "series", "series")
+        if self._missing:
+            failed = _counted(self._missing, "thing", "things")
+            return f"{series} kept full, but {failed} could not be had yet{then}"
+        return f"{series} full{then}"
+
+    def _progress(self) -> str:
+        began, archives, size_bytes = self._began
+        spent = time.monotonic() - began
+        done = size_bytes - self._bytes_left
+        by_bytes = self._bytes_left / done if done > 0 else 0.0
+        finished = archives - self._archives_left
+        by_count = self._archives_left / finished if finished else 0.0
+        left = f", {_rough(spent * max(by_bytes, by_count))}" if finished else ""
+        return (
+            f"filling {self._filling:,} of {self._wanted:,} series,"
+            f" {_counted(self._archives_left, 'archive', 'archives')} left{left}"
+        )
+
+    def started(self, what: str) -> None:
+        self._doing = what
+        self._pulse.beat()
+
+    def ended(self, missing: int) -> None:
+        """Take note that a job came to its end, with so many things it could not have."""
+        self._doing, self._trouble, self._missing = "", "", missing
+
+    def troubled(self, reason: str) -> None:
+        """Take note of what keeps the daemon from its work."""
+        self._doing, self._trouble = "", reason.splitlines()[0][:_LONGEST_REASON]
+
+    def listing(self, series: int) -> None:
+        self._pulse.beat()
+        if series:
+            self._doing = f"listing {_counted(series, 'series', 'series')} at the vendor"
+
+    def discovered(self, series: int) -> None:
+        self._wanted = series
+        self._pulse.beat()
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        with self._lock:
+            self._archives_left = sum(len(step.archives) for step in steps)
+            self._bytes_left = sum(step.size_bytes for step in steps)
+            self._filling = len({step.series for step in steps})
+            self._began = (time.monotonic(), self._archives_left, self._bytes_left)
+            self._doing = "filling"
+
+    def received(self, size_bytes: int) -> None:
+        self._pulse.beat()
+        with self._lock:
+            self.downloaded_bytes += size_bytes
+            self._bytes_left = max(self._bytes_left - size_bytes, 0)
+
+    def settled(self, known: Known) -> None:
+        del known
+        self._pulse.beat()
+        self._archives_left = max(self._archives_left - 1, 0)
+
+    def published(self, generation: int) -> None:
+        del generation
+        self._pulse.beat()
+
+    def asking(self, gaps: int, requests: int) -> None:
+        self._pulse.beat()
+        asked = _counted(requests, "request", "requests")
+        self._doing = f"asking the API for {_counted(gaps, 'gap', 'gaps')} in {asked}"
+
+    def answered(self) -> None:
+        self._pulse.beat()
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _rough(seconds: float) -> str:
+    """Return a time in the unit a person would use."""
+    whole = timedelta(seconds=seconds).total_seconds()
+    if whole < _MINUTE_S:
+        return f"{whole:.0f} s"
+    if whole < 2 * _HOUR_S:
+        return f"{whole / _MINUTE_S:.0f} min"
+    return f"{whole / _HOUR_S:.0f} h"

@@ -1,0 +1,27 @@
+"""Text to one frozen configuration, or every error at once."""
+
+from fullpool.config.parsing import parse
+from fullpool.config.settings import (
+    Config,
+    Dataset,
+    Discovery,
+    Lake,
+    Limits,
+    Metrics,
+    Network,
+    Rest,
+    Schedule,
+)
+
+__all__ = [
+    "Config",
+    "Dataset",
+    "Discovery",
+    "Lake",
+    "Limits",
+    "Metrics",
+    "Network",
+    "Rest",
+    "Schedule",
+    "parse",
+]

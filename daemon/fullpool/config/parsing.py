@@ -1,0 +1,82 @@
+"""Reading a configuration, and what is wrong between its keys."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from fullpool.config.problems import line_in, problems_of
+from fullpool.config.settings import LOOPBACK, Config, Rest
+from fullpool.errors import ConfigError
+from fullpool.kinds import KINDS, offers
+from fullpool.model import Interval, Market
+
+
+def parse(text: str, source: str) -> Config:
+    """Return the configuration in *text*. Raises ConfigError naming every mistake in it."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, (f"not TOML: {error}",)) from error
+    try:
+        config = TypeAdapter(Config).validate_python(raw)
+    except ValidationError as error:
+        found = (*sorted(problems_of(error, text), key=line_in), *_contradictions(raw))
+        raise ConfigError(source, tuple(dict.fromkeys(found))) from error
+    found = (*_contradictions(raw), *_insecure(config), *_narrow(config.rest))
+    if found:
+        raise ConfigError(source, found)
+    return config
+
+
+def _contradictions(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is wrong between the keys of each dataset, whatever else is wrong."""
+    datasets = raw.get("dataset")
+    found: list[str] = []
+    for number, table in enumerate(datasets if isinstance(datasets, list) else (), start=1):
+        if isinstance(table, dict):
+            found += (f"dataset[{number}].{text}" for text in _contradictions_in(table))
+    return tuple(found)
+
+
+def _contradictions_in(table: Mapping[str, Any]) -> Iterator[str]:
+    start, end = table.get("start"), table.get("end")
+    if type(start) is date and type(end) is date and end < start:
+        yield f"end: {end} is before start, {start}"
+    kind, intervals = KINDS.get(str(table.get("kind"))), table.get("intervals", [])
+    if kind is None or not isinstance(intervals, list) or table.get("market") not in set(Market):
+        return
+    market = Market(table["market"])
+    if market not in kind.markets:
+        where = ", ".join(sorted(kind.markets))
+        yield f"kind: the vendor has no {kind.name} of {market}; it has them of {where}"
+    elif kind.intervals and not intervals:
+        yield f"intervals: missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
+    elif not kind.intervals and intervals:
+        yield f"intervals: {kind.name} have none; leave the key out"
+    elif "1s" in intervals and not offers(kind, market, Interval.S1):
+        yield "intervals: 1s is published for spot only"
+
+
+def _insecure(config: Config) -> Iterator[str]:
+    places: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+        ("network", config.network, ("archive_url", "listing_url")),
+        ("rest", config.rest, ("spot_url", "um_url", "cm_url")),
+    )
+    for section, settings, keys in places:
+        for key in keys:
+            parts = urlsplit(getattr(settings, key))
+            is_here = parts.hostname in LOOPBACK
+            if parts.scheme == "http" and not is_here and not config.network.allow_http:
+                yield f"{section}.{key}: must be https, or set network.allow_http = true"
+
+
+def _narrow(rest: Rest) -> Iterator[str]:
+    if rest.max_connections < rest.max_keepalive_connections:
+        yield (
+            f"rest.max_connections: {rest.max_connections} is less than max_keepalive_connections,"
+            f" {rest.max_keepalive_connections}"
+        )

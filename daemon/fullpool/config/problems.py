@@ -1,0 +1,97 @@
+"""Mistakes in a configuration in words: where, what is allowed, the nearest valid spelling."""
+
+import re
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fullpool.config.settings import Config
+from fullpool.config.spelling import nearest
+
+
+def problems_of(error: ValidationError, text: str) -> Iterator[str]:
+    """Yield every mistake that was found, with its line."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # nothing valid was left of what was given; those mistakes are named already
+        loc = tuple(part for part in detail["loc"] if isinstance(part, int | str))
+        yield f"{_where(loc, text)}: {_what(detail, loc)}"
+
+
+def line_in(problem: str) -> int:
+    found = re.match(r"line (\d+)", problem)
+    return int(found[1]) if found else 0
+
+
+def _where(loc: tuple[int | str, ...], text: str) -> str:
+    name = ""
+    for part in loc:
+        # Counted from 1, as a person counts the [[dataset]] tables of the file.
+        name += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if name else part
+    line = _line_of(loc, text)
+    return f"line {line}, {name}" if line else name
+
+
+def _line_of(loc: tuple[int | str, ...], text: str) -> int | None:
+    """Return the line of a key, or of its table's heading; None if neither is written out."""
+    heading, seen, found = "", 0, None
+    table = str(loc[0]) if loc else ""
+    wanted = loc[1] + 1 if len(loc) > 1 and isinstance(loc[1], int) else 1
+    key = next((p for p in loc[1:] if isinstance(p, str)), None)
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.split("#", 1)[0].strip()
+        if stripped.startswith("["):
+            heading = stripped.strip("[] ")
+            seen += heading == table
+            found = number if heading == table and seen == wanted else found
+        elif heading in (table, "") and seen in (wanted, 0):
+            name = stripped.split("=", 1)[0].strip()
+            if (heading == table and seen == wanted and name == key) or (
+                not heading and name == table
+            ):
+                return number
+    return found
+
+
+def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
+    given = repr(detail["input"])[:80]
+    match detail["type"]:
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            allowed = _keys_at(loc[:-1])
+            return (
+                f"unknown key; allowed here: {', '.join(allowed)}{nearest(str(loc[-1]), allowed)}"
+            )
+        case "missing" | "missing_argument":
+            return "missing; it has no default"
+        case "enum":
+            expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            hint = nearest(str(detail["input"]), expected.split(", "))
+            return f"must be one of {expected}, not {given}{hint}"
+        case "too_short":
+            return "must have at least one"
+        case "value_error":
+            return f"{detail['ctx']['error']}, not {given}"
+        case _:
+            message = str(detail["msg"])
+            return f"{message[:1].lower()}{message[1:]}, not {given}"
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at *loc* may have."""
+    shape: Any = Config
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        shape = _dataclass_in(typing.get_type_hints(shape)[part])
+    return [f.name for f in fields(shape)]
+
+
+def _dataclass_in(hint: Any) -> Any:
+    while not is_dataclass(hint):
+        inner = typing.get_args(hint)
+        hint = next(i for i in inner if i is not Ellipsis and not isinstance(i, types.NoneType))
+    return hint

@@ -1,0 +1,266 @@
+"""Everything a user can set, as frozen values.
+
+The keys, their defaults and units are explained in `config/fullpool.toml`; a test compares that
+file with this module.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from fullpool import vendor
+from fullpool.config.spelling import nearest
+from fullpool.kinds import KINDS
+from fullpool.model import Interval, Market, Series, Span, is_symbol
+from fullpool.timing import Timing, timing_from
+
+_STRICT: Final = ConfigDict(extra="forbid")
+_FIRST_YEAR, _LAST_YEAR = 2009, 2199
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_PATTERN_SIGNS: Final = str.maketrans("", "", "*?")
+
+
+def _is_pattern(text: str) -> str:
+    name = text.removeprefix("!").translate(_PATTERN_SIGNS)
+    if name and not is_symbol(name):
+        raise ValueError(
+            "a symbol is letters, digits and _ (with * and ? as wildcards, ! to leave out)"
+        )
+    if name != name.upper():
+        raise ValueError(f"the vendor's symbols are in capitals: {text.upper()}")
+    if not text.removeprefix("!"):
+        raise ValueError("a symbol pattern may not be empty")
+    return text
+
+
+def _is_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must be an address like https://data.binance.vision")
+    if parts.query or parts.fragment or text.endswith("/"):
+        raise ValueError("must have no query and no slash at the end")
+    return text
+
+
+def _is_day(day: date) -> date:
+    if isinstance(day, datetime) or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ValueError(f"must be a day between {_FIRST_YEAR} and {_LAST_YEAR}, like 2024-01-31")
+    return day
+
+
+def _is_lake_path(text: str) -> str:
+    if not text or "|" in text or "\0" in text:
+        raise ValueError("must be the path of a folder and may not hold the sign |")
+    return text
+
+
+def _is_kind(text: str) -> str:
+    if text not in KINDS:
+        raise ValueError(f"must be one of {', '.join(KINDS)}{nearest(text, KINDS)}")
+    return text
+
+
+def _is_timing(text: str) -> str:
+    timing_from(text)
+    return text
+
+
+def _is_loopback(text: str) -> str:
+    if text:
+        host, port = host_and_port(text)
+        if host not in LOOPBACK or not 1 <= port <= 65_535:
+            raise ValueError("must be an address of this machine like 127.0.0.1:9187, or empty")
+    return text
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the parts of `127.0.0.1:9187` or `[::1]:9187`; port 0 if there is none."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port) if port.isdigit() else 0
+
+
+Url = Annotated[str, AfterValidator(_is_url)]
+Pattern = Annotated[str, AfterValidator(_is_pattern)]
+LakePath = Annotated[str, AfterValidator(_is_lake_path)]
+Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
+KindName = Annotated[str, AfterValidator(_is_kind)]
+TimingText = Annotated[str, AfterValidator(_is_timing)]
+Listen = Annotated[str, AfterValidator(_is_loopback)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """What to keep: every series of one market and kind whose symbol fits the patterns."""
+
+    __pydantic_config__ = _STRICT
+
+    market: Market
+    kind: KindName
+    symbols: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    intervals: tuple[Interval, ...] = ()
+    start: Day | None = None
+    end: Day | None = None
+
+    @property
+    def span(self) -> Span:
+        """The configured days; a missing start is before the vendor's first archive."""
+        start = _midnight(self.start) if self.start else vendor.beginning()
+        end = _midnight(self.end + timedelta(days=1)) if self.end else _FAR
+        return Span(start, end)
+
+    @property
+    def literal_symbols(self) -> tuple[str, ...] | None:
+        """The symbols, if none of the patterns needs the vendor's list of them."""
+        if any(p.startswith("!") or set(p) & {"*", "?"} for p in self.symbols):
+            return None
+        return self.symbols
+
+    def wants(self, symbol: str) -> bool:
+        """Whether *symbol* fits one pattern and no exclusion."""
+        excluded = [p[1:] for p in self.symbols if p.startswith("!")]
+        included = [p for p in self.symbols if not p.startswith("!")]
+        return _fits(symbol, included or ["*"]) and not _fits(symbol, excluded)
+
+    def series(self, symbol: str) -> tuple[Series, ...]:
+        """Return the series of *symbol*, one an interval."""
+        if not self.intervals:
+            return (Series(self.market, self.kind, symbol),)
+        return tuple(Series(self.market, self.kind, symbol, i) for i in self.intervals)
+
+
+def _fits(symbol: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(symbol, pattern) for pattern in patterns)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+_FAR: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lake:
+    """Where the lake is and how long what was replaced stays readable."""
+
+    __pydantic_config__ = _STRICT
+
+    path: LakePath = "~/fullpool-lake"
+    retain_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 24.0
+    min_free_gb: Annotated[float, Field(ge=0)] = 2.0
+
+    @property
+    def grace(self) -> timedelta:
+        """How long what was replaced stays readable."""
+        return timedelta(hours=self.retain_hours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How the vendor is asked."""
+
+    __pydantic_config__ = _STRICT
+
+    archive_url: Url = vendor.ARCHIVE_URL
+    listing_url: Url = vendor.LISTING_URL
+    allow_http: bool = False
+    ca_file: str = ""
+    connections: Annotated[int, Field(ge=1, le=64)] = 32
+    read_timeout_s: Seconds = 30.0
+    deadline_s: Seconds = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one pass may use."""
+
+    __pydantic_config__ = _STRICT
+
+    builders: Annotated[int, Field(ge=1, le=64)] = 2
+    builder_memory_mb: Annotated[int, Field(ge=128, le=1 << 20)] = 256
+    staging_mb: Annotated[int, Field(ge=64)] = 4096
+    archive_mb: Annotated[int, Field(ge=1)] = 8192
+    inflated_mb: Annotated[int, Field(ge=1)] = 65536
+    rounds: Annotated[int, Field(ge=1, le=10)] = 3
+    publish_every_s: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """How long what the vendor listed is believed."""
+
+    __pydantic_config__ = _STRICT
+
+    symbols_max_age_h: Annotated[float, Field(ge=0)] = 24.0
+    dormant_max_age_h: Annotated[float, Field(ge=0)] = 168.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """How gaps that no archive fills are asked for at the vendor's API."""
+
+    __pydantic_config__ = _STRICT
+
+    enabled: bool = True
+    spot_url: Url = vendor.REST_URL[Market.SPOT]
+    um_url: Url = vendor.REST_URL[Market.UM]
+    cm_url: Url = vendor.REST_URL[Market.CM]
+    max_keepalive_connections: Annotated[int, Field(ge=1, le=64)] = 20
+    max_connections: Annotated[int, Field(ge=1, le=128)] = 30
+    keepalive_expiry: Seconds = 30.0
+    timeout_s: Seconds = 10.0
+    weight_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    requests_per_pass: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+
+    def url(self, market: Market) -> str:
+        return {Market.SPOT: self.spot_url, Market.UM: self.um_url, Market.CM: self.cm_url}[market]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When the daemon does what."""
+
+    __pydantic_config__ = _STRICT
+
+    tick: TimingText = "5m"
+    patch: TimingText = "15m"
+    audit: TimingText = "17 4 * * *"
+    publish: TimingText = "1h"
+    housekeeping: TimingText = "1h"
+    jitter_s: Annotated[float, Field(ge=0, le=86_400)] = 1800.0
+
+    def timing(self, job: str) -> Timing:
+        """Return when the job of that name runs."""
+        text: str = getattr(self, job)
+        return timing_from(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where the daemon's figures are for Prometheus to read."""
+
+    __pydantic_config__ = _STRICT
+
+    file: str = "fullpool.prom"
+    listen: Listen = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a user can set."""
+
+    __pydantic_config__ = _STRICT
+
+    lake: Lake = field(default_factory=Lake)
+    network: Network = field(default_factory=Network)
+    limits: Limits = field(default_factory=Limits)
+    discovery: Discovery = field(default_factory=Discovery)
+    rest: Rest = field(default_factory=Rest)
+    schedule: Schedule = field(default_factory=Schedule)
+    metrics: Metrics = field(default_factory=Metrics)
+    dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]

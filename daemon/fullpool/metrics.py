@@ -1,0 +1,173 @@
+"""The daemon's figures as Prometheus reads them: a text file, an address of this machine.
+
+The owner of prometheus-client.
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from socketserver import TCPServer
+from typing import Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app, write_to_textfile
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fullpool.config.settings import LOOPBACK, host_and_port
+from fullpool.errors import MetricsError
+from fullpool.store.figures import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What only the running daemon knows. *weights* is what was used of each API's."""
+
+    since: datetime
+    downloaded_bytes: int
+    weights: Mapping[str, int]
+    is_edit_refused: bool
+    free_bytes: int
+
+
+class Gauges(Collector):
+    """Turns the newest figures into metrics whenever somebody asks."""
+
+    def __init__(self, live: Callable[[], Live], now: Callable[[], datetime]) -> None:
+        self.figures: Figures | None = None
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self._live = live
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_daemon(self._live())
+        if self.figures is not None:
+            yield from self._of_series(self.figures)
+            yield from _of_lake(self.figures)
+
+    def write(self, path: Path) -> None:
+        """Write all metrics to *path*, in one step. Raises MetricsError."""
+        try:
+            write_to_textfile(str(path), self.registry)
+            path.chmod(0o644)
+        except OSError as error:
+            raise MetricsError(f"writing the metrics to {path}: {error}") from error
+
+    def _of_daemon(self, live: Live) -> Iterator[Metric]:
+        yield _gauge("start_time_seconds", "when the daemon started", live.since.timestamp())
+        yield _gauge(
+            "config_edit_refused", "1 while the last edit is refused", live.is_edit_refused
+        )
+        yield _gauge("disk_free_bytes", "room left on the lake's disk", live.free_bytes)
+        received = CounterMetricFamily("fullpool_downloaded_bytes", "bytes of archives received")
+        received.add_metric([], live.downloaded_bytes)
+        yield received
+        yield _labelled(
+            "rest_used_weight", "weight used at the API in the last minute asked", "market",
+            live.weights,
+        )  # fmt: skip
+
+    def _of_series(self, figures: Figures) -> Iterator[Metric]:
+        names = ["market", "kind"]
+        lag = GaugeMetricFamily(
+            "fullpool_lag_seconds",
+            "age of the last row of the series that lags most, of those that still trade",
+            labels=names,
+        )
+        series = GaugeMetricFamily("fullpool_series", "series that still trade", labels=names)
+        for one in figures.freshness:
+            series.add_metric([one.market, one.kind], one.series)
+            if one.newest is not None:
+                age = (self._now() - one.newest).total_seconds()
+                lag.add_metric([one.market, one.kind], age)
+        yield lag
+        yield series
+
+
+def _of_lake(figures: Figures) -> Iterator[Metric]:
+    yield _labelled("archives", "archives by status", "status", figures.archives)
+    yield _gauge("open_gaps", "gaps without an explanation", figures.open_gaps)
+    yield _labelled("missing_rows", "missing rows by what is known", "what", figures.gap_rows)
+    yield _gauge("rows", "rows in the lake", figures.rows)
+    yield _gauge("files", "partition files in the lake", figures.files)
+    yield _gauge("lake_bytes", "bytes of the partition files", figures.size_bytes)
+    yield _gauge("generation", "the newest generation", figures.generation)
+    yield _gauge("config_edits_refused", "edits that were ever refused", figures.edits_refused)
+    ended = {one.command: one.at.timestamp() for one in figures.passes}
+    yield _labelled("last_pass_time_seconds", "when the last pass ended", "command", ended)
+    whole = {one.command: int(one.is_complete) for one in figures.passes}
+    yield _labelled("last_pass_complete", "1 if it left nothing to do", "command", whole)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"fullpool_{name}", text, value=float(value))
+
+
+def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"fullpool_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+class Endpoint:
+    """Serves the metrics at an address of this machine, to those who name it as such.
+
+    A web page could otherwise have a browser read them, by a name of its own that leads here.
+    """
+
+    def __init__(self, gauges: Gauges, address: str) -> None:
+        host, port = host_and_port(address)
+        application = make_wsgi_app(gauges.registry)
+
+        def guarded(environ: Any, start: Any) -> Any:
+            if _host(environ.get("HTTP_HOST", "")) not in LOOPBACK:
+                start("403 Forbidden", [("Content-Type", "text/plain")])
+                return [b"this address answers to the names of this machine only\n"]
+            return application(environ, start)
+
+        try:
+            server = _Server6 if ":" in host else _Server
+            self._server = make_server(host, port, guarded, server, _Silent)
+        except OSError as error:
+            raise MetricsError(f"serving the metrics at {address}: {error}") from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _host(header: str) -> str:
+    """Return the name in a Host header, without its port."""
+    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
+
+
+class _Server(WSGIServer):
+    def server_bind(self) -> None:
+        """Bind without asking the DNS for a name, as HTTPServer would."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    timeout = 10  # nobody keeps the one thread for longer
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of a request."""

@@ -1,0 +1,50 @@
+"""Which of the archives that are recorded were published anew: pure decisions on a listing."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from fullpool.model import Identity, Known, Status
+from fullpool.planning import Listing
+
+_NOT_THERE: Final = (Status.ABSENT, Status.NOT_PUBLISHED)
+_COMPARED: Final = (Status.PRESENT, Status.QUARANTINED)
+
+
+def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, Known]]:
+    """Yield each archive whose record is to change, as it was and as it is now.
+
+    One that has other bytes, or came after all, is `published` and due. One that only has another
+    time, for the same bytes were put there again, keeps its status.
+    """
+    for one in known:
+        listed = listing.get(one.archive.period)
+        if listed is None:
+            continue  # withdrawn or lost: what we have of it stays
+        if one.status in _NOT_THERE:
+            yield one, Known(one.archive, Status.PUBLISHED, "published after all", listed)
+        elif one.status in _COMPARED and one.identity is not None:
+            if _has_other_bytes(one.identity, listed):
+                reason = f"published anew: {_words(one.identity)} became {_words(listed)}"
+                yield one, Known(one.archive, Status.PUBLISHED, reason, listed)
+            elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
+                yield one, replace(one, identity=listed)
+
+
+def _has_other_bytes(held: Identity, listed: Identity) -> bool:
+    if held.etag and listed.etag:
+        return (held.etag, held.size_bytes) != (listed.etag, listed.size_bytes)
+    # A mirror without ETags: its size and time are all there is to go by.
+    return held.size_bytes != listed.size_bytes or _has_other_time(held, listed)
+
+
+def _has_other_time(held: Identity, listed: Identity) -> bool:
+    if held.modified_at is None or listed.modified_at is None:
+        return False
+    # The header of a download has whole seconds.
+    return abs((held.modified_at - listed.modified_at).total_seconds()) >= 1.0
+
+
+def _words(identity: Identity) -> str:
+    moment = f"{identity.modified_at:%Y-%m-%dT%H:%M:%SZ}" if identity.modified_at else "no time"
+    return f"{identity.size_bytes} bytes of {moment} (ETag {identity.etag or 'none'})"

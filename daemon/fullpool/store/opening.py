@@ -1,0 +1,57 @@
+"""Opening the state: made if it is not there, brought up to date if an older version made it."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.errors import LakeNewerError
+from fullpool.store import duck
+from fullpool.store.migrations import MIGRATIONS
+from fullpool.store.reading import naive
+from fullpool.store.state import State
+
+STORAGE_VERSION: Final = "v1.5.0"
+
+
+def open_state(path: Path, spill: Path, now: datetime) -> State:
+    """Open the state, made or brought up to date if need be.
+
+    *spill* is a folder for what does not fit into memory. Raises LakeNewerError if a newer version
+    wrote it, StateDamagedError if it cannot be opened.
+    """
+    connection = duck.connect(memory_limit="512MB", threads=1, temp_directory=str(spill))
+    with duck.explained(f"opening the state {path}"):
+        try:
+            version = duck.quoted(STORAGE_VERSION)
+            connection.execute(f"ATTACH {duck.quoted(path)} AS state (STORAGE_VERSION {version})")
+        except duckdb.IOException as error:
+            if "version number" in str(error):
+                raise LakeNewerError(f"opening the state {path}: {duck.summary(error)}") from error
+            raise
+        connection.execute("USE state")
+        _migrate(connection, path, now)
+    return State(connection)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> None:
+    done = _applied(connection)
+    unknown = [name for name in done if name not in dict(MIGRATIONS)]
+    if unknown:
+        raise LakeNewerError(f"opening the state {path}: it has the unknown change {unknown[-1]}")
+    for name, migration in MIGRATIONS:
+        if name not in done:
+            connection.execute("BEGIN")
+            migration(connection)
+            connection.execute("INSERT INTO sync.migrations VALUES (?, ?)", [name, naive(now)])
+            connection.execute("COMMIT")
+
+
+def _applied(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'state' AND table_name = 'migrations'"
+    ).fetchall()
+    if not found:
+        return []
+    return [name for (name,) in connection.execute("SELECT name FROM sync.migrations").fetchall()]

@@ -1,0 +1,76 @@
+"""Comparing what the vendor lists with what is recorded: archives published anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from fullpool import logs, revising
+from fullpool.errors import UntrustedError
+from fullpool.model import Identity, Known, Period, Series
+from fullpool.planning import Listing, Want
+from fullpool.store.memory import Memory
+from fullpool.sync.work import Work
+from fullpool.vision import list_keys
+
+log = logs.get_logger()
+
+# Series whose archives are read from the state together.
+_BATCH: Final = 200
+
+
+@dataclass(slots=True)
+class Audited:
+    """What an audit found, to be recorded: *found* is due now, *renamed* is as good as before.
+
+    *failed* holds what could not be listed, with the reason.
+    """
+
+    found: list[Known] = field(default_factory=list)
+    renamed: list[Known] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
+    """List every series anew and compare each archive with the edition that is recorded."""
+    done = Audited()
+    work.watcher.listing(len(wants))
+    rest = iter([want.series for want in wants])
+    while (batch := list(islice(rest, _BATCH))) and not work.is_ending:
+        _compare(work, memory, batch, done)
+    return done
+
+
+def _compare(work: Work, memory: Memory, batch: Sequence[Series], done: Audited) -> None:
+    known = memory.known_of(batch)
+    items = [(series, known[series]) for series in batch if known[series]]
+    for one in work.fetch_map(lambda item: _listings(work, *item), items, lambda _: 1):
+        series, own = one.item
+        if isinstance(one.error, UntrustedError):
+            raise one.error
+        if one.value is None:
+            log.warning("series.unlisted", series=str(series), reason=str(one.error))
+            done.failed[str(series)] = str(one.error)
+            continue
+        compared = list(revising.compared(own, one.value))
+        done.renamed += [after for before, after in compared if after.status is before.status]
+        for before, after in compared:
+            if after.status is not before.status:
+                log.info("archive.revised", archive=str(after.archive), reason=after.reason)
+                done.found.append(after)
+
+
+def _listings(work: Work, series: Series, known: Sequence[Known]) -> Listing:
+    """List the archives of a series from the first one recorded on, of each length."""
+    found: dict[Period, Identity] = {}
+    for first in _firsts(known):
+        found |= list_keys(work.opener(), work.config.network.listing_url, series, first)
+    return found
+
+
+def _firsts(known: Sequence[Known]) -> Iterator[Period]:
+    for cadence in sorted({one.archive.period.cadence for one in known}):
+        yield min(
+            (one.archive.period for one in known if one.archive.period.cadence is cadence),
+            key=lambda period: period.span,
+        )
