@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 GAP_TESTS := tests/test_gaps.py tests/test_ladder.py tests/test_rest.py tests/test_gapless.py tests/test_gapless_real.py
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test check format bench test-tz test-s3 test-duckdb lock clean
+.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers soak \
+	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -22,7 +23,7 @@ demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, off
 	$(BIN)/fullpool demo
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients and not systemd and not readers" $(ARGS)
 
 test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
@@ -35,6 +36,22 @@ test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, fr
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/on_other_duckdb.sh $(PYTHON) $(VENV)
+
+test-systemd: wheel ## Run the service under a real systemd, in a container (as root)
+	sh tests/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
+
+test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
+	$(BIN)/python -m pytest -m readers -s $(ARGS)
+
+soak: $(INSTALLED) ## The daemon at accelerated time for 10 minutes; plot in benchmarks/results
+	$(BIN)/python benchmarks/soak.py
+
+wheel: $(INSTALLED)
+	rm -rf dist && $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --wheel-dir dist .
+
+install-service: wheel ## Install or upgrade as a systemd service (as root); see docs/operate.md
+	sh systemd/install.sh $(PYTHON) dist/fullpool-*.whl
 
 check: $(INSTALLED) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -50,10 +67,12 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 	sh benchmarks/run.sh $(BIN)/python
 
-lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml
+lock: $(INSTALLED) ## Write both lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-service.lock
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) demo-lake
+	rm -rf $(VENV) demo-lake dist

@@ -14,7 +14,7 @@ from fullpool.app.signals import Flag
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError
 from fullpool.reload import Look, Lookout
-from vendor import dataset
+from vendor import dataset, wait
 
 
 def text_of(symbol: str) -> str:
@@ -38,25 +38,24 @@ class Watched:
             asked=self.asked,
             sleep=clock.sleeper(self.stop),
         )
-        self.thread = threading.Thread(target=lambda: self.looks.extend(self._all()))
+        self.thread = threading.Thread(target=self._collect)
         self.thread.start()
-        time.sleep(1.0)  # until it watches
+        wait(1.0)  # until it watches
 
     def _accept(self, config: Config) -> None:
         if self.refuse:
             raise ConfigError("test", (self.refuse,))
 
-    def _all(self) -> Iterator[Look]:
+    def _collect(self) -> None:
         for look in self.lookout.looks():
             self.looks.append(look)
-        yield from ()
 
     def symbols(self, count: int, *, settled_s: float = 1.0) -> list[str]:
         """Return the symbols of the configurations seen: at least *count*, and no more came."""
         end = time.monotonic() + 15
         while len(self.looks) < count and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(settled_s)
+            wait(0.05)
+        wait(settled_s)
         return [look.config.dataset[0].symbols[0] for look in self.looks if look.config]
 
 
@@ -80,7 +79,7 @@ def slowly(path: Path, text: str) -> None:
         for at in range(0, len(text), 20):
             file.write(text[at : at + 20])
             file.flush()
-            time.sleep(0.1)
+            wait(0.1)
 
 
 def renamed(path: Path, text: str) -> None:
@@ -109,7 +108,7 @@ def as_emacs(path: Path, text: str) -> None:
 
 
 def by_sed(path: Path, text: str) -> None:
-    symbol = text.split('symbols = ["')[1].split('"')[0]
+    symbol = next(line for line in text.splitlines() if line.startswith("symbols")).split('"')[1]
     subprocess.run(["sed", "-i", f's/symbols = .*/symbols = ["{symbol}"]/', path], check=True)
 
 
@@ -127,13 +126,13 @@ def by_install(path: Path, text: str) -> None:
 
 def removed_and_made(path: Path, text: str) -> None:
     path.unlink()
-    time.sleep(0.3)
+    wait(0.3)
     path.write_text(text)
 
 
 def folder_made_anew(path: Path, text: str) -> None:
     shutil.rmtree(path.parent)
-    time.sleep(0.3)
+    wait(0.3)
     path.parent.mkdir()
     path.write_text(text)
 
@@ -198,7 +197,7 @@ def test_what_changes_nothing_is_no_look(watched: Watched) -> None:
     renamed(watched.path, watched.path.read_text())
     watched.path.chmod(0o600)
     in_place(watched.path, "# a comment\n" + text_of("AUSDT"))
-    time.sleep(3)
+    wait(3)
 
     assert watched.looks == []
 
@@ -207,7 +206,7 @@ def test_a_wrong_file_is_told_once_and_the_next_right_one_taken(watched: Watched
     in_place(watched.path, "[lke]\n")
     watched.symbols(1)
     watched.path.touch()
-    time.sleep(2.5)
+    wait(2.5)
     in_place(watched.path, text_of("AUSDT"))
 
     assert watched.symbols(2) == ["AUSDT"]  # what was in force all along, and is told of again

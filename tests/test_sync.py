@@ -19,8 +19,8 @@ from fullpool.errors import (
 )
 from fullpool.model import Status
 from fullpool.simulator import Fault
-from fullpool.store.reader import generations
 from fullpool.store.opening import open_state
+from fullpool.store.reader import generations
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
 from vendor import Seen, Vendor, ask, dataset, kline, snapshot, sync, tree_of

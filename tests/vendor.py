@@ -10,6 +10,8 @@ from threading import Event
 from typing import Any, Self
 
 from fullpool import app
+from fullpool.app import clock
+from fullpool.app.signals import Flag
 from fullpool.config import Config, parse
 from fullpool.model import Known, Step
 from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
@@ -17,6 +19,9 @@ from fullpool.simulator.generate import zipped
 from fullpool.store.reader import Reader, reading
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome
+
+# Waits for so many seconds; for processes and threads that are real.
+wait = clock.sleeper(Flag())
 
 KLINE = (
     "{t},1.00000000,2.00000000,0.50000000,1.50000000,10.00000000,{c},15.00000000,3,"

@@ -71,7 +71,8 @@ class Timetable:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
     def next_run(self) -> datetime | None:
         """Return when the next tick is due."""

@@ -56,7 +56,7 @@ def timing_from(text: str) -> Timing:
 
 
 def _check(field: str, name: str, lowest: int, highest: int) -> None:
-    """Raise ValueError unless *field* is `*`, numbers and ranges; all but numbers with a `/step`."""
+    """Raise ValueError unless *field* is `*`, numbers or ranges; `*` and ranges may have `/5`."""
     for item in field.split(","):
         found = re.fullmatch(r"(\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?", item)
         if not found or (found[2] and not found[3] and found[4]):

@@ -10,6 +10,7 @@ from fullpool.app.daemon import run
 from fullpool.app.lock import writing
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.signals import leave, look_on_signal, stop_on_signals
+from fullpool.app.speaking import status_of
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Step, Stop
@@ -28,6 +29,7 @@ __all__ = [
     "plan",
     "require_complete",
     "run",
+    "status_of",
     "stop_on_signals",
     "sync",
     "tree_of",

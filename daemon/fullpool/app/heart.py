@@ -41,7 +41,7 @@ class Heart:
     def __init__(self, body: Body) -> None:
         self._body = body
         self._ended = threading.Event()
-        self._is_ready = False
+        self._is_ready = self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def __enter__(self) -> Self:
@@ -51,6 +51,8 @@ class Heart:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._body.stop.is_set() and not self._is_stopping:
+            self._tell_stopping()
 
     def ready(self) -> None:
         """Tell that the daemon does its work from now on."""
@@ -84,9 +86,13 @@ class Heart:
 
     def _see_out(self) -> None:
         """Wait for the daemon to stop, but not for long."""
-        self._body.manager.stopping()
-        self._body.manager.extend(_GRACE_S + 1.0)
-        self._body.manager.status("stopping")
+        self._tell_stopping()
         if not self._ended.wait(_GRACE_S):
             log.warning("daemon.stopped", forced=True)
             leave(Exit.OK)
+
+    def _tell_stopping(self) -> None:
+        self._is_stopping = True
+        self._body.manager.stopping()
+        self._body.manager.extend(_GRACE_S + 1.0)
+        self._body.manager.status("stopping")

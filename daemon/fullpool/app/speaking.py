@@ -132,4 +132,15 @@ def status_of(tree: Tree) -> dict[str, Any] | None:
         said: dict[str, Any] = json.loads(Path(tree.daemon).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return said if Path(f"/proc/{said.get('pid')}").exists() else None
+    return said if _is_running(said.get("pid")) else None
+
+
+def _is_running(number: Any) -> bool:
+    """Whether there is such a process; /proc may not show it to a sibling in its sandbox."""
+    try:
+        os.kill(int(number), 0)
+    except PermissionError:
+        return True
+    except (OSError, TypeError, ValueError):
+        return False
+    return True

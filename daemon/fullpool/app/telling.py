@@ -31,11 +31,11 @@ class Telling:
 
     def text(self, next_tick: datetime | None) -> str:
         """Return one line: what is going on, or how full the lake is; then what is wrong."""
-        doing = self._doing
-        if doing == "filling":
-            doing = self._progress()
-        elif not doing:
+        doing = self._progress() if self._doing == "filling" else self._doing
+        if not doing:
             doing = self._idle(next_tick)
+        elif self._trouble:
+            doing += f"; the last try failed: {self._trouble}"
         if self.refused:
             count = f"{len(self.refused)} problem" + ("s" if len(self.refused) != 1 else "")
             doing += f"; the last edit of the configuration was refused ({count})"

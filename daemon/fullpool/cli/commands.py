@@ -144,7 +144,7 @@ def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
     """Show what the lake holds, how fresh it is, and what is missing and why."""
     tree = _tree(config, lake)
     with reading(tree) as reader:
-        report.status(reader, tree, is_json=json)
+        report.status(reader, tree, app.status_of(tree), is_json=json)
 
 
 @program.command()

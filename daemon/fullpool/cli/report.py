@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ _STATUS_SQL: Final = """
     SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time,
            c.row_count AS rows, c.expected_rows AS expected, c.present_rows AS present,
            c.patched_rows AS patched,
-           c.explained_rows AS explained, c.open_rows AS open, c.files,
+           c.explained_rows AS explained, c.open_rows AS open, c.is_wanted AS kept, c.files,
            round(c.size_bytes / 1e6, 1) AS mb, round(c.lag_s / 3600, 1) AS lag_h,
            (SELECT count(*) FROM sync.missing AS m
             WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
@@ -138,8 +138,8 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
         sys.stdout.write(f"and {more:,} more: give --symbol, or ask sync.gaps with SQL\n")
 
 
-def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:
-    """Print coverage, freshness, what is missing and the last pass."""
+def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_json: bool) -> None:
+    """Print what the daemon is doing, coverage, freshness, what is missing and the last pass."""
     series = reader.query(_STATUS_SQL)
     missing = reader.query(
         "SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last"
@@ -151,6 +151,7 @@ def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:
         screen.show_json(
             {
                 "lake": str(tree.root),
+                "daemon": daemon,
                 "published_at": published,
                 "series": series.as_dicts(),
                 "missing": missing.as_dicts(),
@@ -158,9 +159,16 @@ def status(reader: Reader, tree: Tree, *, is_json: bool) -> None:
             }
         )
         return
+    if daemon is not None:
+        sys.stdout.write(f"daemon (process {daemon['pid']}): {daemon['status']}\n")
+        for problem in daemon["config_problems"]:
+            sys.stdout.write(f"  refused: {problem}\n")
     screen.show_table(
         f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
     )
+    left = sum(not one["kept"] for one in series.as_dicts())
+    if left:
+        sys.stdout.write(f"{left:,} series not configured any more; their data stays (not kept)\n")
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
 

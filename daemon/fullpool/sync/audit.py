@@ -56,7 +56,12 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Series], done: Audited)
         done.renamed += [after for before, after in compared if after.status is before.status]
         for before, after in compared:
             if after.status is not before.status:
-                log.info("archive.revised", archive=str(after.archive), reason=after.reason)
+                log.info(
+                    "archive.revised",
+                    archive=str(after.archive),
+                    series=str(series),
+                    reason=after.reason,
+                )
                 done.found.append(after)
 
 

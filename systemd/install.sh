@@ -1,0 +1,43 @@
+#!/bin/sh
+# install.sh PYTHON WHEEL: install fullpool below /opt/fullpool and its service, or upgrade them.
+# Keeps the configuration that is there. Called by `make install-service`, as root.
+set -eu
+python=$1 wheel=$2
+here=$(cd "$(dirname "$0")" && pwd)
+prefix=/opt/fullpool units=/etc/systemd/system
+
+[ "$(id -u)" = 0 ] || { echo "install.sh: must be run as root" >&2; exit 1; }
+
+echo "installing fullpool into $prefix"
+[ -x $prefix/bin/python ] || "$python" -m venv $prefix
+$prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+    -r "$here/../requirements-service.lock"
+$prefix/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
+install -D -m 644 "$here/../docs/operate.md" $prefix/share/doc/fullpool/operate.md
+install -D -m 644 "$here/../config/fullpool.toml" $prefix/share/doc/fullpool/fullpool.toml
+
+if [ ! -e /etc/fullpool/fullpool.toml ]; then
+    echo "writing /etc/fullpool/fullpool.toml"
+    mkdir -p /etc/fullpool
+    sed 's#^path = .*#path = "/srv/fullpool"#' "$here/../config/fullpool.toml" > /etc/fullpool/fullpool.toml
+    chmod 644 /etc/fullpool/fullpool.toml
+fi
+
+echo "installing the service"
+install -D -m 644 "$here/fullpool.sysusers" /etc/sysusers.d/fullpool.conf
+systemd-sysusers /etc/sysusers.d/fullpool.conf
+install -m 644 "$here/fullpool.service" "$here/srv-fullpool.mount" $units
+# Type=notify-reload came with systemd 253; before it, reload waits for `fullpool reload`.
+version=$(systemctl --version | awk 'NR == 1 { print int($2) }')
+if [ "$version" -ge 253 ]; then
+    install -D -m 644 "$here/notify-reload.conf" $units/fullpool.service.d/notify-reload.conf
+fi
+systemctl daemon-reload
+systemctl --quiet enable fullpool.service srv-fullpool.mount
+if systemctl --quiet is-active fullpool.service; then systemctl restart fullpool.service; fi
+cat <<'DONE'
+installed. Say what to keep in /etc/fullpool/fullpool.toml, then:
+    /opt/fullpool/bin/fullpool check /etc/fullpool/fullpool.toml
+    systemctl start fullpool
+    systemctl status fullpool
+DONE

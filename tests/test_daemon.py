@@ -1,0 +1,294 @@
+"""`fullpool run` as a process: by the clock, through edits, crashes and stops."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from fullpool.app import clock
+from fullpool.errors import Exit
+from fullpool.simulator import Fault
+from running import QUICK, Running
+from vendor import Vendor, dataset, wait
+
+A, B = "spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m"
+FIRST, LAST = date(2024, 6, 1), date(2024, 6, 5)
+
+
+class Place:
+    """A vendor with two series, a configuration file, and a daemon on it."""
+
+    def __init__(self, vendor: Vendor, tmp_path: Path) -> None:
+        self.vendor = vendor
+        self.lake = tmp_path / "lake"
+        self.config = tmp_path / "fullpool.toml"
+        for series in (A, B):
+            vendor.publish(series, FIRST, LAST)
+
+    def write(self, *series: str, more: str = QUICK, **limits: Any) -> None:
+        datasets = "".join(dataset(one, start=str(FIRST), end=str(LAST)) for one in series)
+        text = self.vendor.config_text(self.lake, datasets, **limits)
+        self.config.write_text(more + text)
+
+    @contextmanager
+    def running(self, **env: str) -> Iterator[Running]:
+        with Running(self.config, self.lake, **env) as daemon:
+            yield daemon
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.lake / "lake.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def symbols(self) -> list[str]:
+        if not (self.lake / "lake.duckdb").exists():
+            return []
+        return [row[0] for row in self.ask("SELECT DISTINCT symbol FROM klines ORDER BY ALL")]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fullpool", *arguments],
+            check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def place(vendor: Vendor, tmp_path: Path) -> Place:
+    one = Place(vendor, tmp_path)
+    one.write(A)
+    return one
+
+
+def test_it_fills_the_lake_and_says_so(place: Place) -> None:
+    with place.running() as daemon:
+        daemon.until(lambda: "full" in daemon.status())
+
+        assert place.ask("SELECT count(*) FROM klines") == [(5 * 1440,)]
+        assert daemon.status().startswith("1 series full; next look at ")
+        shown = json.loads(place.run("status", "-c", str(place.config), "--json").stdout)
+        assert shown["daemon"]["pid"] == daemon.number
+        assert "full" in shown["daemon"]["status"]
+
+
+def test_after_days_of_downtime_one_ordinary_pass_catches_up(place: Place) -> None:
+    today = clock.now().date()
+    text = place.vendor.config_text(place.lake, dataset(A, start=str(today - timedelta(20))))
+    place.config.write_text(QUICK + text)
+    place.vendor.publish(A, today - timedelta(20), today - timedelta(9))
+    with place.running() as daemon:
+        daemon.until(lambda: "full" in daemon.status())
+        daemon.stop()
+        with duckdb.connect(str(place.lake / ".state" / "state.duckdb")) as state:
+            state.execute("UPDATE sync.listings SET listed_at = listed_at - INTERVAL 8 DAY")
+        place.vendor.publish(A, today - timedelta(8), today - timedelta(2))
+        daemon.start()
+        daemon.until(lambda: place.ask("SELECT count(*) FROM klines") == [(19 * 1440,)])
+
+        passes = "SELECT command, archives FROM sync.passes WHERE archives > 0 ORDER BY id"
+        assert place.ask(passes) == [("tick", 12), ("tick", 7)]
+
+
+def test_an_edit_is_applied_without_a_restart(place: Place) -> None:
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        place.write(A, B)
+        daemon.until(lambda: place.symbols() == ["AUSDT", "BUSDT"])
+        place.write(B)
+        daemon.until(lambda: place.ask("SELECT count(*) FROM sync.wanted") == [(1,)])
+
+        kept = place.ask("SELECT symbol, is_wanted FROM sync.coverage ORDER BY symbol")
+        assert kept == [("AUSDT", False), ("BUSDT", True)]
+        assert place.symbols() == ["AUSDT", "BUSDT"]
+        shown = place.run("status", "-c", str(place.config)).stdout
+        assert "not configured any more" in shown
+        edits = daemon.until(
+            lambda: place.ask("SELECT outcome FROM sync.config_edits") == [("applied",)] * 2
+        )
+        assert edits
+
+
+def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        place.config.write_text(place.config.read_text().replace('"spot"', '"sopt"'))
+        daemon.until(lambda: "refused (1 problem)" in daemon.status())
+
+        (event,) = daemon.events("config.refused")
+        assert "did you mean spot?" in event["problems"][0]
+        asked = place.run("reload", "--lake", str(place.lake))
+        assert asked.returncode == Exit.CONFIG
+        assert "did you mean spot?" in asked.stderr
+        problems = "SELECT problems FROM sync.config_edits WHERE outcome = 'refused'"
+        (row,) = daemon.until(lambda: place.ask(problems))
+        assert "did you mean spot?" in row[0]
+
+        place.write(A)
+        daemon.until(lambda: "refused" not in daemon.status())
+        assert place.run("reload", "-c", str(place.config)).returncode == Exit.OK
+
+
+def test_another_lake_needs_a_restart(place: Place) -> None:
+    with place.running() as daemon:
+        place.config.write_text(place.config.read_text().replace("/lake'", "/lake2'"))
+
+        (event,) = daemon.until(lambda: daemon.events("config.refused"))
+        assert "stop the daemon to change it" in event["problems"][0]
+
+
+def test_sighup_has_it_look_at_once_and_tells_the_manager(place: Place) -> None:
+    with place.running() as daemon:
+        daemon.listen().clear()
+        os.kill(daemon.number, signal.SIGHUP)
+        daemon.until(lambda: "READY=1" in daemon.listen(), 5)
+
+        told = [line for line in daemon.told if not line.startswith("STATUS=")]
+        assert told[0] == "RELOADING=1"
+        assert told[1].startswith("MONOTONIC_USEC=")
+        assert told[2] == "READY=1"
+
+
+def test_reload_without_a_daemon_says_so(place: Place) -> None:
+    done = place.run("reload", "-c", str(place.config))
+
+    assert done.returncode == Exit.NOT_RUNNING
+    assert "hint: start it" in done.stderr
+
+
+def test_a_second_writer_is_told_who_has_the_lake(place: Place) -> None:
+    with place.running() as daemon:
+        for command in ("run", "sync"):
+            done = place.run(command, "-c", str(place.config))
+
+            assert done.returncode == Exit.LAKE_BUSY
+            assert f"`fullpool run` (process {daemon.number}, since 20" in done.stderr
+
+
+@pytest.mark.parametrize("delay_ms", [500, 300_000])
+def test_it_stops_within_five_seconds_under_load(place: Place, delay_ms: int) -> None:
+    place.write(A, B)
+    place.vendor.fail(Fault("*.zip", "slow", delay_ms))
+    with place.running() as daemon:
+        daemon.until(lambda: "archives left" in daemon.status())
+        code, took_s = daemon.stop()
+
+        assert code == 0
+        assert took_s < 5
+        assert "STOPPING=1" in daemon.listen()
+        place.vendor.fail()
+        daemon.start()
+        daemon.until(lambda: place.symbols() == ["AUSDT", "BUSDT"])
+        daemon.until(lambda: place.ask("SELECT count(*) FROM klines") == [(10 * 1440,)])
+
+
+def test_a_second_signal_ends_it_at_once(place: Place) -> None:
+    place.vendor.fail(Fault("*.zip", "slow", 300_000))
+    with place.running() as daemon:
+        daemon.until(lambda: "archive" in daemon.status())
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        wait(0.1)
+        code, took_s = daemon.stop()
+
+        assert code in (-signal.SIGTERM, 0)
+        assert took_s < 2
+
+
+def test_after_kill_9_it_goes_on(place: Place) -> None:
+    place.write(A, B)
+    with place.running() as daemon:
+        daemon.until(lambda: daemon.events("archive.published"))
+        daemon.stop(signal.SIGKILL)
+        (place.lake / ".staging" / "left").write_text("half")
+        daemon.start()
+        daemon.until(lambda: place.symbols() == ["AUSDT", "BUSDT"])
+
+        assert not (place.lake / ".staging" / "left").exists()
+        assert place.ask("SELECT count(*) FROM klines") == [(10 * 1440,)]
+
+
+def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
+    place.write(A, builders=1)
+    place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 8), 400_000)
+    with place.running(WATCHDOG_USEC="2000000") as daemon:
+        daemon.until(lambda: "WATCHDOG=1" in daemon.listen())
+        daemon.until(lambda: "full" in daemon.status() and not daemon.workers())
+        with place.config.open("a") as file:
+            file.write(dataset("um/aggTrades/BTCUSDT", start="2024-06-01", end="2024-06-08"))
+        (worker,) = daemon.until(daemon.workers)
+        daemon.until(lambda: "of 2 series" in daemon.status())
+        os.kill(worker, signal.SIGSTOP)
+        wait(3)  # what was under way elsewhere has ended
+        daemon.listen().clear()
+        wait(4)
+        fed = daemon.listen().count("WATCHDOG=1")
+        os.kill(worker, signal.SIGCONT)
+        daemon.until(lambda: "WATCHDOG=1" in daemon.listen())
+
+        assert fed == 0
+
+
+def test_an_archive_published_anew_is_fetched_again_by_the_audit(place: Place) -> None:
+    place.write(A, more=QUICK.replace('audit = "1h"', 'audit = "2s"'))
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        before = len(place.vendor.archive_requests())
+        key = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-03.zip"
+        opened = int(datetime(2024, 6, 3, tzinfo=UTC).timestamp()) * 1000
+        rest = "7.0,8.0,6.0,7.5,10.0,{},75.0,3,4.0,6.0,0\n"
+        starts = [opened + 60_000 * minute for minute in range(1439)]
+        lines = (f"{start}," + rest.format(start + 59_999) for start in starts)
+        place.vendor.put(key, "".join(lines))
+        (event,) = daemon.until(lambda: daemon.events("archive.revised"))
+        daemon.until(
+            lambda: place.ask("SELECT count(*) FROM klines WHERE close = 7.5") == [(1439,)]
+        )
+
+        assert event["series"] == A
+        assert place.ask("SELECT count(*) FROM klines") == [(5 * 1440 - 1,)]
+        asked = place.vendor.archive_requests()[before:]
+        assert all("2024-06-03" in path for path in asked)
+
+
+def test_the_metrics_are_in_a_file_and_at_an_address(place: Place) -> None:
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        place.write(A, more=QUICK + '[metrics]\nlisten = "127.0.0.1:19188"\n')
+        body = daemon.until(_metrics)
+
+        assert 'fullpool_archives{status="present"} 5.0' in body
+        assert "fullpool_config_edit_refused 0.0" in body
+        text = (place.lake / "fullpool.prom").read_text()
+        assert 'fullpool_archives{status="present"} 5.0' in text
+        request = urllib.request.Request("http://127.0.0.1:19188/metrics")
+        request.add_header("Host", "evil.example")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=5)
+
+
+def _metrics() -> str:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:19188/metrics", timeout=5) as answer:
+            body: str = answer.read().decode()
+            return body
+    except OSError:
+        return ""
+
+
+def test_a_vendor_that_is_away_is_waited_for(place: Place) -> None:
+    place.vendor.fail(Fault("*", "status", 503))
+    with place.running() as daemon:
+        daemon.until(lambda: "HTTP 503" in daemon.status())
+
+        place.vendor.fail()
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        assert daemon.events("job.failed")
