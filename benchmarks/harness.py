@@ -71,10 +71,11 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
-            self._peak = max(self._peak, sum(map(_pss_bytes, _tree(self._root))))
+            self._peak = max(self._peak, sum(map(pss_bytes, family(self._root))))
 
 
-def _tree(root: int) -> list[int]:
+def family(root: int) -> list[int]:
+    """Return a process and all below it."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -91,7 +92,8 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int) -> int:
+    """Return the proportional memory of a process; 0 if it is gone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:

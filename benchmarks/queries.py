@@ -12,8 +12,8 @@ import harness
 
 from fullpool.model import Interval, Market, Partition, PartitionFile, Series, Step, period_from
 from fullpool.store import catalogue
-from fullpool.store.orders import Built
 from fullpool.store.opening import open_state
+from fullpool.store.orders import Built
 from fullpool.store.tree import Tree, partition_path
 
 SYMBOLS, YEARS = 200, ("2024", "2025")

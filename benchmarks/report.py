@@ -19,6 +19,7 @@ TITLES = {
     "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",
     "rest": "500 gaps of 60 to 1,500 bars over REST, 20 ms, TLS",
     "gaps": "Looking for gaps in 200 symbols x 24 months of 1m bars (210 million rows)",
+    "soak": "The daemon for ten minutes at sixty times its pace, second fifth of the time -> last",
     "planning": "Planning one query against the number of partitions",
 }
 BARS = ("small-0ms", "small-20ms", "large", "peers", "rest")
@@ -36,6 +37,8 @@ def main() -> None:
         if name in BARS:
             _bars(name, title, rows)
             parts.append(f"![{title}]({name}.png)\n")
+        if name == "soak":
+            parts.append(f"![{title}](soak.png)\n")
         if name == "planning":
             _lines(title, rows)
             parts.append(f"![{title}](planning.png)\n")

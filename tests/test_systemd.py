@@ -111,10 +111,12 @@ class Box:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def journal(self, *fields: str) -> list[dict[str, Any]]:
+    def events(self, *fields: str) -> list[dict[str, Any]]:
+        """Return the events of the daemon in the journal; *fields* narrow them down."""
         matches = " ".join(fields)
         text = self.out(f"journalctl -u fullpool -o json --no-pager {matches}")
-        return [json.loads(line) for line in text.splitlines()]
+        messages = [str(json.loads(line)["MESSAGE"]) for line in text.splitlines()]
+        return [json.loads(message) for message in messages if message.startswith("{")]
 
     def _tool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -219,9 +221,9 @@ def test_a_broken_edit_is_refused_and_seen_in_systemctl_status(box: Box) -> None
     write(box, KLINES_A.replace("spot", "sopt"))
     box.until(lambda: "refused (1 problem)" in box.out("systemctl status fullpool --no-pager"))
     reloaded = box.run("systemctl reload fullpool", check=False)
-    (event,) = box.journal("PRIORITY=3")[:1]
+    (event,) = box.events("PRIORITY=3")[:1]
 
-    assert json.loads(event["MESSAGE"])["event"] == "config.refused"
+    assert event["event"] == "config.refused"
     if int(box.out("systemctl --version | awk 'NR == 1 { print int($2) }'")) < 253:
         assert reloaded.returncode != 0
     assert box.shown("ActiveState") == "active"
@@ -234,8 +236,7 @@ def test_reload_waits_until_the_edit_is_in_force(box: Box) -> None:
 
     assert "refused" not in box.shown("StatusText")
     assert box.shown("MainPID") == before
-    applied = [json.loads(one["MESSAGE"])["event"] for one in box.journal("PRIORITY=6")]
-    assert "config.applied" in applied
+    assert "config.applied" in [event["event"] for event in box.events("PRIORITY=6")]
 
 
 def test_kill_9_is_followed_by_a_restart_that_goes_on(box: Box) -> None:
@@ -287,8 +288,7 @@ def test_stop_under_load_is_quick_and_clean(box: Box) -> None:
 
 
 def test_events_carry_their_fields_and_priorities(box: Box) -> None:
-    messages = [str(one["MESSAGE"]) for one in box.journal("PRIORITY=6")]
-    events = [json.loads(message) for message in messages if message.startswith("{")]
+    events = box.events("PRIORITY=6")
     published = [event for event in events if event["event"] == "archive.published"]
 
     assert {event["series"] for event in published} == {A, B, TRADES}
