@@ -117,6 +117,17 @@ def test_an_edit_is_applied_without_a_restart(place: Place) -> None:
         assert edits
 
 
+def test_a_plan_shows_what_an_edit_would_do(place: Place, tmp_path: Path) -> None:
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        edit = tmp_path / "edit.toml"
+        edit.write_text(place.config.read_text().replace('"AUSDT"', '"BUSDT"'))
+        planned = json.loads(place.run("plan", "--config", str(edit), "--json").stdout)
+
+    assert planned["archives"] == 5
+    assert (planned["new_series"], planned["series_left"]) == ([B], [A])
+
+
 def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])

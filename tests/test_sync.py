@@ -430,7 +430,7 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
 
-    planned = app.plan(config, Seen(), Event())
+    planned = app.plan(config, Seen(), Event()).steps
 
     assert [len(step.archives) for step in planned] == [3]
     assert planned[0].size_bytes == sum(
@@ -438,7 +438,7 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     )
     assert not (tmp_path / "lake").exists()
     sync(config)
-    assert app.plan(config, Seen(), Event()) == []
+    assert app.plan(config, Seen(), Event()).steps == ()
 
 
 def test_more_of_the_past_is_added_without_asking_again_for_what_is_there(

@@ -13,11 +13,11 @@ from fullpool.app.signals import leave, look_on_signal, stop_on_signals
 from fullpool.app.speaking import status_of
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError, IncompleteError
-from fullpool.model import Step, Stop
+from fullpool.model import Stop
 from fullpool.store import catalogue
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
-from fullpool.sync import Outcome, Watcher, preview, run_pass
+from fullpool.sync import Outcome, Preview, Watcher, preview, run_pass
 
 __all__ = [
     "ask_to_reload",
@@ -86,8 +86,8 @@ def require_complete(outcome: Outcome) -> None:
         raise IncompleteError(_account(outcome))
 
 
-def plan(config: Config, watcher: Watcher, stop: Stop) -> list[Step]:
-    """Return the steps of the next pass, from what is published and what the vendor lists."""
+def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
+    """Return what the next pass would do, from what is published and what the vendor lists."""
     tree = tree_of(config)
     with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
         if not tree.current.exists():

@@ -133,10 +133,13 @@ def plan(
         bool, typer.Option("--archives", help="List every archive, not only the groups.")
     ] = False,
 ) -> None:
-    """Show what the next sync would fetch, and why. Changes nothing."""
+    """Show what the next sync would fetch, and why, also by an edit not yet made.
+
+    Changes nothing.
+    """
     with screen.watcher() as watcher:
-        steps = app.plan(app.load_config(app.find_config(config)), watcher, app.stop_on_signals())
-    report.plan(steps, is_json=json, is_detailed=archives)
+        found = app.plan(app.load_config(app.find_config(config)), watcher, app.stop_on_signals())
+    report.plan(found, is_json=json, is_detailed=archives)
 
 
 @program.command()

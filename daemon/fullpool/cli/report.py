@@ -10,13 +10,14 @@ from typing import Any, Final
 from fullpool import vendor
 from fullpool.cli import screen
 from fullpool.config import Config
-from fullpool.model import Step
+from fullpool.model import Series, Step
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
-from fullpool.sync import Outcome
+from fullpool.sync import Outcome, Preview
 
 _MB: Final = 1_000_000
 _SHOWN_GAPS: Final = 200
+_SHOWN_SERIES: Final = 10
 
 
 def outcome(done: Outcome, *, is_json: bool) -> None:
@@ -61,13 +62,20 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         sys.stdout.write(f"missing archives: {counts} (`fullpool status` tells why)\n")
 
 
-def plan(steps: Sequence[Step], *, is_json: bool, is_detailed: bool) -> None:
+def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     """Print steps, grouped by market, kind, interval, length of the archives and reason."""
+    steps = found.steps
     groups = _groups(steps)
     archives = sum(group["archives"] for group in groups)
     size_bytes = sum(group["bytes"] for group in groups)
     if is_json:
-        value = {"archives": archives, "bytes": size_bytes, "groups": groups}
+        value = {
+            "archives": archives,
+            "bytes": size_bytes,
+            "groups": groups,
+            "new_series": [str(series) for series in found.begun],
+            "series_left": [str(series) for series in found.left],
+        }
         if is_detailed:
             value["keys"] = [vendor.archive_key(k.archive) for s in steps for k in s.archives]
         screen.show_json(value)
@@ -79,7 +87,16 @@ def plan(steps: Sequence[Step], *, is_json: bool, is_detailed: bool) -> None:
     if groups:
         columns = tuple(groups[0])
         screen.show_table("", columns, [tuple(group.values()) for group in groups])
+    _series("new", found.begun)
+    _series("not configured any more (their data stays)", found.left)
     sys.stdout.write(f"{archives:,} archives, {size_bytes / _MB:,.1f} MB to fetch\n")
+
+
+def _series(what: str, series: Sequence[Series]) -> None:
+    if series:
+        names = ", ".join(str(one) for one in series[:_SHOWN_SERIES])
+        more = f" and {len(series) - _SHOWN_SERIES:,} more" if len(series) > _SHOWN_SERIES else ""
+        sys.stdout.write(f"{len(series):,} series {what}: {names}{more}\n")
 
 
 _GROUP: Final = (

@@ -190,6 +190,13 @@ class Memory:
             for market, kind, length, seconds in found
         }
 
+    def wanted(self) -> set[Series]:
+        """Return the series that the configuration asked for when that was last looked at."""
+        return {
+            series_in(row)
+            for row in self._rows("SELECT market, kind, symbol, interval FROM sync.wanted")
+        }
+
     def last_pass(self, command: str) -> datetime | None:
         """Return when the last pass of *command* that came to its end began."""
         found = self._rows(

@@ -3,7 +3,7 @@
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_audit, run_pass, run_patch, run_tick
-from fullpool.sync.preview import preview
+from fullpool.sync.preview import Preview, preview
 from fullpool.sync.rounds import publish_state
 from fullpool.sync.work import Builders, Done, Map, Watcher, Work
 
@@ -13,6 +13,7 @@ __all__ = [
     "Done",
     "Map",
     "Outcome",
+    "Preview",
     "Watcher",
     "Work",
     "discover",

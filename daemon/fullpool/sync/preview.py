@@ -1,8 +1,9 @@
 """What a pass would do now, without doing it."""
 
+from dataclasses import dataclass
 from typing import Final
 
-from fullpool.model import Status, Step
+from fullpool.model import Series, Status, Step
 from fullpool.store.memory import Memory
 from fullpool.sync.discover import discover
 from fullpool.sync.due import due_steps
@@ -11,10 +12,24 @@ from fullpool.sync.work import Work
 _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)
 
 
-def preview(work: Work, memory: Memory) -> list[Step]:
-    """Return the steps of the next pass; lists at the vendor what is not known, records nothing."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The steps of the next pass, and the series that are new to it or left alone from now on."""
+
+    steps: tuple[Step, ...]
+    begun: tuple[Series, ...]
+    left: tuple[Series, ...]
+
+
+def preview(work: Work, memory: Memory) -> Preview:
+    """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
     found = discover(work, memory)
+    wanted, before = {want.series for want in found.wants}, memory.wanted()
     news = {known.archive: known for known in found.found}
     due = [known for known in memory.due(work.now()) if known.archive not in news]
     due += [known for known in news.values() if known.status in _TO_FETCH]
-    return due_steps(due, memory, found.wants, work.now())
+    return Preview(
+        steps=tuple(due_steps(due, memory, found.wants, work.now())),
+        begun=tuple(sorted(wanted - before)),
+        left=tuple(sorted(before - wanted)),
+    )
