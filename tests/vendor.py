@@ -10,7 +10,9 @@ from threading import Event
 from typing import Any, Self
 
 from fullpool import app
-from fullpool.app import clock
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, working
+from fullpool.app.lock import writing
 from fullpool.app.signals import Flag
 from fullpool.config import Config, parse
 from fullpool.model import Known, Step
@@ -18,7 +20,7 @@ from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 from fullpool.simulator.generate import zipped
 from fullpool.store.reader import Reader, reading
 from fullpool.store.tree import Tree
-from fullpool.sync import Outcome
+from fullpool.sync import Outcome, run_audit
 
 # Waits for so many seconds; for processes and threads that are real.
 wait = clock.sleeper(Flag())
@@ -133,6 +135,17 @@ def sync(config: Config) -> tuple[Outcome, Seen]:
     outcome = app.sync(config, seen, Event())
     app.require_complete(outcome)
     return outcome, seen
+
+
+def audit(config: Config) -> Outcome:
+    """Compare everything with the vendor's listing, as the daemon's audit does."""
+    stop, tree = Flag(), tree_of(config)
+    with (
+        writing(tree, "run", clock.now()),
+        opened_state(tree) as state,
+        working(config, Seen(), stop, pools.processes(1, stop)) as work,
+    ):
+        return run_audit(work, state)
 
 
 def ask(config: Config, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -170,6 +170,18 @@ def gaps(
 
 
 @program.command()
+def revisions(
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    symbol: Annotated[str, typer.Option(help="Only those of this symbol.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Show the archives that were published anew after they came in, and what that did to rows."""
+    with reading(_tree(config, lake)) as reader:
+        report.revisions(reader, symbol=symbol, is_json=json)
+
+
+@program.command()
 def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     query: Annotated[
         str, typer.Argument(help="One SQL statement; - reads it from standard input.")

@@ -155,6 +155,27 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
         sys.stdout.write(f"and {more:,} more: give --symbol, or ask sync.gaps with SQL\n")
 
 
+_REVISIONS_SQL: Final = """
+    SELECT market, kind, symbol, interval, period, found_at, old_modified_at, new_modified_at,
+           old_size_bytes, new_size_bytes, rows_added AS added, rows_removed AS removed,
+           rows_changed AS changed, generation
+    FROM sync.revisions WHERE ($1 = '' OR symbol = $1) ORDER BY found_at DESC, key"""
+
+
+def revisions(reader: Reader, *, symbol: str, is_json: bool) -> None:
+    """Print the archives that were published anew, the latest first; with hashes as JSON."""
+    if is_json:
+        sql = _REVISIONS_SQL.replace("added,", "added, old_sha256, new_sha256, old_etag, new_etag,")
+        screen.show_json(reader.query(sql, [symbol]).as_dicts())
+        return
+    answer = reader.query(_REVISIONS_SQL, [symbol])
+    if not answer.rows:
+        sys.stdout.write("no archive in the lake was published anew\n")
+        return
+    screen.show_table("", answer.columns, answer.rows)
+    sys.stdout.write("`fullpool sql --as-of N` with an N below `generation` asks the lake before\n")
+
+
 def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_json: bool) -> None:
     """Print what the daemon is doing, coverage, freshness, what is missing and the last pass."""
     series = reader.query(_STATUS_SQL)
@@ -164,6 +185,9 @@ def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_j
     )
     published = reader.query("SELECT published_at FROM sync.published").rows[0][0]
     last = reader.query("SELECT * FROM sync.passes ORDER BY id DESC LIMIT 1")
+    kept = reader.query(
+        "SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"
+    )
     if is_json:
         screen.show_json(
             {
@@ -173,6 +197,7 @@ def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_j
                 "series": series.as_dicts(),
                 "missing": missing.as_dicts(),
                 "last_pass": last.as_dicts(),
+                "replaced": kept.as_dicts()[0],
             }
         )
         return
@@ -183,6 +208,9 @@ def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_j
     screen.show_table(
         f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
     )
+    ((files, size_bytes),) = kept.rows
+    if files:
+        sys.stdout.write(f"{files:,} replaced files, {size_bytes / _MB:,.1f} MB, for --as-of\n")
     left = sum(not one["kept"] for one in series.as_dicts())
     if left:
         sys.stdout.write(f"{left:,} series not configured any more; their data stays (not kept)\n")

@@ -25,6 +25,7 @@ from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, Source, origin_of
+from fullpool.store.revised import revisions
 from fullpool.store.tree import Tree
 
 
@@ -49,8 +50,10 @@ def build(order: Order) -> Built:
         if whole is None:
             return Built(order.step, (), tuple(load.accepted), tuple(rejected))
         differences = _differences(order, load, whole.path)
-        files = finish.publish(_connection(order), order, whole, scratch)
-        return Built(order.step, files, tuple(load.accepted), tuple(rejected), differences)
+        connection, accepted = _connection(order), tuple(load.accepted)
+        revised = revisions(connection, order, accepted, load.origin, whole.path)
+        files = finish.publish(connection, order, whole, scratch)
+        return Built(order.step, files, accepted, tuple(rejected), differences, revised)
 
 
 def scan(order: Scan) -> tuple[PartitionFile, ...]:

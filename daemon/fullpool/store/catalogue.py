@@ -30,6 +30,7 @@ _HOURLY_KEPT: Final = timedelta(days=2)
 _COPIED: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
     "differences", "rest_bans", "wanted", "config_edits", "revisions",
+    "retired",
 )  # fmt: skip
 _OF_SERIES: Final = (
     "archives", "partitions", "listings", "gaps", "expected", "differences", "wanted", "revisions",

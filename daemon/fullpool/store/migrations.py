@@ -71,6 +71,7 @@ def add_gaps(connection: duckdb.DuckDBPyConnection) -> None:
 def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
     """What the configuration asks for, its edits, and archives that were published anew."""
     for sql in (
+        "ALTER TABLE sync.retired ADD COLUMN size_bytes BIGINT",
         f"CREATE TABLE sync.wanted ({_SERIES}, wanted_from TIMESTAMP, wanted_to TIMESTAMP)",
         """CREATE TABLE sync.config_edits (seen_at TIMESTAMP, path VARCHAR, sha256 VARCHAR,
             outcome VARCHAR, problems VARCHAR)""",

@@ -71,6 +71,20 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """An archive that was in the lake and came with other bytes, and what that did to its rows."""
+
+    edition: Edition
+    old_etag: str
+    old_sha256: str
+    old_size_bytes: int
+    old_modified_at: str
+    added: int
+    removed: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """What a build did. Without *files* nothing was written and *replaced* stays as it is."""
 
@@ -79,6 +93,7 @@ class Built:
     accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
     differences: tuple[Difference, ...] = ()
+    revisions: tuple[Revision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fullpool import __version__, vendor
 from fullpool.gaps import Patch
 from fullpool.model import Span, period_from
 from fullpool.store.duck import listed, quoted
-from fullpool.store.orders import Accepted
+from fullpool.store.orders import Accepted, Edition
 
 _SOURCES: Final = "fullpool.sources"
 _PATCHES: Final = "fullpool.patches"
@@ -66,7 +66,7 @@ class Origin:
 
     def others(self, accepted: Iterable[Accepted]) -> tuple[Source, ...]:
         """Return the sources that are other archives than those just *accepted*."""
-        keys = {vendor.archive_key(one.edition.archive) for one in accepted}
+        keys = {edition_key(one.edition) for one in accepted}
         return tuple(source for source in self.sources if source.key not in keys)
 
     def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":
@@ -80,6 +80,11 @@ class Origin:
         """Return what has rows in *span*."""
         sources = (source for source in self.sources if source.span.overlaps(span))
         return Origin(tuple(sources), tuple(p for p in self.patches if p.span.overlaps(span)))
+
+
+def edition_key(edition: Edition) -> str:
+    """Return what a source's key is for that edition."""
+    return vendor.archive_key(edition.archive)
 
 
 def metadata(origin: Origin) -> str:
@@ -117,7 +122,7 @@ def _json(value: Any) -> str:
 def _source(accepted: Accepted) -> Source:
     edition, identity = accepted.edition, accepted.edition.identity
     return Source(
-        key=vendor.archive_key(edition.archive),
+        key=edition_key(edition),
         period=str(edition.archive.period),
         etag=identity.etag,
         sha256=edition.sha256,

@@ -21,7 +21,7 @@ from fullpool.model import (
 )
 from fullpool.planning import Listed
 from fullpool.store.bulk import values_of
-from fullpool.store.orders import Accepted, Difference
+from fullpool.store.orders import Accepted, Difference, Revision
 
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
@@ -64,6 +64,11 @@ EXPECTED_COLUMNS: Final = (
 DIFFERENCE_COLUMNS: Final = (
     *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
     "other_source", "other_value", "found_at",
+)  # fmt: skip
+REVISION_COLUMNS: Final = (
+    "key", *SERIES_COLUMNS, "period", "found_at", "old_etag", "old_sha256", "old_size_bytes",
+    "old_modified_at", "new_etag", "new_sha256", "new_size_bytes", "new_modified_at",
+    "rows_added", "rows_removed", "rows_changed", "generation",
 )  # fmt: skip
 WANTED_COLUMNS: Final = (*SERIES_COLUMNS, "wanted_from", "wanted_to")
 LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
@@ -202,6 +207,30 @@ def difference_row(one: Difference, at: datetime) -> tuple[Any, ...]:
         one.other_source,
         one.other_value,
         naive(at),
+    )
+
+
+def revision_row(one: Revision, generation: int, at: datetime) -> tuple[Any, ...]:
+    """Return the values of REVISION_COLUMNS; *generation* is the first with the new edition."""
+    archive, new = one.edition.archive, one.edition.identity
+    old_modified = datetime.fromisoformat(one.old_modified_at) if one.old_modified_at else None
+    return (
+        vendor.archive_key(archive),
+        *series_values(archive.series),
+        str(archive.period),
+        naive(at),
+        one.old_etag,
+        one.old_sha256,
+        one.old_size_bytes,
+        naive(old_modified) if old_modified else None,
+        new.etag,
+        one.edition.sha256,
+        new.size_bytes,
+        naive(new.modified_at) if new.modified_at else None,
+        one.added,
+        one.removed,
+        one.changed,
+        generation,
     )
 
 

@@ -26,6 +26,7 @@ from fullpool.store.reading import (
     LISTING_COLUMNS,
     PARTITION_COLUMNS,
     PRESENT_COLUMNS,
+    REVISION_COLUMNS,
     RUN_COLUMNS,
     SERIES_COLUMNS,
     SERIES_NAME,
@@ -39,6 +40,7 @@ from fullpool.store.reading import (
     naive,
     partition_row,
     present_row,
+    revision_row,
     run_rows,
     series_names,
     series_values,
@@ -151,12 +153,18 @@ class State:
         differences = [difference_row(d, at) for one in built for d in one.differences]
         present = [present_row(accepted, at) for one in built for accepted in one.accepted]
         replaced = [file.path for one in built if one.files for file in one.step.files]
+        revisions = [
+            revision_row(revision, one.files[0].generation, at)
+            for one in built
+            for revision in one.revisions
+        ]
         with self._transaction():
             self._retire(replaced, at)
             rows = [partition_row(file, at) for file in files]
             insert(self.connection, "sync.partitions", PARTITION_COLUMNS, rows)
             self._insert_findings(files)
             insert(self.connection, "sync.differences", DIFFERENCE_COLUMNS, differences)
+            insert(self.connection, "sync.revisions", REVISION_COLUMNS, revisions)
             update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
             self._doubt({one.step.series for one in built if one.files})
 
@@ -243,7 +251,7 @@ class State:
         if not paths:
             return
         self._run(
-            f"INSERT INTO sync.retired SELECT path, generation, ? FROM sync.partitions"
+            f"INSERT INTO sync.retired SELECT path, generation, ?, size_bytes FROM sync.partitions"
             f" WHERE path{AMONG}",
             [naive(at), values_of(paths)],
         )

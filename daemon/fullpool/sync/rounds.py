@@ -192,6 +192,7 @@ class Round:
                 tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
                 self._reject(order, one.edition.archive, tried)
             _tell_differences(built)
+            _tell_revisions(built)
             self._count(built)
         for item in order.inputs:
             _drop(item.zipped)
@@ -297,6 +298,18 @@ def _tell_differences(built: Built) -> None:
             kept=one.kept_value,
             other=one.other_value,
             other_source=one.other_source,
+        )
+
+
+def _tell_revisions(built: Built) -> None:
+    for one in built.revisions:
+        log.info(
+            "archive.replaced",
+            archive=str(one.edition.archive),
+            series=str(one.edition.archive.series),
+            rows_added=one.added,
+            rows_removed=one.removed,
+            rows_changed=one.changed,
         )
 
 

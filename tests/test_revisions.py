@@ -1,0 +1,146 @@
+"""Archives published anew: seen, fetched, merged, counted, and the lake before still there."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fullpool.config import Config
+from fullpool.model import (
+    Archive,
+    Identity,
+    Interval,
+    Known,
+    Market,
+    Series,
+    Status,
+    period_from,
+)
+from fullpool.revising import compared
+from fullpool.simulator.generate import zipped
+from fullpool.store.reader import reading
+from vendor import Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
+
+DAY = datetime(2024, 6, 2, tzinfo=UTC)
+SERIES = "spot/klines/AUSDT/1m"
+KEY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
+ARCHIVE = Archive(Series(Market.SPOT, "klines", "AUSDT", Interval.M1), period_from("2024-06-02"))
+OLD = Identity("aa", 100, DAY)
+
+
+def minutes(first: int, last: int, **changes: str) -> str:
+    lines = [kline(DAY + timedelta(minutes=n)) for n in range(first, last)]
+    return "".join(changes.get(f"m{n}", line) for n, line in enumerate(lines, start=first))
+
+
+@pytest.fixture
+def config(vendor: Vendor, tmp_path: Path) -> Config:
+    vendor.publish(SERIES, date(2024, 6, 1), date(2024, 6, 3))
+    vendor.put(KEY, minutes(0, 1440))
+    return vendor.config(tmp_path / "lake", dataset(SERIES, start="2024-06-01", end="2024-06-03"))
+
+
+def republish(vendor: Vendor, text: str, *, minute: int = 0) -> None:
+    content = zipped("AUSDT-1m-2024-06-02.csv", text.encode())
+    vendor.put_bytes(KEY, content, datetime(2024, 7, 1, 0, minute, tzinfo=UTC))
+
+
+def test_a_revision_is_merged_and_counted(vendor: Vendor, config: Config) -> None:
+    sync(config)
+    before = ask(config, "SELECT max(generation) FROM sync.generations")[0][0]
+    other = kline(DAY + timedelta(minutes=5)).replace("1.50000000", "1.75000000")
+    republish(vendor, minutes(0, 1430, m5=other))
+    asked = len(vendor.archive_requests())
+    outcome = audit(config)
+
+    assert outcome.archives == 1
+    assert all(KEY in path for path in vendor.archive_requests()[asked:])
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440 - 10,)]
+    counts = "SELECT rows_added, rows_removed, rows_changed, old_sha256 <> new_sha256"
+    assert ask(config, f"{counts} FROM sync.revisions") == [(0, 10, 1, True)]
+    with reading(tree_of(config), str(before)) as earlier:
+        sql = "SELECT count(*), count(*) FILTER (close = 1.75) FROM klines"
+        assert earlier.query(sql).rows == [(3 * 1440, 0)]
+
+
+def test_rows_that_come_back_are_added(vendor: Vendor, config: Config) -> None:
+    republish(vendor, minutes(0, 1000))
+    sync(config)
+    republish(vendor, minutes(0, 1440), minute=1)
+    audit(config)
+
+    counts = "SELECT rows_added, rows_removed, rows_changed FROM sync.revisions"
+    assert ask(config, counts) == [(440, 0, 0)]
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
+
+
+def test_an_audit_of_what_did_not_change_asks_for_no_archive(
+    vendor: Vendor, config: Config
+) -> None:
+    sync(config)
+    asked, files = len(vendor.archive_requests()), snapshot(tree_of(config).root)
+    audit(config)
+
+    assert len(vendor.archive_requests()) == asked
+    assert snapshot(tree_of(config).root) == files
+
+
+def test_the_same_bytes_put_there_again_cost_no_byte(vendor: Vendor, config: Config) -> None:
+    sync(config)
+    vendor.put_bytes(KEY, (vendor.folder / KEY).read_bytes(), datetime(2024, 8, 1, tzinfo=UTC))
+    asked = len(vendor.archive_requests())
+    audit(config)
+
+    assert len(vendor.archive_requests()) == asked
+    assert ask(config, "SELECT count(*) FROM sync.revisions") == [(0,)]
+    modified = "SELECT modified_at FROM sync.archives WHERE key = ?"
+    assert ask(config, modified, [KEY]) == [(datetime(2024, 8, 1),)]  # noqa: DTZ001 - as DuckDB has it
+
+
+def test_a_new_edition_that_is_broken_leaves_the_old_rows(vendor: Vendor, config: Config) -> None:
+    sync(config)
+    republish(vendor, "no,klines\n")
+    outcome = audit(config)
+
+    assert any("AUSDT" in name for name in outcome.failed)
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
+    assert ask(config, "SELECT status FROM sync.missing") == [("quarantined",)]
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "status"),
+    [
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("bb", 100, DAY), Status.PUBLISHED),
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("aa", 101, DAY), Status.PUBLISHED),
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), OLD, None),
+        (
+            Known(ARCHIVE, Status.PRESENT, "", OLD),
+            Identity("aa", 100, DAY + timedelta(days=1)),
+            Status.PRESENT,
+        ),
+        (
+            Known(ARCHIVE, Status.PRESENT, "", OLD),
+            Identity("aa", 100, DAY + timedelta(milliseconds=900)),
+            None,
+        ),
+        (
+            Known(ARCHIVE, Status.PRESENT, "", Identity("", 100, DAY)),
+            Identity("", 100, DAY + timedelta(days=1)),
+            Status.PUBLISHED,
+        ),
+        (Known(ARCHIVE, Status.QUARANTINED, "", OLD), Identity("bb", 9, DAY), Status.PUBLISHED),
+        (Known(ARCHIVE, Status.QUARANTINED, "", OLD), OLD, None),
+        (Known(ARCHIVE, Status.ABSENT), OLD, Status.PUBLISHED),
+        (Known(ARCHIVE, Status.FAILED, "", OLD), Identity("bb", 9, DAY), None),
+    ],
+)
+def test_what_a_listing_makes_of_what_is_known(
+    known: Known, listed: Identity, status: Status | None
+) -> None:
+    found = [after.status for _, after in compared([known], {ARCHIVE.period: listed})]
+
+    assert found == ([status] if status else [])
+
+
+def test_what_the_vendor_withdraws_stays() -> None:
+    assert list(compared([Known(ARCHIVE, Status.PRESENT, "", OLD)], {})) == []
