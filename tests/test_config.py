@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fullpool.config import (
+    Checks,
     Config,
     Dataset,
     Discovery,
@@ -41,6 +42,7 @@ def test_the_shipped_file_has_every_key_with_its_default() -> None:
         ("limits", Limits),
         ("discovery", Discovery),
         ("rest", Rest),
+        ("checks", Checks),
         ("schedule", Schedule),
         ("metrics", Metrics),
     ):

@@ -1,11 +1,13 @@
 """Archives published anew: seen, fetched, merged, counted, and the lake before still there."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from fullpool.config import Config
+from fullpool.config import Checks, Config
+from fullpool.errors import IncompleteError
 from fullpool.model import (
     Archive,
     Identity,
@@ -17,6 +19,7 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.revising import compared
+from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
 from fullpool.store.reader import reading
 from vendor import Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
@@ -144,3 +147,72 @@ def test_what_a_listing_makes_of_what_is_known(
 
 def test_what_the_vendor_withdraws_stays() -> None:
     assert list(compared([Known(ARCHIVE, Status.PRESENT, "", OLD)], {})) == []
+
+
+def archive_row(config: Config) -> tuple[str, str | None]:
+    (row,) = ask(config, "SELECT status, checksum FROM sync.archives WHERE key = ?", [KEY])
+    return row[0], row[1]
+
+
+def test_a_checksum_that_is_right_is_recorded(config: Config) -> None:
+    sync(config)
+
+    assert archive_row(config) == ("present", "verified")
+
+
+def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allowed(
+    vendor: Vendor, config: Config
+) -> None:
+    vendor.fail(Fault("*06-02.zip.CHECKSUM", "status", 404))
+    with pytest.raises(IncompleteError, match="no CHECKSUM"):
+        sync(config)
+    held = archive_row(config)
+    asked = len(vendor.archive_requests())
+    sync(config)  # it waits: nothing is asked
+    again = len(vendor.archive_requests())
+    allowed = replace(config, checks=Checks(accept_missing_checksum=True))
+    sync(allowed)
+
+    assert held == ("quarantined", None)
+    assert again == asked
+    assert archive_row(config) == ("present", "missing")
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
+
+
+def test_a_wrong_checksum_that_stays_is_taken_in_where_that_is_allowed(
+    vendor: Vendor, config: Config
+) -> None:
+    wrong = f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
+    vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", text=wrong))
+    with pytest.raises(IncompleteError, match="its CHECKSUM says 000"):
+        sync(config)
+    held = archive_row(config)
+    allowed = replace(config, checks=Checks(accept_wrong_checksum=True))
+    sync(allowed)
+
+    assert held == ("quarantined", None)
+    assert archive_row(config) == ("present", "wrong")
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
+
+
+def test_an_archive_newer_than_its_checksum_is_taken_up_when_that_has_come(
+    vendor: Vendor, config: Config
+) -> None:
+    wrong = f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
+    vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", times=1, text=wrong))
+    sync(config)
+
+    assert archive_row(config) == ("present", "verified")
+
+
+def test_a_wrong_archive_is_not_let_in_by_accepting_its_checksum(
+    vendor: Vendor, config: Config
+) -> None:
+    vendor.put(KEY, "1,2,3\n")
+    vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", text=f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"))
+    allowed = replace(config, checks=Checks(accept_wrong_checksum=True))
+    with pytest.raises(IncompleteError):
+        sync(allowed)
+
+    assert archive_row(config)[0] == "quarantined"
+    assert ask(config, "SELECT count(*) FROM klines") == [(2 * 1440,)]

@@ -200,6 +200,14 @@ class Partition:
 Zipped = Path | bytes
 
 
+class Checksum(StrEnum):
+    """What the vendor's CHECKSUM said of an archive whose rows are in the lake."""
+
+    VERIFIED = "verified"
+    MISSING = "missing"
+    WRONG = "wrong"
+
+
 class Status(StrEnum):
     """Where an archive stands. `present` is where every archive should end."""
 

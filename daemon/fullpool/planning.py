@@ -308,6 +308,7 @@ class Fault(Enum):
     """Why a try brought nothing."""
 
     NOT_THERE = "the vendor has no such archive"
+    NO_SUM = "the vendor has the archive, as far as is known, but no CHECKSUM of it"
     WRONG_SUM = "the bytes are not those of the CHECKSUM"
     WRONG_ROWS = "the archive is what the vendor published, and it is wrong"
     OTHER = "the network's or ours"
@@ -325,17 +326,19 @@ class Tried:
 def verdict(known: Known, result: Tried, now: datetime) -> Known:
     """Return what is known of an archive after a try that brought nothing into the lake.
 
-    An archive that the vendor lists and does not give has failed. A sum that is wrong has failed
-    too, on its way, perhaps; it is quarantined when the same comes a second time. Only an edition
-    whose sum was right keeps its identity, so that no other is ever taken for it.
+    An archive that the vendor lists and does not give has failed. One whose sum is wrong or not
+    there has failed too, for a moment, perhaps; it is quarantined when the same comes a second
+    time. An edition whose sum was wrong loses its identity, so that no other is taken for it.
     """
     attempts, reason, identity = known.attempts + 1, result.reason, result.identity
     match result.fault:
-        case Fault.NOT_THERE if known.identity is None:
+        case Fault.NOT_THERE | Fault.NO_SUM if known.identity is None:
             overdue = vendor.is_overdue(known.archive.period, now)
             status = Status.ABSENT if overdue else Status.NOT_PUBLISHED
         case Fault.WRONG_SUM if reason == known.reason:
             status = Status.QUARANTINED
+        case Fault.NO_SUM if reason == known.reason:
+            status, identity = Status.QUARANTINED, known.identity
         case Fault.WRONG_ROWS:
             status = Status.QUARANTINED
         case _:

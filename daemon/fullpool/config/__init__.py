@@ -2,6 +2,7 @@
 
 from fullpool.config.parsing import parse
 from fullpool.config.settings import (
+    Checks,
     Config,
     Dataset,
     Discovery,
@@ -14,6 +15,7 @@ from fullpool.config.settings import (
 )
 
 __all__ = [
+    "Checks",
     "Config",
     "Dataset",
     "Discovery",

@@ -222,6 +222,16 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What is accepted although the vendor's CHECKSUM does not vouch for it."""
+
+    __pydantic_config__ = _STRICT
+
+    accept_wrong_checksum: bool = False
+    accept_missing_checksum: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """When the daemon does what."""
 
@@ -261,6 +271,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     discovery: Discovery = field(default_factory=Discovery)
     rest: Rest = field(default_factory=Rest)
+    checks: Checks = field(default_factory=Checks)
     schedule: Schedule = field(default_factory=Schedule)
     metrics: Metrics = field(default_factory=Metrics)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]

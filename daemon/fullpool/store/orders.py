@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Identity, PartitionFile, Series, Step, Zipped
+from fullpool.model import Archive, Checksum, Identity, PartitionFile, Series, Step, Zipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Edition:
     archive: Archive
     sha256: str
     identity: Identity
+    checksum: Checksum = Checksum.VERIFIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ TRIED_COLUMNS: Final = (
     "key", *SERIES_COLUMNS, "period", "period_start", "period_end",
     "status", "reason", "etag", "size_bytes", "modified_at", "attempts", "tried_at", "next_try_at",
 )  # fmt: skip
-PRESENT_COLUMNS: Final = (*TRIED_COLUMNS, "sha256", "row_count", "first_time", "last_time")
+PRESENT_COLUMNS: Final = (
+    *TRIED_COLUMNS, "sha256", "row_count", "first_time", "last_time", "checksum",
+)  # fmt: skip
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
     "first_time", "last_time", "patched_rows", "first_key", "last_key", "written_at",
@@ -161,7 +163,8 @@ def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
     edition = accepted.edition
     known = Known(edition.archive, Status.PRESENT, "", edition.identity)
     first, last = naive(accepted.first_time), naive(accepted.last_time)
-    return (*tried_row(known, at), edition.sha256, accepted.rows, first, last)
+    row = (*tried_row(known, at), edition.sha256, accepted.rows, first, last)
+    return (*row, str(edition.checksum))
 
 
 def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:

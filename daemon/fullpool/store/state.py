@@ -191,6 +191,15 @@ class State:
                 [values_of(markets)],
             )
 
+    def reopen_quarantined(self, reason: str) -> None:
+        """Have the archives asked for again that are in quarantine for a reason like that."""
+        with self._transaction():
+            self._run(
+                "UPDATE sync.archives SET next_try_at = NULL"
+                " WHERE status = ? AND starts_with(reason, ?)",
+                [str(Status.QUARANTINED), reason],
+            )
+
     def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
         """Forget files that are gone, and expect the archives that were in them again."""
         if not files:

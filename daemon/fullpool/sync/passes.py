@@ -17,8 +17,9 @@ from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.due import due_steps
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
-from fullpool.sync.rounds import Round, publish
+from fullpool.sync.rounds import NO_SUM, Round, publish
 from fullpool.sync.work import Work
+from fullpool.vision import WRONG_SUM
 
 log = logs.get_logger()
 
@@ -119,10 +120,19 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
         outcome.is_dirty = True
     if state.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
+    _reopen(state, work)
     outcome.unlisted = found.failed
     outcome.unknown = tuple(found.unknown)
     for series in found.unknown:
         log.warning("series.unknown", series=str(series))
+
+
+def _reopen(state: State, work: Work) -> None:
+    """Have archives asked for again that the configuration accepts by now."""
+    if work.config.checks.accept_wrong_checksum:
+        state.reopen_quarantined(WRONG_SUM)
+    if work.config.checks.accept_missing_checksum:
+        state.reopen_quarantined(NO_SUM)
 
 
 def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:

@@ -18,7 +18,7 @@ from fullpool.errors import (
     UntrustedError,
 )
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Known, Period, Series, Status, Step, Zipped
+from fullpool.model import Archive, Checksum, Known, Period, Series, Status, Step, Zipped
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
 from fullpool.store.build import build
@@ -28,7 +28,7 @@ from fullpool.store.state import State
 from fullpool.store.tree import Tree
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Done, Work
-from fullpool.vision import Fetched, NotModified, NotThere, WrongSum
+from fullpool.vision import Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
 
 log = logs.get_logger()
 
@@ -41,6 +41,7 @@ _RECORD_EVERY: Final = timedelta(seconds=0.25)
 _MB: Final = 1_000_000
 # The others stand in sync.differences.
 _SHOWN_DIFFERENCES: Final = 10
+NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
 _EVENTS: Final = {
     Status.PRESENT: "archive.published",
     Status.FAILED: "archive.failed",
@@ -123,19 +124,22 @@ class Round:
             if not left[id(step)]:
                 yield step, inputs.pop(id(step))
 
-    def _fetch(self, task: Task) -> Fetched | NotModified | NotThere | WrongSum:
+    def _fetch(self, task: Task) -> Answer:
         known = task.known
         etag = None
         if known.status is Status.QUARANTINED and known.identity is not None:
             etag = known.identity.etag or None
-        fetched = self._work.fetcher().fetch(known.archive, etag, task.target)
+        fetcher, accepted = self._work.fetcher(), self._work.config.checks
+        fetched = fetcher.fetch(known.archive, etag, task.target)
+        if isinstance(fetched, NoSum) and known.identity and accepted.accept_missing_checksum:
+            return fetcher.fetch_unsigned(known.archive, task.target)
         if isinstance(fetched, NotModified):
             held = quarantined(self._work.tree, known.archive)
             if held.exists():  # the same edition: perhaps we read it right by now
                 shutil.copyfile(held, task.target)
         return fetched
 
-    def _input(self, done: Done[Task, Fetched | NotModified | NotThere | WrongSum]) -> Input | None:
+    def _input(self, done: Done[Task, Answer]) -> Input | None:
         """Return what came of one download as an input; record it if nothing came."""
         task, value, error = done.item, done.value, done.error
         if isinstance(error, _FATAL):
@@ -143,17 +147,26 @@ class Round:
         self._note_reach(error)
         known = task.known
         if isinstance(value, Fetched):
-            self._outcome.downloaded_bytes += value.identity.size_bytes
-            edition = Edition(known.archive, value.sha256, value.identity)
-            return Input(edition, value.zipped)
+            return self._taken(known.archive, value)
         if isinstance(value, NotModified) and known.identity and task.target.exists():
             return Input(Edition(known.archive, value.sha256, known.identity), task.target)
         tried = _tried(value, error)
         after = planning.verdict(known, tried, self._work.now())
         if isinstance(value, WrongSum):
-            self._keep_wrong_sum(after, value.zipped)
+            is_lasting = after.status is Status.QUARANTINED
+            if is_lasting and self._work.config.checks.accept_wrong_checksum:
+                return self._taken(known.archive, value.fetched)
+            self._keep_wrong_sum(after, value.fetched.zipped)
         self._settle(after)
         return None
+
+    def _taken(self, archive: Archive, fetched: Fetched) -> Input:
+        """Return a whole archive as an input of its build."""
+        self._outcome.downloaded_bytes += fetched.identity.size_bytes
+        if fetched.checksum is not Checksum.VERIFIED:
+            log.warning("archive.unverified", archive=str(archive), checksum=str(fetched.checksum))
+        edition = Edition(archive, fetched.sha256, fetched.identity, fetched.checksum)
+        return Input(edition, fetched.zipped)
 
     def _keep_wrong_sum(self, known: Known, zipped: Zipped) -> None:
         if known.status is Status.QUARANTINED:
@@ -317,10 +330,12 @@ def _size_bytes(task: Task) -> int:
     return task.known.identity.size_bytes if task.known.identity else 0
 
 
-def _tried(value: NotModified | NotThere | WrongSum | None, error: FullpoolError | None) -> Tried:
+def _tried(value: Answer | None, error: FullpoolError | None) -> Tried:
     match value:
         case NotThere():
             return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")
+        case NoSum():
+            return Tried(Fault.NO_SUM, NO_SUM)
         case WrongSum():
             return Tried(Fault.WRONG_SUM, value.reason)
         case NotModified():

@@ -1,13 +1,25 @@
 """Downloads archives and CHECKSUMs, lists the bucket: the one owner of urllib."""
 
-from fullpool.vision.archives import Fetched, Fetcher, NotModified, NotThere, WrongSum
+from fullpool.vision.archives import (
+    WRONG_SUM,
+    Answer,
+    Fetched,
+    Fetcher,
+    NoSum,
+    NotModified,
+    NotThere,
+    WrongSum,
+)
 from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
 from fullpool.vision.opener import Access, Opener
 
 __all__ = [
+    "WRONG_SUM",
     "Access",
+    "Answer",
     "Fetched",
     "Fetcher",
+    "NoSum",
     "NotModified",
     "NotThere",
     "Opener",

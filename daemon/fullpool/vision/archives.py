@@ -9,7 +9,7 @@ import http.client
 import re
 import urllib.error
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Final
 from fullpool import vendor
 from fullpool.decode import CHUNK_BYTES
 from fullpool.errors import ArchiveError
-from fullpool.model import Archive, Identity, Zipped
+from fullpool.model import Archive, Checksum, Identity, Zipped
 from fullpool.vision.opener import Opener, explained
 
 _CHECKSUM: Final = re.compile(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*\Z")
+# How the reason begins that an archive is not what its CHECKSUM names.
+WRONG_SUM: Final = "sha256 is "
 _MAGIC: Final = b"PK\x03\x04"
 _SHOWN_BYTES: Final = 16
 # Held in memory up to this size: a day of 1m klines has 55 to 80 kB.
@@ -30,11 +32,12 @@ SMALL_BYTES: Final = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole archive, its sha256 equal to the CHECKSUM's."""
+    """A whole archive, and what its CHECKSUM said of it."""
 
     zipped: Zipped
     sha256: str
     identity: Identity
+    checksum: Checksum = Checksum.VERIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,19 @@ class NotThere:
 
 
 @dataclass(frozen=True, slots=True)
+class NoSum:
+    """The vendor has no CHECKSUM of the archive (404); the archive was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class WrongSum:
     """A whole archive whose sha256 is not the CHECKSUM's."""
 
-    zipped: Zipped
+    fetched: Fetched
     reason: str
+
+
+Answer = Fetched | NotModified | NotThere | NoSum | WrongSum
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +86,7 @@ class Fetcher:
     limit_bytes: int
     received: Callable[[int], None]
 
-    def fetch(
-        self, archive: Archive, etag: str | None, target: Path
-    ) -> Fetched | NotModified | NotThere | WrongSum:
+    def fetch(self, archive: Archive, etag: str | None, target: Path) -> Answer:
         """Return the archive, unless it is not there or still the edition *etag*.
 
         A large one is written to *target*, a small one held in memory. The CHECKSUM is asked for
@@ -86,7 +95,25 @@ class Fetcher:
         """
         expected = self._checksum(archive)
         if expected is None:
-            return NotThere()
+            return NoSum()
+        found = self._archive(archive, etag, target)
+        if found is None:
+            return NotModified(expected)
+        if isinstance(found, Fetched) and found.sha256 != expected:
+            reason = f"{WRONG_SUM}{found.sha256}, its CHECKSUM says {expected}"
+            return WrongSum(replace(found, checksum=Checksum.WRONG), reason)
+        return found
+
+    def fetch_unsigned(self, archive: Archive, target: Path) -> Fetched | NotThere:
+        """Return an archive that has no CHECKSUM. Raises as `fetch` does."""
+        found = self._archive(archive, None, target)
+        assert found is not None  # nothing was asked that could be answered with 304
+        return replace(found, checksum=Checksum.MISSING) if isinstance(found, Fetched) else found
+
+    def _archive(
+        self, archive: Archive, etag: str | None, target: Path
+    ) -> Fetched | NotThere | None:
+        """Return the archive; None if it is still the edition *etag*."""
         url = vendor.url(self.base_url, vendor.archive_key(archive))
         try:
             with self.opener.open(url, _condition(etag)) as response:
@@ -95,19 +122,16 @@ class Fetcher:
                     held = self._hold(response, url, length)
                 else:
                     held = self._save(response, url, target, length)
-                identity = _identity(response, held.size_bytes)
+                return Fetched(held.zipped, held.sha256, _identity(response, held.size_bytes))
         except urllib.error.HTTPError as error:
             with error:
-                return _verdict(error, url, expected)
+                return _verdict(error, url, etag)
         except (OSError, http.client.HTTPException) as error:
             target.unlink(missing_ok=True)
             raise explained(error, url) from error
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        if held.sha256 != expected:
-            return WrongSum(held.zipped, f"sha256 is {held.sha256}, its CHECKSUM says {expected}")
-        return Fetched(held.zipped, held.sha256, identity)
 
     def _hold(self, response: http.client.HTTPResponse, url: str, length: int) -> _Held:
         body = response.read()
@@ -194,9 +218,9 @@ def _condition(etag: str | None) -> dict[str, str]:
     return {"If-None-Match": f'"{etag}"'} if etag else {}
 
 
-def _verdict(error: urllib.error.HTTPError, url: str, sha256: str) -> NotModified | NotThere:
-    if error.code == http.client.NOT_MODIFIED:
-        return NotModified(sha256)
+def _verdict(error: urllib.error.HTTPError, url: str, etag: str | None) -> NotThere | None:
+    if error.code == http.client.NOT_MODIFIED and etag:
+        return None
     if error.code == http.client.NOT_FOUND:
         return NotThere()
     raise _refusal(error, url) from error
