@@ -8,6 +8,10 @@ prefix=/opt/fullpool units=/etc/systemd/system
 
 [ "$(id -u)" = 0 ] || { echo "install.sh: must be run as root" >&2; exit 1; }
 
+# A running daemon would have its workers load the new version beside its own old one.
+running=$(systemctl is-active fullpool.service || true)
+if [ "$running" = active ]; then systemctl stop fullpool.service; fi
+
 echo "installing fullpool into $prefix"
 [ -x $prefix/bin/python ] || "$python" -m venv $prefix
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
@@ -34,7 +38,7 @@ if [ "$version" -ge 253 ]; then
 fi
 systemctl daemon-reload
 systemctl --quiet enable fullpool.service srv-fullpool.mount
-if systemctl --quiet is-active fullpool.service; then systemctl restart fullpool.service; fi
+if [ "$running" = active ]; then systemctl start fullpool.service; fi
 cat <<'DONE'
 installed. Say what to keep in /etc/fullpool/fullpool.toml, then:
     /opt/fullpool/bin/fullpool check /etc/fullpool/fullpool.toml
