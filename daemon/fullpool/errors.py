@@ -22,6 +22,8 @@ class Exit(IntEnum):
     STATE_DAMAGED = 13
     METRICS = 14
     NOT_RUNNING = 15
+    DAMAGED = 16
+    UNHEALTHY = 17
     INTERRUPTED = 130
 
 
@@ -116,7 +118,9 @@ class StateDamagedError(FullpoolError):
     """The daemon's own database cannot be opened or has stopped working."""
 
     exit_code = Exit.STATE_DAMAGED
-    hint = "nothing of the lake was changed, and readers are not affected; see the message"
+    hint = (
+        "nothing of the lake was changed; `fullpool rebuild` writes the state anew from its files"
+    )
 
 
 class MetricsError(FullpoolError):
@@ -131,6 +135,20 @@ class NotRunningError(FullpoolError):
 
     exit_code = Exit.NOT_RUNNING
     hint = "start it with `systemctl start fullpool`, or `fullpool run`"
+
+
+class DamagedError(FullpoolError):
+    """Files of the lake are not what was written."""
+
+    exit_code = Exit.DAMAGED
+    hint = "`fullpool verify --repair` takes them out and has their archives fetched again"
+
+
+class UnhealthyError(FullpoolError):
+    """Something about the lake needs a person."""
+
+    exit_code = Exit.UNHEALTHY
+    hint = "each line says what to do"
 
 
 class UnexpectedError(FullpoolError):

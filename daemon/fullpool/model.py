@@ -268,7 +268,7 @@ class PartitionFile:
     """One Parquet file of the lake, by its path below the lake's root.
 
     *patched_rows* of its rows are from REST, in the *runs*; *holes* are between its first and last
-    row.
+    row. *sha256* is "" if an older version wrote it.
     """
 
     partition: Partition
@@ -283,6 +283,7 @@ class PartitionFile:
     last_key: int = 0
     holes: tuple[Hole, ...] = ()
     runs: tuple[Run, ...] = ()
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

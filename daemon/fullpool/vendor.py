@@ -113,6 +113,23 @@ def period_in(series: Series, key: str) -> Period | None:
     return period if key == archive_key(Archive(series, period)) else None
 
 
+def archive_in(key: str) -> Archive | None:
+    """Return the archive that *key* names; None if it names none."""
+    for market, folder in _FOLDER.items():
+        start, _, rest = key.partition(f"data/{folder}/")
+        parts = rest.split("/")
+        if start or len(parts) not in (4, 5) or not is_symbol(parts[2]):
+            continue
+        try:
+            interval = Interval(parts[3]) if len(parts) == 5 else None
+        except ValueError:
+            return None
+        series = Series(market, parts[1], parts[2], interval)
+        period = period_in(series, key)
+        return Archive(series, period) if period else None
+    return None
+
+
 def symbol_in(prefix: str) -> str | None:
     """Return the symbol of a common prefix of the listing; None if it cannot be one."""
     symbol = prefix.rstrip("/").rpartition("/")[2]

@@ -7,10 +7,13 @@ from typing import Final
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.daemon import run
+from fullpool.app.doctor import Finding, examine
 from fullpool.app.lock import writing
+from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.signals import leave, look_on_signal, stop_on_signals
 from fullpool.app.speaking import status_of
+from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
@@ -20,19 +23,27 @@ from fullpool.store.reader import reading
 from fullpool.sync import Outcome, Preview, Watcher, preview, run_pass
 
 __all__ = [
+    "Finding",
+    "Rebuilt",
+    "Verified",
     "ask_to_reload",
     "clock",
+    "compare_with_vendor",
+    "examine",
     "find_config",
     "leave",
     "load_config",
     "look_on_signal",
     "plan",
+    "rebuild",
+    "repair",
     "require_complete",
     "run",
     "status_of",
     "stop_on_signals",
     "sync",
     "tree_of",
+    "verify",
 ]
 
 

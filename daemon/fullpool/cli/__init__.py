@@ -2,7 +2,8 @@
 
 import sys
 
-from fullpool.cli import demo as _demo  # noqa: F401 - adds its commands to the program
+from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
+from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
 from fullpool.errors import FullpoolError
 

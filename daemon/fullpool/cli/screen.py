@@ -4,7 +4,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol, Self
@@ -166,6 +167,18 @@ def watcher() -> Screen:
     if sys.stderr.isatty():
         return Bars(Console(stderr=True))
     return Lines(sys.stderr.write)
+
+
+@contextmanager
+def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
+    """Hand out what is told of bytes as they are done; shown on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda size_bytes: progress.advance(task, size_bytes)
 
 
 def show_json(value: Any) -> None:

@@ -30,7 +30,7 @@ _HOURLY_KEPT: Final = timedelta(days=2)
 _COPIED: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
     "differences", "rest_bans", "wanted", "config_edits", "revisions",
-    "retired",
+    "retired", "holes",
 )  # fmt: skip
 _OF_SERIES: Final = (
     "archives", "partitions", "listings", "gaps", "expected", "differences", "wanted", "revisions",
@@ -170,13 +170,13 @@ def sweep(state: State, tree: Tree, now: datetime) -> None:
         raise StateDamagedError(
             f"opening the state of {tree.root}: generation {published} is published, but the state"
             f" knows of none after {last}",
-            hint="nothing was changed; put the .state folder that belongs to this lake back, or"
-            " start a new lake in another folder",
+            hint="nothing was changed; `fullpool rebuild` writes the state anew from the lake's"
+            " files, or put the .state folder that belongs to this lake back",
         )
     _sweep_generations(state, tree, now)
     files = {file.path: file for file in state.memory.files()}
-    kept = set(files) | set(state.retired())
-    for path, generation in _parquet_files(tree):
+    kept = set(files) | state.memory.retired()
+    for path, generation in partition_files(tree):
         if path not in kept and generation <= last:
             (tree.root / path).unlink()
     state.record_lost(
@@ -193,9 +193,10 @@ def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
             shutil.rmtree(tree.catalogue(generation).parent)
 
 
-def _parquet_files(tree: Tree) -> Iterator[tuple[str, int]]:
+def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
     """Yield every partition file with the generation in its name."""
     for kind in KINDS.values():
         for path in (tree.root / kind.table).rglob("*.g[0-9]*.parquet"):
             generation = path.name.removesuffix(".parquet").rpartition(".g")[2]
-            yield str(path.relative_to(tree.root)), int(generation)
+            if generation.isdigit():
+                yield str(path.relative_to(tree.root)), int(generation)

@@ -1,5 +1,6 @@
 """The last part of a build: rows into Parquet, checked, cut into partitions, named."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -109,7 +110,7 @@ def _part(
 
 def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
-    size_bytes = part.path.stat().st_size
+    size_bytes, sha256 = part.path.stat().st_size, sha256_of(part.path)
     settle(part.path, order.root / path)
     return PartitionFile(
         partition=partition,
@@ -124,7 +125,14 @@ def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile
         last_key=part.last_key,
         holes=part.holes,
         runs=part.runs,
+        sha256=sha256,
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file's bytes."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def differences(

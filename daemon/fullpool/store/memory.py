@@ -9,7 +9,17 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.gaps import Gap
-from fullpool.model import Ban, Cadence, Hole, Known, PartitionFile, Series, Status
+from fullpool.model import (
+    Archive,
+    Ban,
+    Cadence,
+    Hole,
+    Known,
+    PartitionFile,
+    Series,
+    Status,
+    period_from,
+)
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG
@@ -19,6 +29,7 @@ from fullpool.store.reading import (
     GAPS,
     LISTINGS,
     PARTITIONS,
+    SERIES_COLUMNS,
     SERIES_NAME,
     at_utc,
     gap_in,
@@ -126,6 +137,19 @@ class Memory:
             whole = replace(file, holes=tuple(holes[file.path]))
             found[file.partition.series].append(whole)
         return found
+
+    def retired(self) -> set[str]:
+        """Return the files that were replaced and are still there."""
+        return {path for (path,) in self._rows("SELECT path FROM sync.retired")}
+
+    def sums(self) -> list[tuple[Archive, str]]:
+        """Return the archives that are in the lake, each with the sha256 it had."""
+        found = self._rows(
+            f"SELECT {', '.join(SERIES_COLUMNS)}, period, sha256 FROM sync.archives"
+            " WHERE status = ? AND sha256 IS NOT NULL ORDER BY key",
+            [str(Status.PRESENT)],
+        )
+        return [(Archive(series_in(row), period_from(row[4])), row[5]) for row in found]
 
     def unscanned(self) -> list[PartitionFile]:
         """Return the files whose holes are not known yet."""

@@ -73,6 +73,7 @@ def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
     for sql in (
         "ALTER TABLE sync.retired ADD COLUMN size_bytes BIGINT",
         "ALTER TABLE sync.archives ADD COLUMN checksum VARCHAR",
+        "ALTER TABLE sync.partitions ADD COLUMN sha256 VARCHAR",
         f"CREATE TABLE sync.wanted ({_SERIES}, wanted_from TIMESTAMP, wanted_to TIMESTAMP)",
         """CREATE TABLE sync.config_edits (seen_at TIMESTAMP, path VARCHAR, sha256 VARCHAR,
             outcome VARCHAR, problems VARCHAR)""",

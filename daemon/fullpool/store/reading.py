@@ -29,7 +29,7 @@ ARCHIVES: Final = (
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
-    " first_time, last_time, patched_rows, first_key, last_key FROM sync.partitions"
+    " first_time, last_time, patched_rows, first_key, last_key, sha256 FROM sync.partitions"
 )
 LISTINGS: Final = (
     "SELECT market, kind, symbol, interval, listed_from, listed_to, listed_at,"
@@ -52,7 +52,7 @@ PRESENT_COLUMNS: Final = (
 )  # fmt: skip
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
-    "first_time", "last_time", "patched_rows", "first_key", "last_key", "written_at",
+    "first_time", "last_time", "patched_rows", "first_key", "last_key", "sha256", "written_at",
 )  # fmt: skip
 HOLE_COLUMNS: Final = ("path", "before_key", "after_key", "before_time", "after_time")
 RUN_COLUMNS: Final = ("path", "first_time", "last_time", "row_count")
@@ -113,7 +113,7 @@ def known_in(row: Sequence[Any]) -> Known:
 
 def partition_file_in(row: Sequence[Any]) -> PartitionFile:
     """Return one row of PARTITIONS."""
-    period, path, generation, row_count, size_bytes, first, last, *numbers = row[4:]
+    period, path, generation, row_count, size_bytes, first, last, *numbers, sha256 = row[4:]
     partition = Partition(series_in(row), period_from(period))
     patched_rows, first_key, last_key = (number or 0 for number in numbers)
     return PartitionFile(
@@ -127,6 +127,7 @@ def partition_file_in(row: Sequence[Any]) -> PartitionFile:
         patched_rows=patched_rows,
         first_key=first_key,
         last_key=last_key,
+        sha256=sha256 or "",
     )
 
 
@@ -181,6 +182,7 @@ def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
         file.patched_rows,
         file.first_key,
         file.last_key,
+        file.sha256,
         naive(at),
     )
 

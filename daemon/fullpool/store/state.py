@@ -275,10 +275,6 @@ class State:
         )
         return [path for (path,) in self._rows(sql, [naive(moment)])]
 
-    def retired(self) -> list[str]:
-        """Return all files that were replaced and are still there."""
-        return [path for (path,) in self._rows("SELECT path FROM sync.retired")]
-
     def forget_retired(self, paths: Sequence[str]) -> None:
         with self._transaction():
             self._run(f"DELETE FROM sync.retired WHERE path{AMONG}", [values_of(paths)])

@@ -93,7 +93,7 @@ class Fetcher:
         first: without it the archive is of no use. Raises ArchiveError if the archive could not be
         had whole, and the opener's errors; no *target* is left then.
         """
-        expected = self._checksum(archive)
+        expected = self.checksum(archive)
         if expected is None:
             return NoSum()
         found = self._archive(archive, etag, target)
@@ -161,7 +161,7 @@ class Fetcher:
             raise ArchiveError(f"fetching {url}: truncated at {size_bytes} of {length} bytes")
         return _Held(target, digest.hexdigest(), size_bytes)
 
-    def _checksum(self, archive: Archive) -> str | None:
+    def checksum(self, archive: Archive) -> str | None:
         """Return the sha256 that the vendor published; None if there is none."""
         url = vendor.url(self.base_url, vendor.checksum_key(archive))
         try:

@@ -1,0 +1,167 @@
+"""`fullpool verify`: every file of the lake against what is recorded of it, and the repair."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.lock import writing
+from fullpool.config import Config
+from fullpool.errors import ArchiveError
+from fullpool.kinds import KINDS
+from fullpool.model import Archive, PartitionFile, Stop
+from fullpool.store import catalogue
+from fullpool.store.memory import Memory
+from fullpool.store.reader import reading
+from fullpool.store.tree import Tree
+from fullpool.store.verifying import Inspected, Inspection, inspect
+from fullpool.sync import Watcher, Work, publish_state
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification found. *outdated* are archives whose CHECKSUM is another by now."""
+
+    files: int
+    size_bytes: int
+    seconds: float
+    damaged: tuple[Inspected, ...]
+    foreign: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.damaged and not self.foreign and not self.outdated
+
+
+def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
+    """Inspect all files of the newest generation; *looked* is told the bytes of each.
+
+    Runs beside a daemon. Raises NoLakeError.
+    """
+    tree, began = tree_of(config), time.monotonic()
+    with reading(tree) as reader:
+        files = _files(reader.memory)
+        strangers = _strangers(tree, reader.memory, tree.published())
+    found = list(_inspected(config, tree, files, stop, looked))
+    with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
+        current = {file.path for file in reader.memory.files()}
+        strangers -= _known(reader.memory)
+    return Verified(
+        files=len(found),
+        size_bytes=sum(one.size_bytes for one in found),
+        seconds=time.monotonic() - began,
+        damaged=tuple(one for one in found if one.problems and one.file.path in current),
+        foreign=tuple(sorted(strangers)),
+    )
+
+
+def repair(config: Config, verified: Verified) -> list[Archive]:
+    """Take damaged and foreign files out of the lake; return the archives to be fetched again.
+
+    What is taken out is kept in `.quarantine/damaged`. Raises LakeBusyError.
+    """
+    tree, now = tree_of(config), clock.now()
+    with writing(tree, "verify --repair", now), opened_state(tree) as state:
+        held = {file.path for file in state.memory.files()}
+        lost = [one.file for one in verified.damaged if one.file.path in held]
+        before = set(_archives(state.memory, lost))
+        state.record_lost(lost, now)
+        for path in (*(file.path for file in lost), *verified.foreign):
+            _take_out(tree, path)
+        if lost:
+            publish_state(state, tree, state.next_value("generation"), now)
+        due = {known.archive for known in state.memory.due(now)}
+    return sorted(before & due, key=str)
+
+
+def compare_with_vendor(
+    config: Config, watcher: Watcher, stop: Stop
+) -> tuple[list[str], list[str]]:
+    """Return the archives whose CHECKSUM is another by now, and those without an answer."""
+    tree = tree_of(config)
+    with reading(tree) as reader:
+        sums = reader.memory.sums()
+    outdated: list[str] = []
+    unanswered: list[str] = []
+    with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
+        for archive, is_same in _answers(work, sums):
+            if is_same is None:
+                unanswered.append(str(archive))
+            elif not is_same:
+                outdated.append(str(archive))
+    return outdated, unanswered
+
+
+def _answers(
+    work: Work, sums: Sequence[tuple[Archive, str]]
+) -> Iterable[tuple[Archive, bool | None]]:
+    def ask(item: tuple[Archive, str]) -> bool:
+        expected = work.fetcher().checksum(item[0])
+        if expected is None:
+            raise ArchiveError("no CHECKSUM")
+        return expected == item[1]
+
+    for done in work.fetch_map(ask, sums, lambda _: 1):
+        yield done.item[0], done.value
+
+
+def _files(memory: Memory) -> list[PartitionFile]:
+    series = {file.partition.series for file in memory.files()}
+    return [file for own in memory.files_of(series).values() for file in own]
+
+
+def _inspected(
+    config: Config,
+    tree: Tree,
+    files: Sequence[PartitionFile],
+    stop: Stop,
+    looked: Callable[[int], None],
+) -> Iterable[Inspected]:
+    if not files:
+        return
+    memory_mb = config.limits.builder_memory_mb
+    orders = (Inspection(file, tree.root, memory_mb) for file in files)
+    with pools.processes(config.limits.builders, stop) as build_map:
+        for done in build_map(inspect, orders, lambda _: 1):
+            one = done.value or Inspected(done.item.file, (f"cannot be read: {done.error}",), 0)
+            looked(one.size_bytes)
+            yield one
+
+
+def _strangers(tree: Tree, memory: Memory, published: int) -> set[str]:
+    """Return Parquet files that nothing refers to, but for those of a pass that is at work."""
+    young = {path for path, number in catalogue.partition_files(tree) if number > published}
+    return _parquet(tree) - young - _known(memory)
+
+
+def _known(memory: Memory) -> set[str]:
+    return {file.path for file in memory.files()} | memory.retired()
+
+
+def _parquet(tree: Tree) -> set[str]:
+    folders = (tree.root / kind.table for kind in KINDS.values())
+    paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(tree.root)) for path in paths}
+
+
+def _archives(memory: Memory, files: Sequence[PartitionFile]) -> Iterable[Archive]:
+    """Return the archives whose periods meet those of *files*."""
+    known = memory.known_of({file.partition.series for file in files})
+    for file in files:
+        span = file.partition.period.span
+        for one in known[file.partition.series]:
+            if one.archive.period.span.overlaps(span):
+                yield one.archive
+
+
+def _take_out(tree: Tree, path: str) -> None:
+    source: Path = tree.root / path
+    if source.exists():
+        target = tree.quarantine / "damaged" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)

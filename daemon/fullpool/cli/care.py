@@ -1,0 +1,130 @@
+"""The commands that look after a lake: verify, rebuild, doctor."""
+
+import sys
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from fullpool import app
+from fullpool.cli import screen
+from fullpool.cli.commands import ConfigOption, JsonOption, program
+from fullpool.errors import DamagedError, UnhealthyError
+
+_MB: Final = 1_000_000
+_SHOWN: Final = 20
+
+
+@program.command()
+def verify(
+    config: ConfigOption = None,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Take damaged files out and have their archives due again."),
+    ] = False,
+    vendor: Annotated[
+        bool,
+        typer.Option(
+            "--vendor", help="Also ask for every archive's CHECKSUM: one small request each."
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Hold every file of the lake to what is recorded: bytes, rows, order, doubles, holes.
+
+    Finds a flipped byte, and a file that is gone, truncated, swapped or not of the lake. Works
+    beside a running daemon; --repair needs it stopped. The next sync fetches what was taken out.
+    """
+    settings = app.load_config(app.find_config(config))
+    stop = app.stop_on_signals()
+    with screen.bytes_counter("verifying") as looked:
+        found = app.verify(settings, stop, looked)
+    if vendor:
+        with screen.watcher() as watcher:
+            outdated, unanswered = app.compare_with_vendor(settings, watcher, stop)
+        found = replace(found, outdated=tuple(outdated), unanswered=tuple(unanswered))
+    due = app.repair(settings, found) if repair and not found.is_whole else []
+    _show(found, [str(archive) for archive in due], is_json=json)
+    if not found.is_whole and not repair:
+        raise DamagedError(
+            f"verifying the lake {settings.lake.path}: {len(found.damaged)} files are damaged,"
+            f" {len(found.foreign)} do not belong there,"
+            f" {len(found.outdated)} archives have another CHECKSUM by now"
+        )
+
+
+def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
+    damaged = {one.file.path: list(one.problems) for one in found.damaged}
+    if is_json:
+        screen.show_json(
+            {
+                "files": found.files,
+                "bytes": found.size_bytes,
+                "seconds": round(found.seconds, 3),
+                "damaged": damaged,
+                "foreign": found.foreign,
+                "outdated": found.outdated,
+                "unanswered": found.unanswered,
+                "to_fetch": due,
+            }
+        )
+        return
+    rate = found.size_bytes / _MB / max(found.seconds, 0.001)
+    sys.stdout.write(
+        f"{found.files:,} files, {found.size_bytes / _MB:,.1f} MB in {found.seconds:.1f} s"
+        f" ({rate:,.0f} MB/s)\n"
+    )
+    for path, problems in damaged.items():
+        sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
+    _list("foreign: not a file of this lake", found.foreign)
+    _list("outdated: its CHECKSUM is another by now; the audit fetches it again", found.outdated)
+    _list("unanswered: its CHECKSUM could not be had", found.unanswered)
+    _list("to be fetched by the next sync", due)
+
+
+def _list(what: str, names: tuple[str, ...] | list[str]) -> None:
+    for name in names[:_SHOWN]:
+        sys.stdout.write(f"{what}: {name}\n")
+    if len(names) > _SHOWN:
+        sys.stdout.write(f"and {len(names) - _SHOWN:,} more; --json lists them all\n")
+
+
+@program.command()
+def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Write the state (.state) anew from the lake's own files, when it is lost or damaged.
+
+    Downloads nothing. The old state is kept as state.duckdb.before. What it knew beside the files,
+    such as which gaps were asked for, is found out again.
+    """
+    done = app.rebuild(app.load_config(app.find_config(config)), app.stop_on_signals())
+    if json:
+        screen.show_json(
+            {
+                "files": done.files,
+                "archives": done.archives,
+                "rows": done.rows,
+                "problems": done.problems,
+            }
+        )
+        return
+    sys.stdout.write(
+        f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
+    )
+    _list("could not be read, left alone", done.problems)
+
+
+@program.command()
+def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Say in one sentence each what needs a person, and what to do; exit 17 if anything does."""
+    settings = app.load_config(app.find_config(config))
+    with screen.watcher() as watcher:
+        found = app.examine(settings, watcher)
+    if json:
+        screen.show_json([{"what": one.what, "advice": one.advice} for one in found])
+    elif not found:
+        sys.stdout.write("all is well\n")
+    for one in found if not json else ():
+        sys.stdout.write(f"- {one.what}\n  {one.advice}\n")
+    if found:
+        raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} to look after")

@@ -1,0 +1,107 @@
+"""Reading the files of a lake whose state is lost: each says what it holds and whence.
+
+Of files that cover the same time the one of the highest generation counts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from fullpool.errors import MalformedError
+from fullpool.kinds import KINDS
+from fullpool.model import (
+    Interval,
+    Market,
+    Partition,
+    PartitionFile,
+    Series,
+    Span,
+    period_from,
+)
+from fullpool.store import duck, finish, rows
+from fullpool.store.provenance import Source, origin_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file to be read, below *root*."""
+
+    path: str
+    root: Path
+    memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one file holds and where it came from; a *problem* if it cannot be read."""
+
+    file: PartitionFile | None
+    sources: tuple[Source, ...] = ()
+    problem: str = ""
+
+
+def newest_files(paths: Iterable[tuple[str, int]]) -> tuple[list[str], list[str]]:
+    """Tell the files that count from those that were replaced, by names and generations."""
+    kept: dict[Series, list[Span]] = defaultdict(list)
+    current, replaced = [], []
+    for path, _ in sorted(paths, key=lambda item: (-item[1], item[0])):
+        partition = partition_in(path)
+        if partition is None:
+            continue
+        spans = kept[partition.series]
+        if any(span.overlaps(partition.period.span) for span in spans):
+            replaced.append(path)
+        else:
+            spans.append(partition.period.span)
+            current.append(path)
+    return sorted(current), sorted(replaced)
+
+
+def partition_in(path: str) -> Partition | None:
+    """Return the partition that a path below the root names; None if it names none."""
+    table, *folders, name = path.split("/")
+    keys = dict(folder.partition("=")[::2] for folder in folders)
+    kind = next((kind for kind in KINDS.values() if kind.table == table), None)
+    try:
+        period = period_from(name.partition(".")[0])
+        interval = Interval(keys["interval"]) if "interval" in keys else None
+        series = Series(Market(keys["market"]), kind.name if kind else "", keys["symbol"], interval)
+    except (KeyError, ValueError):
+        return None
+    return Partition(series, period) if kind else None
+
+
+def read(order: Reading) -> Read:
+    """Return what a file holds. Runs in a worker process."""
+    path, partition = order.root / order.path, partition_in(order.path)
+    assert partition is not None
+    try:
+        connection = duck.connect(threads=1, memory_limit=f"{order.memory_mb}MB")
+        with connection:
+            found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
+            origin = origin_of(connection, [path])
+            sha256, size_bytes = finish.sha256_of(path), path.stat().st_size
+    except (duckdb.Error, MalformedError, OSError) as error:
+        return Read(None, problem=f"{order.path}: {duck.summary(error)}")
+    if found is None:
+        return Read(None, problem=f"{order.path}: has no rows")
+    generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
+    file = PartitionFile(
+        partition=partition,
+        path=order.path,
+        generation=generation,
+        rows=found.rows,
+        size_bytes=size_bytes,
+        first_time=found.first_time,
+        last_time=found.last_time,
+        patched_rows=found.patched_rows,
+        first_key=found.first_key,
+        last_key=found.last_key,
+        holes=found.holes,
+        runs=found.runs,
+        sha256=sha256,
+    )
+    return Read(file, origin.sources)

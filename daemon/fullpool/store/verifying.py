@@ -1,0 +1,101 @@
+"""Holding one partition file to what is recorded of it: its bytes, its rows, its order, its grid.
+
+Runs in worker processes.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from fullpool.errors import MalformedError
+from fullpool.kinds import KINDS
+from fullpool.model import PartitionFile
+from fullpool.store import duck, finish, rows
+from fullpool.store.provenance import origin_of
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A file to be looked at, below *root*."""
+
+    file: PartitionFile
+    root: Path
+    memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was found wrong with a file; nothing if *problems* is empty."""
+
+    file: PartitionFile
+    problems: tuple[str, ...]
+    size_bytes: int
+
+
+def inspect(order: Inspection) -> Inspected:
+    """Compare a partition file with its record."""
+    path = order.root / order.file.path
+    try:
+        problems = _problems(order, path)
+        size_bytes = path.stat().st_size if path.is_file() else 0
+    except (duckdb.Error, MalformedError, OSError) as error:
+        problems, size_bytes = [f"cannot be read: {duck.summary(error)}"], 0
+    return Inspected(order.file, tuple(problems), size_bytes)
+
+
+def _problems(order: Inspection, path: Path) -> list[str]:
+    """Return what is wrong; what a wrong length explains is not told again by the rows."""
+    file = order.file
+    if not path.is_file():
+        return ["is gone"]
+    size_bytes = path.stat().st_size
+    if size_bytes != file.size_bytes:
+        return [f"has {size_bytes} bytes, not {file.size_bytes}"]
+    if file.sha256 and finish.sha256_of(path) != file.sha256:
+        return ["has other bytes than were written"]
+    return [*_wrong_rows(order, path), *_wrong_origin(order, path)]
+
+
+def _wrong_rows(order: Inspection, path: Path) -> list[str]:
+    file, series = order.file, order.file.partition.series
+    connection = _connection(order)
+    found = finish.checked(connection, series, path, rows.SORTED_ONCE)
+    if found is None:
+        return ["has no rows"]
+    problems = []
+    for what, seen, recorded in (
+        ("rows", found.rows, file.rows),
+        ("as its first time", found.first_time, file.first_time),
+        ("as its last time", found.last_time, file.last_time),
+        ("holes", len(found.holes), len(file.holes)),
+    ):
+        if seen != recorded:
+            problems.append(f"has {seen} {what}, not {recorded}")
+    kind, span = KINDS[series.kind], file.partition.period.span
+    (outside,) = connection.execute(
+        f"SELECT count(*) FILTER (NOT {rows.within(kind.time, span)}) FROM {rows.parquet(path)}"
+    ).fetchone() or (0,)
+    if outside:
+        problems.append(f"has {outside} rows outside {span}")
+    return problems
+
+
+def _wrong_origin(order: Inspection, path: Path) -> list[str]:
+    """Return whether its metadata names archives of another series: it was put there by hand."""
+    series = order.file.partition.series
+    origin = origin_of(_connection(order), [path])
+    if not origin.sources and not origin.patches:
+        return ["does not say where its rows came from"]
+    foreign = [one.key for one in origin.sources if f"/{series.symbol}-" not in f"/{one.key}"]
+    return [f"holds {foreign[0]}, of another series"] if foreign else []
+
+
+def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:
+    return _opened(order.memory_mb)
+
+
+@functools.cache
+def _opened(memory_mb: int) -> duckdb.DuckDBPyConnection:
+    return duck.connect(threads=1, memory_limit=f"{memory_mb}MB")

@@ -1,0 +1,293 @@
+"""verify, rebuild and doctor: what was done to a lake is found, and mended."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import duckdb
+import pytest
+
+from fullpool import app
+from fullpool.config import Config
+from fullpool.errors import Exit, NoLakeError, StateDamagedError
+from fullpool.simulator import Fault
+from fullpool.store.rebuilding import newest_files
+from vendor import Seen, Vendor, ask, audit, dataset, snapshot, sync, tree_of
+
+SERIES = "spot/klines/AUSDT,BUSDT/1m"
+TRADES = "um/aggTrades/CUSDT"
+ALL = (
+    "SELECT md5(string_agg(r::VARCHAR, '|' ORDER BY r::VARCHAR)) FROM klines_exact AS r",
+    "SELECT md5(string_agg(r::VARCHAR, '|' ORDER BY r::VARCHAR)) FROM agg_trades_exact AS r",
+)
+
+
+@pytest.fixture
+def config(vendor: Vendor, tmp_path: Path) -> Config:
+    for series in ("spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", TRADES):
+        vendor.publish(series, date(2024, 6, 1), date(2024, 6, 4))
+    days = {"start": "2024-06-01", "end": "2024-06-04"}
+    made = vendor.config(tmp_path / "lake", dataset(SERIES, **days) + dataset(TRADES, **days))
+    sync(made)
+    return made
+
+
+def verified(config: Config) -> app.Verified:
+    return app.verify(config, Event(), lambda _: None)
+
+
+def files(config: Config) -> list[Path]:
+    root = tree_of(config).root
+    return [root / path for path in snapshot(root)]
+
+
+def flip(path: Path, at: int = -300) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def swap(path: Path) -> None:
+    """Put a whole, sound file of the other symbol in its place."""
+    other = Path(str(path).replace("AUSDT", "BUSDT"))
+    shutil.copy(other, path)
+
+
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (flip, "other bytes"),
+    (truncate, "bytes, not"),
+    (swap, "bytes, not|other bytes"),
+    (Path.unlink, "is gone"),
+]
+
+
+def test_a_sound_lake_verifies(config: Config) -> None:
+    found = verified(config)
+
+    assert found.is_whole
+    assert found.files == 6  # two months of klines, four days of trades
+    assert found.size_bytes == sum(path.stat().st_size for path in files(config))
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES, ids=lambda one: getattr(one, "__name__", ""))
+def test_damage_is_found_and_mended_by_fetching_just_that_again(
+    vendor: Vendor, config: Config, damage: Callable[[Path], None], words: str
+) -> None:
+    before = [ask(config, sql) for sql in ALL]
+    (victim,) = (path for path in files(config) if "AUSDT" in str(path))
+    damage(victim)
+    found = verified(config)
+    due = app.repair(config, found)
+    asked = len(vendor.archive_requests())
+    sync(config)
+
+    ((problem,),) = (one.problems for one in found.damaged)
+    assert any(word in problem for word in words.split("|"))
+    assert [str(archive) for archive in due] == [
+        f"spot/klines/AUSDT/1m/2024-06-0{day}" for day in range(1, 5)
+    ]
+    assert len(vendor.archive_requests()) - asked == 8  # four archives, four CHECKSUMs
+    assert [ask(config, sql) for sql in ALL] == before
+    assert verified(config).is_whole
+
+
+def test_a_foreign_file_is_found_and_taken_out(config: Config) -> None:
+    (victim,) = (path for path in files(config) if "AUSDT" in str(path))
+    shutil.copy(victim, victim.with_name("2024-05.parquet"))
+    shutil.copy(victim, victim.with_name("2024-07.g000001.parquet"))
+    found = verified(config)
+    app.repair(config, found)
+
+    assert len(found.foreign) == 2
+    assert not found.damaged
+    assert verified(config).is_whole
+    kept = tree_of(config).quarantine / "damaged"
+    assert len(list(kept.rglob("*.parquet"))) == 2
+
+
+def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:
+    vendor.fail(
+        Fault(
+            "*AUSDT-1m-2024-06-02.zip.CHECKSUM", "body", text=f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
+        ),
+        Fault("*AUSDT-1m-2024-06-03.zip.CHECKSUM", "status", 404),
+    )
+    outdated, unanswered = app.compare_with_vendor(config, Seen(), Event())
+
+    assert outdated == ["spot/klines/AUSDT/1m/2024-06-02"]
+    assert unanswered == ["spot/klines/AUSDT/1m/2024-06-03"]
+
+
+def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
+    vendor: Vendor, config: Config
+) -> None:
+    lines = (vendor.folder / "data/spot/daily/klines/AUSDT/1m").glob("*06-02.zip")
+    for path in lines:  # one revision, so that there are replaced files and history
+        os.utime(path, (1_800_000_000, 1_800_000_000))
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 2), date(2024, 6, 2))
+    audit(config)
+    before = [ask(config, sql) for sql in ALL]
+    shutil.rmtree(tree_of(config).state.parent)
+    with pytest.raises(StateDamagedError, match="knows of none"):
+        sync(config)
+    asked, kept = len(vendor.archive_requests()), snapshot(tree_of(config).root)
+    done = app.rebuild(config, Event())
+    outcome, _ = sync(config)
+
+    assert (done.files, done.archives, done.problems) == (6, 12, ())
+    assert outcome.archives == 0
+    assert len(vendor.archive_requests()) == asked
+    assert snapshot(tree_of(config).root) == kept
+    assert [ask(config, sql) for sql in ALL] == before
+    assert verified(config).is_whole
+    assert ask(config, "SELECT count(*) > 1 FROM sync.passes") == [(True,)]
+
+
+def test_after_a_rebuild_what_comes_next_is_taken_in(vendor: Vendor, config: Config) -> None:
+    shutil.rmtree(tree_of(config).state.parent)
+    app.rebuild(config, Event())
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 6))
+    longer = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-06")
+    outcome, _ = sync(vendor.config(tree_of(config).root, longer))
+
+    assert outcome.archives == 2
+    assert ask(config, "SELECT count(*) FROM klines WHERE symbol = 'AUSDT'") == [(6 * 1440,)]
+
+
+def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:
+    state = tree_of(config).state
+    state.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StateDamagedError):
+        sync(config)
+    app.rebuild(config, Event())
+    outcome, _ = sync(config)
+
+    assert outcome.archives == 0
+    assert state.with_name("state.duckdb.before").exists()
+
+
+def test_there_is_nothing_to_rebuild_without_files(vendor: Vendor, tmp_path: Path) -> None:
+    with pytest.raises(NoLakeError, match="no partition files"):
+        app.rebuild(vendor.config(tmp_path / "lake", dataset(SERIES)), Event())
+
+
+def test_of_files_that_cover_the_same_time_the_newest_counts() -> None:
+    folder = "klines/market=spot/interval=1m/symbol=AUSDT"
+    current, replaced = newest_files(
+        [
+            (f"{folder}/2023-01.g000001.parquet", 1),
+            (f"{folder}/2023-02.g000001.parquet", 1),
+            (f"{folder}/2023.g000005.parquet", 5),
+            (f"{folder}/2024-01.g000006.parquet", 6),
+            (f"{folder}/2024-01.g000007.parquet", 7),
+            ("klines/market=spot/interval=9x/symbol=AUSDT/2024-01.g000008.parquet", 8),
+        ]
+    )
+
+    assert current == [f"{folder}/2023.g000005.parquet", f"{folder}/2024-01.g000007.parquet"]
+    assert replaced == [
+        f"{folder}/2023-01.g000001.parquet",
+        f"{folder}/2023-02.g000001.parquet",
+        f"{folder}/2024-01.g000006.parquet",
+    ]
+
+
+def doctor(config: Config) -> list[str]:
+    return [one.what for one in app.examine(config, Seen())]
+
+
+def test_a_healthy_lake_has_nothing_to_say(config: Config) -> None:
+    assert doctor(config) == []
+
+
+def state_run(config: Config, sql: str) -> None:
+    """Write into the state, and publish it."""
+    with duckdb.connect(str(tree_of(config).state)) as state:
+        state.execute(sql)
+        state.execute("UPDATE sync.partitions SET written_at = now() + INTERVAL 1 HOUR")
+    sync(config)
+
+
+ILLS = [
+    (
+        """UPDATE sync.archives SET status = 'quarantined', reason = 'CRC',
+        next_try_at = TIMESTAMP '2100-01-01' WHERE key LIKE '%AUSDT%06-02%'""",
+        "1 archives are quarantined; one because: CRC",
+    ),
+    (
+        """INSERT INTO sync.rest_bans VALUES ('api.example', 429, 'quiet',
+        TIMESTAMP '2024-01-01', TIMESTAMP '2100-01-01')""",
+        "the API's host api.example is not asked before 2100-01-01 00:00 UTC",
+    ),
+    (
+        "UPDATE sync.listings SET known_until = listed_at",
+        "um/aggTrades/CUSDT lags by",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "words"), ILLS)
+def test_what_ails_a_lake_is_told(config: Config, sql: str, words: str) -> None:
+    state_run(config, sql)
+
+    assert any(words in what for what in doctor(config))
+
+
+def test_a_vendor_that_is_away_and_a_full_disk_are_told(
+    vendor: Vendor, config: Config, tmp_path: Path
+) -> None:
+    text = vendor.config_text(tree_of(config).root, dataset(TRADES))
+    path = tmp_path / "sick.toml"
+    path.write_text(
+        text.replace("min_free_gb = 0.0", "min_free_gb = 1e6").replace(
+            vendor.simulator.listing_url, "http://127.0.0.1:9"
+        )
+    )
+    done = run("doctor", "-c", path)
+
+    assert done.returncode == Exit.UNHEALTHY
+    assert "GB are free on the lake's disk" in done.stdout
+    assert "Connection refused" in done.stdout
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fullpool", *map(str, arguments)],
+        check=False, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def test_the_commands_say_what_they_did(vendor: Vendor, config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "fullpool.toml"
+    days = {"start": "2024-06-01", "end": "2024-06-04"}
+    path.write_text(
+        vendor.config_text(tree_of(config).root, dataset(SERIES, **days) + dataset(TRADES, **days))
+    )
+    whole = run("verify", "-c", path)
+    (victim,) = (one for one in files(config) if "AUSDT" in str(one))
+    flip(victim)
+    damaged = run("verify", "-c", path, "--json")
+    mended = run("verify", "-c", path, "--repair")
+
+    assert whole.returncode == Exit.OK
+    assert "MB/s" in whole.stdout
+    assert damaged.returncode == Exit.DAMAGED
+    shown: dict[str, Any] = json.loads(damaged.stdout)
+    assert list(shown["damaged"]) == [str(victim.relative_to(tree_of(config).root))]
+    assert mended.returncode == Exit.OK
+    assert "to be fetched by the next sync: spot/klines/AUSDT/1m/2024-06-01" in mended.stdout
+    assert run("sync", "-c", path).returncode == Exit.OK
+    assert run("rebuild", "-c", path).returncode == Exit.OK
+    assert run("doctor", "-c", path).stdout == "all is well\n"
