@@ -2,6 +2,7 @@
 # install.sh PYTHON WHEEL: install fullpool below /opt/fullpool and its service, or upgrade them.
 # Keeps the configuration that is there. Called by `make install-service`, as root.
 set -eu
+umask 022
 python=$1 wheel=$2
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/fullpool units=/etc/systemd/system

@@ -77,7 +77,7 @@ class Writer:
             publish_edition(self._vendor, self._edition)
             began = time.monotonic()
             with working(self._config, Seen(), Flag(), nullcontext(self._builders)) as work:
-                outcome = run_audit(work, self._state)
+                outcome = run_audit(work, self._state, "audit")
             took.append(time.monotonic() - began)
             assert outcome.archives == len(SYMBOLS) * DAYS
         return took

@@ -43,7 +43,10 @@ class ConfigError(FullpoolError):
     """The configuration is wrong; *problems* holds every mistake, one line each."""
 
     exit_code = Exit.CONFIG
-    hint = "config/fullpool.toml shows every key with its default, and what it is for"
+    hint = (
+        "config/fullpool.toml (of a service: /opt/fullpool/share/doc/fullpool/fullpool.toml) shows"
+        " every key; commands that only read also take --lake instead"
+    )
 
     def __init__(self, source: str, problems: tuple[str, ...]) -> None:
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
@@ -104,7 +107,7 @@ class NoLakeError(FullpoolError):
     """There is no published lake, or not the generation asked for."""
 
     exit_code = Exit.NO_LAKE
-    hint = "run `fullpool sync` first, or name the lake's folder with --lake"
+    hint = "run `fullpool sync`, wait for the daemon, or name the lake's folder with --lake"
 
 
 class QueryError(FullpoolError):

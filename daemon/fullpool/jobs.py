@@ -44,6 +44,7 @@ class Timetable:
         self._now = now
         self._applied: dict[Job, tuple[Timing, float]] = {}
         self._stopped = threading.Event()
+        self._changing = threading.Lock()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
@@ -53,16 +54,18 @@ class Timetable:
 
     def apply(self, schedule: Schedule) -> list[Job]:
         """Make the timetable match; return the jobs that changed. The others keep their timers."""
-        changed = []
-        for job in Job:
-            wanted = (schedule.timing(job), schedule.jitter_s)
-            if self._applied.get(job) != wanted:
-                self._applied[job] = wanted
+        with self._changing:
+            changed = [
+                job
+                for job in Job
+                if self._applied.get(job) != (schedule.timing(job), schedule.jitter_s)
+            ]
+            for job in changed:
+                self._applied[job] = wanted = (schedule.timing(job), schedule.jitter_s)
                 trigger = _trigger(*wanted)
                 self._scheduler.add_job(
                     self._ask, trigger, args=[job], id=job, replace_existing=True
                 )
-                changed.append(job)
         return changed
 
     def start(self) -> None:
@@ -79,10 +82,8 @@ class Timetable:
         job = self._scheduler.get_job(Job.TICK)
         return job.next_run_time if job else None
 
-    def was_missed(self, job: Job, last: datetime | None) -> bool:
+    def was_missed(self, job: Job, last: datetime) -> bool:
         """Whether *job*, which ran at *last*, should have run since."""
-        if last is None:
-            return True
         timing, _ = self._applied[job]
         due = _trigger(timing, 0.0).get_next_fire_time(last, last + timedelta(seconds=1))
         return due is not None and due <= self._now()
@@ -105,10 +106,11 @@ class Timetable:
         the clock has come as far again: intervals go on as if nothing had happened, and times of
         the clock are computed anew.
         """
-        if jump < timedelta(0):
-            for job in self._scheduler.get_jobs():
-                job.modify(next_run_time=self._after_setback(job, jump))
-        self._scheduler.wakeup()
+        with self._changing:
+            if jump < timedelta(0):
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=self._after_setback(job, jump))
+            self._scheduler.wakeup()
 
     def _after_setback(self, job: Any, jump: timedelta) -> datetime:
         timing, _ = self._applied[Job(job.id)]
@@ -117,6 +119,12 @@ class Timetable:
             return moved
         next_time: datetime = job.trigger.get_next_fire_time(None, self._now())
         return next_time
+
+
+def check(schedule: Schedule) -> None:
+    """Raise ValueError if APScheduler would not take one of the times."""
+    for job in Job:
+        _trigger(schedule.timing(job), schedule.jitter_s)
 
 
 def _trigger(timing: Timing, jitter_s: float) -> Any:

@@ -83,7 +83,7 @@ def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known])
         return max(want.span.start, first_row or want.span.start)
     begun = first.archive.period.span.start
     is_open = want.span.start == vendor.beginning()
-    if is_open and first.status is Status.PRESENT and first_row is not None:
+    if is_open and first.is_held and first_row is not None:
         return first_row  # its life began inside that archive
     if not is_open:
         return want.span.start

@@ -19,6 +19,8 @@ from prometheus_client.registry import Collector
 
 from fullpool.config.settings import LOOPBACK, host_and_port
 from fullpool.errors import MetricsError
+from fullpool.gaps import Grid
+from fullpool.model import Interval
 from fullpool.store.figures import Figures
 
 
@@ -58,6 +60,7 @@ class Gauges(Collector):
             raise MetricsError(f"writing the metrics to {path}: {error}") from error
 
     def _of_daemon(self, live: Live) -> Iterator[Metric]:
+        yield _gauge("time_seconds", "when this was written", self._now().timestamp())
         yield _gauge("start_time_seconds", "when the daemon started", live.since.timestamp())
         yield _gauge(
             "config_edit_refused", "1 while the last edit is refused", live.is_edit_refused
@@ -72,20 +75,34 @@ class Gauges(Collector):
         )  # fmt: skip
 
     def _of_series(self, figures: Figures) -> Iterator[Metric]:
-        names = ["market", "kind"]
+        names = ["market", "kind", "interval"]
         lag = GaugeMetricFamily(
             "fullpool_lag_seconds",
-            "age of the last row of the series that lags most, of those that still trade",
+            "age of the end of the last bar, or of the last trade, of the series that lags most",
             labels=names,
         )
         series = GaugeMetricFamily("fullpool_series", "series that still trade", labels=names)
+        empty = GaugeMetricFamily("fullpool_series_empty", "those without rows", labels=names)
         for one in figures.freshness:
-            series.add_metric([one.market, one.kind], one.series)
+            labels = [one.market, one.kind, one.interval]
+            series.add_metric(labels, one.series)
+            empty.add_metric(labels, one.empty)
             if one.newest is not None:
-                age = (self._now() - one.newest).total_seconds()
-                lag.add_metric([one.market, one.kind], age)
+                lag.add_metric(
+                    labels, (self._now() - _end(one.newest, one.interval)).total_seconds()
+                )
         yield lag
         yield series
+        yield empty
+
+
+def _end(opened: datetime, interval: str) -> datetime:
+    """Return when the bar that opened then ended; of a trade its own time."""
+    if not interval:
+        return opened
+    grid = Grid(Interval(interval))
+    # A bar of three days or a week opens where its own grid has it, not where this one would.
+    return opened + grid.step if grid.step else grid.opens(grid.at(opened) + 1)
 
 
 def _of_lake(figures: Figures) -> Iterator[Metric]:

@@ -231,7 +231,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the state holds of one archive."""
+    """What the state holds of one archive. *is_held*: the lake has rows of one of its editions."""
 
     archive: Archive
     status: Status
@@ -239,6 +239,7 @@ class Known:
     identity: Identity | None = None
     attempts: int = 0
     next_try_at: datetime | None = None
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,9 @@ def next_try(status: Status, attempts: int, now: datetime) -> datetime | None:
             return None
 
 
+HELD: Final = "; its older edition stays in the lake"
+
+
 class Fault(Enum):
     """Why a try brought nothing."""
 
@@ -331,6 +334,8 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
     time. An edition whose sum was wrong loses its identity, so that no other is taken for it.
     """
     attempts, reason, identity = known.attempts + 1, result.reason, result.identity
+    if known.is_held:
+        reason += HELD
     match result.fault:
         case Fault.NOT_THERE | Fault.NO_SUM if known.identity is None:
             overdue = vendor.is_overdue(known.archive.period, now)
@@ -343,7 +348,14 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
             status = Status.QUARANTINED
         case _:
             status, identity = Status.FAILED, known.identity
-    return Known(known.archive, status, reason, identity, attempts, next_try(status, attempts, now))
+    return replace(
+        known,
+        status=status,
+        reason=reason,
+        identity=identity,
+        attempts=attempts,
+        next_try_at=next_try(status, attempts, now),
+    )
 
 
 def _possible(want: Want, now: datetime) -> Span:

@@ -84,8 +84,9 @@ class Lookout:
                     yield from self._look(is_asked=False)
                     if self._path.parent.stat().st_ino != folder:
                         break  # it was made anew: watch that one
-            except OSError:
-                # The folder is away, or the system has no watches left: look without.
+            except (OSError, RuntimeError):
+                # The folder is away, or the system has no watches left: look without. (watchfiles
+                # has an error of its own for the latter, a RuntimeError.)
                 self._sleep(_POLL_MS / 1000)
                 yield from self._look(is_asked=False)
             if self._asked.is_set():

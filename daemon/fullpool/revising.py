@@ -26,7 +26,7 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
         elif one.status in _COMPARED and one.identity is not None:
             if _has_other_bytes(one.identity, listed):
                 reason = f"published anew: {_words(one.identity)} became {_words(listed)}"
-                yield one, Known(one.archive, Status.PUBLISHED, reason, listed)
+                yield one, replace(one, status=Status.PUBLISHED, reason=reason, identity=listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)
 

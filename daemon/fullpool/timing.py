@@ -8,6 +8,7 @@ from typing import Final
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST: Final = timedelta(days=31)
 _FIELDS: Final = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12))
+_LONGEST_MONTH: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS: Final = "mon|tue|wed|thu|fri|sat|sun"
 _WEEKDAY: Final = re.compile(rf"\*|(?:{_DAYS})(?:-(?:{_DAYS}))?(?:,(?:{_DAYS}))*")
 
@@ -49,10 +50,28 @@ def timing_from(text: str) -> Timing:
         )
     for part, (name, lowest, highest) in zip(parts, _FIELDS, strict=False):
         _check(part, name, lowest, highest)
-    if not _WEEKDAY.fullmatch(parts[-1]):
+    if not _WEEKDAY.fullmatch(parts[-1]) or not _rises(parts[-1]):
         # Numbers mean different days in different programs: cron's week begins on another day.
-        raise ValueError("the weekday must be * or names such as mon, mon-fri or sat,sun")
+        raise ValueError(
+            "the weekday must be * or names such as mon, mon-fri or sat,sun; the week begins on mon"
+        )
+    _check_date(*parts[2:4])
     return Cron(*parts)
+
+
+def _rises(weekday: str) -> bool:
+    """Whether no range of days goes over the end of the week."""
+    days = _DAYS.split("|")
+    ranges = (item.split("-") for item in weekday.split(",") if "-" in item)
+    return all(days.index(first) <= days.index(last) for first, last in ranges)
+
+
+def _check_date(day: str, month: str) -> None:
+    """Raise ValueError if none of the months named has any of the days."""
+    if day.isdigit() and all(
+        m.isdigit() and int(day) > _LONGEST_MONTH[int(m)] for m in month.split(",")
+    ):
+        raise ValueError(f"there is no day {day} in the month {month}")
 
 
 def _check(field: str, name: str, lowest: int, highest: int) -> None:

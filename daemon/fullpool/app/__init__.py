@@ -6,13 +6,12 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
-from fullpool.app.daemon import run
 from fullpool.app.doctor import Finding, examine
 from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
-from fullpool.app.signals import leave, look_on_signal, stop_on_signals
-from fullpool.app.speaking import status_of
+from fullpool.app.said import status_of
+from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError, IncompleteError
@@ -38,6 +37,7 @@ __all__ = [
     "rebuild",
     "repair",
     "require_complete",
+    "require_listed",
     "run",
     "status_of",
     "stop_on_signals",
@@ -91,10 +91,28 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
             return run_pass(work, state, command)
 
 
+def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
+    """Keep the lake full until *stop* is set; see `daemon.run`."""
+    # What only the daemon needs takes a tenth of a second to load.
+    from fullpool.app import daemon  # noqa: PLC0415
+
+    daemon.run(path, config, stop, asked)
+
+
 def require_complete(outcome: Outcome) -> None:
     """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
     if not outcome.is_complete:
         raise IncompleteError(_account(outcome))
+
+
+def require_listed(found: Preview) -> None:
+    """Raise IncompleteError if a series could not be listed, so that the plan lacks it."""
+    if found.failed:
+        reasons = [f"  {name}: {reason}" for name, reason in list(found.failed.items())[:10]]
+        raise IncompleteError(
+            f"planning: {len(found.failed)} could not be listed\n" + "\n".join(reasons),
+            hint="check the network and listing_url; plan again",
+        )
 
 
 def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
@@ -108,9 +126,7 @@ def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
 
 
 def _account(outcome: Outcome) -> str:
-    reasons = [f"{archive}: {reason}" for archive, reason in outcome.failed.items()]
-    reasons += [f"{series}: {reason}" for series, reason in outcome.unlisted.items()]
-    reasons += [f"gap {gap}: {reason}" for gap, reason in outcome.open_gaps.items()]
+    reasons = outcome.troubles
     shown = "\n".join(f"  {reason}" for reason in reasons[:10])
     more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
     return f"syncing: {len(reasons)} could not be brought into the lake\n{shown}{more}"

@@ -15,7 +15,7 @@ from fullpool.model import Ban, Stop
 from fullpool.rest import Client
 from fullpool.store.opening import open_state
 from fullpool.store.state import State
-from fullpool.store.tree import Tree, empty
+from fullpool.store.tree import SPILL, Tree, empty
 from fullpool.sync import Builders, Watcher, Work
 from fullpool.vision import Access, Fetcher, Opener
 
@@ -32,7 +32,7 @@ def tree_of(config: Config) -> Tree:
 def opened_state(tree: Tree) -> Iterator[State]:
     """Open the state of a lake that this process holds for writing."""
     empty(tree.staging)
-    state = open_state(tree.state, tree.staging / "spill", clock.now())
+    state = open_state(tree.state, tree.staging / SPILL, clock.now())
     try:
         yield state
     finally:
@@ -64,6 +64,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
             config=config,
             tree=tree_of(config),
             now=clock.now,
+            monotonic=time.monotonic,
             sleep=sleep,
             stop=stop,
             enough=enough or stop,

@@ -5,7 +5,8 @@ leave it messages: the timetable when a job is due, the lookout when the configu
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -26,11 +27,13 @@ from fullpool.errors import (
     MetricsError,
     StateDamagedError,
 )
-from fullpool.jobs import Job, Timetable
+from fullpool.jobs import Job, Timetable, check
 from fullpool.reload import Look, Lookout
 from fullpool.store import catalogue
+from fullpool.store.duck import explained
 from fullpool.store.figures import figures_of
 from fullpool.store.state import ConfigEdit, State
+from fullpool.store.tree import SPILL, empty
 from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick
 
 log = logs.get_logger()
@@ -40,7 +43,7 @@ _PATIENCE_S: Final = 1.0
 _QUIET_PASSES: Final = timedelta(days=2)
 # Errors that the next try meets again: the process ends, and starts with a clean one.
 _FATAL: Final = (StateDamagedError, LakeNewerError)
-_PASSES: Final[dict[Job, Callable[[Work, State], Outcome]]] = {
+_PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
     Job.TICK: run_tick,
     Job.PATCH: run_patch,
     Job.AUDIT: run_audit,
@@ -80,14 +83,14 @@ class Daemon:
         self._stop = stop
         self._enough = Flag()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._pending: set[Job] = set()
+        self._pending: dict[Job, None] = {}  # in the order of arrival
         self._timetable = Timetable(self._inbox.put, clock.now)
 
     def run(self, asked: Flag) -> None:
         """Do what is due, then what becomes due, until stopped."""
         self._timetable.apply(self._config.schedule)
         self._timetable.start()
-        self._pending = {Job.TICK, Job.PATCH, *self._missed()}
+        self._pending = dict.fromkeys((Job.TICK, Job.PATCH, Job.PUBLISH, *self._missed()))
         threading.Thread(target=self._look_out, args=(asked,), name="lookout", daemon=True).start()
         log.info("daemon.started", version=__version__, config=str(self._path))
         self._speaking.ready()
@@ -101,7 +104,8 @@ class Daemon:
 
     def _missed(self) -> list[Job]:
         """Return what should have run while no daemon did."""
-        last = self._state.memory.last_pass(Job.AUDIT)
+        memory = self._state.memory
+        last = memory.last_pass(Job.AUDIT) or memory.first_pass()
         return [Job.AUDIT] if last and self._timetable.was_missed(Job.AUDIT, last) else []
 
     def _gather(self) -> None:
@@ -120,30 +124,39 @@ class Daemon:
     def _receive(self, message: Message) -> None:
         match message:
             case Job():
-                self._pending.add(message)
+                self._pending.setdefault(message)
             case Look():
-                self._record_edit(message)
-                self._pending |= {Job.TICK, Job.PUBLISH}
+                self._pending |= dict.fromkeys((Job.TICK, Job.PUBLISH))
+                with self._guarded("config"):
+                    self._record_edit(message)
             case _:
                 raise message  # a thread of ours has ended that never should
 
     def _do_next(self) -> None:
-        job = next((job for job in Job if job in self._pending), None)
+        job = next(iter(self._pending), None)
         if job is None:
             return
-        self._pending.discard(job)
-        with logs.bound(job=str(job)):
-            try:
-                self._do(job)
-            except _FATAL:
-                raise
-            except FullpoolError as error:
-                self._tell_failure(error)
-        self._speaking.measured(figures_of(self._state.connection))
+        del self._pending[job]
+        with logs.bound(job=str(job)), self._guarded(job):
+            self._do(job)
+        with self._guarded("metrics"):
+            self._speaking.measured(figures_of(self._state.connection))
 
-    def _tell_failure(self, error: FullpoolError) -> None:
-        log.error("job.failed", reason=str(error), hint=error.hint)
-        self._speaking.telling.troubled(str(error))
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Tell of what cannot be done now, and go on: the next try may find it mended."""
+        try:
+            with explained(f"doing what is due ({name})"):
+                yield
+            self._speaking.telling.cleared(name)
+        except _FATAL:
+            raise
+        except FullpoolError as error:
+            log.error("job.failed", reason=str(error), hint=error.hint)  # noqa: TRY400 - it is told
+            self._speaking.telling.troubled(name, str(error))
+            if name == Job.TICK:
+                # What no archive was asked for yet is no gap to ask the API for.
+                self._pending.pop(Job.PATCH, None)
 
     def _do(self, job: Job) -> None:
         telling = self._speaking.telling
@@ -151,8 +164,10 @@ class Daemon:
             telling.started("looking for what is due")
             outcome = self._pass(job)
             if job is Job.TICK and (outcome.built or outcome.open_gaps):
-                self._pending.add(Job.PATCH)
-            telling.ended(outcome.troubles)
+                self._pending.setdefault(Job.PATCH)
+            if self._enough.is_set():
+                self._pending.setdefault(job)  # cut short by an edit: it begins again
+            telling.ended(job, outcome.troubles)
         elif job is Job.PUBLISH:
             generation = self._state.next_value("generation")
             publish_state(self._state, self._tree, generation, clock.now())
@@ -174,9 +189,11 @@ class Daemon:
             enough=self._enough,
             sleep=clock.sleeper(self._stop, speaking.pulse.beat),
         ) as work:
-            outcome = _PASSES[job](work, self._state)
+            outcome = _PASSES[job](work, self._state, str(job))
             if work.rest is not None and work.rest.requests:
                 speaking.weights = work.rest.weights()
+        if not self._stop.is_set():
+            empty(self._tree.staging, keep=SPILL)  # what a worker left that died
         return outcome
 
     def _keep_house(self) -> None:
@@ -184,6 +201,7 @@ class Daemon:
         freed = catalogue.retire(self._state, self._tree, now - config.lake.grace)
         thinned = catalogue.thin(self._state, self._tree, now)
         self._state.forget_passes(now - _QUIET_PASSES)
+        self._pending |= dict.fromkeys(self._missed())
         log.info("house.kept", freed_bytes=freed, thinned=thinned)
 
     def _look_out(self, asked: Flag) -> None:
@@ -200,14 +218,17 @@ class Daemon:
             for look in lookout.looks():
                 self._answer(look)
         except Exception as error:  # noqa: BLE001 - the main thread ends with it
+            self._enough.set()
             self._inbox.put(error)
 
     def _accept(self, config: Config) -> None:
+        """Raise ConfigError for a configuration that cannot take the place of the present one."""
         require_same_lake(self._config, config)
         try:
+            check(config.schedule)
             self._speaking.apply(config.metrics)
-        except MetricsError as error:
-            raise ConfigError(str(self._path), (f"metrics.listen: {error}",)) from error
+        except (MetricsError, ValueError) as error:
+            raise ConfigError(str(self._path), (str(error),)) from error
 
     def _answer(self, look: Look) -> None:
         """Take over what a look found, and tell everybody."""
@@ -226,7 +247,7 @@ class Daemon:
         self._speaking.looked(problems)
         if look.is_asked:
             self._speaking.manager.ready()
-        if look.is_news and look.is_new:
+        if look.config is not None or (look.is_news and look.is_new):
             self._inbox.put(look)
 
     def _record_edit(self, look: Look) -> None:

@@ -13,8 +13,8 @@ from typing import Final
 from fullpool.app import clock
 from fullpool.app.assembly import tree_of, working
 from fullpool.app.pools import Idle
+from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
-from fullpool.app.speaking import status_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, NoLakeError
 from fullpool.store.reader import Reader, reading

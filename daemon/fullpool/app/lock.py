@@ -3,12 +3,17 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from typing import Final
 
 from fullpool.errors import LakeBusyError, LakeUnwritableError
 from fullpool.store.tree import Tree
+
+_TRIES: Final = 5
+_BETWEEN_S: Final = 0.05
 
 
 @contextmanager
@@ -28,22 +33,39 @@ def writing(tree: Tree, command: str, now: datetime) -> Iterator[None]:
 
 
 def _lock(descriptor: int, tree: Tree) -> None:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_S)  # noqa: TID251 - somebody may only have looked: `is_held`
+        else:
+            return
+    raise LakeBusyError(f"locking the lake {tree.root}: {_holder(tree)} is writing it")
+
+
+def is_held(tree: Tree) -> bool:
+    """Whether some process holds the lake for writing."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LakeBusyError(
-            f"locking the lake {tree.root}: {_holder(tree)} is writing it"
-        ) from error
+        descriptor = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _sign(tree: Tree, command: str, now: datetime) -> None:
     text = json.dumps(
         {"pid": os.getpid(), "command": command, "since": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
     )
-    try:
+    # A full disk is no reason not to start: it is what the first pass then tells.
+    with suppress(OSError):
         tree.owner.write_text(text + "\n")
-    except OSError as error:
-        raise LakeUnwritableError(f"writing {tree.owner}: {error}") from error
+        tree.daemon.unlink(missing_ok=True)  # of one that was killed
 
 
 def _holder(tree: Tree) -> str:

@@ -5,8 +5,8 @@ import signal
 import time
 
 from fullpool.app import clock
+from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
-from fullpool.app.speaking import status_of
 from fullpool.config import Config
 from fullpool.errors import ConfigError, NotRunningError
 from fullpool.store.tree import Tree
@@ -19,7 +19,7 @@ def ask_to_reload(tree: Tree, timeout_s: float) -> str:
     """
     before = status_of(tree)
     if before is None:
-        raise NotRunningError(f"asking the daemon of {tree.root} to look at its configuration")
+        raise NotRunningError(f"asking for the daemon of {tree.root}: none is running there")
     try:
         os.kill(before["pid"], signal.SIGHUP)
     except OSError as error:

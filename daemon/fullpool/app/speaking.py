@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Final, Self
 
 from fullpool import logs
 from fullpool.app import clock
@@ -25,6 +27,8 @@ from fullpool.store.tree import Tree
 
 log = logs.get_logger()
 
+_WRITE_METRICS_S: Final = 30.0
+
 
 class Speaking:
     """Says how the daemon is, every second, from a thread of its own."""
@@ -40,6 +44,8 @@ class Speaking:
         self._tree = tree_of(config)
         self._looks = 0
         self._said = ""
+        self._saying = threading.Lock()  # the main thread, the lookout and the heart say things
+        self._wrote = time.monotonic()
         self._gauges = Gauges(self._live, clock.now)
         self._metrics = Metrics(file="")
         self._endpoint = ExitStack()
@@ -56,7 +62,10 @@ class Speaking:
     def __exit__(self, *_: object) -> None:
         self._heart.__exit__()
         self._endpoint.close()
+        # Nobody is to take what was true once for what is.
         self._tree.daemon.unlink(missing_ok=True)
+        if self._metrics.file:
+            (self._tree.root / self._metrics.file).unlink(missing_ok=True)
 
     def apply(self, metrics: Metrics) -> None:
         """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
@@ -81,6 +90,11 @@ class Speaking:
     def measured(self, figures: Figures) -> None:
         """Hand new numbers to the monitors."""
         self._gauges.figures = figures
+        with self._saying:
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        self._wrote = time.monotonic()
         if self._metrics.file:
             try:
                 self._gauges.write(self._tree.root / self._metrics.file)
@@ -89,13 +103,16 @@ class Speaking:
 
     def say(self) -> None:
         """Tell the manager and the file for `status` what is going on, if that is news."""
-        text = self.telling.text(self.next_tick)
-        said = self._status(text)
-        if said != self._said:
-            self._said = said
-            self.manager.status(text)
-            with suppress(OSError):  # a full disk is told by the log
-                _replace(self._tree, said)
+        with self._saying:
+            text = self.telling.text(self.next_tick)
+            said = self._status(text)
+            if said != self._said:
+                self._said = said
+                self.manager.status(text)
+                with suppress(OSError):  # a full disk is told by the log
+                    _replace(self._tree, said)
+            if time.monotonic() - self._wrote >= _WRITE_METRICS_S:
+                self._write_metrics()
 
     def _status(self, text: str) -> str:
         return json.dumps(
@@ -124,23 +141,3 @@ def _replace(tree: Tree, text: str) -> None:
     new = tree.daemon.with_name(tree.daemon.name + ".new")
     new.write_text(text + "\n", encoding="utf-8")
     new.replace(tree.daemon)
-
-
-def status_of(tree: Tree) -> dict[str, Any] | None:
-    """Return what the daemon of a lake says of itself; None if none runs there."""
-    try:
-        said: dict[str, Any] = json.loads(Path(tree.daemon).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return said if _is_running(said.get("pid")) else None
-
-
-def _is_running(number: Any) -> bool:
-    """Whether there is such a process; /proc may not show it to a sibling in its sandbox."""
-    try:
-        os.kill(int(number), 0)
-    except PermissionError:
-        return True
-    except (OSError, TypeError, ValueError):
-        return False
-    return True

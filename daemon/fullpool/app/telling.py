@@ -26,29 +26,32 @@ class Telling:
         self._doing = "starting"
         self._archives_left = self._bytes_left = self._filling = 0
         self._began = (0.0, 0, 0)
-        self._trouble = ""
-        self._missing = 0
+        self._troubles: dict[str, str] = {}
+        self._missing: dict[str, tuple[int, str]] = {}
 
     def text(self, next_tick: datetime | None) -> str:
         """Return one line: what is going on, or how full the lake is; then what is wrong."""
         doing = self._progress() if self._doing == "filling" else self._doing
+        trouble = next(iter(self._troubles.values()), "")
         if not doing:
-            doing = self._idle(next_tick)
-        elif self._trouble:
-            doing += f"; the last try failed: {self._trouble}"
+            doing = self._idle(trouble, next_tick)
+        elif trouble:
+            doing += f"; the last try failed: {trouble}"
         if self.refused:
-            count = f"{len(self.refused)} problem" + ("s" if len(self.refused) != 1 else "")
+            count = _counted(len(self.refused), "problem", "problems")
             doing += f"; the last edit of the configuration was refused ({count})"
         return doing
 
-    def _idle(self, next_tick: datetime | None) -> str:
+    def _idle(self, trouble: str, next_tick: datetime | None) -> str:
         then = f"; next look at {next_tick:%H:%M:%S} UTC" if next_tick else ""
-        if self._trouble:
-            return f"waiting: {self._trouble}{then}"
+        if trouble:
+            return f"waiting: {trouble}{then}"
         series = _counted(self._wanted, "series", "series")
-        if self._missing:
-            failed = _counted(self._missing, "thing", "things")
-            return f"{series} kept full, but {failed} could not be had yet{then}"
+        missing = sum(count for count, _ in self._missing.values())
+        if missing:
+            failed = _counted(missing, "thing", "things")
+            example = next(text for _, text in self._missing.values() if text)
+            return f"{series} kept full, but {failed} could not be had yet: {example}{then}"
         return f"{series} full{then}"
 
     def _progress(self) -> str:
@@ -68,18 +71,29 @@ class Telling:
         self._doing = what
         self._pulse.beat()
 
-    def ended(self, missing: int) -> None:
-        """Take note that a job came to its end, with so many things it could not have."""
-        self._doing, self._trouble, self._missing = "", "", missing
+    def ended(self, job: str, troubles: Sequence[str]) -> None:
+        """Take note that a job came to its end, and what it could not have."""
+        self._doing = ""
+        self._missing.pop(job, None)
+        if troubles:
+            self._missing[job] = (len(troubles), _short(troubles[0]))
 
-    def troubled(self, reason: str) -> None:
-        """Take note of what keeps the daemon from its work."""
-        self._doing, self._trouble = "", reason.splitlines()[0][:_LONGEST_REASON]
+    def cleared(self, job: str) -> None:
+        """Take note that nothing keeps a job from its work any more."""
+        self._troubles.pop(job, None)
+
+    def troubled(self, job: str, reason: str) -> None:
+        """Take note of what keeps a job from its work."""
+        self._doing = ""
+        self._troubles[job] = _short(reason)
 
     def listing(self, series: int) -> None:
         self._pulse.beat()
         if series:
             self._doing = f"listing {_counted(series, 'series', 'series')} at the vendor"
+
+    def listed(self) -> None:
+        self._pulse.beat()
 
     def discovered(self, series: int) -> None:
         self._wanted = series
@@ -115,6 +129,10 @@ class Telling:
 
     def answered(self) -> None:
         self._pulse.beat()
+
+
+def _short(reason: str) -> str:
+    return reason.splitlines()[0][:_LONGEST_REASON]
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -140,12 +140,14 @@ def plan(
     with screen.watcher() as watcher:
         found = app.plan(app.load_config(app.find_config(config)), watcher, app.stop_on_signals())
     report.plan(found, is_json=json, is_detailed=archives)
+    app.require_listed(found)
 
 
 @program.command()
 def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
     """Show what the lake holds, how fresh it is, and what is missing and why."""
     tree = _tree(config, lake)
+    report.daemon(app.status_of(tree), is_json=json)
     with reading(tree) as reader:
         report.status(reader, tree, app.status_of(tree), is_json=json)
 

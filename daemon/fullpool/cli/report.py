@@ -75,6 +75,8 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
             "groups": groups,
             "new_series": [str(series) for series in found.begun],
             "series_left": [str(series) for series in found.left],
+            "unknown_series": [str(series) for series in found.unknown],
+            "failed": dict(found.failed),
         }
         if is_detailed:
             value["keys"] = [vendor.archive_key(k.archive) for s in steps for k in s.archives]
@@ -89,6 +91,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
         screen.show_table("", columns, [tuple(group.values()) for group in groups])
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
+    _series("unknown to the vendor: are they spelled right?", found.unknown)
     sys.stdout.write(f"{archives:,} archives, {size_bytes / _MB:,.1f} MB to fetch\n")
 
 
@@ -176,8 +179,20 @@ def revisions(reader: Reader, *, symbol: str, is_json: bool) -> None:
     sys.stdout.write("`fullpool sql --as-of N` with an N below `generation` asks the lake before\n")
 
 
-def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_json: bool) -> None:
-    """Print what the daemon is doing, coverage, freshness, what is missing and the last pass."""
+def daemon(said: Mapping[str, Any] | None, *, is_json: bool) -> None:
+    """Print what the daemon is doing; as JSON it is part of the status."""
+    if is_json:
+        return
+    if said is None:
+        sys.stdout.write("no daemon is running\n")
+        return
+    sys.stdout.write(f"daemon (process {said['pid']}): {said['status']}\n")
+    for problem in said["config_problems"]:
+        sys.stdout.write(f"  refused: {problem}\n")
+
+
+def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_json: bool) -> None:
+    """Print coverage, freshness, what is missing and the last pass."""
     series = reader.query(_STATUS_SQL)
     missing = reader.query(
         "SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last"
@@ -192,7 +207,7 @@ def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_j
         screen.show_json(
             {
                 "lake": str(tree.root),
-                "daemon": daemon,
+                "daemon": said,
                 "published_at": published,
                 "series": series.as_dicts(),
                 "missing": missing.as_dicts(),
@@ -201,10 +216,6 @@ def status(reader: Reader, tree: Tree, daemon: Mapping[str, Any] | None, *, is_j
             }
         )
         return
-    if daemon is not None:
-        sys.stdout.write(f"daemon (process {daemon['pid']}): {daemon['status']}\n")
-        for problem in daemon["config_problems"]:
-            sys.stdout.write(f"  refused: {problem}\n")
     screen.show_table(
         f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
     )

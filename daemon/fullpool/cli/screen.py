@@ -65,6 +65,9 @@ class Bars:
         if series:
             self._progress.console.print(f"listing {series} series at the vendor")
 
+    def listed(self) -> None:
+        """Say nothing: there are many in the time of a line."""
+
     def discovered(self, series: int) -> None:
         """Say nothing: the table of `status` has them."""
 
@@ -116,6 +119,9 @@ class Lines:
     def listing(self, series: int) -> None:
         if series:
             self._write(f"listing {series} series at the vendor\n")
+
+    def listed(self) -> None:
+        """Say nothing: there are many in the time of a line."""
 
     def discovered(self, series: int) -> None:
         """Say nothing: the table of `status` has them."""

@@ -4,6 +4,7 @@ The keys, their defaults and units are explained in `config/fullpool.toml`; a te
 file with this module.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -125,6 +126,12 @@ class Dataset:
         excluded = [p[1:] for p in self.symbols if p.startswith("!")]
         included = [p for p in self.symbols if not p.startswith("!")]
         return _fits(symbol, included or ["*"]) and not _fits(symbol, excluded)
+
+    def unlisted(self, symbols: Collection[str]) -> list[Series]:
+        """Return the series of symbols that are spelled out and not among *symbols*."""
+        named = (p for p in self.symbols if not p.startswith("!") and not set(p) & {"*", "?"})
+        known = set(symbols)
+        return [one for name in named if name not in known for one in self.series(name)]
 
     def series(self, symbol: str) -> tuple[Series, ...]:
         """Return the series of *symbol*, one an interval."""

@@ -24,8 +24,8 @@ STORAGE_VERSION: Final = "v1.0.0"
 MAX_TABLE_ROWS: Final = 50_000
 
 _READABLE: Final = 0o444
-_ALL_KEPT: Final = timedelta(hours=1)
-_HOURLY_KEPT: Final = timedelta(days=2)
+_ALL_KEPT: Final = timedelta(days=1)
+_HOURLY_KEPT: Final = timedelta(days=7)
 
 _COPIED: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
@@ -43,7 +43,11 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
     with duck.explained(f"publishing generation {generation}"):
         create_skeletons(tree)
         target.parent.mkdir(parents=True)
-        _write(state, tree, generation, now)
+        try:
+            _write(state, tree, generation, now)
+        except BaseException:
+            shutil.rmtree(target.parent, ignore_errors=True)
+            raise
         for file in target.parent.iterdir():
             sync_file(file)
             file.chmod(file.stat().st_mode & _READABLE)
@@ -140,8 +144,8 @@ def retire(state: State, tree: Tree, before: datetime) -> int:
 def thin(state: State, tree: Tree, now: datetime) -> int:
     """Remove generations that another one close after stands for; return how many.
 
-    All of the last hour stay; of what is older, the last of each hour, then of each day. The files
-    they name stay until their own grace has ended.
+    All of the last day stay, for somebody may have one open; of what is older, the last of each
+    hour, and after a week of each day. The files they name stay until their own grace has ended.
     """
     crowded = state.crowded_generations(now - _ALL_KEPT, now - _HOURLY_KEPT)
     for generation in crowded:

@@ -10,20 +10,28 @@ import duckdb
 from fullpool.store import duck
 from fullpool.store.reading import at_utc
 
-# Series whose last archive is older than this no longer trade: their lag says nothing.
-_TRADING: Final = "l.known_until >= l.listed_at - INTERVAL 14 DAY"
+# Series whose last archive is older than this, in days, no longer trade: their lag says nothing.
+_TRADING: Final = (
+    "l.known_until >= l.listed_at - CASE WHEN w.interval IN ('3d', '1w', '1mo')"
+    " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
+    " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
+    " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
+    " AND g.interval = w.interval)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Of the wanted series of one market and kind that still trade: how many, and how fresh.
+    """Of the wanted series of one market, kind and interval that still trade: how fresh they are.
 
-    *newest* is the last row of the series that is the least up to date.
+    *newest* is the last row of the series that is the least up to date; *empty* have no rows yet.
     """
 
     market: str
     kind: str
+    interval: str
     series: int
+    empty: int
     newest: datetime | None
 
 
@@ -88,7 +96,8 @@ _SERIES: Final = ("market", "kind", "symbol", "interval")
 _FRESHNESS: Final = (
     "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
     " FROM sync.partitions GROUP BY ALL)"
-    " SELECT w.market, w.kind, count(*), min(h.last_time) FROM sync.wanted AS w"
+    " SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
+    " min(h.last_time) FROM sync.wanted AS w"
     f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
     f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
     f" WHERE {_TRADING} GROUP BY ALL ORDER BY ALL"

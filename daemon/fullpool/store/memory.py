@@ -54,8 +54,14 @@ _SAME_SERIES: Final = (
 )
 _OF_SERIES: Final = f"WHERE {SERIES_NAME}{AMONG}"
 _SHAPE: Final = ("market", "kind", "interval", "first_place", "end_place")
+_UNTRIED: Final = (
+    "a.market = gaps.market AND a.kind = gaps.kind AND a.symbol = gaps.symbol"
+    " AND a.interval IS NOT DISTINCT FROM gaps.interval AND a.status IN ('expected', 'published')"
+    " AND a.period_start < gaps.gap_end AND a.period_end > gaps.gap_start"
+)
 _LEARNED_FROM: Final = timedelta(days=60)
 _LEARNED_FROM_ARCHIVES: Final = 20
+_MONTH_LENGTH: Final = len("2024-01")
 _DAY_LENGTH: Final = len("2024-01-01")
 _SINCE: Final = "period_start >= known_until"
 
@@ -120,6 +126,15 @@ class Memory:
         """Return the current partition files."""
         return [partition_file_in(row) for row in self._rows(PARTITIONS)]
 
+    def files_for(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
+        """Return the current files of *series*, and of those with months of years gone by."""
+        found = self._rows(
+            f"{PARTITIONS} {_OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
+            " FROM sync.partitions WHERE length(period) = ? AND left(period, 4) < ?)",
+            [series_names(series), _MONTH_LENGTH, f"{now.year:04d}"],
+        )
+        return [partition_file_in(row) for row in found]
+
     def files_of(self, series: Iterable[Series]) -> dict[Series, list[PartitionFile]]:
         """Return the current files of *series* in the order of time, with the holes inside them."""
         names = series_names(series)
@@ -178,12 +193,15 @@ class Memory:
         return found
 
     def due_gaps(self, now: datetime) -> list[Gap]:
-        """Return the gaps worth asking for, and those of other symbols that are just like one."""
+        """Return the gaps worth asking for, and those of other symbols that are just like one.
+
+        Not those whose archive is there and was not tried yet: it comes first.
+        """
         same = " AND ".join(f"gaps.{name} IS NOT DISTINCT FROM d.{name}" for name in _SHAPE)
         found = self._rows(
             f"{GAPS} SEMI JOIN (SELECT DISTINCT {', '.join(_SHAPE)} FROM sync.gaps WHERE"
             " (status = 'open' AND next_try_at IS NULL) OR next_try_at <= ?)"
-            f" AS d ON {same}",
+            f" AS d ON {same} ANTI JOIN sync.archives AS a ON {_UNTRIED}",
             [naive(now)],
         )
         return [gap_in(row) for row in found]
@@ -228,6 +246,11 @@ class Memory:
             " AND outcome IN ('complete', 'incomplete')",
             [command],
         )
+        return at_utc(found[0][0]) if found[0][0] else None
+
+    def first_pass(self) -> datetime | None:
+        """Return when the first pass on record began."""
+        found = self._rows("SELECT min(started_at) FROM sync.passes")
         return at_utc(found[0][0]) if found[0][0] else None
 
     def bans(self) -> list[Ban]:

@@ -25,7 +25,8 @@ from fullpool.store.orders import Accepted, Difference, Revision
 
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
-    " reason, etag, size_bytes, modified_at, attempts, next_try_at FROM sync.archives"
+    " reason, etag, size_bytes, modified_at, attempts, next_try_at,"
+    " archives.row_count IS NOT NULL FROM sync.archives"
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
@@ -96,7 +97,7 @@ def series_in(row: Sequence[Any]) -> Series:
 
 def known_in(row: Sequence[Any]) -> Known:
     """Return one row of ARCHIVES."""
-    period, status, reason, etag, size_bytes, modified_at, attempts, next_try_at = row[4:]
+    period, status, reason, etag, size_bytes, modified_at, attempts, next_try_at, held = row[4:]
     identity = None
     if etag is not None or size_bytes is not None:
         modified = at_utc(modified_at) if modified_at else None
@@ -108,6 +109,7 @@ def known_in(row: Sequence[Any]) -> Known:
         identity=identity,
         attempts=attempts,
         next_try_at=at_utc(next_try_at) if next_try_at else None,
+        is_held=held,
     )
 
 

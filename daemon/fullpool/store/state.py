@@ -124,12 +124,12 @@ class State:
             )
 
     def forget_passes(self, before: datetime) -> None:
-        """Forget the passes before *before* that found nothing to do."""
+        """Forget passes before *before* that brought nothing; the last of each command stays."""
         with self._transaction():
             self._run(
-                "DELETE FROM sync.passes WHERE started_at < ? AND outcome = 'complete'"
-                " AND archives = 0 AND failed = 0 AND row_count = 0 AND id <> (SELECT max(id) FROM"
-                " sync.passes AS other WHERE other.command = passes.command)",
+                "DELETE FROM sync.passes WHERE started_at < ? AND archives = 0 AND row_count = 0"
+                " AND id <> (SELECT max(id) FROM sync.passes AS other"
+                " WHERE other.command = passes.command)",
                 [naive(before)],
             )
 
@@ -209,7 +209,7 @@ class State:
                 span, series = file.partition.period.span, file.partition.series
                 self._run(
                     "UPDATE sync.archives SET status = ?, reason = ?, attempts = 0,"
-                    " next_try_at = NULL"
+                    " next_try_at = NULL, row_count = NULL"
                     " WHERE status = ? AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
                     " AND period_start < ? AND period_end > ?",
                     [

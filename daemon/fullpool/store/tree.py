@@ -101,9 +101,14 @@ def sync_file(path: Path) -> None:
 sync_folder = sync_file
 
 
-def empty(folder: Path) -> None:
-    """Remove everything in *folder*."""
+SPILL: Final = "spill"
+
+
+def empty(folder: Path, *, keep: str = "") -> None:
+    """Remove everything in *folder* but what is called *keep*."""
     for entry in folder.iterdir():
+        if entry.name == keep:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

@@ -6,10 +6,11 @@ from itertools import islice
 from typing import Final
 
 from fullpool import logs, revising
-from fullpool.errors import UntrustedError
+from fullpool.errors import UnreachableError, UntrustedError
 from fullpool.model import Identity, Known, Period, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.memory import Memory
+from fullpool.sync.discover import AWAY_AFTER
 from fullpool.sync.work import Work
 from fullpool.vision import list_keys
 
@@ -29,29 +30,39 @@ class Audited:
     found: list[Known] = field(default_factory=list)
     renamed: list[Known] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    away: int = 0
 
 
 def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
     """List every series anew and compare each archive with the edition that is recorded."""
     done = Audited()
     work.watcher.listing(len(wants))
-    rest = iter([want.series for want in wants])
+    rest = iter(wants)
     while (batch := list(islice(rest, _BATCH))) and not work.is_ending:
         _compare(work, memory, batch, done)
     return done
 
 
-def _compare(work: Work, memory: Memory, batch: Sequence[Series], done: Audited) -> None:
-    known = memory.known_of(batch)
-    items = [(series, known[series]) for series in batch if known[series]]
+def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -> None:
+    known = memory.known_of([want.series for want in batch])
+    wanted = (
+        (w.series, [k for k in known[w.series] if k.archive.period.span.overlaps(w.span)])
+        for w in batch
+    )
+    items = [(series, own) for series, own in wanted if own]
     for one in work.fetch_map(lambda item: _listings(work, *item), items, lambda _: 1):
+        work.watcher.listed()
         series, own = one.item
         if isinstance(one.error, UntrustedError):
             raise one.error
         if one.value is None:
             log.warning("series.unlisted", series=str(series), reason=str(one.error))
             done.failed[str(series)] = str(one.error)
+            done.away += isinstance(one.error, UnreachableError)
+            if done.away >= AWAY_AFTER:
+                raise one.error or UnreachableError("listing the bucket")
             continue
+        done.away = 0
         compared = list(revising.compared(own, one.value))
         done.renamed += [after for before, after in compared if after.status is before.status]
         for before, after in compared:

@@ -17,6 +17,8 @@ from fullpool.vision import list_keys, list_symbols
 
 log = logs.get_logger()
 
+# This many series in a row whose listing finds no host: it is away.
+AWAY_AFTER: Final = 8
 _NOT_THERE_YET: Final = (Status.ABSENT, Status.NOT_PUBLISHED, Status.EXPECTED)
 
 
@@ -82,7 +84,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
     work.watcher.discovered(len(wanted))
-    found.unknown = [series for series in wanted if series in newest and not newest[series].until]
+    found.unknown += [series for series in wanted if series in newest and not newest[series].until]
     return found
 
 
@@ -92,7 +94,9 @@ def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list
     for dataset in work.config.dataset:
         names = dataset.literal_symbols
         if names is None:
-            names = tuple(filter(dataset.wants, _symbols(work, memory, dataset, found, now)))
+            listed = _symbols(work, memory, dataset, found, now)
+            names = tuple(filter(dataset.wants, listed))
+            found.unknown += dataset.unlisted(listed)
         for series in (one for name in names for one in dataset.series(name)):
             spans[series] = _hull(spans.get(series), dataset.span)
     return [Want(series, span) for series, span in sorted(spans.items())]
@@ -145,18 +149,23 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
     if wants:
         work.build_map.start()  # there will be something to build: let them start meanwhile
     work.watcher.listing(len(wants))
+    away = 0
     for done in work.fetch_map(lambda want: _list_one(work, want, now), wants, lambda _: 1):
-        if work.stop.is_set():
-            return []
+        work.watcher.listed()
         if done.value is not None:
             shelves.append(done.value)
+            away = 0
             continue
         error = done.error
         if isinstance(error, UntrustedError):
             raise error
         log.warning("series.unlisted", series=str(done.item.series), reason=str(error))
         found.failed[str(done.item.series)] = str(error)
-    if isinstance(error, UnreachableError) and len(wants) == len(found.wants) and not shelves:
+        away += isinstance(error, UnreachableError)
+        if away >= AWAY_AFTER:
+            break  # the others would only wait for the same
+    is_first = len(wants) == len(found.wants)
+    if isinstance(error, UnreachableError) and not shelves and (is_first or away >= AWAY_AFTER):
         raise error
     return shelves
 

@@ -20,4 +20,5 @@ def due_steps(
         if known.archive.series in spans
         and known.archive.period.span.overlaps(spans[known.archive.series])
     ]
-    return list(planning.steps(wanted, memory.files(), now))
+    files = memory.files_for({known.archive.series for known in wanted}, now)
+    return list(planning.steps(wanted, files, now))

@@ -36,6 +36,7 @@ class Outcome:
         return not self.troubles
 
     @property
-    def troubles(self) -> int:
-        """How many things could not be had for a reason that is ours or the network's."""
-        return len(self.failed) + len(self.unlisted) + len(self.open_gaps)
+    def troubles(self) -> list[str]:
+        """What could not be had for a reason that is ours or the network's, and why."""
+        of_archives = [f"{name}: {why}" for name, why in (self.failed | self.unlisted).items()]
+        return of_archives + [f"gap {gap}: {why}" for gap, why in self.open_gaps.items()]

@@ -1,19 +1,19 @@
 """Running a pass: discover, then rounds of fetching and building until nothing is due any more."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from fullpool import __version__, logs
-from fullpool.errors import DiskFullError, FullpoolError
+from fullpool.errors import FullpoolError
 from fullpool.model import Step
 from fullpool.planning import Want
-from fullpool.store import catalogue
+from fullpool.store import catalogue, duck
 from fullpool.store.state import PassSummary, State
 from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
+from fullpool.sync.disk import require_room
 from fullpool.sync.due import due_steps
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
@@ -25,7 +25,6 @@ log = logs.get_logger()
 
 _ENDED: Final = ("complete", "incomplete")
 _LONGEST_SPACING_S: Final = 15.0
-_MB: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +49,26 @@ def run_pass(work: Work, state: State, command: str) -> Outcome:
     return _framed(work, state, command, act)
 
 
-def run_tick(work: Work, state: State) -> Outcome:
+def run_tick(work: Work, state: State, command: str) -> Outcome:
     """Fetch and build what is due, and find what is missing then. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
         _rounds(work, state, found.wants, outcome)
         _patching(work, state, found, outcome).look()
 
-    return _framed(work, state, "tick", act)
+    return _framed(work, state, command, act)
 
 
-def run_patch(work: Work, state: State) -> Outcome:
+def run_patch(work: Work, state: State, command: str) -> Outcome:
     """Bring the gaps that are due down the ladder. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
         _patching(work, state, found, outcome).run()
 
-    return _framed(work, state, "patch", act)
+    return _framed(work, state, command, act)
 
 
-def run_audit(work: Work, state: State) -> Outcome:
+def run_audit(work: Work, state: State, command: str) -> Outcome:
     """Fetch anew what was published anew. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
@@ -81,7 +80,7 @@ def run_audit(work: Work, state: State) -> Outcome:
         _rounds(work, state, found.wants, outcome)
         _patching(work, state, found, outcome).look()
 
-    return _framed(work, state, "audit", act)
+    return _framed(work, state, command, act)
 
 
 def _framed(
@@ -91,7 +90,7 @@ def _framed(
     outcome = Outcome()
     begun = _Begun(command, state.begin_pass(command, __version__, work.now()))
     result = "interrupted"
-    with logs.bound(run=begun.number):
+    with logs.bound(run=begun.number), duck.explained(f"working on {work.tree.root}"):
         try:
             found = discover(work, state.memory)
             _record(state, found, outcome, work)
@@ -118,13 +117,16 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     if found.listings or found.found:
         state.record_listings(list(found.listings.values()), found.found)
         outcome.is_dirty = True
+    known = state.memory.wanted()
     if state.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
     _reopen(state, work)
     outcome.unlisted = found.failed
     outcome.unknown = tuple(found.unknown)
     for series in found.unknown:
-        log.warning("series.unknown", series=str(series))
+        is_news = series in found.listings or series not in known
+        if is_news or found.symbols:  # once a day, when it is looked for anew
+            log.warning("series.unknown", series=str(series))
 
 
 def _reopen(state: State, work: Work) -> None:
@@ -143,7 +145,7 @@ def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -
             return
         if number:
             work.sleep(_spacing_s(steps, now.timestamp()))
-        _check_disk(work, steps)
+        require_room(work, sum(step.size_bytes for step in steps))
         Round(work, state, outcome).run(steps)
 
 
@@ -151,19 +153,6 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
     tries = [known.next_try_at for step in steps for known in step.archives if known.next_try_at]
     longest = max((moment.timestamp() - now for moment in tries), default=0.0)
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
-
-
-def _check_disk(work: Work, steps: Sequence[Step]) -> None:
-    """Raise DiskFullError if what is planned would leave less free than configured."""
-    free = shutil.disk_usage(work.tree.root).free
-    floor = int(work.config.lake.min_free_gb * 1e9)
-    planned = sum(step.size_bytes for step in steps)
-    if free - planned < floor:
-        raise DiskFullError(
-            f"planning {planned / _MB:,.0f} MB for {work.tree.root}: {free / _MB:,.0f} MB are free,"
-            f" and {floor / _MB:,.0f} MB are to stay free",
-            hint="free some space, move the lake, ask for less, or lower lake.min_free_gb",
-        )
 
 
 def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from fullpool import gaps as grids
@@ -10,12 +10,13 @@ from fullpool import ladder, logs
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Places
 from fullpool.ladder import Heard, Shape
-from fullpool.model import Interval, Known, Market, Series, Span, Status
+from fullpool.model import Interval, Known, Market, Series, Span
 from fullpool.planning import Want
 from fullpool.rest import Client, address, is_too_old
 from fullpool.store.build import scan
 from fullpool.store.orders import Scan
 from fullpool.store.state import State
+from fullpool.sync.disk import require_room
 from fullpool.sync.mending import Mending
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.rounds import publish
@@ -45,7 +46,7 @@ class Patching:
         self._asked: set[tuple[Series, Places]] = set()
         self._grids: dict[Series, Grid | None] = {}
         self._asking = Asking(work, work.rest) if work.rest else None
-        self._published_at = work.now()
+        self._published = work.monotonic()
 
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
@@ -101,11 +102,10 @@ class Patching:
         ]
 
     def _publish_if_time(self) -> None:
-        now = self._work.now()
-        every = timedelta(seconds=self._work.config.limits.publish_every_s)
-        if self._outcome.is_dirty and now - self._published_at >= every:
+        now, every_s = self._work.monotonic(), self._work.config.limits.publish_every_s
+        if self._outcome.is_dirty and now - self._published >= every_s:
             publish(self._work, self._state, self._outcome, self._state.next_value("generation"))
-            self._published_at = now
+            self._published = now
 
     def _look_again(self, series: Sequence[Series]) -> None:
         """Compare what is held of *series* with what should be, and record the gaps."""
@@ -227,6 +227,7 @@ class Patching:
         left = _without(gaps, old)
         if client is None or asking is None or not left or asking.requests_left <= 0:
             return bool(old)
+        require_room(self._work)
         files = self._state.memory.files_of({gap.series for gap in left})
         talks = [asking.about(gap, self._grid(gap.series), files[gap.series]) for gap in left]
         young = [talk.gap for talk in asking.never_listed(talks)]
@@ -300,7 +301,7 @@ class Patching:
 
 def _last_had(archives: Iterable[Known]) -> datetime | None:
     """Return the end of the last archive that is in the lake."""
-    ends = (k.archive.period.span.end for k in archives if k.status is Status.PRESENT)
+    ends = (k.archive.period.span.end for k in archives if k.is_held)
     return max(ends, default=None)
 
 

@@ -1,5 +1,6 @@
 """What a pass would do now, without doing it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +15,16 @@ _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The steps of the next pass, and the series that are new to it or left alone from now on."""
+    """The steps of the next pass, and the series that are new to it or left alone from now on.
+
+    *unknown* are series that the vendor has no archive of; *failed* could not be listed, and why.
+    """
 
     steps: tuple[Step, ...]
     begun: tuple[Series, ...]
     left: tuple[Series, ...]
+    unknown: tuple[Series, ...]
+    failed: Mapping[str, str]
 
 
 def preview(work: Work, memory: Memory) -> Preview:
@@ -32,4 +38,6 @@ def preview(work: Work, memory: Memory) -> Preview:
         steps=tuple(due_steps(due, memory, found.wants, work.now())),
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
+        unknown=tuple(found.unknown),
+        failed=found.failed,
     )

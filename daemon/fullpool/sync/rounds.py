@@ -4,7 +4,7 @@ import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +37,10 @@ _FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
 # This many archives in a row that find no host: it is away.
 _AWAY_AFTER: Final = 8
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
-_RECORD_EVERY: Final = timedelta(seconds=0.25)
+_RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
+# A fill of ten hours is published a hundred times, not a thousand.
+_SHARE_BETWEEN: Final = 0.05
 # The others stand in sync.differences.
 _SHOWN_DIFFERENCES: Final = 10
 NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
@@ -74,7 +76,7 @@ class Round:
         self._state = state
         self._outcome = outcome
         self._generation = state.next_value("generation")
-        self._published_at = self._recorded_at = work.now()
+        self._began = self._published = self._recorded = work.monotonic()
         self._built: list[Built] = []
         self._tried: list[Known] = []
         self._unreachable = 0
@@ -97,7 +99,7 @@ class Round:
         try:
             for done in self._work.build_map(build, ready, lambda _: 1):
                 self._take(done)
-                if self._work.now() - self._recorded_at >= _RECORD_EVERY:
+                if self._work.monotonic() - self._recorded >= _RECORD_EVERY_S:
                     self._record()
                     self._publish_if_time()
         finally:
@@ -267,15 +269,19 @@ class Round:
         if self._tried:
             self._state.record_tried(self._tried, now)
         self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
-        self._built, self._tried, self._recorded_at = [], [], now
+        self._built, self._tried, self._recorded = [], [], self._work.monotonic()
 
     def _publish_if_time(self) -> None:
-        now = self._work.now()
-        every = timedelta(seconds=self._work.config.limits.publish_every_s)
-        if now - self._published_at >= every and self._outcome.is_dirty:
+        now = self._work.monotonic()
+        if self._outcome.is_dirty and now >= self._published + self._spacing_s(now):
             publish(self._work, self._state, self._outcome, self._generation)
-            self._published_at = now
+            self._published = now
             self._generation = self._state.next_value("generation")
+
+    def _spacing_s(self, now: float) -> float:
+        """Return the seconds between publications: more in a long fill, for each is kept."""
+        every_s = self._work.config.limits.publish_every_s
+        return max(every_s, (now - self._began) * _SHARE_BETWEEN)
 
 
 def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:

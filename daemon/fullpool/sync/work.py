@@ -43,9 +43,10 @@ class Builders(Map, Protocol):
 
 
 class Watcher(Protocol):
-    """Is told how a pass goes on; `received` and `answered` are called from several threads."""
+    """Is told how a pass goes on; `listed`, `received` and `answered` by several threads."""
 
     def listing(self, series: int) -> None: ...
+    def listed(self) -> None: ...
     def discovered(self, series: int) -> None: ...
     def planned(self, steps: Sequence[Step]) -> None: ...
     def received(self, size_bytes: int) -> None: ...
@@ -66,6 +67,7 @@ class Work:
     config: Config
     tree: Tree
     now: Callable[[], datetime]
+    monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     stop: Stop
     enough: Stop
