@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 GAP_TESTS := tests/test_gaps.py tests/test_ladder.py tests/test_rest.py tests/test_gapless.py tests/test_gapless_real.py
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers soak \
+.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers test-faults torture soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, off
 	$(BIN)/fullpool demo
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients and not systemd and not readers" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients and not systemd and not readers and not faults" $(ARGS)
 
 test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
@@ -39,6 +39,13 @@ test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake
 
 test-systemd: wheel ## Run the service under a real systemd, in a container (as root)
 	sh tests/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
+
+test-faults: $(INSTALLED) ## Inject faults: kills, disk, vendor, archives, resources (as root, with strace)
+	sh tests/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)
+
+torture: $(INSTALLED) ## 200 kills under load and 20,000 mutants of archives: takes half an hour
+	sh tests/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
+		-k "random or mutant" $(ARGS)
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
 	$(BIN)/python -m pytest -m readers -s $(ARGS)

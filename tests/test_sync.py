@@ -125,7 +125,7 @@ def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path
         (Fault("*06-02.zip", "truncate", 100), "truncated at 100 of"),
         (Fault("*06-02.zip", "reset", 100), "truncated|reset"),
         (Fault("*06-02.zip", "status", 404), "no such archive"),
-        (Fault("*06-02.zip.CHECKSUM", "status", 404), "no such archive"),
+        (Fault("*06-02.zip.CHECKSUM", "status", 404), "no CHECKSUM"),
         (Fault("*06-02.zip.CHECKSUM", "html"), "not a CHECKSUM of"),
         (Fault("*06-02.zip", "html"), "not a ZIP: it starts with b'<htm"),
     ],

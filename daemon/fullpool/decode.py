@@ -63,7 +63,7 @@ def decode(
     Streams: memory does not grow with the file. What went into the sink is to be thrown away if
     this raises. Raises MalformedError if the file is not what the vendor publishes.
     """
-    chunks = _inflated(zipped, member, limit_bytes)
+    chunks = _plain(_inflated(zipped, member, limit_bytes))
     head = _head(chunks)
     layout, header_bytes = sniff(head, kind)
     first_row = head[header_bytes:].split(b"\n", 1)[0]
@@ -151,6 +151,24 @@ def _head(chunks: Iterator[bytes]) -> bytes:
     return head
 
 
+def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass *chunks* on with the line ends of Windows made plain.
+
+    Files are parsed together, and DuckDB refuses two kinds of line ends in one.
+    """
+    held = b""
+    for chunk in chunks:
+        if not held and b"\r" not in chunk:
+            yield chunk
+            continue
+        whole = held + chunk
+        held = b"\r" if whole.endswith(b"\r") else b""
+        plain = whole.removesuffix(held).replace(b"\r\n", b"\n")
+        if b"\r" in plain:
+            raise MalformedError("a carriage return stands inside a line")
+        yield plain
+
+
 def _copy(chunks: Iterable[bytes], sink: IO[bytes]) -> tuple[int, bytes]:
     """Write *chunks* to *sink*; return the number of lines and the last line."""
     rows, tail = 0, b""
@@ -197,6 +215,8 @@ def _only_member(infos: list[zipfile.ZipInfo], member: str, limit_bytes: int) ->
     (info,) = infos
     if info.file_size > limit_bytes:
         raise MalformedError(f"{info.file_size} bytes inflated, over the limit of {limit_bytes}")
+    if info.header_offset < 0:
+        raise MalformedError("the ZIP is damaged: its member begins before the file")
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
         raise MalformedError("the ZIP is encrypted or compressed in an unknown way")
     return info

@@ -70,10 +70,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
             enough=enough or stop,
             opener=opener,
             fetcher=lambda: Fetcher(
-                opener(),
-                config.network.archive_url,
-                limits.archive_mb * _MB,
-                watcher.received,
+                opener(), config.network.archive_url, limits.archive_mb * _MB, watcher.received
             ),
             fetch_map=fetch_map,
             build_map=build_map,

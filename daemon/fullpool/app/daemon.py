@@ -15,7 +15,7 @@ from typing import Final
 from fullpool import __version__, logs
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
-from fullpool.app.lock import writing
+from fullpool.app.lock import Held, writing
 from fullpool.app.reloading import require_same_lake
 from fullpool.app.signals import Flag
 from fullpool.app.speaking import Speaking
@@ -61,12 +61,12 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
     tree = tree_of(config)
     pools.collect_rarely()
     with (
-        writing(tree, "run", clock.now()),
+        writing(tree, "run", clock.now()) as held,
         Speaking(path, config, stop) as speaking,
         opened_state(tree) as state,
     ):
         catalogue.sweep(state, tree, clock.now())
-        Daemon(path, config, state, speaking, stop).run(asked)
+        Daemon(path, config, state, speaking, stop).run(asked, held)
 
 
 class Daemon:
@@ -86,7 +86,7 @@ class Daemon:
         self._pending: dict[Job, None] = {}  # in the order of arrival
         self._timetable = Timetable(self._inbox.put, clock.now)
 
-    def run(self, asked: Flag) -> None:
+    def run(self, asked: Flag, held: Held) -> None:
         """Do what is due, then what becomes due, until stopped."""
         self._timetable.apply(self._config.schedule)
         self._timetable.start()
@@ -97,6 +97,7 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 self._gather()
+                held.require_in_place()
                 self._do_next()
         finally:
             self._timetable.stop()

@@ -16,8 +16,28 @@ _TRIES: Final = 5
 _BETWEEN_S: Final = 0.05
 
 
+class Held:
+    """A lake that this process holds for writing."""
+
+    def __init__(self, tree: Tree, descriptor: int) -> None:
+        self._tree = tree
+        self._descriptor = descriptor
+
+    def require_in_place(self) -> None:
+        """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it."""
+        try:
+            is_same = os.path.samestat(self._tree.root.stat(), os.fstat(self._descriptor))
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise LakeUnwritableError(
+                f"looking after the lake {self._tree.root}: it is not the folder it was any more",
+                hint="it was moved, removed or mounted over; put it back and start again",
+            )
+
+
 @contextmanager
-def writing(tree: Tree, command: str, now: datetime) -> Iterator[None]:
+def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
     """Hold the lake for writing. Raises LakeBusyError naming who has it, LakeUnwritableError."""
     try:
         tree.create()
@@ -27,7 +47,7 @@ def writing(tree: Tree, command: str, now: datetime) -> Iterator[None]:
     try:
         _lock(descriptor, tree)
         _sign(tree, command, now)
-        yield
+        yield Held(tree, descriptor)
     finally:
         os.close(descriptor)
 

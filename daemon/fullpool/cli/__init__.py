@@ -5,7 +5,7 @@ import sys
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
-from fullpool.errors import FullpoolError
+from fullpool.errors import Exit, FullpoolError, LakeUnwritableError
 
 
 def main() -> None:
@@ -18,3 +18,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe, such as head, has had enough
         sys.exit(0)
+    except OSError as error:
+        # The disk or the system refused something that no step of the work was about.
+        hint = LakeUnwritableError.hint
+        sys.stderr.write(f"error: using files: {error}\nhint: {hint}\n")
+        sys.exit(int(Exit.LAKE_UNWRITABLE))

@@ -217,10 +217,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
 ) -> None:
-    """Serve a folder of archives as the vendor does: listing, ETag, CHECKSUM, REST API, faults.
-
-    The folder is read when it starts.
-    """
+    """Serve a folder, read once, as the vendor does: listing, CHECKSUM, REST API, faults."""
     yesterday = app.clock.now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
     try:

@@ -26,7 +26,7 @@ from fullpool.store.finish import Checked
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, Source, origin_of
 from fullpool.store.revised import revisions
-from fullpool.store.tree import Tree
+from fullpool.store.tree import SPILL, Tree
 
 
 def build(order: Order) -> Built:
@@ -59,7 +59,7 @@ def build(order: Order) -> Built:
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
     with duck.explained("looking for gaps"):
-        connection = _opened(str(Tree(order.root).staging / "spill"), order.memory_mb)
+        connection = _opened(order.root, order.memory_mb)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 
@@ -269,15 +269,16 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:
-    return _opened(str(Tree(order.root).staging / "spill"), order.memory_mb)
+    return _opened(order.root, order.memory_mb)
 
 
 @functools.cache
-def _opened(spill: str, memory_mb: int) -> duckdb.DuckDBPyConnection:
+def _opened(root: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
     """Return the one connection of this worker process: opening one costs 15 ms a build."""
     return duck.connect(
+        root,
         threads=1,
         memory_limit=f"{memory_mb}MB",
-        temp_directory=spill,
+        temp_directory=str(Tree(root).staging / SPILL),
         preserve_insertion_order=True,
     )

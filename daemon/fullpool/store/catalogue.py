@@ -117,7 +117,7 @@ def create_skeletons(tree: Tree) -> None:
             path = tree.root / views.skeleton_path(kind, flavour)
             if path.exists():
                 continue
-            connection = connection or duck.connect(threads=1)
+            connection = connection or duck.connect(tree.root, threads=1)
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = path.with_suffix(".new")
             connection.execute(

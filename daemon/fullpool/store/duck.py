@@ -25,10 +25,17 @@ _ALONE: Final[Settings] = {
 }
 
 
-def connect(**settings: str | int | bool) -> duckdb.DuckDBPyConnection:
-    """Open a database in memory: UTC, no extensions from the network."""
+def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory: UTC, no extensions, no files but those below *root*.
+
+    Its configuration is locked then, whatever SQL it is given.
+    """
     connection = duckdb.connect(":memory:", config={**_ALONE, **settings})
     connection.execute("SET TimeZone = 'UTC'")
+    folders = listed([f"{root}/"]) if root else "[]"
+    connection.execute(f"SET allowed_directories = {folders}")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
     return connection
 
 

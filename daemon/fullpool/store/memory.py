@@ -270,6 +270,6 @@ class Memory:
 
 def no_memory() -> Memory:
     """Return the memory of a lake that does not exist yet."""
-    connection = duck.connect()
+    connection = duck.connect(None)
     migrate(connection)
     return Memory(connection)

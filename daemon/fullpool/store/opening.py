@@ -11,6 +11,7 @@ from fullpool.store import duck
 from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.reading import naive
 from fullpool.store.state import State
+from fullpool.store.tree import sync_file, sync_folder
 
 STORAGE_VERSION: Final = "v1.5.0"
 
@@ -21,7 +22,11 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
     *spill* is a folder for what does not fit into memory. Raises LakeNewerError if a newer version
     wrote it, StateDamagedError if it cannot be opened.
     """
-    connection = duck.connect(memory_limit="512MB", threads=1, temp_directory=str(spill))
+    if not path.exists():
+        _create(path, now)
+    connection = duck.connect(
+        path.parent.parent, memory_limit="512MB", threads=1, temp_directory=str(spill)
+    )
     with duck.explained(f"opening the state {path}"):
         try:
             version = duck.quoted(STORAGE_VERSION)
@@ -33,6 +38,24 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
         connection.execute("USE state")
         _migrate(connection, path, now)
     return State(connection)
+
+
+def _create(path: Path, now: datetime) -> None:
+    """Make an empty state under another name first: half of one could not be opened again."""
+    new = path.with_name(path.name + ".new")
+    with duck.explained(f"making the state {path}"):
+        for left in (new, new.with_name(new.name + ".wal")):
+            left.unlink(missing_ok=True)
+        with duck.connect(path.parent.parent, threads=1) as connection:
+            version = duck.quoted(STORAGE_VERSION)
+            connection.execute(f"ATTACH {duck.quoted(new)} AS state (STORAGE_VERSION {version})")
+            connection.execute("USE state")
+            _migrate(connection, path, now)
+            connection.execute("USE memory")
+            connection.execute("DETACH state")
+        sync_file(new)
+        new.rename(path)
+        sync_folder(path.parent)
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> None:

@@ -79,7 +79,7 @@ def read(order: Reading) -> Read:
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
     try:
-        connection = duck.connect(threads=1, memory_limit=f"{order.memory_mb}MB")
+        connection = duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB")
         with connection:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])

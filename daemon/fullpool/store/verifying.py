@@ -93,9 +93,9 @@ def _wrong_origin(order: Inspection, path: Path) -> list[str]:
 
 
 def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:
-    return _opened(order.memory_mb)
+    return _opened(order.root, order.memory_mb)
 
 
 @functools.cache
-def _opened(memory_mb: int) -> duckdb.DuckDBPyConnection:
-    return duck.connect(threads=1, memory_limit=f"{memory_mb}MB")
+def _opened(root: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
+    return duck.connect(root, threads=1, memory_limit=f"{memory_mb}MB")

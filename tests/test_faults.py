@@ -1,0 +1,476 @@
+"""Faults injected into a sync: afterwards the lake is what a clean one is, row by row.
+
+Each test lets a sync meet a fault, takes the fault away, syncs once more and compares with a lake
+that met none; `verify` holds files and state to each other.
+"""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zipfile import ZipFile
+
+import duckdb
+import pytest
+
+from fullpool.errors import Exit
+from fullpool.simulator import Fault
+from fullpool.simulator.generate import zipped
+from running import QUICK, Running
+from vendor import Vendor, kline, sync, tree_of, wait
+from world import KILLED, LAST, World
+
+pytestmark = pytest.mark.faults
+
+KILLS = int(os.environ.get("KILLS", "10"))
+DAY = f"{LAST:%Y-%m-%d}"
+KEY = f"data/spot/daily/klines/AUSDT/1m/AUSDT-1m-{DAY}.zip"
+NAME = f"AUSDT-1m-{DAY}.csv"
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    """What the lake holds if nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("clean")
+    with Vendor(folder / "vendor") as vendor:
+        world = World(vendor, folder)
+        sync(world.config)
+        return world.digest()
+
+
+@pytest.fixture
+def world(vendor: Vendor, tmp_path: Path) -> World:
+    return World(vendor, tmp_path)
+
+
+@pytest.fixture
+def strace() -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not here")
+
+
+# Killed at a system call of the way of a file: staged, synced, named, recorded, published.
+KILL_POINTS = [
+    *(("mkdir", n) for n in (1, 4, 8)),
+    *(("fsync", n) for n in (1, 2, 3, 5, 8, 12)),
+    *(("link", n) for n in (1, 2, 3)),
+    *(("unlink", n) for n in (1, 2, 5)),
+    *(("pwrite64", n) for n in (1, 10, 30, 60)),
+    *(("rename", n) for n in (1, 2)),
+    *(("symlink", n) for n in (1,)),
+]
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize(("call", "number"), KILL_POINTS)
+def test_killed_at_a_system_call(
+    world: World, clean: list[tuple[object, ...]], call: str, number: int
+) -> None:
+    # A process that makes fewer such calls ends by itself, which is no fault.
+    done = world.under_strace(f"{call}:signal=SIGKILL:when={number}")
+
+    world.require_clean_end(done)
+    world.require_sound(clean)
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "fsync:error=EIO:when=1",
+        "fsync:error=EIO:when=4+",
+        "fdatasync:error=EIO:when=1+",
+        "link:error=EDQUOT:when=1",
+        "link:error=EIO:when=2+",
+        "rename:error=EROFS:when=1",
+        "rename:error=ENOSPC:when=2+",
+        "symlink:error=ENOSPC:when=1",
+        "mkdir:error=ENOSPC:when=6+",
+        "unlink:error=EIO:when=3",
+        "pwrite64:error=ENOSPC:when=5+",
+        "pwrite64:error=EDQUOT:when=20+",
+        "pwrite64:error=EIO:when=9",
+        "pwrite64:error=EROFS:when=40+",
+    ],
+)
+def test_the_disk_refuses(world: World, clean: list[tuple[object, ...]], rule: str) -> None:
+    done = world.under_strace(rule)
+
+    world.require_clean_end(done)
+    world.require_sound(clean)
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("rule", ["fsync:error=EIO:when=1+", "pwrite64:error=ENOSPC:when=3+"])
+@pytest.mark.parametrize("name", [".state/state.duckdb", ".state/state.duckdb.wal"])
+def test_the_disk_refuses_the_state_alone(
+    world: World, clean: list[tuple[object, ...]], rule: str, name: str
+) -> None:
+    done = world.under_strace(rule, paths=[world.lake / name])
+
+    world.require_clean_end(done)
+    world.require_sound(clean)
+
+
+def test_random_kills_under_load(world: World, clean: list[tuple[object, ...]]) -> None:
+    chance = random.Random(5)  # noqa: S311 - the same every time
+    killed = 0
+    world.vendor.fail(Fault("*.zip", "slow", 150))
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait(chance.uniform(0.3, 1.6))
+        process.kill()
+        killed += process.wait() in KILLED
+        world.require_no_torn_file()
+        if chance.random() < 0.6:  # or the later ones would find nothing to do
+            shutil.rmtree(world.lake, ignore_errors=True)
+
+    assert killed > KILLS // 3
+    world.require_sound(clean)
+
+
+def test_a_disk_that_is_full_and_grows(world: World, clean: list[tuple[object, ...]]) -> None:
+    world.lake.mkdir()
+    size = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(world.lake)]
+    if subprocess.run(size, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        done = world.sync()
+        world.require_clean_end(done)
+        assert done.returncode == Exit.DISK_FULL
+        subprocess.run(["mount", "-o", "remount,size=200m", world.lake], check=True)
+        world.require_sound(clean)
+    finally:
+        subprocess.run(["umount", world.lake], check=True)
+
+
+def test_a_power_cut_after_a_sync_loses_nothing_that_was_recorded(
+    world: World, clean: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    """A copy of the disk's image while it is mounted is what had reached the disk."""
+    image, copy, after = tmp_path / "disk", tmp_path / "copy", tmp_path / "after"
+    world.lake.mkdir()
+    after.mkdir()
+    with image.open("wb") as file:
+        file.truncate(200 << 20)
+    made = subprocess.run(["mkfs.ext4", "-q", "-F", image], check=False, capture_output=True)
+    mounted = made.returncode == 0 and subprocess.run(
+        ["mount", "-o", "loop,commit=600", image, world.lake], check=False, capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("no file system can be made and mounted here")
+    try:
+        sync(world.config)
+        subprocess.run(["dd", f"if={image}", f"of={copy}", "bs=1M", "status=none"], check=True)
+    finally:
+        subprocess.run(["umount", world.lake], check=True)
+    subprocess.run(["mount", "-o", "loop", copy, world.lake], check=True)
+    try:
+        before = len(world.vendor.archive_requests())
+        world.require_sound(clean)
+        # At most what was recorded in the last moment is done again; nothing that was is lost.
+        assert len(world.vendor.archive_requests()) - before <= 2 * 9
+    finally:
+        subprocess.run(["umount", world.lake], check=True)
+
+
+FAULTS = [
+    *(Fault(f"*{DAY}.zip", "status", code) for code in (403, 404, 418, 429, 451, 500, 503)),
+    *(Fault(f"*{DAY}.zip.CHECKSUM", "status", code) for code in (403, 404, 503)),
+    *(Fault(f"*{DAY}.zip", kind, 60) for kind in ("truncate", "reset", "tamper")),
+    Fault(f"*{DAY}.zip", "html"),
+    Fault(f"*{DAY}.zip", "redirect"),
+    Fault(f"*{DAY}.zip", "body", text="PK\x03\x04 and then nothing"),
+    Fault(f"*{DAY}.zip.CHECKSUM", "body", text="0" * 64),
+    Fault("data.binance.vision*", "status", 503),
+    Fault("data.binance.vision*", "html"),
+    Fault("data.binance.vision*", "truncate", 200),
+    Fault("data.binance.vision*", "body", text="<ListBucketResult></ListBucketResult>"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.pattern}={f.kind}:{f.value}")
+def test_the_vendor_misbehaves(world: World, clean: list[tuple[object, ...]], fault: Fault) -> None:
+    world.configure(rounds=1)
+    world.vendor.fail(fault)
+    done = world.sync()
+
+    world.require_clean_end(done)
+    if "data.binance.vision" in fault.pattern and fault.kind == "body":
+        # A listing that is empty is no error: series without archives are looked for daily.
+        shutil.rmtree(world.lake)
+    world.require_sound(clean)
+
+
+def lines(*numbers: int) -> list[str]:
+    start = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+    return [kline(start + timedelta(minutes=number)) for number in numbers]
+
+
+def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], bytes]:
+    return lambda path: change(path.read_bytes())
+
+
+def csv(text: str, member: str = NAME) -> Callable[[Path], bytes]:
+    return lambda _: zipped(member, text.encode("utf-8", "surrogateescape"))
+
+
+ONE = lines(0)[0]
+MALFORMED: dict[str, Callable[[Path], bytes]] = {
+    "empty": lambda _: b"",
+    "no zip": lambda _: b"<html>not here</html>",
+    "half": changed(lambda z: z[: len(z) // 2]),
+    "a flipped byte": changed(lambda z: z[:80] + bytes([z[80] ^ 1]) + z[81:]),
+    "another name": csv("".join(lines(*range(1440))), "BUSDT-1m-2024-06-03.csv"),
+    "a path": csv("".join(lines(0)), f"../../{NAME}"),
+    "a header only": csv("open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+                         "taker_buy_volume,taker_buy_quote_volume,ignore\n"),
+    "an empty member": csv(""),
+    "a column missing": csv(ONE.rsplit(",", 2)[0] + "\n"),
+    "a column more": csv(ONE.strip() + ",1\n"),
+    "quotes": csv(",".join(f'"{part}"' for part in ONE.strip().split(",")) + "\n"),
+    "a byte order mark": csv("\ufeff" + ONE),
+    "a lone carriage return": csv(ONE.replace("1.5", "1\r5")),
+    "a NUL byte": csv(ONE.replace("1.5", "1\x005")),
+    "text for a number": csv(ONE.replace("1.50000000", "high")),
+    "a number too large": csv(ONE.replace("1.50000000", "9" * 25)),
+    "nine decimals": csv(ONE.replace("1.50000000", "1.500000001")),
+    "nothing for a number": csv(ONE.replace("1.50000000", "")),
+    "infinity": csv(ONE.replace("1.50000000", "inf")),
+    "another day": csv(ONE.replace(ONE.split(",")[0], str(int(ONE.split(",")[0]) - 86_400_000))),
+    "mixed units": csv(ONE + lines(1)[0].replace(lines(1)[0].split(",")[0],
+                                                 lines(1)[0].split(",")[0] + "000")),
+    "one key, two values": csv(ONE + ONE.replace("1.50000000", "1.60000000")),
+    "an SQL of its own": csv(ONE.replace("1.50000000", "1); DROP TABLE x; --")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_an_archive_is_malformed(world: World, clean: list[tuple[object, ...]], name: str) -> None:
+    good = (world.vendor.folder / KEY).read_bytes()
+    world.vendor.put_bytes(KEY, MALFORMED[name](world.vendor.folder / KEY))
+    world.configure(rounds=1)
+    done = world.sync()
+
+    world.require_clean_end(done)
+    assert done.returncode == Exit.INCOMPLETE
+    held = world.digest()
+    world.vendor.put_bytes(KEY, good, datetime(2024, 9, 1, tzinfo=UTC))
+    with duckdb.connect(str(tree_of(world.config).state)) as state:
+        state.execute("UPDATE sync.archives SET next_try_at = NULL")
+    world.require_sound(clean)
+
+    assert held[0][0] == 5 * 1440  # all but that day; nothing of it entered
+    assert held[1] == clean[1]
+
+
+def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[object, ...]]) -> None:
+    with ZipFile(world.vendor.folder / KEY) as good:
+        text = good.read(NAME)
+    world.vendor.put_bytes(KEY, zipped(NAME, text.replace(b"\n", b"\r\n")))
+    done = world.sync()
+
+    assert done.returncode == Exit.OK
+    assert world.digest() == clean
+
+
+@pytest.mark.parametrize("files", [24, 40, 64])
+def test_few_file_descriptors(world: World, clean: list[tuple[object, ...]], files: int) -> None:
+    done = world.sync("prlimit", f"--nofile={files}")
+
+    assert done.returncode != Exit.OK or files > 24
+    shutil.rmtree(world.lake / ".staging", ignore_errors=True)
+    (world.lake / ".staging").mkdir(parents=True, exist_ok=True)
+    world.require_sound(clean)
+
+
+def test_little_memory(world: World, clean: list[tuple[object, ...]]) -> None:
+    group = Path("/sys/fs/cgroup/memory") / f"fullpool-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(300 << 20))
+    except OSError:
+        pytest.skip("no memory group can be made here")
+    try:
+        world.configure(builder_memory_mb=128)
+        done = world.sync("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh")
+        world.require_clean_end(done)
+        world.require_sound(clean)
+    finally:
+        group.rmdir()
+
+
+def test_a_pool_of_one_and_a_slow_disk(world: World, clean: list[tuple[object, ...]]) -> None:
+    world.path.write_text(world.path.read_text().replace("connections = 8", "connections = 1"))
+    if shutil.which("strace"):
+        done = world.under_strace("fsync:delay_enter=100000")
+        world.require_clean_end(done)
+        assert done.returncode == Exit.OK
+    world.require_sound(clean)
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-365d", "+400d"])
+def test_the_clock_is_wrong(world: World, clean: list[tuple[object, ...]], offset: str) -> None:
+    if shutil.which("faketime") is None:
+        pytest.skip("faketime is not here")
+    done = world.sync("faketime", "-f", offset)
+
+    world.require_clean_end(done)
+    world.require_sound(clean)
+
+
+def test_the_state_is_of_a_newer_version(world: World, clean: list[tuple[object, ...]]) -> None:
+    sync(world.config)
+    with duckdb.connect(str(tree_of(world.config).state)) as state:
+        state.execute("INSERT INTO sync.migrations VALUES ('9999_from_the_future', now())")
+    done = world.sync()
+    with duckdb.connect(str(tree_of(world.config).state)) as state:
+        state.execute("DELETE FROM sync.migrations WHERE name LIKE '9999%'")
+
+    assert done.returncode == Exit.LAKE_NEWER
+    world.require_sound(clean)
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
+def test_the_state_is_damaged(world: World, clean: list[tuple[object, ...]], harm: str) -> None:
+    sync(world.config)
+    state = tree_of(world.config).state
+    content = bytearray(state.read_bytes())
+    match harm:
+        case "flip":
+            content[5000:5100] = b"x" * 100
+        case "truncate":
+            del content[len(content) // 2 :]
+        case _:
+            content.clear()
+    state.write_bytes(content)
+    done = world.sync()
+    world.require_clean_end(done)
+    if done.returncode != Exit.OK:
+        rebuilt = subprocess.run(
+            [sys.executable, "-m", "fullpool", "rebuild", "-c", str(world.path)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert rebuilt.returncode == Exit.OK, rebuilt.stderr
+
+    world.require_sound(clean)
+    assert world.again == 0
+
+
+@pytest.fixture
+def daemon(world: World) -> Iterator[Running]:
+    world.path.write_text(QUICK + world.path.read_text())
+    with Running(world.path, world.lake) as one:
+        one.until(lambda: "full" in one.status())
+        yield one
+
+
+def test_the_lake_is_moved_under_the_daemon(
+    world: World, clean: list[tuple[object, ...]], daemon: Running
+) -> None:
+    world.lake.rename(world.folder / "moved")
+    assert daemon.process is not None
+    code = daemon.process.wait(30)
+    (world.folder / "moved").rename(world.lake)
+
+    assert code == Exit.LAKE_UNWRITABLE
+    assert "not the folder it was" in daemon.log.read_text()
+    world.require_sound(clean)
+    assert world.again == 0
+
+
+def test_the_lake_is_removed_under_the_daemon(
+    world: World, clean: list[tuple[object, ...]], daemon: Running
+) -> None:
+    shutil.rmtree(world.lake)
+    assert daemon.process is not None
+    code = daemon.process.wait(30)
+
+    assert code == Exit.LAKE_UNWRITABLE
+    world.require_sound(clean)
+
+
+def test_another_disk_is_mounted_over_the_lake(
+    world: World, clean: list[tuple[object, ...]], daemon: Running
+) -> None:
+    over = ["mount", "-t", "tmpfs", "none", str(world.lake)]
+    if subprocess.run(over, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    assert daemon.process is not None
+    try:
+        code = daemon.process.wait(30)
+    finally:
+        subprocess.run(["umount", "-l", world.lake], check=True)
+
+    assert code == Exit.LAKE_UNWRITABLE
+    world.require_sound(clean)
+
+
+def test_the_lake_becomes_read_only_under_the_daemon(
+    world: World, clean: list[tuple[object, ...]]
+) -> None:
+    """A read-only mount over it, as a kernel makes it after an error of the disk."""
+    world.lake.mkdir()
+    bind = ["mount", "--bind", str(world.lake), str(world.lake)]
+    if subprocess.run(bind, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        sync(world.config)
+        subprocess.run(["mount", "-o", "remount,bind,ro", world.lake], check=True)
+        done = world.sync()
+        subprocess.run(["mount", "-o", "remount,bind,rw", world.lake], check=True)
+        world.require_clean_end(done)
+        assert done.returncode == Exit.LAKE_UNWRITABLE
+        world.require_sound(clean)
+    finally:
+        subprocess.run(["umount", world.lake], check=True)
+
+
+def test_two_syncs_at_once(world: World, clean: list[tuple[object, ...]]) -> None:
+    world.vendor.fail(Fault("*.zip", "slow", 300))
+    first = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    end = time.monotonic() + 30
+    while not (world.lake / ".state" / "writer.json").exists() and time.monotonic() < end:
+        wait(0.05)
+    second = world.sync()
+
+    assert second.returncode == Exit.LAKE_BUSY
+    assert f"process {first.pid}" in second.stderr
+    assert first.wait(60) == Exit.OK
+    world.require_sound(clean)
+
+
+def test_a_stop_in_the_middle(world: World, clean: list[tuple[object, ...]]) -> None:
+    world.vendor.fail(Fault("*.zip", "slow", 500))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait(1.5)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(10) in (Exit.INTERRUPTED, -signal.SIGTERM)
+    world.require_sound(clean)
+
+
+def test_files_may_be_no_larger_than_a_few_blocks(
+    world: World, clean: list[tuple[object, ...]]
+) -> None:
+    done = world.sync("prlimit", "--fsize=65536")
+
+    assert done.returncode != Exit.OK
+    world.require_sound(clean)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65_536
