@@ -14,6 +14,7 @@ from fullpool.store.tree import Tree
 
 _TRIES: Final = 5
 _BETWEEN_S: Final = 0.05
+_NOT_OTHERS: Final = 0o022
 
 
 class Held:
@@ -39,6 +40,8 @@ class Held:
 @contextmanager
 def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
     """Hold the lake for writing. Raises LakeBusyError naming who has it, LakeUnwritableError."""
+    # What is made is nobody else's to write, whatever the umask; who may read it, it says.
+    os.umask(os.umask(0) | _NOT_OTHERS)
     try:
         tree.create()
         descriptor = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY)

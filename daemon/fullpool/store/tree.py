@@ -9,6 +9,7 @@ from typing import Final
 from fullpool.kinds import KINDS
 from fullpool.model import Partition
 
+_READABLE: Final = 0o444
 CATALOGUE_NAME: Final = "lake.duckdb"
 
 
@@ -81,6 +82,7 @@ def settle(staged: Path, target: Path) -> None:
 
     The target's folder is made if need be. Raises FileExistsError if the name was used before.
     """
+    staged.chmod(staged.stat().st_mode & _READABLE)
     sync_file(staged)
     made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
