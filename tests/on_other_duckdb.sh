@@ -18,5 +18,6 @@ grep -v '^duckdb==' requirements.lock | sed '/^    --hash/d; s/ \\$//' >"$oldest
     -r "$oldest/requirements.txt" duckdb==1.5.6
 "$oldest/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation -e .
-"$oldest/bin/python" -m pytest -n auto -m "not seaweed and not duckdb_clients" \
-    tests/test_sync.py tests/test_state.py tests/test_catalogue.py tests/test_gapless.py tests/test_real_archives.py
+"$oldest/bin/python" -m pytest -n auto tests/test_sync.py tests/test_state.py tests/test_catalogue.py \
+    tests/test_care.py tests/test_revisions.py tests/test_security.py
+"$oldest/bin/python" -m pytest -n auto tests/test_gapless.py -k "ends_with_exactly or late or outage"

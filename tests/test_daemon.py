@@ -203,7 +203,7 @@ def test_it_stops_within_five_seconds_under_load(place: Place, delay_ms: int) ->
 
 
 def test_a_second_signal_ends_it_at_once(place: Place) -> None:
-    place.vendor.publish("um/aggTrades/BTCUSDT", FIRST, FIRST, 1_000_000)
+    place.vendor.publish("um/aggTrades/BTCUSDT", FIRST, FIRST, 200_000)
     place.write(A, "um/aggTrades/BTCUSDT", builders=1)
     with place.running() as daemon:
         (worker, *_) = daemon.until(daemon.workers)
@@ -235,7 +235,7 @@ def test_after_kill_9_it_goes_on(place: Place) -> None:
 
 def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
     place.write(A, builders=1)
-    place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 8), 400_000)
+    place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 8), 60_000)
     with place.running(WATCHDOG_USEC="2000000") as daemon:
         daemon.until(lambda: "WATCHDOG=1" in daemon.listen())
         daemon.until(lambda: "full" in daemon.status() and not daemon.workers())
@@ -363,7 +363,7 @@ def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
 
 def test_what_a_worker_left_that_died_is_removed(place: Place) -> None:
     place.write(A, builders=1)
-    place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 2), 400_000)
+    place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 2), 150_000)
     with place.running() as daemon:
         daemon.until(lambda: "full" in daemon.status() and not daemon.workers())
         with place.config.open("a") as file:
@@ -372,7 +372,7 @@ def test_what_a_worker_left_that_died_is_removed(place: Place) -> None:
         daemon.until(lambda: list(folder.glob("build-*/*")))
         for worker in daemon.workers():
             os.kill(worker, signal.SIGKILL)
-        daemon.until(lambda: place.ask("SELECT count(*) FROM agg_trades") == [(800_000,)])
+        daemon.until(lambda: place.ask("SELECT count(*) FROM agg_trades") == [(300_000,)])
         daemon.until(lambda: "full" in daemon.status())
 
         assert not list(folder.glob("build-*"))

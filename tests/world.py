@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fullpool import app
 from fullpool.errors import Exit
-from vendor import Vendor, ask, dataset, tree_of
+from vendor import Seen, Vendor, ask, dataset, tree_of
 
 KLINES: Final = ("spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m")
 TRADES: Final = "um/aggTrades/CUSDT"
@@ -92,10 +92,10 @@ class World:
         self.require_no_torn_file()
         self.vendor.fail()
         before = len(self.vendor.archive_requests())
-        done = self.sync()
-        if done.returncode == Exit.INCOMPLETE:  # what waited for its next try
-            done = self.sync()
-        assert done.returncode == Exit.OK, done.stderr[-3000:]
+        outcome = app.sync(self.config, Seen(), Event())
+        if not outcome.is_complete:  # what waited for its next try
+            outcome = app.sync(self.config, Seen(), Event())
+        assert outcome.is_complete, outcome
         assert self.digest() == clean
         found = app.verify(self.config, Event(), lambda _: None)
         assert found.is_whole, found
