@@ -9,10 +9,14 @@ import random
 import resource
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zipfile import ZipFile
@@ -20,9 +24,12 @@ from zipfile import ZipFile
 import duckdb
 import pytest
 
-from fullpool.errors import Exit
+from fullpool.app.signals import Flag
+from fullpool.errors import Exit, FullpoolError
+from fullpool.model import Archive, Interval, Market, Series, period_from
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
+from fullpool.vision import Access, Fetched, Fetcher, Opener
 from running import QUICK, Running
 from vendor import Vendor, kline, sync, tree_of, wait
 from world import KILLED, LAST, World
@@ -474,3 +481,75 @@ def test_files_may_be_no_larger_than_a_few_blocks(
     assert done.returncode != Exit.OK
     world.require_sound(clean)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65_536
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ANSWERS = {
+    "nothing": b"",
+    "no http": b"\x16\x03\x01 not http at all\r\n\r\n",
+    "a header too long": HEAD + b"X: " + b"a" * 300_000 + b"\r\n\r\nPK\x03\x04",
+    "too many headers": HEAD + b"X: a\r\n" * 500 + b"\r\nPK\x03\x04",
+    "a length beyond all bounds": HEAD + b"Content-Length: 1000000000000000\r\n\r\nPK\x03\x04",
+    "a negative length": HEAD + b"Content-Length: -5\r\n\r\nPK\x03\x04",
+    "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\nPK\x03\x04123",
+    "fewer bytes than told": HEAD + b"Content-Length: 5000\r\n\r\nPK\x03\x04",
+    "no length, cut off": HEAD + b"\r\nPK\x03\x04 and so on",
+    "chunks cut off": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nPK\x03\x041\r\n10\r\nabc",
+    "chunks that are none": HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nPK\x03\x04\r\n0\r\n",
+    "compressed on its way": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n"
+    + b"\x1f\x8b\x08\x00" + b"\x00" * 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_not_as_http_has_it(tmp_path: Path, name: str) -> None:
+    archive = Archive(
+        Series(Market.SPOT, "klines", "AUSDT", Interval.M1), period_from(DAY)
+    )  # fmt: skip
+    received: list[int] = []
+    with _raw_server(ANSWERS[name]) as url:
+        access = Access(ssl.create_default_context(), time.monotonic, Flag(), False, 2.0, 5.0)
+        opener, target = Opener(access), tmp_path / "target"
+        fetcher = Fetcher(opener, url, 1 << 20, received.append)
+        try:
+            found = fetcher.fetch_unsigned(archive, target)
+        except FullpoolError:
+            assert not target.exists()
+        else:
+            assert name in ("no length, cut off", "two lengths")  # which its CHECKSUM tells
+            assert isinstance(found, Fetched)
+        opener.close()
+    assert sum(received) < 1 << 20
+
+
+@contextmanager
+def _raw_server(answer: bytes) -> Iterator[str]:
+    """Answer every request with those bytes, and hang up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(65_536)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_the_doctor_tells_a_clock_that_is_wrong(world: World) -> None:
+    if shutil.which("faketime") is None:
+        pytest.skip("faketime is not here")
+    sync(world.config)
+    done = subprocess.run(
+        ["faketime", "-f", "+1h", sys.executable, "-m", "fullpool", "doctor", "-c", world.path],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == Exit.UNHEALTHY
+    assert "clock is +3," in done.stdout

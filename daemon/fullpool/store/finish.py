@@ -110,14 +110,19 @@ def _part(
 
 def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
-    size_bytes, sha256 = part.path.stat().st_size, sha256_of(part.path)
+    described = file_of(partition, path, order.generation, part)
     settle(part.path, order.root / path)
+    return described
+
+
+def file_of(partition: Partition, path: str, generation: int, part: Checked) -> PartitionFile:
+    """Return the record of a finished file that is, or will be, at *path* below the root."""
     return PartitionFile(
         partition=partition,
         path=path,
-        generation=order.generation,
+        generation=generation,
         rows=part.rows,
-        size_bytes=size_bytes,
+        size_bytes=part.path.stat().st_size,
         first_time=part.first_time,
         last_time=part.last_time,
         patched_rows=part.patched_rows,
@@ -125,7 +130,7 @@ def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile
         last_key=part.last_key,
         holes=part.holes,
         runs=part.runs,
-        sha256=sha256,
+        sha256=sha256_of(part.path),
     )
 
 

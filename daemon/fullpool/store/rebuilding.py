@@ -83,25 +83,10 @@ def read(order: Reading) -> Read:
         with connection:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
-            sha256, size_bytes = finish.sha256_of(path), path.stat().st_size
+            if found is None:
+                return Read(None, problem=f"{order.path}: has no rows")
+            generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
+            file = finish.file_of(partition, order.path, generation, found)
     except (duckdb.Error, MalformedError, OSError) as error:
         return Read(None, problem=f"{order.path}: {duck.summary(error)}")
-    if found is None:
-        return Read(None, problem=f"{order.path}: has no rows")
-    generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
-    file = PartitionFile(
-        partition=partition,
-        path=order.path,
-        generation=generation,
-        rows=found.rows,
-        size_bytes=size_bytes,
-        first_time=found.first_time,
-        last_time=found.last_time,
-        patched_rows=found.patched_rows,
-        first_key=found.first_key,
-        last_key=found.last_key,
-        holes=found.holes,
-        runs=found.runs,
-        sha256=sha256,
-    )
     return Read(file, origin.sources)
