@@ -95,3 +95,23 @@ def test_its_queries_run(vendor: Vendor, tmp_path: Path) -> None:
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_tests_that_the_table_of_faults_names_are_there() -> None:
+    table = (ROOT / "docs" / "faults.md").read_text()
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").glob("*.py")}
+    written = "".join(sources.values())
+
+    missing = [n for n in re.findall(r"`(test_\w+)`", table) if f"def {n}(" not in written]
+    files = [n for n in re.findall(r"`tests/(test_\w+\.py)`", table) if n not in sources]
+    assert (missing, files) == ([], [])
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    listed = set(re.findall(r"`(fullpool_\w+)", section("Monitoring")))
+    source = (ROOT / "daemon" / "fullpool" / "metrics.py").read_text()
+
+    named = {f"fullpool_{name}" for name in re.findall(r'_(?:gauge|labelled)\(\s*"(\w+)"', source)}
+    named |= set(re.findall(r'"(fullpool_\w+)"', source))
+    named = {f"{n}_total" if n == "fullpool_downloaded_bytes" else n for n in named}
+    assert listed == named
