@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from threading import Event
@@ -16,7 +17,7 @@ import pytest
 
 from fullpool import app
 from fullpool.config import Config
-from fullpool.errors import Exit, NoLakeError, StateDamagedError
+from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError
 from fullpool.simulator import Fault
 from fullpool.store.rebuilding import newest_files
 from vendor import Seen, Vendor, ask, audit, dataset, snapshot, sync, tree_of
@@ -145,7 +146,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
     done = app.rebuild(config, Event())
     outcome, _ = sync(config)
 
-    assert (done.files, done.archives, done.problems) == (6, 12, ())
+    assert (done.files, done.archives, done.damaged) == (6, 12, ())
     assert outcome.archives == 0
     assert len(vendor.archive_requests()) == asked
     assert snapshot(tree_of(config).root) == kept
@@ -163,6 +164,66 @@ def test_after_a_rebuild_what_comes_next_is_taken_in(vendor: Vendor, config: Con
 
     assert outcome.archives == 2
     assert ask(config, "SELECT count(*) FROM klines WHERE symbol = 'AUSDT'") == [(6 * 1440,)]
+
+
+def test_a_rebuild_that_is_stopped_changes_nothing(config: Config) -> None:
+    shutil.rmtree(tree_of(config).state.parent)
+    stop, kept = Event(), snapshot(tree_of(config).root)
+    stop.set()
+    with pytest.raises(IncompleteError, match="stopped"):
+        app.rebuild(config, stop)
+    with pytest.raises(IncompleteError, match="stopped"):
+        app.verify(config, stop, lambda _: None)
+    with pytest.raises(StateDamagedError):
+        sync(config)
+
+    assert snapshot(tree_of(config).root) == kept
+
+
+def test_what_is_damaged_when_the_state_is_rebuilt_is_fetched_again(
+    vendor: Vendor, config: Config
+) -> None:
+    before = [ask(config, sql) for sql in ALL]
+    (victim,) = (path for path in files(config) if "AUSDT" in str(path))
+    truncate(victim)
+    shutil.rmtree(tree_of(config).state.parent)
+    done = app.rebuild(config, Event())
+    asked = len(vendor.archive_requests())
+    sync(config)
+
+    assert len(done.damaged) == 1
+    assert len(vendor.archive_requests()) - asked == 8
+    assert [ask(config, sql) for sql in ALL] == before
+
+
+def test_what_was_missing_is_still_known_after_a_rebuild(vendor: Vendor, config: Config) -> None:
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 6))
+    vendor.fail(Fault("*AUSDT-1m-2024-06-05.zip", "status", 503))
+    longer = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-06")
+    longer_config = vendor.config(tree_of(config).root, longer, rounds=1)
+    with pytest.raises(IncompleteError):
+        sync(longer_config)
+    shutil.rmtree(tree_of(config).state.parent)
+    app.rebuild(config, Event())
+    vendor.fail()
+    outcome, _ = sync(longer_config)
+
+    assert outcome.archives == 1
+
+
+def test_a_repair_trusts_no_state_of_another_time(config: Config) -> None:
+    found = verified(config)
+    old = tree_of(config).state.read_bytes()
+    audit(config)
+    with duckdb.connect(str(tree_of(config).state)) as state:
+        state.execute("UPDATE sync.partitions SET written_at = now() + INTERVAL 1 HOUR")
+    sync(config)
+    kept = snapshot(tree_of(config).root)
+    tree_of(config).state.write_bytes(old)
+    with pytest.raises(StateDamagedError):
+        app.repair(config, replace(found, foreign=("klines/x.parquet",)))
+
+    assert snapshot(tree_of(config).root) == kept
 
 
 def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:

@@ -391,7 +391,7 @@ def test_what_a_killed_daemon_said_is_not_believed(place: Place) -> None:
 def test_the_watchdog_is_fed_while_a_slow_vendor_is_listed(place: Place) -> None:
     for number in range(24):
         place.vendor.publish(f"spot/klines/L{number:02d}USDT/1m", FIRST, FIRST)
-    place.vendor.fail(Fault("data.binance.vision*", "slow", 400))
+    place.vendor.fail(Fault("data/*/", "slow", 400))
     names = ",".join(f"L{number:02d}USDT" for number in range(24))
     place.config.write_text(
         QUICK + place.vendor.config_text(place.lake, dataset(f"spot/klines/{names}/1m")).replace(

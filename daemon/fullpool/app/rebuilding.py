@@ -1,6 +1,6 @@
 """`fullpool rebuild`: the state written anew from the files of the lake."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -8,54 +8,87 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import tree_of
 from fullpool.app.lock import writing
 from fullpool.config import Config
-from fullpool.errors import NoLakeError
+from fullpool.errors import IncompleteError, NoLakeError
 from fullpool.model import Stop
 from fullpool.store import catalogue
 from fullpool.store.opening import open_state
 from fullpool.store.rebuilding import Read, Reading, newest_files, read
 from fullpool.store.restoring import restore
-from fullpool.store.tree import Tree, empty
+from fullpool.store.tree import SPILL, Tree, empty, take_out
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild found. *problems* are files that could not be read; they are left alone."""
+    """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now."""
 
     files: int
     archives: int
     rows: int
-    problems: tuple[str, ...]
+    damaged: tuple[str, ...]
 
 
 def rebuild(config: Config, stop: Stop) -> Rebuilt:
     """Write the state anew; the old one, if there is any, is kept beside it.
 
-    Raises NoLakeError if there is nothing to rebuild it from, LakeBusyError.
+    Raises NoLakeError if there is nothing to rebuild it from, IncompleteError if a file could not
+    be looked at or it was stopped, LakeBusyError. Then nothing was changed.
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "rebuild", now):
-        current, replaced = newest_files(catalogue.partition_files(tree))
-        if not current:
-            raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
         empty(tree.staging)
-        found = list(_read(config, tree, current, stop))
+        found, replaced, damaged = _read_all(config, tree, stop)
         new = tree.staging / "state.duckdb"
-        with closing(open_state(new, tree.staging / "spill", now)) as state:
+        with closing(open_state(new, tree.staging / SPILL, now)) as state:
             restore(state, tree, found, replaced, now)
+        for one in damaged:
+            take_out(tree, one.path)
         _replace(tree)
     return Rebuilt(
-        files=sum(one.file is not None for one in found),
+        files=len(found),
         archives=len({source.key for one in found for source in one.sources}),
         rows=sum(one.file.rows for one in found if one.file),
-        problems=tuple(one.problem for one in found if one.problem),
+        damaged=tuple(f"{one.path}: {one.damage}" for one in damaged),
     )
 
 
-def _read(config: Config, tree: Tree, paths: Sequence[str], stop: Stop) -> Iterator[Read]:
+def _read_all(config: Config, tree: Tree, stop: Stop) -> tuple[list[Read], list[str], list[Read]]:
+    """Return the files that count, those that were replaced, and those that are damaged.
+
+    Where a file is damaged, older ones of the same time count again.
+    """
+    left = dict(catalogue.partition_files(tree))
+    known: dict[str, Read] = {}
+    damaged: list[Read] = []
+    while True:
+        current, replaced = newest_files(left.items())
+        if not current:
+            raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
+        unread = [path for path in current if path not in known]
+        for one in _read(config, tree, unread, stop):
+            known[one.path] = one
+        if not unread:
+            return [known[path] for path in current], replaced, damaged
+        for path in unread:
+            if known[path].damage:
+                damaged.append(known[path])
+                del left[path]
+
+
+def _read(config: Config, tree: Tree, paths: Sequence[str], stop: Stop) -> list[Read]:
+    """Read all of *paths*, or raise."""
+    if not paths:
+        return []
+    found: list[Read] = []
     orders = (Reading(path, tree.root, config.limits.builder_memory_mb) for path in paths)
     with pools.processes(config.limits.builders, stop) as build_map:
         for done in build_map(read, orders, lambda _: 1):
-            yield done.value or Read(None, problem=f"{done.item.path}: {done.error}")
+            if done.value is None:
+                reason = f"rebuilding: {done.item.path} could not be read: {done.error}"
+                raise IncompleteError(reason, hint="nothing was changed; mend that and try again")
+            found.append(done.value)
+    if len(found) < len(paths):
+        raise IncompleteError("rebuilding: stopped", hint="nothing was changed; start it again")
+    return found
 
 
 def _replace(tree: Tree) -> None:

@@ -4,19 +4,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.lock import writing
 from fullpool.config import Config
-from fullpool.errors import ArchiveError
+from fullpool.errors import ArchiveError, IncompleteError
 from fullpool.kinds import KINDS
 from fullpool.model import Archive, PartitionFile, Stop
 from fullpool.store import catalogue
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
 from fullpool.sync import Watcher, Work, publish_state
 
@@ -29,13 +28,14 @@ class Verified:
     size_bytes: int
     seconds: float
     damaged: tuple[Inspected, ...]
+    unread: tuple[Inspected, ...]
     foreign: tuple[str, ...]
     outdated: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
-        return not self.damaged and not self.foreign and not self.outdated
+        return not (self.damaged or self.unread or self.foreign or self.outdated)
 
 
 def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
@@ -45,17 +45,27 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
-        files = _files(reader.memory)
+        files, unscanned = _files(reader.memory), {f.path for f in reader.memory.unscanned()}
         strangers = _strangers(tree, reader.memory, tree.published())
-    found = list(_inspected(config, tree, files, stop, looked))
+    orders = [
+        Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
+        for file in files
+    ]
+    found = list(_inspected(config, orders, stop, looked))
+    if len(found) < len(files):
+        raise IncompleteError(
+            f"verifying {tree.root}: stopped at {len(found)} of {len(files)} files"
+        )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
         current = {file.path for file in reader.memory.files()}
         strangers -= _known(reader.memory)
+    wrong = [one for one in found if one.problems and one.file.path in current]
     return Verified(
         files=len(found),
         size_bytes=sum(one.size_bytes for one in found),
         seconds=time.monotonic() - began,
-        damaged=tuple(one for one in found if one.problems and one.file.path in current),
+        damaged=tuple(one for one in wrong if not one.is_unread),
+        unread=tuple(one for one in wrong if one.is_unread),
         foreign=tuple(sorted(strangers)),
     )
 
@@ -67,12 +77,14 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "verify --repair", now), opened_state(tree) as state:
+        catalogue.require_own_state(state, tree)
         held = {file.path for file in state.memory.files()}
         lost = [one.file for one in verified.damaged if one.file.path in held]
+        foreign = set(verified.foreign) - _known(state.memory)
         before = set(_archives(state.memory, lost))
         state.record_lost(lost, now)
-        for path in (*(file.path for file in lost), *verified.foreign):
-            _take_out(tree, path)
+        for path in (*(file.path for file in lost), *sorted(foreign)):
+            take_out(tree, path)
         if lost:
             publish_state(state, tree, state.next_value("generation"), now)
         due = {known.archive for known in state.memory.due(now)}
@@ -116,26 +128,24 @@ def _files(memory: Memory) -> list[PartitionFile]:
 
 
 def _inspected(
-    config: Config,
-    tree: Tree,
-    files: Sequence[PartitionFile],
-    stop: Stop,
-    looked: Callable[[int], None],
+    config: Config, orders: Sequence[Inspection], stop: Stop, looked: Callable[[int], None]
 ) -> Iterable[Inspected]:
-    if not files:
+    if not orders:
         return
-    memory_mb = config.limits.builder_memory_mb
-    orders = (Inspection(file, tree.root, memory_mb) for file in files)
     with pools.processes(config.limits.builders, stop) as build_map:
         for done in build_map(inspect, orders, lambda _: 1):
-            one = done.value or Inspected(done.item.file, (f"cannot be read: {done.error}",), 0)
+            failed = (f"cannot be read: {done.error}",)
+            one = done.value or Inspected(done.item.file, failed, 0, is_unread=True)
             looked(one.size_bytes)
             yield one
 
 
 def _strangers(tree: Tree, memory: Memory, published: int) -> set[str]:
-    """Return Parquet files that nothing refers to, but for those of a pass that is at work."""
-    young = {path for path, number in catalogue.partition_files(tree) if number > published}
+    """Return files that nothing refers to, but for those of a pass that is at work.
+
+    A build that was begun before a publication and ended after it bears that one's number.
+    """
+    young = {path for path, number in catalogue.partition_files(tree) if number >= published}
     return _parquet(tree) - young - _known(memory)
 
 
@@ -157,11 +167,3 @@ def _archives(memory: Memory, files: Sequence[PartitionFile]) -> Iterable[Archiv
         for one in known[file.partition.series]:
             if one.archive.period.span.overlaps(span):
                 yield one.archive
-
-
-def _take_out(tree: Tree, path: str) -> None:
-    source: Path = tree.root / path
-    if source.exists():
-        target = tree.quarantine / "damaged" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)

@@ -49,6 +49,7 @@ def verify(
     if not found.is_whole and not repair:
         raise DamagedError(
             f"verifying the lake {settings.lake.path}: {len(found.damaged)} files are damaged,"
+            f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
             f" {len(found.outdated)} archives have another CHECKSUM by now"
         )
@@ -56,6 +57,7 @@ def verify(
 
 def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
     damaged = {one.file.path: list(one.problems) for one in found.damaged}
+    unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
     if is_json:
         screen.show_json(
             {
@@ -63,6 +65,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
                 "bytes": found.size_bytes,
                 "seconds": round(found.seconds, 3),
                 "damaged": damaged,
+                "unread": unread,
                 "foreign": found.foreign,
                 "outdated": found.outdated,
                 "unanswered": found.unanswered,
@@ -77,6 +80,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
     )
     for path, problems in damaged.items():
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
+    _list("unread, and left alone", unread)
     _list("foreign: not a file of this lake", found.foreign)
     _list("outdated: its CHECKSUM is another by now; the audit fetches it again", found.outdated)
     _list("unanswered: its CHECKSUM could not be had", found.unanswered)
@@ -104,14 +108,14 @@ def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
                 "files": done.files,
                 "archives": done.archives,
                 "rows": done.rows,
-                "problems": done.problems,
+                "damaged": done.damaged,
             }
         )
         return
     sys.stdout.write(
         f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
     )
-    _list("could not be read, left alone", done.problems)
+    _list("damaged, taken out; what was in it is fetched again", done.damaged)
 
 
 @program.command()

@@ -162,26 +162,35 @@ def _removed(file: Path) -> int:
     return size_bytes
 
 
+def require_own_state(state: State, tree: Tree) -> None:
+    """Raise StateDamagedError if the lake has newer files than the state can know of.
+
+    Then the state is not this lake's, or is of another time.
+    """
+    last = state.last_value("generation")
+    newest = max([tree.published(), *(generation for _, generation in partition_files(tree))])
+    if newest > last:
+        raise StateDamagedError(
+            f"opening the state of {tree.root}: there are files of generation {newest},"
+            f" but the state knows of none after {last}",
+            hint="nothing was changed; `fullpool rebuild` writes the state anew from the lake's"
+            " files, or put the .state folder that belongs to this lake back",
+        )
+
+
 def sweep(state: State, tree: Tree, now: datetime) -> None:
     """Put right what a killed process or a person left.
 
     Removes partition files and generations that were never recorded; takes note of files that are
-    gone, so that their archives are fetched again. Raises StateDamagedError if the lake has newer
-    generations than the state knows of: then the state is not this lake's, and nothing is touched.
+    gone, so that their archives are fetched again. Raises StateDamagedError, and touches nothing,
+    if the state is not this lake's.
     """
-    last, published = state.last_value("generation"), tree.published()
-    if published > last:
-        raise StateDamagedError(
-            f"opening the state of {tree.root}: generation {published} is published, but the state"
-            f" knows of none after {last}",
-            hint="nothing was changed; `fullpool rebuild` writes the state anew from the lake's"
-            " files, or put the .state folder that belongs to this lake back",
-        )
+    require_own_state(state, tree)
     _sweep_generations(state, tree, now)
     files = {file.path: file for file in state.memory.files()}
     kept = set(files) | state.memory.retired()
-    for path, generation in partition_files(tree):
-        if path not in kept and generation <= last:
+    for path, _ in partition_files(tree):
+        if path not in kept:
             (tree.root / path).unlink()
     state.record_lost(
         [file for path, file in files.items() if not (tree.root / path).exists()], now

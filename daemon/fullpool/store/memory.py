@@ -13,6 +13,7 @@ from fullpool.model import (
     Archive,
     Ban,
     Cadence,
+    Checksum,
     Hole,
     Known,
     PartitionFile,
@@ -161,8 +162,8 @@ class Memory:
         """Return the archives that are in the lake, each with the sha256 it had."""
         found = self._rows(
             f"SELECT {', '.join(SERIES_COLUMNS)}, period, sha256 FROM sync.archives"
-            " WHERE status = ? AND sha256 IS NOT NULL ORDER BY key",
-            [str(Status.PRESENT)],
+            " WHERE status = ? AND sha256 IS NOT NULL AND coalesce(checksum, '') <> ? ORDER BY key",
+            [str(Status.PRESENT), str(Checksum.WRONG)],
         )
         return [(Archive(series_in(row), period_from(row[4])), row[5]) for row in found]
 

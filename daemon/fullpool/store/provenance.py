@@ -36,6 +36,7 @@ class Source:
     size_bytes: int
     modified_at: str
     rows: int
+    checksum: str = "verified"
 
     @property
     def span(self) -> Span:
@@ -129,6 +130,7 @@ def _source(accepted: Accepted) -> Source:
         size_bytes=identity.size_bytes,
         modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
         rows=accepted.rows,
+        checksum=str(edition.checksum),
     )
 
 

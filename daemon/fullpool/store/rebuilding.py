@@ -36,11 +36,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one file holds and where it came from; a *problem* if it cannot be read."""
+    """What one file holds and where it came from; the *damage* if it holds nothing of use."""
 
+    path: str
     file: PartitionFile | None
     sources: tuple[Source, ...] = ()
-    problem: str = ""
+    damage: str = ""
 
 
 def newest_files(paths: Iterable[tuple[str, int]]) -> tuple[list[str], list[str]]:
@@ -75,18 +76,24 @@ def partition_in(path: str) -> Partition | None:
 
 
 def read(order: Reading) -> Read:
-    """Return what a file holds. Runs in a worker process."""
+    """Return what a file holds. Runs in a worker process.
+
+    Raises LakeUnwritableError or StateDamagedError if it cannot be looked at, which says nothing of
+    what it holds.
+    """
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
-    try:
-        connection = duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB")
-        with connection:
+    with (
+        duck.explained(f"reading {path}"),
+        duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB") as connection,
+    ):
+        try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
-            if found is None:
-                return Read(None, problem=f"{order.path}: has no rows")
-            generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
-            file = finish.file_of(partition, order.path, generation, found)
-    except (duckdb.Error, MalformedError, OSError) as error:
-        return Read(None, problem=f"{order.path}: {duck.summary(error)}")
-    return Read(file, origin.sources)
+        except (MalformedError, duckdb.InvalidInputException, duckdb.DataError) as error:
+            return Read(order.path, None, damage=duck.summary(error))
+        if found is None:
+            return Read(order.path, None, damage="it has no rows")
+        generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
+        file = finish.file_of(partition, order.path, generation, found)
+    return Read(order.path, file, origin.sources)

@@ -1,40 +1,42 @@
 """Writing a new state from what `rebuilding` read of the files.
 
-What only the old one knew (when to try again, what was asked) is found out again; history is taken
-from the newest catalogue, if that can be read.
+What the files do not tell (archives that are not in them, gaps and why, history) is taken from the
+newest catalogue, if that can be read; else it is found out again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Identity, Known, Series, Span, Status
+from fullpool.model import Cadence, Identity, Known, Period, Span, Status, periods
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import insert
 from fullpool.store.provenance import Source
 from fullpool.store.reading import (
     HOLE_COLUMNS,
-    LISTING_COLUMNS,
     PARTITION_COLUMNS,
     RUN_COLUMNS,
+    SERIES_COLUMNS,
     TRIED_COLUMNS,
+    at_utc,
     hole_rows,
-    listing_row,
     naive,
     partition_row,
     run_rows,
+    series_in,
     tried_row,
 )
 from fullpool.store.rebuilding import Read
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
 
-_HISTORY: Final = ("revisions", "differences", "config_edits", "passes")
+_HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
+_HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps")
 _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 
 
@@ -43,7 +45,7 @@ def restore(
 ) -> None:
     """Write what the files say into an empty state; *replaced* are the files that do not count."""
     files = [one.file for one in found if one.file is not None]
-    sources = {source.key: source for one in found for source in one.sources}
+    sources = {source.key: source for source in _whole(found)}
     archives = [row for source in sources.values() if (row := _archive_row(source, now))]
     generations = [(number, naive(_made_at(tree, number))) for number in tree.generations()]
     last = max([0, *(number for number, _ in generations), *(file.generation for file in files)])
@@ -53,18 +55,16 @@ def restore(
             ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
             ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
             ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
-            ("archives", (*TRIED_COLUMNS, "sha256", "row_count"), archives),
+            ("archives", (*TRIED_COLUMNS, "sha256", "row_count", "checksum"), archives),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
-            (
-                "listings",
-                LISTING_COLUMNS,
-                [listing_row(one) for one in _listings(sources.values())],
-            ),
             ("generations", ("generation", "published_at"), generations),
         ):
             insert(connection, f"sync.{table}", columns, rows)
         connection.execute("UPDATE sync.counters SET value = ? WHERE name = 'generation'", [last])
-    _restore_history(connection, tree)
+    if _restore_from_catalogue(connection, tree):
+        # Without it every series is listed from its start: that may fetch months that are held by
+        # their days, but forgets nothing.
+        state.record_listings(list(_listings(connection)), [])
 
 
 def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
@@ -74,7 +74,7 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
     modified = datetime.fromisoformat(source.modified_at) if source.modified_at else None
     identity = Identity(source.etag, source.size_bytes, modified)
     known = Known(archive, Status.PRESENT, "", identity)
-    return (*tried_row(known, now), source.sha256, source.rows)
+    return (*tried_row(known, now), source.sha256, source.rows, source.checksum)
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
@@ -83,38 +83,73 @@ def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
     return (path, generation, naive(now), file.stat().st_size)
 
 
-def _listings(sources: Iterable[Source]) -> Iterator[Listed]:
-    """Return listings that stand for what is there, so that only what came since is listed."""
-    spans: dict[Series, list[Span]] = defaultdict(list)
-    for source in sources:
-        if archive := vendor.archive_in(source.key):
-            spans[archive.series].append(archive.period.span)
-    for series, own in sorted(spans.items()):
-        start, end = min(span.start for span in own), max(span.end for span in own)
-        yield Listed(series, Span(start, end), end, end)
+def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:
+    """Return listings that stand for what is on record, so that only what came since is listed."""
+    for row in connection.execute(
+        f"SELECT {', '.join(SERIES_COLUMNS)}, min(period_start), max(period_end) FROM sync.archives"
+        " GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
+        start, end = at_utc(row[4]), at_utc(row[5])
+        yield Listed(series_in(row), Span(start, end), end, end)
+
+
+def _whole(found: Sequence[Read]) -> Iterator[Source]:
+    """Yield the sources that are in the lake as a whole.
+
+    A month of trades lies in a file a day, and a build may have been killed between two of them.
+    """
+    days: dict[tuple[str, str], set[Period]] = defaultdict(set)
+    for one in found:
+        assert one.file is not None
+        for source in one.sources:
+            days[source.key, source.sha256].add(one.file.partition.period)
+    for one in found:
+        assert one.file is not None
+        for source in one.sources:
+            period = one.file.partition.period
+            is_split = period.span != source.span and source.span.covers(period.span)
+            if not is_split or days[source.key, source.sha256] >= set(
+                periods(source.span, Cadence.DAY)
+            ):
+                yield source
 
 
 def _made_at(tree: Tree, generation: int) -> datetime:
     return datetime.fromtimestamp(tree.catalogue(generation).parent.stat().st_mtime, UTC)
 
 
-def _restore_history(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
-    """Take over the tables of history from the newest catalogue, as far as it can be read."""
+def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -> bool:
+    """Take over from the newest catalogue what files do not tell; return whether it was read."""
     try:
         connection.execute(f"SET VARIABLE lake_root = {duck.quoted(tree.root)}")
         source = duck.quoted(tree.current.resolve())
         connection.execute(f"ATTACH {source} AS before (READ_ONLY)")
     except duckdb.Error:
-        return
+        return False
+    try:
+        for sql in _taken_over():
+            connection.execute(sql)
+    except duckdb.Error:
+        return False  # made by an older version, or damaged
+    finally:
+        connection.execute("DETACH before")
+    return True
+
+
+def _taken_over() -> Iterator[str]:
     for table in _HISTORY:
-        try:
-            connection.execute(
-                f"INSERT INTO state.sync.{table} BY NAME SELECT * FROM before.sync.{table}"
-            )
-        except duckdb.Error:
-            continue
-    connection.execute(
-        "UPDATE state.sync.counters SET value = (SELECT coalesce(max(id), 0) FROM sync.passes)"
-        " WHERE name = 'pass'"
+        yield f"INSERT INTO state.sync.{table} BY NAME SELECT * FROM before.sync.{table}"
+    same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM before.sync"
+    for table in _HISTORY_OF_SERIES:
+        yield f"INSERT INTO state.sync.{table} BY NAME {same}.{table}"
+    yield (
+        f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE (if(status = 'present',"
+        " 'expected', status) AS status, if(status = 'present', 'no file of the lake has it',"
+        " reason) AS reason, if(status = 'present', NULL, next_try_at) AS next_try_at,"
+        f" NULL::BIGINT AS row_count) FROM ({same}.archives)"
+        " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
     )
-    connection.execute("DETACH before")
+    yield (
+        "UPDATE state.sync.counters SET value = (SELECT coalesce(max(id), 0) FROM"
+        " state.sync.passes) WHERE name = 'pass'"
+    )

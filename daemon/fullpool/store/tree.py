@@ -115,3 +115,12 @@ def empty(folder: Path, *, keep: str = "") -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def take_out(tree: Tree, path: str) -> None:
+    """Move a file of the lake, by its path below the root, where no reader finds it."""
+    source = tree.root / path
+    if source.exists():
+        target = tree.quarantine / "damaged" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)

@@ -22,6 +22,7 @@ from fullpool.model import Archive, Checksum, Known, Period, Series, Status, Ste
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
 from fullpool.store.build import build
+from fullpool.store.finish import sha256_of
 from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
@@ -150,7 +151,7 @@ class Round:
         known = task.known
         if isinstance(value, Fetched):
             return self._taken(known.archive, value)
-        if isinstance(value, NotModified) and known.identity and task.target.exists():
+        if isinstance(value, NotModified) and _is_copy(task.target, value) and known.identity:
             return Input(Edition(known.archive, value.sha256, known.identity), task.target)
         tried = _tried(value, error)
         after = planning.verdict(known, tried, self._work.now())
@@ -332,6 +333,11 @@ def _tell_revisions(built: Built) -> None:
         )
 
 
+def _is_copy(file: Path, of: NotModified) -> bool:
+    """Whether a file is what the CHECKSUM names: one that was taken in without it is not."""
+    return file.exists() and sha256_of(file) == of.sha256
+
+
 def _size_bytes(task: Task) -> int:
     return task.known.identity.size_bytes if task.known.identity else 0
 
@@ -345,6 +351,6 @@ def _tried(value: Answer | None, error: FullpoolError | None) -> Tried:
         case WrongSum():
             return Tried(Fault.WRONG_SUM, value.reason)
         case NotModified():
-            return Tried(Fault.OTHER, "not modified, and no copy of it is in quarantine")
+            return Tried(Fault.OTHER, "not modified, and no such copy is in quarantine")
         case _:
             return Tried(Fault.OTHER, str(error))
