@@ -5,6 +5,7 @@ because DuckDB aborts its process when it runs out of file descriptors: that mus
 not the daemon.
 """
 
+import ctypes
 import gc
 import multiprocessing
 import multiprocessing.connection
@@ -235,6 +236,13 @@ def collect_rarely() -> None:
     Measured on 2,000 small archives: 7 % of all CPU time.
     """
     gc.set_threshold(100_000, 50, 50)
+
+
+def give_back_memory() -> None:
+    """Have the C library give freed memory back: threads that came and went leave it in pieces."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
 
 
 def _warm() -> int:

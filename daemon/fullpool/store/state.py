@@ -83,6 +83,11 @@ class State:
     def close(self) -> None:
         self.connection.close()
 
+    def checkpoint(self) -> None:
+        """Write what the log holds into the database: until then it is held in memory too."""
+        with duck.explained("writing the state"):
+            self.connection.execute("CHECKPOINT state")
+
     def next_value(self, counter: str) -> int:
         """Return a number that was never handed out before, nor will be again."""
         with self._transaction():
