@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 LAKE, STOP, HOW, SYMBOLS, MINUTES, START = sys.argv[1:7]
-PAUSE_S = 0.25
+PAUSE_S = 0.4
 EXPECTED = [
     (symbol, int(START) + 60_000_000 * minute)
     for symbol in SYMBOLS.split(",")

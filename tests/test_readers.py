@@ -31,9 +31,9 @@ from vendor import Seen, Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.readers
 
-PUBLICATIONS, ALONE = 200, 30
+PUBLICATIONS, ALONE = 200, 20
 SYMBOLS = ("AUSDT", "BUSDT")
-FIRST, DAYS = datetime(2024, 6, 1, tzinfo=UTC), 2
+FIRST, DAYS = datetime(2024, 6, 1, tzinfo=UTC), 1
 VERSIONS = {"2.0": None, "1.5.6": "duckdb==1.5.6", "1.1": "duckdb==1.1.3"}
 READERS = (
     ("2.0", "new"), ("2.0", "new"), ("2.0", "kept"), ("1.5.6", "new"), ("1.5.6", "kept"),

@@ -99,6 +99,9 @@ class Daemon:
                 self._gather()
                 held.require_in_place()
                 self._do_next()
+        except _FATAL:
+            held.require_in_place()  # a lake that was moved away makes its state look damaged
+            raise
         finally:
             self._timetable.stop()
         log.info("daemon.stopped", forced=False)
