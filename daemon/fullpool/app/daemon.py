@@ -196,6 +196,7 @@ class Daemon:
             outcome = _PASSES[job](work, self._state, str(job))
             if work.rest is not None and work.rest.requests:
                 speaking.weights = work.rest.weights()
+        pools.give_back_memory()
         if not self._stop.is_set():
             empty(self._tree.staging, keep=SPILL)  # what a worker left that died
         return outcome
@@ -206,7 +207,6 @@ class Daemon:
         thinned = catalogue.thin(self._state, self._tree, now)
         self._state.forget_passes(now - _QUIET_PASSES)
         self._state.checkpoint()
-        pools.give_back_memory()
         self._pending |= dict.fromkeys(self._missed())
         log.info("house.kept", freed_bytes=freed, thinned=thinned)
 
