@@ -55,17 +55,14 @@ class Timetable:
     def apply(self, schedule: Schedule) -> list[Job]:
         """Make the timetable match; return the jobs that changed. The others keep their timers."""
         with self._changing:
-            changed = [
-                job
-                for job in Job
-                if self._applied.get(job) != (schedule.timing(job), schedule.jitter_s)
-            ]
+            wanted = {job: (schedule.timing(job), schedule.jitter_s) for job in Job}
+            changed = [job for job in Job if self._applied.get(job) != wanted[job]]
             for job in changed:
-                self._applied[job] = wanted = (schedule.timing(job), schedule.jitter_s)
-                trigger = _trigger(*wanted)
+                trigger = _trigger(*wanted[job])
                 self._scheduler.add_job(
                     self._ask, trigger, args=[job], id=job, replace_existing=True
                 )
+            self._applied = wanted
         return changed
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from watchfiles import watch
 
-from fullpool.config import Config, parse
+from fullpool.config import Config, parse_bytes
 from fullpool.errors import ConfigError
 
 _POLL_MS: Final = 2000
@@ -45,6 +45,11 @@ class Look:
     sha256: str
     is_asked: bool
     is_new: bool
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every mistake, if it is wrong."""
+        return self.error.problems if self.error else ()
 
     @property
     def is_news(self) -> bool:
@@ -129,7 +134,7 @@ class Lookout:
         if not is_new and not self._is_refused:
             return None, None
         try:
-            config = parse(_text(content, self._path), str(self._path))
+            config = _parsed(content, self._path)
             self._accept(config)
         except ConfigError as error:
             self._is_refused = True
@@ -162,10 +167,7 @@ def _sum(content: bytes | None) -> str:
     return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
-def _text(content: bytes | None, path: Path) -> str:
+def _parsed(content: bytes | None, path: Path) -> Config:
     if content is None:
         raise ConfigError(str(path), ("cannot be read: there is no such file, or no right to it",))
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
+    return parse_bytes(content, str(path))

@@ -1,5 +1,6 @@
 """Puts the pieces together. The only reader of the clock and the environment."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
-from fullpool.config import Config, parse
+from fullpool.config import Config, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
 from fullpool.store import catalogue
@@ -50,10 +51,10 @@ __all__ = [
 def load_config(path: Path) -> Config:
     """Read a configuration file. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
-    return parse(text, str(path))
+    return parse_bytes(content, str(path))
 
 
 def find_config(given: Path | None) -> Path:
@@ -101,16 +102,18 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
 
 def require_complete(outcome: Outcome) -> None:
     """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
-    if not outcome.is_complete:
-        raise IncompleteError(_account(outcome))
+    if reasons := outcome.troubles:
+        raise IncompleteError(
+            f"syncing: {len(reasons)} could not be brought into the lake\n{_first(reasons)}"
+        )
 
 
 def require_listed(found: Preview) -> None:
     """Raise IncompleteError if a series could not be listed, so that the plan lacks it."""
     if found.failed:
-        reasons = [f"  {name}: {reason}" for name, reason in list(found.failed.items())[:10]]
+        reasons = [f"{name}: {reason}" for name, reason in found.failed.items()]
         raise IncompleteError(
-            f"planning: {len(found.failed)} could not be listed\n" + "\n".join(reasons),
+            f"planning: {len(reasons)} could not be listed\n{_first(reasons)}",
             hint="check the network and listing_url; plan again",
         )
 
@@ -125,8 +128,7 @@ def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
             return preview(work, reader.memory)
 
 
-def _account(outcome: Outcome) -> str:
-    reasons = outcome.troubles
+def _first(reasons: Sequence[str]) -> str:
+    """Return the first of many reasons, a line each."""
     shown = "\n".join(f"  {reason}" for reason in reasons[:10])
-    more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
-    return f"syncing: {len(reasons)} could not be brought into the lake\n{shown}{more}"
+    return shown + (f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else "")

@@ -240,9 +240,8 @@ class Daemon:
         """Take over what a look found, and tell everybody."""
         if look.is_asked:
             self._speaking.manager.reloading()
-        problems = look.error.problems if look.error else self._speaking.telling.refused
+        problems = look.problems if look.is_news else self._speaking.telling.refused
         if look.config is not None:
-            problems = ()
             changed = self._timetable.apply(look.config.schedule)
             self._config = look.config
             self._enough.set()  # the pass that runs finishes what it began; the next asks anew
@@ -257,6 +256,5 @@ class Daemon:
             self._inbox.put(look)
 
     def _record_edit(self, look: Look) -> None:
-        problems = look.error.problems if look.error else ()
-        edit = ConfigEdit(clock.now(), str(self._path), look.sha256, problems)
+        edit = ConfigEdit(clock.now(), str(self._path), look.sha256, look.problems)
         self._state.record_edit(edit)

@@ -76,8 +76,9 @@ def _disk(config: Config, tree: Tree) -> Iterator[Finding]:
 
 def _daemon(tree: Tree) -> Iterator[Finding]:
     said = status_of(tree)
-    for problem in said["config_problems"] if said else ():
-        yield Finding(f"an edit of {said and said['config']} is refused: {problem}", "mend it")
+    if said is not None:
+        for problem in said["config_problems"]:
+            yield Finding(f"an edit of {said['config']} is refused: {problem}", "mend it")
 
 
 def _host(config: Config, watcher: Watcher) -> Iterator[Finding]:

@@ -64,7 +64,10 @@ def _read_all(config: Config, tree: Tree, stop: Stop) -> tuple[list[Read], list[
         if not current:
             raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
         unread = [path for path in current if path not in known]
-        for one in _read(config, tree, unread, stop):
+        orders = [
+            Reading(path, left[path], tree.root, config.limits.builder_memory_mb) for path in unread
+        ]
+        for one in _read(config, orders, stop):
             known[one.path] = one
         if not unread:
             return [known[path] for path in current], replaced, damaged
@@ -74,19 +77,18 @@ def _read_all(config: Config, tree: Tree, stop: Stop) -> tuple[list[Read], list[
                 del left[path]
 
 
-def _read(config: Config, tree: Tree, paths: Sequence[str], stop: Stop) -> list[Read]:
-    """Read all of *paths*, or raise."""
-    if not paths:
+def _read(config: Config, orders: Sequence[Reading], stop: Stop) -> list[Read]:
+    """Read all files that are ordered, or raise."""
+    if not orders:
         return []
     found: list[Read] = []
-    orders = (Reading(path, tree.root, config.limits.builder_memory_mb) for path in paths)
     with pools.processes(config.limits.builders, stop) as build_map:
         for done in build_map(read, orders, lambda _: 1):
             if done.value is None:
                 reason = f"rebuilding: {done.item.path} could not be read: {done.error}"
                 raise IncompleteError(reason, hint="nothing was changed; mend that and try again")
             found.append(done.value)
-    if len(found) < len(paths):
+    if len(found) < len(orders):
         raise IncompleteError("rebuilding: stopped", hint="nothing was changed; start it again")
     return found
 

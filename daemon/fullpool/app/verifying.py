@@ -15,7 +15,7 @@ from fullpool.model import Archive, PartitionFile, Stop
 from fullpool.store import catalogue
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
-from fullpool.store.tree import Tree, take_out
+from fullpool.store.tree import Tree, generation_in, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
 from fullpool.sync import Watcher, Work, publish_state
 
@@ -77,7 +77,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "verify --repair", now), opened_state(tree) as state:
-        catalogue.require_own_state(state, tree)
+        catalogue.require_own_state(state, tree, catalogue.partition_files(tree))
         held = {file.path for file in state.memory.files()}
         lost = [one.file for one in verified.damaged if one.file.path in held]
         foreign = set(verified.foreign) - _known(state.memory)
@@ -145,15 +145,16 @@ def _strangers(tree: Tree, memory: Memory, published: int) -> set[str]:
 
     A build that was begun before a publication and ended after it bears that one's number.
     """
-    young = {path for path, number in catalogue.partition_files(tree) if number >= published}
-    return _parquet(tree) - young - _known(memory)
+    paths = _files_in(tree)
+    young = {path for path in paths if (generation_in(path) or 0) >= published}
+    return paths - young - _known(memory)
 
 
 def _known(memory: Memory) -> set[str]:
     return {file.path for file in memory.files()} | memory.retired()
 
 
-def _parquet(tree: Tree) -> set[str]:
+def _files_in(tree: Tree) -> set[str]:
     folders = (tree.root / kind.table for kind in KINDS.values())
     paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(tree.root)) for path in paths}

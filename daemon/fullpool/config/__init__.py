@@ -1,6 +1,6 @@
 """Text to one frozen configuration, or every error at once."""
 
-from fullpool.config.parsing import parse
+from fullpool.config.parsing import parse, parse_bytes
 from fullpool.config.settings import (
     Checks,
     Config,
@@ -26,4 +26,5 @@ __all__ = [
     "Rest",
     "Schedule",
     "parse",
+    "parse_bytes",
 ]

@@ -15,6 +15,15 @@ from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market
 
 
+def parse_bytes(content: bytes, source: str) -> Config:
+    """Return the configuration in a file's *content*. Raises ConfigError as `parse` does."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(source, (f"cannot be read: {error}",)) from error
+    return parse(text, source)
+
+
 def parse(text: str, source: str) -> Config:
     """Return the configuration in *text*. Raises ConfigError naming every mistake in it."""
     try:

@@ -5,7 +5,7 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,19 @@ from fullpool.kinds import KINDS
 from fullpool.store import duck, views
 from fullpool.store.reading import naive
 from fullpool.store.state import State
-from fullpool.store.tree import CATALOGUE_NAME, Tree, sync_file, sync_folder
+from fullpool.store.tree import (
+    CATALOGUE_NAME,
+    Tree,
+    close_to_writing,
+    generation_in,
+    sync_file,
+    sync_folder,
+)
 
 STORAGE_VERSION: Final = "v1.0.0"
 # Above this a table is published as a Parquet file and a view of it, which is faster and smaller.
 MAX_TABLE_ROWS: Final = 50_000
 
-_READABLE: Final = 0o444
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
@@ -50,7 +56,7 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
             raise
         for file in target.parent.iterdir():
             sync_file(file)
-            file.chmod(file.stat().st_mode & _READABLE)
+            close_to_writing(file)
         sync_folder(target.parent)
         sync_folder(tree.catalogues)
         _swap(tree, target)
@@ -162,13 +168,13 @@ def _removed(file: Path) -> int:
     return size_bytes
 
 
-def require_own_state(state: State, tree: Tree) -> None:
+def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
     """Raise StateDamagedError if the lake has newer files than the state can know of.
 
-    Then the state is not this lake's, or is of another time.
+    Then the state is not this lake's, or is of another time. *found* are its `partition_files`.
     """
     last = state.last_value("generation")
-    newest = max([tree.published(), *(generation for _, generation in partition_files(tree))])
+    newest = max([tree.published(), *(generation for _, generation in found)])
     if newest > last:
         raise StateDamagedError(
             f"opening the state of {tree.root}: there are files of generation {newest},"
@@ -185,11 +191,12 @@ def sweep(state: State, tree: Tree, now: datetime) -> None:
     gone, so that their archives are fetched again. Raises StateDamagedError, and touches nothing,
     if the state is not this lake's.
     """
-    require_own_state(state, tree)
+    found = list(partition_files(tree))
+    require_own_state(state, tree, found)
     _sweep_generations(state, tree, now)
     files = {file.path: file for file in state.memory.files()}
     kept = set(files) | state.memory.retired()
-    for path, _ in partition_files(tree):
+    for path, _ in found:
         if path not in kept:
             (tree.root / path).unlink()
     state.record_lost(
@@ -209,7 +216,6 @@ def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
 def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
     """Yield every partition file with the generation in its name."""
     for kind in KINDS.values():
-        for path in (tree.root / kind.table).rglob("*.g[0-9]*.parquet"):
-            generation = path.name.removesuffix(".parquet").rpartition(".g")[2]
-            if generation.isdigit():
-                yield str(path.relative_to(tree.root)), int(generation)
+        for path in (tree.root / kind.table).rglob("*.parquet"):
+            if (generation := generation_in(path.name)) is not None:
+                yield str(path.relative_to(tree.root)), generation

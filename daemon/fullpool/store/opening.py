@@ -29,15 +29,19 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
     )
     with duck.explained(f"opening the state {path}"):
         try:
-            version = duck.quoted(STORAGE_VERSION)
-            connection.execute(f"ATTACH {duck.quoted(path)} AS state (STORAGE_VERSION {version})")
+            _attach(connection, path)
         except duckdb.IOException as error:
             if "version number" in str(error):
                 raise LakeNewerError(f"opening the state {path}: {duck.summary(error)}") from error
             raise
-        connection.execute("USE state")
         _migrate(connection, path, now)
     return State(connection)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    version = duck.quoted(STORAGE_VERSION)
+    connection.execute(f"ATTACH {duck.quoted(path)} AS state (STORAGE_VERSION {version})")
+    connection.execute("USE state")
 
 
 def _create(path: Path, now: datetime) -> None:
@@ -47,9 +51,7 @@ def _create(path: Path, now: datetime) -> None:
         for left in (new, new.with_name(new.name + ".wal")):
             left.unlink(missing_ok=True)
         with duck.connect(path.parent.parent, threads=1) as connection:
-            version = duck.quoted(STORAGE_VERSION)
-            connection.execute(f"ATTACH {duck.quoted(new)} AS state (STORAGE_VERSION {version})")
-            connection.execute("USE state")
+            _attach(connection, new)
             _migrate(connection, path, now)
             connection.execute("USE memory")
             connection.execute("DETACH state")

@@ -76,10 +76,8 @@ class Revision:
     """An archive that was in the lake and came with other bytes, and what that did to its rows."""
 
     edition: Edition
-    old_etag: str
+    old: Identity
     old_sha256: str
-    old_size_bytes: int
-    old_modified_at: str
     added: int
     removed: int
     changed: int

@@ -14,7 +14,7 @@ import duckdb
 
 from fullpool import __version__, vendor
 from fullpool.gaps import Patch
-from fullpool.model import Span, period_from
+from fullpool.model import Identity, Span, period_from
 from fullpool.store.duck import listed, quoted
 from fullpool.store.orders import Accepted, Edition
 
@@ -41,6 +41,12 @@ class Source:
     @property
     def span(self) -> Span:
         return period_from(self.period).span
+
+    @property
+    def identity(self) -> Identity:
+        """The edition, as the vendor's server named it."""
+        modified = datetime.fromisoformat(self.modified_at) if self.modified_at else None
+        return Identity(self.etag, self.size_bytes, modified)
 
 
 @dataclass(frozen=True, slots=True)

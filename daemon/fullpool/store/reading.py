@@ -219,17 +219,16 @@ def difference_row(one: Difference, at: datetime) -> tuple[Any, ...]:
 
 def revision_row(one: Revision, generation: int, at: datetime) -> tuple[Any, ...]:
     """Return the values of REVISION_COLUMNS; *generation* is the first with the new edition."""
-    archive, new = one.edition.archive, one.edition.identity
-    old_modified = datetime.fromisoformat(one.old_modified_at) if one.old_modified_at else None
+    archive, old, new = one.edition.archive, one.old, one.edition.identity
     return (
         vendor.archive_key(archive),
         *series_values(archive.series),
         str(archive.period),
         naive(at),
-        one.old_etag,
+        old.etag,
         one.old_sha256,
-        one.old_size_bytes,
-        naive(old_modified) if old_modified else None,
+        old.size_bytes,
+        naive(old.modified_at) if old.modified_at else None,
         new.etag,
         one.edition.sha256,
         new.size_bytes,

@@ -11,18 +11,10 @@ from pathlib import Path
 import duckdb
 
 from fullpool.errors import MalformedError
-from fullpool.kinds import KINDS
-from fullpool.model import (
-    Interval,
-    Market,
-    Partition,
-    PartitionFile,
-    Series,
-    Span,
-    period_from,
-)
+from fullpool.model import PartitionFile, Series, Span
 from fullpool.store import duck, finish, rows
 from fullpool.store.provenance import Source, origin_of
+from fullpool.store.tree import partition_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +22,7 @@ class Reading:
     """A file to be read, below *root*."""
 
     path: str
+    generation: int
     root: Path
     memory_mb: int
 
@@ -61,20 +54,6 @@ def newest_files(paths: Iterable[tuple[str, int]]) -> tuple[list[str], list[str]
     return sorted(current), sorted(replaced)
 
 
-def partition_in(path: str) -> Partition | None:
-    """Return the partition that a path below the root names; None if it names none."""
-    table, *folders, name = path.split("/")
-    keys = dict(folder.partition("=")[::2] for folder in folders)
-    kind = next((kind for kind in KINDS.values() if kind.table == table), None)
-    try:
-        period = period_from(name.partition(".")[0])
-        interval = Interval(keys["interval"]) if "interval" in keys else None
-        series = Series(Market(keys["market"]), kind.name if kind else "", keys["symbol"], interval)
-    except (KeyError, ValueError):
-        return None
-    return Partition(series, period) if kind else None
-
-
 def read(order: Reading) -> Read:
     """Return what a file holds. Runs in a worker process.
 
@@ -94,6 +73,5 @@ def read(order: Reading) -> Read:
             return Read(order.path, None, damage=duck.summary(error))
         if found is None:
             return Read(order.path, None, damage="it has no rows")
-        generation = int(path.name.removesuffix(".parquet").rpartition(".g")[2])
-        file = finish.file_of(partition, order.path, generation, found)
+        file = finish.file_of(partition, order.path, order.generation, found)
     return Read(order.path, file, origin.sources)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Cadence, Identity, Known, Period, Span, Status, periods
+from fullpool.model import Cadence, Known, Period, Span, Status, periods
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import insert
@@ -33,7 +33,7 @@ from fullpool.store.reading import (
 )
 from fullpool.store.rebuilding import Read
 from fullpool.store.state import State
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, generation_in
 
 _HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
 _HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps")
@@ -71,16 +71,12 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
     archive = vendor.archive_in(source.key)
     if archive is None:
         return None
-    modified = datetime.fromisoformat(source.modified_at) if source.modified_at else None
-    identity = Identity(source.etag, source.size_bytes, modified)
-    known = Known(archive, Status.PRESENT, "", identity)
+    known = Known(archive, Status.PRESENT, "", source.identity)
     return (*tried_row(known, now), source.sha256, source.rows, source.checksum)
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
-    file = tree.root / path
-    generation = int(file.name.removesuffix(".parquet").rpartition(".g")[2])
-    return (path, generation, naive(now), file.stat().st_size)
+    return (path, generation_in(path), naive(now), (tree.root / path).stat().st_size)
 
 
 def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:

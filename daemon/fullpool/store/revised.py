@@ -34,10 +34,8 @@ def revisions(
         found.append(
             Revision(
                 edition=one.edition,
-                old_etag=old.etag,
+                old=old.identity,
                 old_sha256=old.sha256,
-                old_size_bytes=old.size_bytes,
-                old_modified_at=old.modified_at,
                 added=counts[0],
                 removed=counts[1],
                 changed=counts[2],

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.kinds import KINDS
-from fullpool.model import Partition
+from fullpool.model import Interval, Market, Partition, Series, period_from
 
 _READABLE: Final = 0o444
 CATALOGUE_NAME: Final = "lake.duckdb"
+# The folder in staging for what does not fit into memory.
+SPILL: Final = "spill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,33 @@ def partition_path(partition: Partition, generation: int) -> str:
     return f"{folder}/{partition.period}.g{generation:06d}.parquet"
 
 
+def partition_in(path: str) -> Partition | None:
+    """Return the partition that a path below the root names; None if it names none."""
+    table, *folders, name = path.split("/")
+    keys = dict(folder.partition("=")[::2] for folder in folders)
+    kind = next((kind for kind in KINDS.values() if kind.table == table), None)
+    try:
+        period = period_from(name.partition(".")[0])
+        interval = Interval(keys["interval"]) if "interval" in keys else None
+        series = Series(Market(keys["market"]), kind.name if kind else "", keys["symbol"], interval)
+    except (KeyError, ValueError):
+        return None
+    return Partition(series, period) if kind else None
+
+
+def generation_in(path: str) -> int | None:
+    """Return which generation wrote the partition file of that name; None if it is no such."""
+    stem, _, ending = path.rpartition(".")
+    number = stem.rpartition(".g")[2]
+    return int(number) if ending == "parquet" and number != stem and number.isdigit() else None
+
+
 def settle(staged: Path, target: Path) -> None:
     """Give a finished file its name for good: on disk first, then named, then the name on disk.
 
     The target's folder is made if need be. Raises FileExistsError if the name was used before.
     """
-    staged.chmod(staged.stat().st_mode & _READABLE)
+    close_to_writing(staged)
     sync_file(staged)
     made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +113,11 @@ def settle(staged: Path, target: Path) -> None:
     staged.unlink()
     for folder in dict.fromkeys((target.parent, *(f.parent for f in made))):
         sync_folder(folder)
+
+
+def close_to_writing(file: Path) -> None:
+    """Leave the rights to read a finished file, and take those to write it."""
+    file.chmod(file.stat().st_mode & _READABLE)
 
 
 def sync_file(path: Path) -> None:
@@ -101,9 +129,6 @@ def sync_file(path: Path) -> None:
 
 
 sync_folder = sync_file
-
-
-SPILL: Final = "spill"
 
 
 def empty(folder: Path, *, keep: str = "") -> None:

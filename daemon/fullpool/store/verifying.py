@@ -47,10 +47,8 @@ def inspect(order: Inspection) -> Inspected:
         size_bytes = path.stat().st_size if path.is_file() else 0
     except MalformedError as error:
         return Inspected(order.file, (str(error),), 0)
-    except (
-        duckdb.Error,
-        OSError,
-    ) as error:  # its bytes are those that were written, as far as known
+    except (duckdb.Error, OSError) as error:
+        # Its bytes are those that were written, as far as is known.
         return Inspected(order.file, (f"cannot be read: {duck.summary(error)}",), 0, is_unread=True)
     return Inspected(order.file, tuple(problems), size_bytes)
 

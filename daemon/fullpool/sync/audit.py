@@ -10,8 +10,7 @@ from fullpool.errors import UnreachableError, UntrustedError
 from fullpool.model import Identity, Known, Period, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.memory import Memory
-from fullpool.sync.discover import AWAY_AFTER
-from fullpool.sync.work import Work
+from fullpool.sync.work import AWAY_AFTER, Work
 from fullpool.vision import list_keys
 
 log = logs.get_logger()

@@ -12,13 +12,11 @@ from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Cadence, Identity, Known, Market, Period, Series, Span, Status, period_of
 from fullpool.planning import Listed, Listing, Want
 from fullpool.store.memory import Memory
-from fullpool.sync.work import Work
+from fullpool.sync.work import AWAY_AFTER, Work
 from fullpool.vision import list_keys, list_symbols
 
 log = logs.get_logger()
 
-# This many series in a row whose listing finds no host: it is away.
-AWAY_AFTER: Final = 8
 _NOT_THERE_YET: Final = (Status.ABSENT, Status.NOT_PUBLISHED, Status.EXPECTED)
 
 
@@ -163,7 +161,7 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
         found.failed[str(done.item.series)] = str(error)
         away += isinstance(error, UnreachableError)
         if away >= AWAY_AFTER:
-            break  # the others would only wait for the same
+            break
     is_first = len(wants) == len(found.wants)
     if isinstance(error, UnreachableError) and not shelves and (is_first or away >= AWAY_AFTER):
         raise error

@@ -53,8 +53,7 @@ def run_tick(work: Work, state: State, command: str) -> Outcome:
     """Fetch and build what is due, and find what is missing then. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
-        _rounds(work, state, found.wants, outcome)
-        _patching(work, state, found, outcome).look()
+        _fill(work, state, found, outcome)
 
     return _framed(work, state, command, act)
 
@@ -77,8 +76,7 @@ def run_audit(work: Work, state: State, command: str) -> Outcome:
             state.record_listings([], [*audited.found, *audited.renamed])
             outcome.is_dirty = True
         outcome.unlisted |= audited.failed
-        _rounds(work, state, found.wants, outcome)
-        _patching(work, state, found, outcome).look()
+        _fill(work, state, found, outcome)
 
     return _framed(work, state, command, act)
 
@@ -103,6 +101,11 @@ def _framed(
         finally:
             _close(work, state, begun, outcome, result)
     return outcome
+
+
+def _fill(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
+    _rounds(work, state, found.wants, outcome)
+    _patching(work, state, found, outcome).look()
 
 
 def _patching(work: Work, state: State, found: Discovered, outcome: Outcome) -> Patching:

@@ -28,15 +28,13 @@ from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.work import Done, Work
+from fullpool.sync.work import AWAY_AFTER, Done, Work
 from fullpool.vision import Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
 
 log = logs.get_logger()
 
 # Errors that would be the same for every archive: the pass ends instead of failing each.
 _FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
-# This many archives in a row that find no host: it is away.
-_AWAY_AFTER: Final = 8
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
 _RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
@@ -179,7 +177,7 @@ class Round:
 
     def _note_reach(self, error: FullpoolError | None) -> None:
         self._unreachable = self._unreachable + 1 if isinstance(error, UnreachableError) else 0
-        if self._unreachable >= _AWAY_AFTER and error is not None:
+        if self._unreachable >= AWAY_AFTER and error is not None:
             raise error
 
     def _order(self, step: Step, inputs: list[Input]) -> Order:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
@@ -11,6 +11,9 @@ from fullpool.model import Known, Step, Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
 from fullpool.vision import Fetcher, Opener
+
+# This many in a row that find no host: it is away, and the others would only wait for the same.
+AWAY_AFTER: Final = 8
 
 A = TypeVar("A")
 B = TypeVar("B")
