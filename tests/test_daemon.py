@@ -76,9 +76,15 @@ def test_it_fills_the_lake_and_says_so(place: Place) -> None:
 
         assert place.ask("SELECT count(*) FROM klines") == [(5 * 1440,)]
         assert daemon.status().startswith("1 series full; next look at ")
-        shown = json.loads(place.run("status", "-c", str(place.config), "--json").stdout)
-        assert shown["daemon"]["pid"] == daemon.number
-        assert "full" in shown["daemon"]["status"]
+
+        def shown() -> dict[str, Any]:
+            done = place.run("status", "-c", str(place.config), "--json")
+            told: dict[str, Any] = json.loads(done.stdout)["daemon"]
+            return told
+
+        assert shown()["pid"] == daemon.number
+        # Every second it looks for what is due, and says so then.
+        assert daemon.until(lambda: "full" in shown()["status"])
 
 
 def test_after_days_of_downtime_one_ordinary_pass_catches_up(place: Place) -> None:
