@@ -1,5 +1,6 @@
 """What the tests share: a vendor on loopback, a lake in a temporary folder, the real files."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from fullpool import logs
-from vendor import Vendor
+from running import QUICK, Running
+from vendor import Vendor, sync
+from world import World
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
@@ -34,3 +37,32 @@ def real() -> Path:
     if not REAL.exists():
         pytest.skip("the real files in ../shared/real are not here")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    """What the lake holds if nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("clean")
+    with Vendor(folder / "vendor") as vendor:
+        world = World(vendor, folder)
+        sync(world.config)
+        return world.digest()
+
+
+@pytest.fixture
+def world(vendor: Vendor, tmp_path: Path) -> World:
+    return World(vendor, tmp_path)
+
+
+@pytest.fixture
+def daemon(world: World) -> Iterator[Running]:
+    world.path.write_text(QUICK + world.path.read_text())
+    with Running(world.path, world.lake) as one:
+        one.until(lambda: "full" in one.status())
+        yield one
+
+
+@pytest.fixture
+def strace() -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not here")

@@ -1,8 +1,11 @@
 #!/bin/sh
-# Installs what the tests of faults inject with: strace and faketime. What is not to be had is skipped.
+# Installs what the tests of faults inject with. What is not to be had is skipped.
 [ "$(id -u)" = 0 ] || exit 0
-for tool in strace faketime; do
-    command -v $tool >/dev/null && continue
-    DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update; apt-get -qq -y install $tool" >/dev/null 2>&1 ||
-        echo "faults_tools.sh: $tool cannot be installed; its tests skip" >&2
-done
+install() {
+    DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update; apt-get -qq -y install $1" >/dev/null 2>&1 ||
+        echo "faults_tools.sh: $1 cannot be installed; its tests skip" >&2
+}
+command -v strace >/dev/null || install strace
+command -v faketime >/dev/null || install faketime
+command -v mkfs.btrfs >/dev/null || install btrfs-progs
+ldconfig -p | grep -q libfuse.so.2 || install libfuse2

@@ -6,7 +6,6 @@ that met none; `verify` holds files and state to each other.
 
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -30,8 +29,8 @@ from fullpool.model import Archive, Interval, Market, Series, period_from
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
 from fullpool.vision import Access, Fetched, Fetcher, Opener
-from running import QUICK, Running
-from vendor import Vendor, kline, sync, tree_of, wait
+from running import Running
+from vendor import kline, sync, tree_of, wait
 from world import KILLED, LAST, World
 
 pytestmark = pytest.mark.faults
@@ -40,27 +39,6 @@ KILLS = int(os.environ.get("KILLS", "10"))
 DAY = f"{LAST:%Y-%m-%d}"
 KEY = f"data/spot/daily/klines/AUSDT/1m/AUSDT-1m-{DAY}.zip"
 NAME = f"AUSDT-1m-{DAY}.csv"
-
-
-@pytest.fixture(scope="session")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
-    """What the lake holds if nothing goes wrong."""
-    folder = tmp_path_factory.mktemp("clean")
-    with Vendor(folder / "vendor") as vendor:
-        world = World(vendor, folder)
-        sync(world.config)
-        return world.digest()
-
-
-@pytest.fixture
-def world(vendor: Vendor, tmp_path: Path) -> World:
-    return World(vendor, tmp_path)
-
-
-@pytest.fixture
-def strace() -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not here")
 
 
 # Killed at a system call of the way of a file: staged, synced, named, recorded, published.
@@ -87,45 +65,6 @@ def test_killed_at_a_system_call(
     world.require_sound(clean)
 
 
-@pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "fsync:error=EIO:when=1",
-        "fsync:error=EIO:when=4+",
-        "fdatasync:error=EIO:when=1+",
-        "link:error=EDQUOT:when=1",
-        "link:error=EIO:when=2+",
-        "rename:error=EROFS:when=1",
-        "rename:error=ENOSPC:when=2+",
-        "symlink:error=ENOSPC:when=1",
-        "mkdir:error=ENOSPC:when=6+",
-        "unlink:error=EIO:when=3",
-        "pwrite64:error=ENOSPC:when=5+",
-        "pwrite64:error=EDQUOT:when=20+",
-        "pwrite64:error=EIO:when=9",
-        "pwrite64:error=EROFS:when=40+",
-    ],
-)
-def test_the_disk_refuses(world: World, clean: list[tuple[object, ...]], rule: str) -> None:
-    done = world.under_strace(rule)
-
-    world.require_clean_end(done)
-    world.require_sound(clean)
-
-
-@pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize("rule", ["fsync:error=EIO:when=1+", "pwrite64:error=ENOSPC:when=3+"])
-@pytest.mark.parametrize("name", [".state/state.duckdb", ".state/state.duckdb.wal"])
-def test_the_disk_refuses_the_state_alone(
-    world: World, clean: list[tuple[object, ...]], rule: str, name: str
-) -> None:
-    done = world.under_strace(rule, paths=[world.lake / name])
-
-    world.require_clean_end(done)
-    world.require_sound(clean)
-
-
 def test_random_kills_under_load(world: World, clean: list[tuple[object, ...]]) -> None:
     chance = random.Random(5)  # noqa: S311 - the same every time
     killed = 0
@@ -144,51 +83,6 @@ def test_random_kills_under_load(world: World, clean: list[tuple[object, ...]]) 
 
     assert killed > KILLS // 3
     world.require_sound(clean)
-
-
-def test_a_disk_that_is_full_and_grows(world: World, clean: list[tuple[object, ...]]) -> None:
-    world.lake.mkdir()
-    size = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(world.lake)]
-    if subprocess.run(size, check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
-        done = world.sync()
-        world.require_clean_end(done)
-        assert done.returncode == Exit.DISK_FULL
-        subprocess.run(["mount", "-o", "remount,size=200m", world.lake], check=True)
-        world.require_sound(clean)
-    finally:
-        subprocess.run(["umount", world.lake], check=True)
-
-
-def test_a_power_cut_after_a_sync_loses_nothing_that_was_recorded(
-    world: World, clean: list[tuple[object, ...]], tmp_path: Path
-) -> None:
-    """A copy of the disk's image while it is mounted is what had reached the disk."""
-    image, copy, after = tmp_path / "disk", tmp_path / "copy", tmp_path / "after"
-    world.lake.mkdir()
-    after.mkdir()
-    with image.open("wb") as file:
-        file.truncate(200 << 20)
-    made = subprocess.run(["mkfs.ext4", "-q", "-F", image], check=False, capture_output=True)
-    mounted = made.returncode == 0 and subprocess.run(
-        ["mount", "-o", "loop,commit=600", image, world.lake], check=False, capture_output=True
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("no file system can be made and mounted here")
-    try:
-        sync(world.config)
-        subprocess.run(["dd", f"if={image}", f"of={copy}", "bs=1M", "status=none"], check=True)
-    finally:
-        subprocess.run(["umount", world.lake], check=True)
-    subprocess.run(["mount", "-o", "loop", copy, world.lake], check=True)
-    try:
-        before = len(world.vendor.archive_requests())
-        world.require_sound(clean)
-        # At most what was recorded in the last moment is done again; nothing that was is lost.
-        assert len(world.vendor.archive_requests()) - before <= 2 * 9
-    finally:
-        subprocess.run(["umount", world.lake], check=True)
 
 
 FAULTS = [
@@ -374,14 +268,6 @@ def test_the_state_is_damaged(world: World, clean: list[tuple[object, ...]], har
     assert world.again == 0
 
 
-@pytest.fixture
-def daemon(world: World) -> Iterator[Running]:
-    world.path.write_text(QUICK + world.path.read_text())
-    with Running(world.path, world.lake) as one:
-        one.until(lambda: "full" in one.status())
-        yield one
-
-
 def test_the_lake_is_moved_under_the_daemon(
     world: World, clean: list[tuple[object, ...]], daemon: Running
 ) -> None:
@@ -405,42 +291,6 @@ def test_the_lake_is_removed_under_the_daemon(
 
     assert code == Exit.LAKE_UNWRITABLE
     world.require_sound(clean)
-
-
-def test_another_disk_is_mounted_over_the_lake(
-    world: World, clean: list[tuple[object, ...]], daemon: Running
-) -> None:
-    over = ["mount", "-t", "tmpfs", "none", str(world.lake)]
-    if subprocess.run(over, check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    assert daemon.process is not None
-    try:
-        code = daemon.process.wait(30)
-    finally:
-        subprocess.run(["umount", "-l", world.lake], check=True)
-
-    assert code == Exit.LAKE_UNWRITABLE
-    world.require_sound(clean)
-
-
-def test_the_lake_becomes_read_only_under_the_daemon(
-    world: World, clean: list[tuple[object, ...]]
-) -> None:
-    """A read-only mount over it, as a kernel makes it after an error of the disk."""
-    world.lake.mkdir()
-    bind = ["mount", "--bind", str(world.lake), str(world.lake)]
-    if subprocess.run(bind, check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
-        sync(world.config)
-        subprocess.run(["mount", "-o", "remount,bind,ro", world.lake], check=True)
-        done = world.sync()
-        subprocess.run(["mount", "-o", "remount,bind,rw", world.lake], check=True)
-        world.require_clean_end(done)
-        assert done.returncode == Exit.LAKE_UNWRITABLE
-        world.require_sound(clean)
-    finally:
-        subprocess.run(["umount", world.lake], check=True)
 
 
 def test_two_syncs_at_once(world: World, clean: list[tuple[object, ...]]) -> None:
@@ -471,16 +321,6 @@ def test_a_stop_in_the_middle(world: World, clean: list[tuple[object, ...]]) -> 
 
     assert process.wait(10) in (Exit.INTERRUPTED, -signal.SIGTERM)
     world.require_sound(clean)
-
-
-def test_files_may_be_no_larger_than_a_few_blocks(
-    world: World, clean: list[tuple[object, ...]]
-) -> None:
-    done = world.sync("prlimit", "--fsize=65536")
-
-    assert done.returncode != Exit.OK
-    world.require_sound(clean)
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65_536
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

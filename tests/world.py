@@ -48,12 +48,16 @@ class World:
         self.path.write_text(text)
         self.config = app.load_config(self.path)
 
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "fullpool", "sync", "-c", str(self.path)]
+
     def sync(
         self, *before: str, timeout: float = 120, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `fullpool sync` as a process, perhaps under a program that injects faults."""
         return subprocess.run(
-            [*before, sys.executable, "-m", "fullpool", "sync", "-c", str(self.path)],
+            [*before, *self.command],
             check=False, capture_output=True, text=True, timeout=timeout,
             env={**os.environ, **env},
         )  # fmt: skip
