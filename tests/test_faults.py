@@ -6,6 +6,7 @@ that met none; `verify` holds files and state to each other.
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -110,6 +111,37 @@ def test_the_vendor_misbehaves(world: World, clean: list[tuple[object, ...]], fa
     world.require_clean_end(done)
     assert fault._used > 0
     assert done.returncode != Exit.OK
+    world.require_sound(clean)
+
+
+OBJECT = re.compile("<Contents>.*?</Contents>", re.DOTALL)
+LISTINGS: dict[str, Callable[[str], str]] = {
+    "ends early": lambda page: page.replace(OBJECT.findall(page)[-1], ""),
+    "has nothing": lambda page: OBJECT.sub("", page),
+    "repeats": lambda page: OBJECT.sub(lambda found: found[0] * 2, page),
+    "backwards": lambda page: (
+        OBJECT.sub("", page).replace("</List", "".join(OBJECT.findall(page)[::-1]) + "</List")
+    ),
+    "of another series": lambda page: page.replace("<Key>data/spot/daily/klines/A", "<Key>x/y/B"),
+    "never ends": lambda page: page.replace(">false</IsT", ">true</IsT"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_is_wrong(world: World, clean: list[tuple[object, ...]], name: str) -> None:
+    prefix = "data/spot/daily/klines/AUSDT/1m/"
+    page = world.vendor.simulator.bucket.page(prefix, "", "/").decode()
+    assert LISTINGS[name](page) != page
+    world.vendor.fail(Fault(prefix, "body", text=LISTINGS[name](page)))
+    done = world.sync()
+
+    world.require_clean_end(done)
+    if "no archives of spot/klines/AUSDT" in done.stdout:  # which is believed for a day
+        world.vendor.fail()
+        if shutil.which("faketime") is None:
+            pytest.skip("faketime is not here")
+        later = world.sync("faketime", "-f", "+25h")
+        assert later.returncode == Exit.OK, later.stderr
     world.require_sound(clean)
 
 

@@ -16,6 +16,7 @@ from fullpool.vision import Access, Opener, list_keys, list_symbols, parse_page
 
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 FOLDER = "data/spot/daily/klines/BTCUSDT/1m"
+PAGE = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">%s</ListBucketResult>'
 
 
 @pytest.fixture
@@ -41,6 +42,11 @@ def test_real_pages_are_read(real: Path) -> None:
     assert first.next_marker == first.objects[-1][0]
     assert second.next_marker is None
     assert empty == type(empty)((), (), None)
+
+
+def test_a_page_that_has_more_and_does_not_say_from_where_on_is_no_end() -> None:
+    with pytest.raises(ArchiveError, match="listing x: there is more"):
+        parse_page(PAGE % b"<IsTruncated>true</IsTruncated>", "x")
 
 
 def test_a_page_without_next_marker_goes_on_from_its_last_key(real: Path) -> None:
@@ -104,10 +110,7 @@ def test_a_listing_that_is_refused_is_unreachable(tmp_path: Path, opener: Opener
 
 
 def test_a_listing_that_runs_in_circles_is_given_up(tmp_path: Path, opener: Opener) -> None:
-    body = (
-        b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        b"<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker></ListBucketResult>"
-    )
+    body = PAGE % b"<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>"
 
     class Circling(Bucket):
         def page(self, prefix: str, marker: str, delimiter: str) -> bytes:

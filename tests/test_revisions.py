@@ -1,11 +1,14 @@
 """Archives published anew: seen, fetched, merged, counted, and the lake before still there."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from fullpool import logs
 from fullpool.config import Checks, Config
 from fullpool.errors import IncompleteError
 from fullpool.model import (
@@ -145,8 +148,21 @@ def test_what_a_listing_makes_of_what_is_known(
     assert found == ([status] if status else [])
 
 
-def test_what_the_vendor_withdraws_stays() -> None:
-    assert list(compared([Known(ARCHIVE, Status.PRESENT, "", OLD)], {})) == []
+def test_what_the_vendor_withdraws_stays_and_is_told(vendor: Vendor, config: Config) -> None:
+    sync(config)
+    vendor.remove(KEY)
+    asked = len(vendor.archive_requests())
+    told = StringIO()
+    logs.configure("WARNING", told)
+    outcome = audit(config)
+    logs.configure("CRITICAL")
+
+    assert outcome.is_complete
+    assert vendor.archive_requests()[asked:] == []
+    assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
+    (event,) = map(json.loads, told.getvalue().splitlines())
+    assert (event["event"], event["archives"]) == ("series.shrunk", 1)
+    assert event["first"] == event["last"] == str(ARCHIVE)
 
 
 def archive_row(config: Config) -> tuple[str, str | None]:

@@ -89,6 +89,11 @@ class Vendor:
         self.simulator.api.refresh()
         return path
 
+    def remove(self, key: str) -> None:
+        """Serve it no more."""
+        (self.folder / key).unlink()
+        self.simulator.bucket.refresh()
+
     def fail(self, *faults: Fault) -> None:
         self.simulator.faults[:] = faults
 

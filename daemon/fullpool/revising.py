@@ -20,7 +20,7 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
     for one in known:
         listed = listing.get(one.archive.period)
         if listed is None:
-            continue  # withdrawn or lost: what we have of it stays
+            continue
         if one.status in _NOT_THERE:
             yield one, Known(one.archive, Status.PUBLISHED, "published after all", listed)
         elif one.status in _COMPARED and one.identity is not None:
@@ -29,6 +29,14 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
                 yield one, replace(one, status=Status.PUBLISHED, reason=reason, identity=listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)
+
+
+def withdrawn(known: Iterable[Known], listing: Listing) -> list[Known]:
+    """Return what the lake has and the vendor does not list any more, by period: it stays."""
+    gone = (
+        one for one in known if one.status is Status.PRESENT and one.archive.period not in listing
+    )
+    return sorted(gone, key=lambda one: one.archive.period.span)
 
 
 def _has_other_bytes(held: Identity, listed: Identity) -> bool:

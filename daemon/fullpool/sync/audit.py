@@ -62,17 +62,29 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
                 raise one.error or UnreachableError("listing the bucket")
             continue
         done.away = 0
-        compared = list(revising.compared(own, one.value))
-        done.renamed += [after for before, after in compared if after.status is before.status]
-        for before, after in compared:
-            if after.status is not before.status:
-                log.info(
-                    "archive.revised",
-                    archive=str(after.archive),
-                    series=str(series),
-                    reason=after.reason,
-                )
-                done.found.append(after)
+        _compare_one(series, own, one.value, done)
+
+
+def _compare_one(series: Series, own: Sequence[Known], listing: Listing, done: Audited) -> None:
+    for before, after in revising.compared(own, listing):
+        if after.status is before.status:
+            done.renamed.append(after)
+            continue
+        log.info(
+            "archive.revised",
+            archive=str(after.archive),
+            series=str(series),
+            reason=after.reason,
+        )
+        done.found.append(after)
+    if gone := revising.withdrawn(own, listing):
+        log.warning(
+            "series.shrunk",
+            series=str(series),
+            archives=len(gone),
+            first=str(gone[0].archive),
+            last=str(gone[-1].archive),
+        )
 
 
 def _listings(work: Work, series: Series, known: Sequence[Known]) -> Listing:

@@ -90,7 +90,10 @@ def _get(opener: Opener, url: str) -> bytes:
 
 
 def parse_page(body: bytes, prefix: str) -> Page:
-    """Return what one page of XML says. Raises UnreachableError if it is no listing."""
+    """Return what one page of XML says.
+
+    Raises UnreachableError if it is no listing, ArchiveError if it makes no sense.
+    """
     if b"<!DOCTYPE" in body[:1024] or b"<!ENTITY" in body:
         raise UnreachableError(f"listing {prefix}: the answer is not a bucket listing")
     try:
@@ -101,11 +104,11 @@ def parse_page(body: bytes, prefix: str) -> Page:
         raise UnreachableError(f"listing {prefix}: the answer is a <{root.tag}>, not a listing")
     try:
         objects = tuple(_object(item) for item in root.iter(f"{_NAMESPACE}Contents"))
+        folders = root.iterfind(f"{_NAMESPACE}CommonPrefixes/{_NAMESPACE}Prefix")
+        prefixes = tuple(folder.text or "" for folder in folders)
+        return Page(objects, prefixes, _next_marker(root, objects, prefixes))
     except ValueError as error:
         raise ArchiveError(f"listing {prefix}: {error}") from error
-    folders = root.iterfind(f"{_NAMESPACE}CommonPrefixes/{_NAMESPACE}Prefix")
-    prefixes = tuple(folder.text or "" for folder in folders)
-    return Page(objects, prefixes, _next_marker(root, objects, prefixes))
 
 
 def _object(item: ET.Element) -> tuple[str, Identity]:
@@ -127,4 +130,7 @@ def _next_marker(
     if root.findtext(f"{_NAMESPACE}IsTruncated") != "true":
         return None
     given = root.findtext(f"{_NAMESPACE}NextMarker")
-    return given or max([*(key for key, _ in objects[-1:]), *prefixes[-1:]], default=None)
+    last = given or max([*(key for key, _ in objects[-1:]), *prefixes[-1:]], default=None)
+    if last is None:
+        raise ValueError("there is more, but not said from where on")
+    return last
