@@ -24,6 +24,7 @@ from zipfile import ZipFile
 import duckdb
 import pytest
 
+from fullpool import app
 from fullpool.app.signals import Flag
 from fullpool.errors import Exit, FullpoolError
 from fullpool.model import Archive, Interval, Market, Series, period_from
@@ -312,6 +313,19 @@ def test_the_lake_is_moved_under_the_daemon(
     assert "not the folder it was" in daemon.log.read_text()
     world.require_sound(clean)
     assert world.again == 0
+
+
+def test_the_state_is_removed_under_the_daemon(
+    world: World, clean: list[tuple[object, ...]], daemon: Running
+) -> None:
+    shutil.rmtree(world.lake / ".state")
+    assert daemon.process is not None
+    code = daemon.process.wait(30)
+
+    assert code == Exit.STATE_DAMAGED
+    assert "its state was removed" in daemon.log.read_text()
+    app.rebuild(world.config, threading.Event())
+    world.require_sound(clean)
 
 
 def test_the_lake_is_removed_under_the_daemon(

@@ -529,7 +529,7 @@ def test_a_lost_state_costs_no_file_of_the_lake(vendor: Vendor, tmp_path: Path) 
     before = snapshot(tmp_path / "lake")
     shutil.rmtree(tree_of(config).state.parent)
 
-    with pytest.raises(StateDamagedError, match="knows of none after 0"):
+    with pytest.raises(StateDamagedError, match="the last it knows is 0"):
         sync(config)
 
     assert snapshot(tmp_path / "lake") == before

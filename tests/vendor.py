@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any, Self
+from zipfile import ZipFile
 
 from fullpool import app
 from fullpool.app import clock, pools
@@ -88,6 +89,11 @@ class Vendor:
         self.simulator.bucket.refresh()
         self.simulator.api.refresh()
         return path
+
+    def text_of(self, key: str) -> str:
+        """Return the rows of a ZIP that was published."""
+        with ZipFile(self.folder / key) as zipped_file:
+            return zipped_file.read(zipped_file.namelist()[0]).decode()
 
     def remove(self, key: str) -> None:
         """Serve it no more."""

@@ -39,6 +39,12 @@ class FullpoolError(Exception):
             self.hint = hint
 
 
+class UsageError(FullpoolError):
+    """An argument makes no sense."""
+
+    exit_code = Exit.USAGE
+
+
 class ConfigError(FullpoolError):
     """The configuration is wrong; *problems* holds every mistake, one line each."""
 

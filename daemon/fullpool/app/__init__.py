@@ -7,14 +7,15 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
-from fullpool.app.doctor import Finding, examine
+from fullpool.app.doctor import examine, examine_lake
 from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
+from fullpool.app.symptoms import Finding
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
-from fullpool.config import Config, parse_bytes
+from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
 from fullpool.store import catalogue
@@ -30,9 +31,11 @@ __all__ = [
     "clock",
     "compare_with_vendor",
     "examine",
+    "examine_lake",
     "find_config",
     "leave",
     "load_config",
+    "load_lake_config",
     "look_on_signal",
     "plan",
     "rebuild",
@@ -55,6 +58,13 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
     return parse_bytes(content, str(path))
+
+
+def load_lake_config(config: Path | None, lake: Path | None) -> Config:
+    """Return the configuration, or what stands for one where only the *lake* is named."""
+    if lake is None:
+        return load_config(find_config(config))
+    return Config(lake=Lake(path=str(lake)), dataset=())
 
 
 def find_config(given: Path | None) -> Path:

@@ -65,6 +65,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
         Speaking(path, config, stop) as speaking,
         opened_state(tree) as state,
     ):
+        held.watch_state()
         catalogue.sweep(state, tree, clock.now())
         Daemon(path, config, state, speaking, stop).run(asked, held)
 
@@ -174,7 +175,8 @@ class Daemon:
             telling.ended(job, outcome.troubles)
         elif job is Job.PUBLISH:
             generation = self._state.next_value("generation")
-            publish_state(self._state, self._tree, generation, clock.now())
+            if publish_state(self._state, self._tree, generation, clock.now()):
+                self._pending.setdefault(Job.TICK)  # files were gone: they are due again
         else:
             self._keep_house()
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
-from fullpool.errors import LakeBusyError, LakeUnwritableError
+from fullpool.errors import LakeBusyError, LakeUnwritableError, StateDamagedError
 from fullpool.store.tree import Tree
 
 _TRIES: Final = 5
@@ -23,18 +24,33 @@ class Held:
     def __init__(self, tree: Tree, descriptor: int) -> None:
         self._tree = tree
         self._descriptor = descriptor
+        self._state: os.stat_result | None = None
+
+    def watch_state(self) -> None:
+        """Have `require_in_place` look for the state too, which is open by now."""
+        self._state = self._tree.state.stat()
 
     def require_in_place(self) -> None:
-        """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it."""
-        try:
-            is_same = os.path.samestat(self._tree.root.stat(), os.fstat(self._descriptor))
-        except OSError:
-            is_same = False
-        if not is_same:
+        """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it.
+
+        StateDamagedError if the state was: what is recorded in the open one would be lost.
+        """
+        if not _is_still(self._tree.root, os.fstat(self._descriptor)):
             raise LakeUnwritableError(
                 f"looking after the lake {self._tree.root}: it is not the folder it was any more",
                 hint="it was moved, removed or mounted over; put it back and start again",
             )
+        if self._state is not None and not _is_still(self._tree.state, self._state):
+            raise StateDamagedError(
+                f"looking after the lake {self._tree.root}: its state was removed or replaced"
+            )
+
+
+def _is_still(path: Path, what: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), what)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """`fullpool rebuild`: the state written anew from the files of the lake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from fullpool.app import clock, pools
-from fullpool.app.assembly import tree_of
+from fullpool.app.assembly import opened_state, tree_of
 from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError, NoLakeError
@@ -15,16 +15,21 @@ from fullpool.store.opening import open_state
 from fullpool.store.rebuilding import Read, Reading, newest_files, read
 from fullpool.store.restoring import restore
 from fullpool.store.tree import SPILL, Tree, empty, take_out
+from fullpool.sync import publish_state
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now."""
+    """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now.
+
+    Of *unproven* files no hash was on record any more: they are what they are.
+    """
 
     files: int
     archives: int
     rows: int
     damaged: tuple[str, ...]
+    unproven: int
 
 
 def rebuild(config: Config, stop: Stop) -> Rebuilt:
@@ -36,22 +41,28 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
     tree, now = tree_of(config), clock.now()
     with writing(tree, "rebuild", now):
         empty(tree.staging)
-        found, replaced, damaged = _read_all(config, tree, stop)
+        sums = {file.path: file.sha256 for file in catalogue.published_files(tree)}
+        found, replaced, damaged = _read_all(config, tree, sums, stop)
         new = tree.staging / "state.duckdb"
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
             restore(state, tree, found, replaced, now)
         for one in damaged:
             take_out(tree, one.path)
         _replace(tree)
+        with opened_state(tree) as state:
+            publish_state(state, tree, state.next_value("generation"), now)
     return Rebuilt(
         files=len(found),
         archives=len({source.key for one in found for source in one.sources}),
         rows=sum(one.file.rows for one in found if one.file),
         damaged=tuple(f"{one.path}: {one.damage}" for one in damaged),
+        unproven=sum(not sums.get(one.path) for one in found),
     )
 
 
-def _read_all(config: Config, tree: Tree, stop: Stop) -> tuple[list[Read], list[str], list[Read]]:
+def _read_all(
+    config: Config, tree: Tree, sums: Mapping[str, str], stop: Stop
+) -> tuple[list[Read], list[str], list[Read]]:
     """Return the files that count, those that were replaced, and those that are damaged.
 
     Where a file is damaged, older ones of the same time count again.
@@ -64,8 +75,9 @@ def _read_all(config: Config, tree: Tree, stop: Stop) -> tuple[list[Read], list[
         if not current:
             raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
         unread = [path for path in current if path not in known]
+        memory_mb = config.limits.builder_memory_mb
         orders = [
-            Reading(path, left[path], tree.root, config.limits.builder_memory_mb) for path in unread
+            Reading(path, left[path], tree.root, memory_mb, sums.get(path, "")) for path in unread
         ]
         for one in _read(config, orders, stop):
             known[one.path] = one

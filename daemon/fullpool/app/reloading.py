@@ -22,6 +22,11 @@ def ask_to_reload(tree: Tree, timeout_s: float) -> str:
         raise NotRunningError(f"asking for the daemon of {tree.root}: none is running there")
     try:
         os.kill(before["pid"], signal.SIGHUP)
+    except PermissionError as error:
+        raise NotRunningError(
+            f"sending SIGHUP to process {before['pid']}: {error}",
+            hint="it runs as another user: run this as that one or as root, or save the file again",
+        ) from error
     except OSError as error:
         raise NotRunningError(f"sending SIGHUP to process {before['pid']}: {error}") from error
     sleep, end = clock.sleeper(Flag()), time.monotonic() + timeout_s

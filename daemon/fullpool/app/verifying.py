@@ -3,21 +3,21 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
-from fullpool.app.lock import writing
+from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
 from fullpool.errors import ArchiveError, IncompleteError
 from fullpool.kinds import KINDS
-from fullpool.model import Archive, PartitionFile, Stop
+from fullpool.model import Archive, Known, PartitionFile, Status, Stop
 from fullpool.store import catalogue
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
 from fullpool.store.tree import Tree, generation_in, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
-from fullpool.sync import Watcher, Work, publish_state
+from fullpool.sync import Watcher, publish_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Verified:
     damaged: tuple[Inspected, ...]
     unread: tuple[Inspected, ...]
     foreign: tuple[str, ...]
-    outdated: tuple[str, ...] = ()
+    outdated: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
 
     @property
@@ -46,7 +46,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
         files, unscanned = _files(reader.memory), {f.path for f in reader.memory.unscanned()}
-        strangers = _strangers(tree, reader.memory, tree.published())
+        foreign = strangers(tree, reader.memory)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
         for file in files
@@ -58,7 +58,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
         current = {file.path for file in reader.memory.files()}
-        strangers -= _known(reader.memory)
+        foreign -= _known(reader.memory)
     wrong = [one for one in found if one.problems and one.file.path in current]
     return Verified(
         files=len(found),
@@ -66,60 +66,65 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         seconds=time.monotonic() - began,
         damaged=tuple(one for one in wrong if not one.is_unread),
         unread=tuple(one for one in wrong if one.is_unread),
-        foreign=tuple(sorted(strangers)),
+        foreign=tuple(sorted(foreign)),
     )
 
 
 def repair(config: Config, verified: Verified) -> list[Archive]:
     """Take damaged and foreign files out of the lake; return the archives to be fetched again.
 
-    What is taken out is kept in `.quarantine/damaged`. Raises LakeBusyError.
+    Those are also the outdated ones, whose rows stay until the new edition has come. What is taken
+    out is kept in `.quarantine/damaged`. Raises LakeBusyError.
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "verify --repair", now), opened_state(tree) as state:
-        catalogue.require_own_state(state, tree, catalogue.partition_files(tree))
+        own = (one for one in catalogue.partition_files(tree) if one[0] not in verified.foreign)
+        catalogue.require_own_state(state, tree, own)
         held = {file.path for file in state.memory.files()}
         lost = [one.file for one in verified.damaged if one.file.path in held]
         foreign = set(verified.foreign) - _known(state.memory)
-        before = set(_archives(state.memory, lost))
+        before = {*_archives(state.memory, lost), *verified.outdated}
         state.record_lost(lost, now)
+        state.record_listings([], list(_due_again(state.memory, verified.outdated)))
         for path in (*(file.path for file in lost), *sorted(foreign)):
             take_out(tree, path)
-        if lost:
+        if lost or verified.outdated:
             publish_state(state, tree, state.next_value("generation"), now)
         due = {known.archive for known in state.memory.due(now)}
     return sorted(before & due, key=str)
 
 
+def _due_again(memory: Memory, archives: Sequence[Archive]) -> Iterable[Known]:
+    known = memory.known_of({archive.series for archive in archives})
+    for one in (one for own in known.values() for one in own if one.archive in archives):
+        reason = "its CHECKSUM is another by now"
+        yield replace(one, status=Status.PUBLISHED, reason=reason, next_try_at=None)
+
+
 def compare_with_vendor(
     config: Config, watcher: Watcher, stop: Stop
-) -> tuple[list[str], list[str]]:
-    """Return the archives whose CHECKSUM is another by now, and those without an answer."""
+) -> tuple[list[Archive], list[str]]:
+    """Return the archives whose CHECKSUM is another by now, and those without one, with why."""
     tree = tree_of(config)
     with reading(tree) as reader:
         sums = reader.memory.sums()
-    outdated: list[str] = []
+    outdated: list[Archive] = []
     unanswered: list[str] = []
     with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
-        for archive, is_same in _answers(work, sums):
-            if is_same is None:
-                unanswered.append(str(archive))
-            elif not is_same:
-                outdated.append(str(archive))
+
+        def ask(item: tuple[Archive, str]) -> str:
+            expected = work.fetcher().checksum(item[0])
+            if expected is None:
+                raise ArchiveError("the vendor has none (404)")
+            return expected
+
+        for done in work.fetch_map(ask, sums, lambda _: 1):
+            archive, held = done.item
+            if done.error is not None:
+                unanswered.append(f"{archive}: {done.error}")
+            elif done.value != held:
+                outdated.append(archive)
     return outdated, unanswered
-
-
-def _answers(
-    work: Work, sums: Sequence[tuple[Archive, str]]
-) -> Iterable[tuple[Archive, bool | None]]:
-    def ask(item: tuple[Archive, str]) -> bool:
-        expected = work.fetcher().checksum(item[0])
-        if expected is None:
-            raise ArchiveError("no CHECKSUM")
-        return expected == item[1]
-
-    for done in work.fetch_map(ask, sums, lambda _: 1):
-        yield done.item[0], done.value
 
 
 def _files(memory: Memory) -> list[PartitionFile]:
@@ -140,14 +145,14 @@ def _inspected(
             yield one
 
 
-def _strangers(tree: Tree, memory: Memory, published: int) -> set[str]:
+def strangers(tree: Tree, memory: Memory) -> set[str]:
     """Return files that nothing refers to, but for those of a pass that is at work.
 
     A build that was begun before a publication and ended after it bears that one's number.
     """
-    paths = _files_in(tree)
+    paths, published = _files_in(tree), tree.published()
     young = {path for path in paths if (generation_in(path) or 0) >= published}
-    return paths - young - _known(memory)
+    return paths - _known(memory) - (young if is_held(tree) else set())
 
 
 def _known(memory: Memory) -> set[str]:

@@ -2,6 +2,7 @@
 
 import sys
 
+from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
@@ -14,7 +15,7 @@ def main() -> None:
         program()
     except FullpoolError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
-        sys.exit(int(error.exit_code))
+        app.leave(error.exit_code)  # a thread that is left must have no last words
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe, such as head, has had enough
         sys.exit(0)

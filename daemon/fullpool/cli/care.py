@@ -8,8 +8,8 @@ import typer
 
 from fullpool import app
 from fullpool.cli import screen
-from fullpool.cli.commands import ConfigOption, JsonOption, program
-from fullpool.errors import DamagedError, UnhealthyError
+from fullpool.cli.commands import ConfigOption, JsonOption, LakeOption, program
+from fullpool.errors import DamagedError, IncompleteError, UnhealthyError
 
 _MB: Final = 1_000_000
 _SHOWN: Final = 20
@@ -18,6 +18,7 @@ _SHOWN: Final = 20
 @program.command()
 def verify(
     config: ConfigOption = None,
+    lake: LakeOption = None,
     *,
     repair: Annotated[
         bool,
@@ -36,7 +37,9 @@ def verify(
     Finds a flipped byte, and a file that is gone, truncated, swapped or not of the lake. Works
     beside a running daemon; --repair needs it stopped. The next sync fetches what was taken out.
     """
-    settings = app.load_config(app.find_config(config))
+    if lake is not None and vendor:
+        raise typer.BadParameter("--vendor needs the configuration, not --lake")
+    settings = app.load_lake_config(config, lake)
     stop = app.stop_on_signals()
     with screen.bytes_counter("verifying") as looked:
         found = app.verify(settings, stop, looked)
@@ -46,12 +49,27 @@ def verify(
         found = replace(found, outdated=tuple(outdated), unanswered=tuple(unanswered))
     due = app.repair(settings, found) if repair and not found.is_whole else []
     _show(found, [str(archive) for archive in due], is_json=json)
-    if not found.is_whole and not repair:
+    if not repair:
+        _require_whole(found, settings.lake.path)
+    _require_answers(found, settings.lake.path)
+
+
+def _require_whole(found: app.Verified, lake: str) -> None:
+    if not found.is_whole:
         raise DamagedError(
-            f"verifying the lake {settings.lake.path}: {len(found.damaged)} files are damaged,"
+            f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
             f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
             f" {len(found.outdated)} archives have another CHECKSUM by now"
+        )
+
+
+def _require_answers(found: app.Verified, lake: str) -> None:
+    if found.unanswered:
+        raise IncompleteError(
+            f"verifying the lake {lake}: {len(found.unanswered)} CHECKSUMs could not be had,"
+            f" as of {found.unanswered[0]}",
+            hint="check the network and network.archive_url, and verify again",
         )
 
 
@@ -67,7 +85,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
                 "damaged": damaged,
                 "unread": unread,
                 "foreign": found.foreign,
-                "outdated": found.outdated,
+                "outdated": [str(archive) for archive in found.outdated],
                 "unanswered": found.unanswered,
                 "to_fetch": due,
             }
@@ -82,7 +100,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
     _list("unread, and left alone", unread)
     _list("foreign: not a file of this lake", found.foreign)
-    _list("outdated: its CHECKSUM is another by now; the audit fetches it again", found.outdated)
+    _list("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
     _list("unanswered: its CHECKSUM could not be had", found.unanswered)
     _list("to be fetched by the next sync", due)
 
@@ -109,6 +127,7 @@ def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
                 "archives": done.archives,
                 "rows": done.rows,
                 "damaged": done.damaged,
+                "unproven": done.unproven,
             }
         )
         return
@@ -116,14 +135,25 @@ def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
         f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
     )
     _list("damaged, taken out; what was in it is fetched again", done.damaged)
+    if done.unproven:
+        sys.stdout.write(
+            f"of {done.unproven:,} files no hash was left to hold them to: a byte that was flipped"
+            " in one of them was not noticed\n"
+        )
 
 
 @program.command()
-def doctor(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Say in one sentence each what needs a person, and what to do; exit 17 if anything does."""
-    settings = app.load_config(app.find_config(config))
-    with screen.watcher() as watcher:
-        found = app.examine(settings, watcher)
+def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
+    """Say in one sentence each what needs a person, and what to do; exit 17 if anything does.
+
+    With --lake only the lake is looked at, not the network nor the room that is to stay free.
+    """
+    settings = app.load_lake_config(config, lake)
+    if lake is not None:
+        found = app.examine_lake(app.tree_of(settings))
+    else:
+        with screen.watcher() as watcher:
+            found = app.examine(settings, watcher)
     if json:
         screen.show_json([{"what": one.what, "advice": one.advice} for one in found])
     elif not found:

@@ -255,6 +255,4 @@ def check(
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:
-    if lake is not None:
-        return Tree(lake.expanduser().absolute())
-    return app.tree_of(app.load_config(app.find_config(config)))
+    return app.tree_of(app.load_lake_config(config, lake))

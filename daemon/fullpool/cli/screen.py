@@ -131,7 +131,8 @@ class Lines:
         size_bytes = sum(step.size_bytes for step in steps)
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
-        self._write(f"fetching {archives} archives, {size_bytes / _MB:,.1f} MB\n")
+        size = f", {size_bytes / _MB:,.1f} MB" if size_bytes else ""  # names computed: not listed
+        self._write(f"fetching {archives} archives{size}\n")
 
     def received(self, size_bytes: int) -> None:
         with self._lock:
@@ -163,7 +164,7 @@ class Lines:
         )
         self._write(
             f"{self._done}/{self._archives} archives,"
-            f" {self._received / _MB:,.1f} of {self._size / _MB:,.1f} MB,"
+            f" {self._received / _MB:,.1f} of {max(self._size, self._received) / _MB:,.1f} MB,"
             f" {rate / _MB:,.1f} MB/s, {left_s:,.0f} s left\n"
         )
 

@@ -18,11 +18,12 @@ import duckdb
 
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
-from fullpool.errors import MalformedError
+from fullpool.errors import DamagedError, MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import Cadence, PartitionFile, Span, period_from
 from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
+from fullpool.store.held import harm_of
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, Source, origin_of
 from fullpool.store.revised import revisions
@@ -32,13 +33,15 @@ from fullpool.store.tree import SPILL, Tree
 def build(order: Order) -> Built:
     """Write the partitions of a step anew from its inputs, its patches and the rows kept.
 
-    An input that fails a check is rejected and the others go on. Raises DiskFullError,
-    LakeUnwritableError or StateDamagedError if writing is what failed.
+    An input that fails a check is rejected and the others go on. Raises DamagedError if rows were
+    to be kept of a file that is not the one that was written; DiskFullError, LakeUnwritableError or
+    StateDamagedError if writing is what failed.
     """
     with (
         duck.explained(f"building {order.step.series} {order.step.unit}"),
         _scratch(order) as scratch,
     ):
+        _require_whole(order)
         load, rejected = _load(order, order.inputs, scratch)
         try:
             whole = _write(order, load, scratch, _arrangement(order, load))
@@ -54,6 +57,13 @@ def build(order: Order) -> Built:
         revised = revisions(connection, order, accepted, load.origin, whole.path)
         files = finish.publish(connection, order, whole, scratch)
         return Built(order.step, files, accepted, tuple(rejected), differences, revised)
+
+
+def _require_whole(order: Order) -> None:
+    """Raise DamagedError before the rows of a damaged file are taken for good ones."""
+    for file in order.step.files:
+        if harm := harm_of(order.root, file):
+            raise DamagedError(f"keeping rows: {file.path} {harm}")
 
 
 def scan(order: Scan) -> tuple[PartitionFile, ...]:

@@ -12,9 +12,11 @@ from typing import Final
 
 import duckdb
 
-from fullpool.errors import StateDamagedError
+from fullpool.errors import FullpoolError, StateDamagedError
 from fullpool.kinds import KINDS
+from fullpool.model import PartitionFile
 from fullpool.store import duck, views
+from fullpool.store.reader import reading
 from fullpool.store.reading import naive
 from fullpool.store.state import State
 from fullpool.store.tree import (
@@ -24,6 +26,7 @@ from fullpool.store.tree import (
     generation_in,
     sync_file,
     sync_folder,
+    take_out,
 )
 
 STORAGE_VERSION: Final = "v1.0.0"
@@ -169,39 +172,72 @@ def _removed(file: Path) -> int:
 
 
 def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
-    """Raise StateDamagedError if the lake has newer files than the state can know of.
+    """Raise StateDamagedError if the lake has files that its state would know of.
 
     Then the state is not this lake's, or is of another time. *found* are its `partition_files`.
     """
     last = state.last_value("generation")
-    newest = max([tree.published(), *(generation for _, generation in found)])
+    published = (tree.published(), str(tree.catalogue(tree.published())))
+    newest, path = max([published, *((generation, path) for path, generation in found)])
     if newest > last:
-        raise StateDamagedError(
-            f"opening the state of {tree.root}: there are files of generation {newest},"
-            f" but the state knows of none after {last}",
-            hint="nothing was changed; `fullpool rebuild` writes the state anew from the lake's"
-            " files, or put the .state folder that belongs to this lake back",
-        )
+        raise _not_own(tree, f"{path} is of generation {newest}, and the last it knows is {last}")
+    published_paths = {file.path for file in published_files(tree)}
+    if strange := min(published_paths - _known(state), default=None):
+        raise _not_own(tree, f"it does not know {strange}, which was published")
+
+
+def _not_own(tree: Tree, reason: str) -> StateDamagedError:
+    return StateDamagedError(
+        f"opening the state of {tree.root}: it is of another lake, or of another time: {reason}",
+        hint="nothing was changed; put the .state folder that belongs to this lake back, or have"
+        " `fullpool rebuild` write the state anew from the lake's files",
+    )
+
+
+def published_files(tree: Tree) -> list[PartitionFile]:
+    """Return the files of the newest generation; none if that cannot be read."""
+    try:
+        with reading(tree) as reader:
+            return reader.memory.files()
+    except (FullpoolError, duckdb.Error):
+        return []
+
+
+def is_readable(tree: Tree) -> bool:
+    """Whether the newest generation is there and can be opened."""
+    try:
+        with reading(tree) as reader:
+            return bool(reader.query("FROM sync.published").rows)
+    except (FullpoolError, duckdb.Error):
+        return False
 
 
 def sweep(state: State, tree: Tree, now: datetime) -> None:
     """Put right what a killed process or a person left.
 
-    Removes partition files and generations that were never recorded; takes note of files that are
-    gone, so that their archives are fetched again. Raises StateDamagedError, and touches nothing,
-    if the state is not this lake's.
+    Moves partition files that were never recorded to quarantine and removes such generations; takes
+    note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
+    and touches nothing, if the state is not this lake's.
     """
     found = list(partition_files(tree))
     require_own_state(state, tree, found)
     _sweep_generations(state, tree, now)
-    files = {file.path: file for file in state.memory.files()}
-    kept = set(files) | state.memory.retired()
+    kept = _known(state)
     for path, _ in found:
         if path not in kept:
-            (tree.root / path).unlink()
-    state.record_lost(
-        [file for path, file in files.items() if not (tree.root / path).exists()], now
-    )
+            take_out(tree, path)
+    forget_gone(state, tree, now)
+
+
+def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
+    """Take note of files that are gone, so that their archives are fetched again; return them."""
+    gone = [file for file in state.memory.files() if not (tree.root / file.path).exists()]
+    state.record_lost(gone, now)
+    return gone
+
+
+def _known(state: State) -> set[str]:
+    return {file.path for file in state.memory.files()} | state.memory.retired()
 
 
 def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:

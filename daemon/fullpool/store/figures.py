@@ -9,15 +9,7 @@ import duckdb
 
 from fullpool.store import duck
 from fullpool.store.reading import at_utc
-
-# Series whose last archive is older than this, in days, no longer trade: their lag says nothing.
-_TRADING: Final = (
-    "l.known_until >= l.listed_at - CASE WHEN w.interval IN ('3d', '1w', '1mo')"
-    " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
-    " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
-    " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
-    " AND g.interval = w.interval)"
-)
+from fullpool.store.views import TRADING
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +92,7 @@ _FRESHNESS: Final = (
     " min(h.last_time) FROM sync.wanted AS w"
     f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
     f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
-    f" WHERE {_TRADING} GROUP BY ALL ORDER BY ALL"
+    f" WHERE {TRADING} GROUP BY ALL ORDER BY ALL"
 )
 _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"

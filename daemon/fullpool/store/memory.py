@@ -159,11 +159,12 @@ class Memory:
         return {path for (path,) in self._rows("SELECT path FROM sync.retired")}
 
     def sums(self) -> list[tuple[Archive, str]]:
-        """Return the archives that are in the lake, each with the sha256 it had."""
+        """Return the archives whose CHECKSUM vouched for them, each with the sha256 it had."""
         found = self._rows(
             f"SELECT {', '.join(SERIES_COLUMNS)}, period, sha256 FROM sync.archives"
-            " WHERE status = ? AND sha256 IS NOT NULL AND coalesce(checksum, '') <> ? ORDER BY key",
-            [str(Status.PRESENT), str(Checksum.WRONG)],
+            " WHERE status = ? AND sha256 IS NOT NULL AND coalesce(checksum, '') NOT IN (?, ?)"
+            " ORDER BY key",
+            [str(Status.PRESENT), str(Checksum.WRONG), str(Checksum.MISSING)],
         )
         return [(Archive(series_in(row), period_from(row[4])), row[5]) for row in found]
 

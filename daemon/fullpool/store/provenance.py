@@ -13,8 +13,9 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import __version__, vendor
+from fullpool.errors import MalformedError
 from fullpool.gaps import Patch
-from fullpool.model import Identity, Span, period_from
+from fullpool.model import Identity, Series, Span, period_from
 from fullpool.store.duck import listed, quoted
 from fullpool.store.orders import Accepted, Edition
 
@@ -76,6 +77,16 @@ class Origin:
         keys = {edition_key(one.edition) for one in accepted}
         return tuple(source for source in self.sources if source.key not in keys)
 
+    def stranger(self, series: Series) -> str | None:
+        """Return what shows that the rows are not those of *series*; None if nothing does."""
+        if not self.sources and not self.patches:
+            return "does not say where its rows came from"
+        for one in self.sources:
+            archive = vendor.archive_in(one.key)
+            if archive is None or archive.series != series:
+                return f"holds {one.key}, of another series"
+        return None
+
     def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":
         """Return what the rows come from once these are built in, over their older editions."""
         new = list(accepted)
@@ -106,16 +117,24 @@ def metadata(origin: Origin) -> str:
 
 
 def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Origin:
-    """Return what the rows of partition files came from."""
+    """Return what the rows of partition files came from.
+
+    Raises MalformedError if a file has that in no form of ours.
+    """
     if not paths:
         return Origin()
     found = connection.execute(
         "SELECT decode(key), decode(value) FROM"
         f" parquet_kv_metadata({listed([str(p) for p in paths])})"
     ).fetchall()
-    values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
-    sources = {Source(**item) for key, items in values if key == _SOURCES for item in items}
-    patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
+    try:
+        values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
+        sources = {Source(**item) for key, items in values if key == _SOURCES for item in items}
+        patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
+    except (ValueError, TypeError) as error:
+        raise MalformedError(
+            f"says in no form of ours where its rows came from: {error}"
+        ) from error
     return Origin(
         tuple(sorted(sources, key=lambda source: source.period)),
         tuple(sorted(patches, key=lambda patch: patch.start)),

@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import duckdb
 
-from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError
+from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
 from fullpool.store.memory import Memory
 from fullpool.store.tree import Tree
 
 Row = tuple[Any, ...]
-_FILE_GONE: Final = "a file of the lake is gone; `fullpool sync` fetches its archives again"
+_FILE_GONE: Final = (
+    "a file of this generation is gone; `fullpool sync` fetches the newest one's again, but what"
+    " `verify --repair` took out of an older one is in .quarantine/damaged for good"
+)
 _WRITABLE: Final = 0o222
 
 
@@ -68,7 +71,7 @@ class Reader:
 def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     """Open the newest generation, or the one that was current at *as_of*: a number or an instant.
 
-    Raises NoLakeError if there is none.
+    Raises NoLakeError if there is none, UsageError if *as_of* is neither.
     """
     path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
     if not path.exists():
@@ -90,8 +93,11 @@ def generations(tree: Tree) -> list[Generation]:
         path = tree.catalogue(number)
         if not path.exists() or path.stat().st_mode & _WRITABLE:
             continue  # it is being written, or a process was killed while it was
-        with duck.explained(f"opening {path}"), duck.connect_read_only(path) as connection:
-            row = connection.execute("SELECT published_at FROM sync.published").fetchone()
+        try:
+            with duck.connect_read_only(path) as connection:
+                row = connection.execute("SELECT published_at FROM sync.published").fetchone()
+        except duckdb.Error:
+            continue  # it is damaged
         assert row is not None
         at = row[0].replace(tzinfo=UTC)
         found.append(Generation(number, at, path == current))
@@ -118,7 +124,7 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise NoLakeError(
+        raise UsageError(
             f"reading --as-of {text}: neither a generation nor a time",
             hint="give a number from `fullpool generations` or a UTC time like 2026-11-22T10:00",
         ) from error

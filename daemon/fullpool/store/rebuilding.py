@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -16,15 +17,24 @@ from fullpool.store import duck, finish, rows
 from fullpool.store.provenance import Source, origin_of
 from fullpool.store.tree import partition_in
 
+# What DuckDB says of a file that is no Parquet, is cut short, or has other columns.
+_NOT_OURS: Final = (
+    MalformedError,
+    duckdb.InvalidInputException,
+    duckdb.DataError,
+    duckdb.BinderException,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file to be read, below *root*."""
+    """A file to be read, below *root*. *sha256* is what is known of its bytes, or ""."""
 
     path: str
     generation: int
     root: Path
     memory_mb: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +79,13 @@ def read(order: Reading) -> Read:
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
-        except (MalformedError, duckdb.InvalidInputException, duckdb.DataError) as error:
+        except _NOT_OURS as error:
             return Read(order.path, None, damage=duck.summary(error))
         if found is None:
-            return Read(order.path, None, damage="it has no rows")
+            return Read(order.path, None, damage="has no rows")
+        if stranger := origin.stranger(partition.series):
+            return Read(order.path, None, damage=stranger)
         file = finish.file_of(partition, order.path, order.generation, found)
+    if order.sha256 and order.sha256 != file.sha256:
+        return Read(order.path, None, damage="has other bytes than were written")
     return Read(order.path, file, origin.sources)

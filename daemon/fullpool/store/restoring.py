@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Cadence, Known, Period, Span, Status, periods
+from fullpool.model import Cadence, Known, PartitionFile, Period, Span, Status, periods
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import insert
@@ -36,7 +36,7 @@ from fullpool.store.state import State
 from fullpool.store.tree import Tree, generation_in
 
 _HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
-_HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps")
+_HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps", "wanted")
 _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 
 
@@ -93,21 +93,26 @@ def _whole(found: Sequence[Read]) -> Iterator[Source]:
     """Yield the sources that are in the lake as a whole.
 
     A month of trades lies in a file a day, and a build may have been killed between two of them.
+    Then neither every day has a file nor all rows of the month are there.
     """
-    days: dict[tuple[str, str], set[Period]] = defaultdict(set)
+    days: dict[Source, set[Period]] = defaultdict(set)
+    held: dict[Source, int] = defaultdict(int)
+    for file, source in _pairs(found):
+        days[source].add(file.partition.period)
+        held[source] += file.rows - file.patched_rows
+    for file, source in _pairs(found):
+        period = file.partition.period
+        is_split = period.span != source.span and source.span.covers(period.span)
+        has_days = days[source] >= set(periods(source.span, Cadence.DAY))
+        # A series may begin in the middle of a month.
+        if not is_split or has_days or held[source] >= source.rows:
+            yield source
+
+
+def _pairs(found: Sequence[Read]) -> Iterator[tuple[PartitionFile, Source]]:
     for one in found:
         assert one.file is not None
-        for source in one.sources:
-            days[source.key, source.sha256].add(one.file.partition.period)
-    for one in found:
-        assert one.file is not None
-        for source in one.sources:
-            period = one.file.partition.period
-            is_split = period.span != source.span and source.span.covers(period.span)
-            if not is_split or days[source.key, source.sha256] >= set(
-                periods(source.span, Cadence.DAY)
-            ):
-                yield source
+        yield from ((one.file, source) for source in one.sources)
 
 
 def _made_at(tree: Tree, generation: int) -> datetime:

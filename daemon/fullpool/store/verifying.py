@@ -13,6 +13,7 @@ from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import PartitionFile
 from fullpool.store import duck, finish, rows
+from fullpool.store.held import harm_of
 from fullpool.store.provenance import origin_of
 
 
@@ -55,14 +56,8 @@ def inspect(order: Inspection) -> Inspected:
 
 def _problems(order: Inspection, path: Path) -> list[str]:
     """Return what is wrong; what a wrong length explains is not told again by the rows."""
-    file = order.file
-    if not path.is_file():
-        return ["is gone"]
-    size_bytes = path.stat().st_size
-    if size_bytes != file.size_bytes:
-        return [f"has {size_bytes} bytes, not {file.size_bytes}"]
-    if file.sha256 and finish.sha256_of(path) != file.sha256:
-        return ["has other bytes than were written"]
+    if harm := harm_of(order.root, order.file):
+        return [harm]
     return [*_wrong_rows(order, path), *_wrong_origin(order, path)]
 
 
@@ -92,12 +87,8 @@ def _wrong_rows(order: Inspection, path: Path) -> list[str]:
 
 def _wrong_origin(order: Inspection, path: Path) -> list[str]:
     """Return whether its metadata names archives of another series: it was put there by hand."""
-    series = order.file.partition.series
-    origin = origin_of(_connection(order), [path])
-    if not origin.sources and not origin.patches:
-        return ["does not say where its rows came from"]
-    foreign = [one.key for one in origin.sources if f"/{series.symbol}-" not in f"/{one.key}"]
-    return [f"holds {foreign[0]}, of another series"] if foreign else []
+    found = origin_of(_connection(order), [path]).stranger(order.file.partition.series)
+    return [found] if found else []
 
 
 def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:

@@ -150,6 +150,18 @@ def sync_statements(now: datetime) -> Iterator[str]:
     yield f"CREATE TABLE sync.published AS SELECT TIMESTAMP '{now}' AS published_at"
 
 
+# Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
+# ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
+TRADING: Final = (
+    "w.wanted_to > l.known_until"
+    " AND l.known_until >= l.listed_at - CASE WHEN w.interval IN ('3d', '1w', '1mo')"
+    " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
+    " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
+    " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
+    " AND g.interval IS NOT DISTINCT FROM w.interval)"
+)
+
+
 def _coverage(series: str, now: datetime) -> str:
     """Return what creates one row a series: what should be there, and what became of it."""
     return (
@@ -172,11 +184,13 @@ def _coverage(series: str, now: datetime) -> str:
         " - coalesce(open_rows, 0), held.row_count - patched_rows, 0) AS present_rows,"
         " coalesce(patched_rows, 0) AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
-        " wanted.symbol IS NOT NULL AS is_wanted"
+        " w.symbol IS NOT NULL AS is_wanted,"
+        f" coalesce({TRADING}, false) AS is_trading"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
         f" LEFT JOIN held ON {_same('held')} LEFT JOIN sync.expected AS expected ON"
         f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')}"
-        f" LEFT JOIN sync.wanted AS wanted ON {_same('wanted')} ORDER BY ALL"
+        f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
+        f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"
     )
 
 

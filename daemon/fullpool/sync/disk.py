@@ -17,7 +17,7 @@ def require_room(work: Work, planned: int = 0) -> None:
     floor = int(work.config.lake.min_free_gb * 1e9)
     if free - planned < floor:
         raise DiskFullError(
-            f"planning {planned / _MB:,.0f} MB for {work.tree.root}: {free / _MB:,.0f} MB are free,"
-            f" and {floor / _MB:,.0f} MB are to stay free",
+            f"looking for room in {work.tree.root}: of {free / _MB:,.0f} MB that are free,"
+            f" {planned / _MB:,.0f} MB are needed and {floor / _MB:,.0f} MB are to stay free",
             hint="free some space, move the lake, ask for less, or lower lake.min_free_gb",
         )

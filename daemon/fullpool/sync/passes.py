@@ -165,7 +165,8 @@ def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: st
     )
     state.end_pass(begun.number, summary, work.now())
     outcome.missing = state.memory.missing()
-    is_behind = not state.is_published() and (result in _ENDED or state.memory.files())
+    is_shown = state.is_published() and catalogue.is_readable(work.tree)
+    is_behind = not is_shown and (result in _ENDED or state.memory.files())
     if outcome.is_dirty or is_behind:
         publish(work, state, outcome, state.next_value("generation"))
     freed = catalogue.retire(state, work.tree, work.now() - work.config.lake.grace)

@@ -10,6 +10,7 @@ from typing import Final
 
 from fullpool import logs, planning, vendor
 from fullpool.errors import (
+    DamagedError,
     DiskFullError,
     FullpoolError,
     LakeUnwritableError,
@@ -27,6 +28,7 @@ from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
+from fullpool.sync.damage import take_out_damaged, tell
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import AWAY_AFTER, Done, Work
 from fullpool.vision import Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
@@ -213,6 +215,10 @@ class Round:
 
     def _blame(self, order: Order, error: FullpoolError | None) -> None:
         """Take note of a build that came to nothing, for every archive that was to be in it."""
+        if isinstance(error, DamagedError):
+            take_out_damaged(self._work, self._state, self._outcome, order.step)
+            self.unbuilt[order.step.series, order.step.unit] = str(error)
+            return
         is_malformed = isinstance(error, MalformedError)
         for item in order.inputs:
             fault = Fault.WRONG_ROWS if is_malformed else Fault.OTHER
@@ -290,10 +296,17 @@ def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None
     work.watcher.published(generation)
 
 
-def publish_state(state: State, tree: Tree, generation: int, now: datetime) -> None:
-    """Make what the state holds the newest generation."""
+def publish_state(state: State, tree: Tree, generation: int, now: datetime) -> bool:
+    """Make what the state holds the newest generation; return whether files were gone.
+
+    Those are not in it, and what they held is due again.
+    """
+    gone = catalogue.forget_gone(state, tree, now)
+    for file in gone:
+        tell(file, "is gone")
     catalogue.publish(state, tree, generation, now)
     log.info("generation.published", generation=generation)
+    return bool(gone)
 
 
 def _task(step: Step, known: Known, staging: Path) -> Task:

@@ -1,0 +1,250 @@
+"""A lake that was harmed behind the daemon's back: no harm gets into what is written next."""
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from fullpool import app
+from fullpool.app.assembly import opened_state
+from fullpool.config import Config
+from fullpool.errors import Exit, StateDamagedError
+from fullpool.store import catalogue
+from fullpool.sync import publish_state
+from harm import file_of, files, flip, rows_of, run, truncate, verified
+from vendor import Seen, Vendor, ask, dataset, snapshot, sync, tree_of
+
+SERIES = "spot/klines/AUSDT,BUSDT/1m"
+TRADES = "um/aggTrades/CUSDT"
+
+
+def asked_for(vendor: Vendor, lake: Path, last: str) -> Config:
+    days = {"start": "2024-06-01", "end": last}
+    return vendor.config(lake, dataset(SERIES, **days) + dataset(TRADES, **days))
+
+
+@pytest.fixture
+def config(vendor: Vendor, tmp_path: Path) -> Config:
+    for series in ("spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", TRADES):
+        vendor.publish(series, date(2024, 6, 1), date(2024, 6, 4))
+    made = asked_for(vendor, tmp_path / "lake", "2024-06-04")
+    sync(made)
+    return made
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink], ids=["flip", "truncate", "gone"])
+def test_rows_of_a_harmed_file_are_not_kept_but_fetched_again(
+    vendor: Vendor, config: Config, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    lake = tmp_path / "other"
+    sync(asked_for(vendor, lake, "2024-06-02"))
+    longer = asked_for(vendor, lake, "2024-06-04")
+    harm(file_of(longer, "AUSDT"))
+    outcome, _ = sync(longer)
+
+    assert outcome.is_complete
+    assert rows_of(longer) == rows_of(config)
+    assert verified(longer).is_whole
+
+
+def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) -> None:
+    before = rows_of(config)
+    file_of(config, "AUSDT").unlink()
+    with opened_state(tree_of(config)) as state:
+        found_gone = publish_state(state, tree_of(config), 77, app.clock.now())
+
+    assert found_gone
+    assert ask(config, "SELECT DISTINCT symbol FROM klines") == [("BUSDT",)]
+    assert "gone" in ask(config, "SELECT any_value(reason) FROM sync.missing")[0][0]
+    with opened_state(tree_of(config)) as state:
+        state.connection.execute("UPDATE sync.counters SET value = 77 WHERE name = 'generation'")
+    sync(config)
+    assert rows_of(config) == before
+
+
+def test_the_state_of_another_lake_touches_nothing(
+    vendor: Vendor, config: Config, tmp_path: Path
+) -> None:
+    other = asked_for(vendor, tmp_path / "other", "2024-06-02")
+    sync(other)
+    sync(asked_for(vendor, tmp_path / "other", "2024-06-04"))
+    own, strange = tree_of(config), tree_of(other)
+    shutil.copy(strange.state, own.state)
+    kept = snapshot(own.root)
+    with pytest.raises(StateDamagedError, match="of another lake"):
+        sync(config)
+
+    assert snapshot(own.root) == kept
+    assert any("of another lake" in one.what for one in app.examine(config, Seen()))
+    app.rebuild(config, Event())
+    assert sync(config)[0].archives == 0
+
+
+def lose_all(config: Config) -> None:
+    shutil.rmtree(tree_of(config).catalogues)
+    tree_of(config).current.unlink()
+
+
+def lose_link(config: Config) -> None:
+    tree_of(config).current.unlink()
+
+
+def garble(config: Config) -> None:
+    file = tree_of(config).current.resolve()
+    file.chmod(0o600)
+    file.write_bytes(b"garbage" * 1000)
+
+
+@pytest.mark.parametrize("harm", [lose_all, lose_link, garble])
+@pytest.mark.parametrize("mend", [sync, lambda config: app.rebuild(config, Event())])
+def test_a_catalogue_that_is_lost_is_written_anew(
+    config: Config, harm: Callable[[Config], None], mend: Callable[[Config], object]
+) -> None:
+    before = rows_of(config)
+    harm(config)
+    mend(config)
+
+    assert rows_of(config) == before
+    assert verified(config).is_whole
+
+
+def test_foreign_files_that_look_like_ours_are_told_and_taken_out(config: Config) -> None:
+    before = rows_of(config)
+    own, trades = file_of(config, "AUSDT"), file_of(config, "2024-06-02")
+    future = own.with_name("2024-06.g000099.parquet")
+    shutil.copy(own, future)
+    stray = own.parent.with_name("symbol=XUSDT") / "2024-06.g000001.parquet"
+    stray.parent.mkdir()
+    shutil.copy(trades, stray)
+    with pytest.raises(StateDamagedError, match="g000099"):
+        sync(config)
+    found = verified(config)
+    app.repair(config, found)
+
+    assert len(found.foreign) == 2
+    assert verified(config).is_whole
+    assert sync(config)[0].archives == 0
+    assert rows_of(config) == before
+
+
+def test_a_rebuild_takes_files_of_other_columns_and_series_out(config: Config) -> None:
+    before = rows_of(config)
+    own, trades = file_of(config, "AUSDT"), file_of(config, "2024-06-02")
+    for name, file in (("XUSDT", trades), ("YUSDT", own)):
+        stray = own.parent.with_name(f"symbol={name}") / "2024-06.g000001.parquet"
+        stray.parent.mkdir()
+        shutil.copy(file, stray)
+    done = app.rebuild(config, Event())
+
+    assert len(done.damaged) == 2
+    assert rows_of(config) == before
+    assert verified(config).is_whole
+
+
+def test_a_rebuild_holds_files_to_what_the_catalogue_has_of_them(config: Config) -> None:
+    before = rows_of(config)
+    flip(file_of(config, "AUSDT"))
+    shutil.rmtree(tree_of(config).state.parent)
+    done = app.rebuild(config, Event())
+    sync(config)
+
+    assert [one.partition(": ")[2] for one in done.damaged] == ["has other bytes than were written"]
+    assert done.unproven == 0
+    assert rows_of(config) == before
+
+
+def test_a_rebuild_says_when_nothing_vouches_for_the_files(config: Config) -> None:
+    shutil.rmtree(tree_of(config).state.parent)
+    lose_all(config)
+
+    assert app.rebuild(config, Event()).unproven == len(files(config))
+
+
+def test_after_a_rebuild_a_month_that_began_in_its_middle_is_not_fetched_again(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.publish(TRADES, date(2024, 4, 17), date(2024, 5, 31))
+    config = vendor.config(tmp_path / "lake", dataset(TRADES, end="2024-05-31"))
+    sync(config)
+    asked = len(vendor.archive_requests())
+    app.rebuild(config, Event())
+    outcome, _ = sync(config)
+
+    assert outcome.archives == 0
+    assert len(vendor.archive_requests()) == asked
+
+
+def test_a_sweep_moves_what_it_does_not_know_to_quarantine(config: Config) -> None:
+    own = file_of(config, "AUSDT")
+    stray = own.with_name("2024-05.g000001.parquet")
+    shutil.copy(own, stray)
+    with opened_state(tree_of(config)) as state:
+        catalogue.sweep(state, tree_of(config), app.clock.now())
+
+    assert not stray.exists()
+    kept = tree_of(config).quarantine / "damaged" / stray.relative_to(tree_of(config).root)
+    assert kept.read_bytes() == own.read_bytes()
+
+
+def test_what_the_vendor_replaced_is_due_after_a_repair(
+    vendor: Vendor, config: Config, tmp_path: Path
+) -> None:
+    key = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
+    vendor.put(key, vendor.text_of(key.replace("AUSDT", "BUSDT")))
+    path = tmp_path / "fullpool.toml"
+    days = {"start": "2024-06-01", "end": "2024-06-04"}
+    path.write_text(
+        vendor.config_text(tree_of(config).root, dataset(SERIES, **days) + dataset(TRADES, **days))
+    )
+    found = run("verify", "--vendor", "-c", path)
+    mended = run("verify", "--vendor", "--repair", "-c", path)
+    outcome, _ = sync(config)
+
+    assert found.returncode == Exit.DAMAGED
+    assert (
+        "outdated, its CHECKSUM is another by now: spot/klines/AUSDT/1m/2024-06-02" in found.stdout
+    )
+    assert mended.returncode == Exit.OK
+    assert outcome.archives == 1
+    assert run("verify", "--vendor", "-c", path).returncode == Exit.OK
+    vendor.simulator.__exit__()
+    away = run("verify", "--vendor", "-c", path)
+    assert away.returncode == Exit.INCOMPLETE
+    assert "12 CHECKSUMs could not be had" in away.stderr
+
+
+def remove_state(config: Config) -> None:
+    shutil.rmtree(tree_of(config).state.parent)
+    tree_of(config).create()
+
+
+ILLS: list[tuple[Callable[[Config], object], str]] = [
+    (remove_state, "state.duckdb is gone"),
+    (lambda c: tree_of(c).state.write_bytes(b"garbage" * 900), "opening the state"),
+    (lambda c: file_of(c, "AUSDT").unlink(), "1 files of the lake are gone"),
+    (lambda c: truncate(file_of(c, "AUSDT")), "of another length"),
+    (lambda c: shutil.copy(file_of(c, "AUSDT"), file_of(c, "AUSDT").with_name("a")), "not its own"),
+    (lambda c: tree_of(c).root.chmod(0o777), "is open to others"),
+    (lambda c: tree_of(c).state.parent.chmod(0o755), "is open to others"),
+    (lose_all, "nothing has been published"),
+]
+
+
+@pytest.mark.parametrize(("harm", "words"), ILLS, ids=[words for _, words in ILLS])
+def test_the_doctor_sees_it(config: Config, harm: Callable[[Config], object], words: str) -> None:
+    assert app.examine(config, Seen()) == []
+    harm(config)
+    found = [one.what for one in app.examine_lake(tree_of(config))]
+
+    assert any(words in what for what in found), found
+
+
+def test_a_lake_is_looked_at_without_its_configuration(config: Config) -> None:
+    lake = str(tree_of(config).root)
+
+    assert run("verify", "--lake", lake).returncode == Exit.OK
+    assert run("doctor", "--lake", lake).stdout == "all is well\n"
+    assert run("verify", "--lake", lake, "--vendor").returncode == Exit.USAGE
