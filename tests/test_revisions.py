@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from fullpool import logs
+from fullpool import app, logs
 from fullpool.config import Checks, Config
 from fullpool.errors import IncompleteError
 from fullpool.model import (
@@ -25,7 +26,7 @@ from fullpool.revising import compared
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
 from fullpool.store.reader import reading
-from vendor import Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
+from vendor import Seen, Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
 
 DAY = datetime(2024, 6, 2, tzinfo=UTC)
 SERIES = "spot/klines/AUSDT/1m"
@@ -187,8 +188,10 @@ def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allow
     sync(config)  # it waits: nothing is asked
     again = len(vendor.archive_requests())
     allowed = replace(config, checks=Checks(accept_missing_checksum=True))
+    planned = [app.plan(one, Seen(), Event()).steps for one in (config, allowed)]
     sync(allowed)
 
+    assert [len(steps) for steps in planned] == [0, 1]
     assert held == ("quarantined", None)
     assert again == asked
     assert archive_row(config) == ("present", "missing")

@@ -1,7 +1,7 @@
 """Reading the `sync` tables: of the state, or of the catalogue, which holds a copy of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -114,13 +114,21 @@ class Memory:
         found = self._rows(f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}")
         return [known_in(row) for row in found]
 
-    def due(self, now: datetime) -> list[Known]:
-        """Return the archives worth a try at *now*, of all series; those that failed always are."""
+    def due(self, now: datetime, accepted: Sequence[str] = ()) -> list[Known]:
+        """Return the archives worth a try at *now*, of all series.
+
+        Those that failed always are, and those in quarantine for a reason that begins as one of
+        the *accepted*.
+        """
         found = self._rows(
             f"{ARCHIVES} WHERE status = ? OR"
-            " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))",
-            [str(Status.FAILED), [str(status) for status in _WAITING], naive(now)],
-        )
+            " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
+            " OR (status = ? AND list_bool_or([starts_with(reason, one) FOR one IN ?]))",
+            [
+                str(Status.FAILED), [str(status) for status in _WAITING], naive(now),
+                str(Status.QUARANTINED), list(accepted),
+            ],
+        )  # fmt: skip
         return [known_in(row) for row in found]
 
     def files(self) -> list[PartitionFile]:

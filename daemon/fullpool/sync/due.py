@@ -4,9 +4,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from fullpool import planning
+from fullpool.config import Checks
 from fullpool.model import Known, Step
 from fullpool.planning import Want
 from fullpool.store.memory import Memory
+from fullpool.vision import NO_SUM, WRONG_SUM
+
+
+def accepted_reasons(checks: Checks) -> list[str]:
+    """Return how the reasons begin for which archives are in quarantine that are let in by now."""
+    reasons = [NO_SUM] if checks.accept_missing_checksum else []
+    return [*reasons, WRONG_SUM] if checks.accept_wrong_checksum else reasons
 
 
 def due_steps(

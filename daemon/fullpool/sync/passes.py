@@ -14,12 +14,11 @@ from fullpool.store.state import PassSummary, State
 from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.disk import require_room
-from fullpool.sync.due import due_steps
+from fullpool.sync.due import accepted_reasons, due_steps
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
-from fullpool.sync.rounds import NO_SUM, Round, publish
+from fullpool.sync.rounds import Round, publish
 from fullpool.sync.work import Work
-from fullpool.vision import WRONG_SUM
 
 log = logs.get_logger()
 
@@ -123,21 +122,15 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     known = state.memory.wanted()
     if state.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
-    _reopen(state, work)
+    # Archives are asked for again that the configuration lets in by now.
+    for reason in accepted_reasons(work.config.checks):
+        state.reopen_quarantined(reason)
     outcome.unlisted = found.failed
     outcome.unknown = tuple(found.unknown)
     for series in found.unknown:
         is_news = series in found.listings or series not in known
         if is_news or found.symbols:  # once a day, when it is looked for anew
             log.warning("series.unknown", series=str(series))
-
-
-def _reopen(state: State, work: Work) -> None:
-    """Have archives asked for again that the configuration accepts by now."""
-    if work.config.checks.accept_wrong_checksum:
-        state.reopen_quarantined(WRONG_SUM)
-    if work.config.checks.accept_missing_checksum:
-        state.reopen_quarantined(NO_SUM)
 
 
 def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:

@@ -31,7 +31,7 @@ from fullpool.store.tree import Tree
 from fullpool.sync.damage import take_out_damaged, tell
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import AWAY_AFTER, Done, Work
-from fullpool.vision import Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
+from fullpool.vision import NO_SUM, Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
 
 log = logs.get_logger()
 
@@ -44,7 +44,6 @@ _MB: Final = 1_000_000
 _SHARE_BETWEEN: Final = 0.05
 # The others stand in sync.differences.
 _SHOWN_DIFFERENCES: Final = 10
-NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
 _EVENTS: Final = {
     Status.PRESENT: "archive.published",
     Status.FAILED: "archive.failed",

@@ -1,6 +1,7 @@
 """Downloads archives and CHECKSUMs, lists the bucket: the one owner of urllib."""
 
 from fullpool.vision.archives import (
+    NO_SUM,
     WRONG_SUM,
     Answer,
     Fetched,
@@ -14,6 +15,7 @@ from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
 from fullpool.vision.opener import Access, Opener
 
 __all__ = [
+    "NO_SUM",
     "WRONG_SUM",
     "Access",
     "Answer",

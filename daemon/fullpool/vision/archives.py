@@ -24,6 +24,7 @@ from fullpool.vision.opener import Opener, explained
 _CHECKSUM: Final = re.compile(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*\Z")
 # How the reason begins that an archive is not what its CHECKSUM names.
 WRONG_SUM: Final = "sha256 is "
+NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
 _MAGIC: Final = b"PK\x03\x04"
 _SHOWN_BYTES: Final = 16
 # Held in memory up to this size: a day of 1m klines has 55 to 80 kB.
