@@ -40,6 +40,11 @@ def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
         open_state(path, path.parent / "spill", NOW)
 
 
+def state_log(folder: Path) -> Path:
+    """What was committed and is not in the database's own file yet."""
+    return folder / "state.duckdb.wal"
+
+
 def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
     archive = Archive(BTC, period_from("2024-06-01"))
@@ -50,6 +55,10 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
 
     assert state.memory.known([BTC]) == [known]
     assert state.memory.due(NOW) == [known]
+    state.renew()
+    assert state.memory.known([BTC]) == [known]
+    assert not state_log(tmp_path).exists()
+    assert state.next_value("generation") == 1
     state.close()
 
 

@@ -208,7 +208,7 @@ class Daemon:
         freed = catalogue.retire(self._state, self._tree, now - config.lake.grace)
         thinned = catalogue.thin(self._state, self._tree, now)
         self._state.forget_passes(now - _QUIET_PASSES)
-        self._state.checkpoint()
+        self._state.renew()
         self._pending |= dict.fromkeys(self._missed())
         log.info("house.kept", freed_bytes=freed, thinned=thinned)
 

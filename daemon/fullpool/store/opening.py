@@ -1,6 +1,7 @@
 """Opening the state: made if it is not there, brought up to date if an older version made it."""
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,13 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
     """
     if not path.exists():
         _create(path, now)
+    state = State(partial(_connected, path, spill))
+    with duck.explained(f"opening the state {path}"):
+        _migrate(state.connection, path, now)
+    return state
+
+
+def _connected(path: Path, spill: Path) -> duckdb.DuckDBPyConnection:
     connection = duck.connect(
         path.parent.parent, memory_limit="512MB", threads=1, temp_directory=str(spill)
     )
@@ -34,8 +42,7 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
             if "version number" in str(error):
                 raise LakeNewerError(f"opening the state {path}: {duck.summary(error)}") from error
             raise
-        _migrate(connection, path, now)
-    return State(connection)
+    return connection
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -3,7 +3,7 @@
 One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,17 +76,24 @@ class PassSummary:
 class State:
     """The state's tables, opened by `opening.open_state`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-        self.memory = Memory(connection)
+    def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._connect = connect
+        self.connection = connect()
+        self.memory = Memory(self.connection)
 
     def close(self) -> None:
         self.connection.close()
 
-    def checkpoint(self) -> None:
-        """Write what the log holds into the database: until then it is held in memory too."""
-        with duck.explained("writing the state"):
-            self.connection.execute("CHECKPOINT state")
+    def renew(self) -> None:
+        """Open the database anew, which also writes what its log holds into it.
+
+        DuckDB keeps, for as long as a database is open, handles of up to 32,768 blocks long gone
+        in each of its eviction queues: the daemon's memory grew by 0.7 MB a minute of a soak.
+        """
+        with duck.explained("opening the state anew"):
+            self.connection.close()
+            self.connection = self._connect()
+        self.memory = Memory(self.connection)
 
     def next_value(self, counter: str) -> int:
         """Return a number that was never handed out before, nor will be again."""
