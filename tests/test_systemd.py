@@ -6,6 +6,7 @@ container has no network but its own loopback, where the simulator stands in for
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -171,6 +172,13 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         one.down()
 
 
+def told(part: str) -> str:
+    """Return the commands of docs/operate.md that contain *part*."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "operate.md").read_text(), re.DOTALL)
+    (found,) = (block for block in blocks if part in block)
+    return str(found)
+
+
 def write(box: Box, *datasets: str) -> None:
     """Write the configuration as `sed -i` does."""
     (box.folder / "vendor" / "new.toml").write_text(config(*datasets))
@@ -224,9 +232,15 @@ def test_a_broken_edit_is_refused_and_seen_in_systemctl_status(box: Box) -> None
     (event,) = box.events("PRIORITY=3")[:1]
 
     assert event["event"] == "config.refused"
-    if int(box.out("systemctl --version | awk 'NR == 1 { print int($2) }'")) < 253:
+    if has_notify_reload(box):
+        assert box.shown("Type") == "notify-reload"
+    else:
         assert reloaded.returncode != 0
     assert box.shown("ActiveState") == "active"
+
+
+def has_notify_reload(box: Box) -> bool:
+    return int(box.out("systemctl --version | awk 'NR == 1 { print int($2) }'")) >= 253
 
 
 def test_reload_waits_until_the_edit_is_in_force(box: Box) -> None:
@@ -322,3 +336,35 @@ def test_an_upgrade_keeps_the_configuration_and_restarts(box: Box) -> None:
     assert box.shown("MainPID") != before
     assert box.out("cat /etc/fullpool/fullpool.toml") == text
     assert box.shown("ActiveState") == "active"
+
+
+def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box) -> None:
+    box.run("systemctl stop fullpool && rm -r /var/lib/private/fullpool/lake/.state")
+    refused = box.run("systemctl start fullpool", check=False)
+    before = len([one for one in box.events() if one["event"] == "archive.published"])
+    box.run(told("fullpool rebuild").replace("--pty", "--pipe --wait"))  # there is no terminal
+    box.until(lambda: "3 series full" in box.shown("StatusText"))
+
+    assert refused.returncode != 0
+    assert len([one for one in box.events() if one["event"] == "archive.published"]) == before
+    assert box.rows("klines") == 2 * 20 * 1440
+    assert box.rows("agg_trades") == TRADE_DAYS * 300_000
+
+
+def test_the_lake_is_moved_as_the_docs_say(box: Box) -> None:
+    box.run("mkdir -p /new/disk")
+    box.run(told("/new/disk"))
+    box.until(lambda: "3 series full" in box.shown("StatusText"))
+
+    assert "/new/disk" in box.out("findmnt -n -o SOURCE /var/lib/private/fullpool")
+    assert box.rows("klines") == 2 * 20 * 1440
+    box.run("test -d /new/disk/fullpool/lake/.state && rm -r /var/lib/private/fullpool.old")
+    assert box.rows("agg_trades") == TRADE_DAYS * 300_000
+
+
+def test_it_is_uninstalled_as_the_docs_say(box: Box) -> None:
+    box.run(told("systemctl disable --now"))
+
+    assert box.run("systemctl cat fullpool", check=False).returncode != 0
+    assert box.run("pgrep -f 'fullpool [r]un'", check=False).returncode == 1
+    box.run("test -d /var/lib/private/fullpool/lake/klines && test -e /etc/fullpool/fullpool.toml")
