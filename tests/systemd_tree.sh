@@ -1,7 +1,7 @@
 #!/bin/sh
 # systemd_tree.sh FOLDER: make a small Debian with systemd and Python below FOLDER, once, and fetch
 # what the service needs to be installed in it offline. Where that cannot be done it says so, and the
-# tests skip.
+# tests skip. SUITE=trixie has systemd 257, which reloads by itself; the default, bookworm, has 252.
 set -u
 folder=$1 suite=${SUITE:-bookworm}
 say() { echo "systemd_tree.sh: $*" >&2; }
@@ -24,6 +24,7 @@ if [ ! -e "$folder/$suite/.made" ]; then
     echo "127.0.0.1 localhost" >"$folder/$suite/etc/hosts"
     touch "$folder/$suite/.made"
 fi
+version=$(chroot "$folder/$suite" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 .venv/bin/python -m pip download --quiet --disable-pip-version-check --require-hashes \
-    -r requirements-service.lock -d "$folder/wheels" ||
+    --only-binary :all: --python-version "$version" -r requirements-service.lock -d "$folder/wheels" ||
     { say "NOT RUN: the packages cannot be downloaded"; rm -rf "$folder/wheels"; }
