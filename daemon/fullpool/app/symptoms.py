@@ -139,13 +139,13 @@ _ILLS: Final = (
         "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
     ),
     Ill(
-        "SELECT status, count(*), reason, min(next_try_at), if(contains(reason, 'CHECKSUM'),"
+        "SELECT status, count(*), reason, coalesce('after ' || strftime(min(next_try_at),"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass'), if(contains(reason, 'CHECKSUM'),"
         " '; [checks] in the configuration lets such in', '') FROM sync.missing"
         " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
         f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",
         "{1} archives are {0}: {2}",
-        "they are asked for again by themselves, the first at {3} UTC; `fullpool sql 'FROM"
-        " sync.missing'` lists them{4}",
+        "they are asked for again {3}; `fullpool sql 'FROM sync.missing'` lists them{4}",
     ),
     Ill(
         "SELECT count(*) FROM sync.gaps WHERE status = 'open'"
