@@ -217,7 +217,10 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
 ) -> None:
-    """Serve a folder, read once, as the vendor does: listing, CHECKSUM, REST API, faults."""
+    """Serve a folder, read once, as the vendor does: listing, CHECKSUM, REST API, faults.
+
+    A CHECKSUM that is not in the folder is made; --fault '*.CHECKSUM=status:404' takes them away.
+    """
     yesterday = app.clock.now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
     try:
