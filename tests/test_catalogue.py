@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from fullpool.config import Config
-from fullpool.errors import NoLakeError, QueryError
+from fullpool.errors import NoLakeError, QueryError, UsageError
 from fullpool.store.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
@@ -44,13 +44,16 @@ def test_a_generation_is_the_lake_as_it_was(vendor: Vendor, tmp_path: Path) -> N
             assert reader.query("SELECT count(*) FROM klines").rows == [(10,)]
 
 
-@pytest.mark.parametrize("as_of", ["99", "2001-01-01", "yesterday"])
+@pytest.mark.parametrize(
+    ("as_of", "error"),
+    [("99", NoLakeError), ("2001-01-01", NoLakeError), ("yesterday", UsageError)],
+)
 def test_a_generation_that_is_not_kept_is_refused(
-    vendor: Vendor, tmp_path: Path, as_of: str
+    vendor: Vendor, tmp_path: Path, as_of: str, error: type[Exception]
 ) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
 
-    with pytest.raises(NoLakeError), reading(tree_of(config), as_of):
+    with pytest.raises(error), reading(tree_of(config), as_of):
         pass
 
 

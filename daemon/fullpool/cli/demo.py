@@ -221,22 +221,25 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
 
     A CHECKSUM that is not in the folder is made; --fault '*.CHECKSUM=status:404' takes them away.
     """
-    yesterday = app.clock.now().date() - timedelta(days=1)
-    first = yesterday - timedelta(days=days - 1)
     try:
-        specs = [spec_from(text, first, yesterday, trades_a_day) for text in series or []]
         faults = [fault_from(text) for text in fault or []]
+        _invent(folder, series or [], days, trades_a_day)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    for spec in specs:
-        for _ in generate(folder, spec):
-            pass
     tls = _server_context(cert) if cert else None
     with _served(folder, port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls) as served:
         _say(f'[network]\narchive_url = "{served.url}"\nlisting_url = "{served.listing_url}"')
         hosts = (f'{market}_url = "{served.url}"' for market in ("spot", "um", "cm"))
         _say("[rest]\n" + "\n".join(hosts))
         app.clock.sleeper(app.stop_on_signals())(math.inf)
+
+
+def _invent(folder: Path, series: Sequence[str], days: int, trades_a_day: int) -> None:
+    yesterday = app.clock.now().date() - timedelta(days=1)
+    first = yesterday - timedelta(days=days - 1)
+    for spec in [spec_from(text, first, yesterday, trades_a_day) for text in series]:
+        for _ in generate(folder, spec):
+            pass
 
 
 def _served(folder: Path, *, port: int, **options: Any) -> Simulator:
