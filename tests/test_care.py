@@ -100,10 +100,11 @@ def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Con
         ),
         Fault("*AUSDT-1m-2024-06-03.zip.CHECKSUM", "status", 404),
     )
-    outdated, unanswered = app.compare_with_vendor(config, Seen(), Event())
+    found = app.compare_with_vendor(config, Seen(), Event(), verified(config))
 
-    assert [str(one) for one in outdated] == ["spot/klines/AUSDT/1m/2024-06-02"]
-    assert unanswered == ["spot/klines/AUSDT/1m/2024-06-03: the vendor has none (404)"]
+    assert [str(one) for one in found.outdated] == ["spot/klines/AUSDT/1m/2024-06-02"]
+    assert [str(one) for one in found.withdrawn] == ["spot/klines/AUSDT/1m/2024-06-03"]
+    assert found.unanswered == ()
 
 
 def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
@@ -116,7 +117,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
     audit(config)
     before = rows_of(config)
     shutil.rmtree(tree_of(config).state.parent)
-    with pytest.raises(StateDamagedError, match="of another lake"):
+    with pytest.raises(StateDamagedError, match="it is gone"):
         sync(config)
     asked, kept = len(vendor.archive_requests()), snapshot(tree_of(config).root)
     done = app.rebuild(config, Event())

@@ -2,17 +2,21 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from threading import Event
 
+import duckdb
 import pytest
 
 from fullpool import app
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
-from fullpool.errors import Exit, StateDamagedError
-from fullpool.store import catalogue
+from fullpool.errors import Exit, IncompleteError, LakeUnwritableError, StateDamagedError
+from fullpool.store import inventory
+from fullpool.store.quarantine import forget_taken_out
+from fullpool.store.reader import reading
+from fullpool.store.tree import keep_copy, taken_out
 from fullpool.sync import publish_state
 from harm import file_of, files, flip, rows_of, run, truncate, verified
 from vendor import Seen, Vendor, ask, dataset, snapshot, sync, tree_of
@@ -48,6 +52,104 @@ def test_rows_of_a_harmed_file_are_not_kept_but_fetched_again(
     assert outcome.is_complete
     assert rows_of(longer) == rows_of(config)
     assert verified(longer).is_whole
+
+
+def test_what_readers_see_stays_when_a_damaged_file_is_given_up(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    lake = tmp_path / "other"
+    shorter, longer = asked_for(vendor, lake, "2024-06-02"), asked_for(vendor, lake, "2024-06-04")
+    for series in ("spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", TRADES):
+        vendor.publish(series, date(2024, 6, 1), date(2024, 6, 4))
+    sync(shorter)
+    before = str(tree_of(longer).published())
+    victim = file_of(longer, "AUSDT")
+    flip(victim)
+    sync(longer)
+
+    with reading(tree_of(longer), before) as reader:
+        assert reader.query("SELECT count(*) FROM klines").rows == [(2 * 2 * 1440,)]
+    assert taken_out(tree_of(longer), str(victim.relative_to(lake))).exists()
+
+
+def test_a_damaged_file_met_by_a_patch_costs_no_row(vendor: Vendor, tmp_path: Path) -> None:
+    """The API is asked for rows that go into a file with a flipped bit."""
+    series, key = "spot/klines/AUSDT/1m", "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
+    vendor.publish(series, date(2024, 6, 1), date(2024, 6, 4))
+    whole = vendor.text_of(key)
+    lines = whole.splitlines(keepends=True)
+    vendor.put(key, "".join(lines[:100] + lines[200:]))
+    days = dataset(series, start="2024-06-01", end="2024-06-04")
+    sync(vendor.config(tmp_path / "lake", days))
+    config = vendor.config(tmp_path / "lake", days, rest={"enabled": "true"})
+    flip(file_of(config, "AUSDT"))
+    vendor.put(key, whole)  # the API is served from the archives
+    outcome, _ = sync(config)
+
+    assert outcome.is_complete
+    assert ask(config, "SELECT count(*), count(DISTINCT open_time) FROM klines") == [(5760, 5760)]
+    assert verified(config).is_whole
+
+
+def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Path) -> None:
+    root = tree_of(config).root
+    with opened_state(tree_of(config)) as state:
+        before = state.memory.paths()
+        root.rename(tmp_path / "moved")
+        with pytest.raises(LakeUnwritableError, match="not there any more"):
+            publish_state(state, tree_of(config), 77, app.clock.now())
+        assert state.memory.paths() == before
+
+    assert not root.exists()
+    (tmp_path / "moved").rename(root)
+    assert sync(config)[0].archives == 0
+
+
+def test_a_lake_may_be_called_by_a_number(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 2))
+    days = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-02")
+
+    assert sync(vendor.config(tmp_path / "2024", days))[0].archives == 2
+
+
+def test_what_an_older_version_published_is_published_anew(config: Config) -> None:
+    file = tree_of(config).current.resolve()
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as lake:
+        lake.execute("ALTER TABLE sync.published DROP COLUMN format")
+        lake.execute("ALTER TABLE sync.coverage DROP COLUMN is_trading")
+    told = [one.what for one in app.examine_lake(tree_of(config))]
+    sync(config)
+
+    assert any("is_trading" in one for one in told)
+    assert app.examine_lake(tree_of(config)) == []
+
+
+def test_what_was_taken_out_long_ago_is_removed(config: Config) -> None:
+    tree = tree_of(config)
+    keep_copy(tree, str(file_of(config, "AUSDT").relative_to(tree.root)))
+    forget_taken_out(tree, app.clock.now() - timedelta(days=1))
+    kept = [path for path in tree.quarantine.rglob("*") if path.is_file()]
+    forget_taken_out(tree, app.clock.now() + timedelta(days=1))
+
+    assert len(kept) == 1
+    assert [path for path in tree.quarantine.rglob("*") if path.is_file()] == []
+
+
+def test_rows_the_configuration_asks_for_no_more_are_told_when_they_are_lost(
+    vendor: Vendor, config: Config
+) -> None:
+    flip(file_of(config, "AUSDT"))
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 5))
+    days = {"start": "2024-06-03", "end": "2024-06-05"}
+    narrowed = vendor.config(
+        tree_of(config).root, dataset(SERIES, **days) + dataset(TRADES, **days)
+    )
+    with pytest.raises(IncompleteError):
+        sync(narrowed)
+
+    told = [one.what for one in app.examine_lake(tree_of(config))]
+    assert any("2 archives of spot/klines/AUSDT are lost" in one for one in told), told
 
 
 def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) -> None:
@@ -182,7 +284,7 @@ def test_a_sweep_moves_what_it_does_not_know_to_quarantine(config: Config) -> No
     stray = own.with_name("2024-05.g000001.parquet")
     shutil.copy(own, stray)
     with opened_state(tree_of(config)) as state:
-        catalogue.sweep(state, tree_of(config), app.clock.now())
+        inventory.sweep(state, tree_of(config), app.clock.now())
 
     assert not stray.exists()
     kept = tree_of(config).quarantine / "damaged" / stray.relative_to(tree_of(config).root)
@@ -218,7 +320,6 @@ def test_what_the_vendor_replaced_is_due_after_a_repair(
 
 def remove_state(config: Config) -> None:
     shutil.rmtree(tree_of(config).state.parent)
-    tree_of(config).create()
 
 
 ILLS: list[tuple[Callable[[Config], object], str]] = [

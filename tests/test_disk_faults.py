@@ -19,7 +19,7 @@ import pytest
 from fullpool.errors import Exit
 from running import Running
 from vendor import sync, tree_of, wait
-from world import World
+from world import FIRST, LAST, World
 
 pytestmark = pytest.mark.faults
 
@@ -170,6 +170,25 @@ def test_the_file_system_fails(
         told.write_text("")
         assert told.with_suffix(".log").read_text(), "nothing failed"
         world.require_clean_end(done)
+        world.require_sound(clean)
+
+
+def test_a_file_that_cannot_be_read_costs_no_other(
+    world: World, clean: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    """A bad sector under a file whose rows are to be kept: it is given up, and fetched again."""
+    rule, text = tmp_path / "rule.json", world.path.read_text()
+    with faulty(world.lake, rule):
+        world.path.write_text(text.replace(f"end = {LAST}", f"end = {FIRST}"))
+        assert world.sync().returncode == Exit.OK
+        world.path.write_text(text)
+        fault = {"call": "read", "errno": errno.EIO, "match": "AUSDT/2024"}
+        rule.write_text(json.dumps(fault | {"after": 0, "times": ALWAYS}))
+        done = world.sync()
+        assert rule.with_suffix(".log").read_text(), "nothing failed"
+        assert done.returncode == Exit.OK, done.stderr
+        rule.write_text("")
+        assert world.digest() == clean
         world.require_sound(clean)
 
 

@@ -31,6 +31,7 @@ from fullpool.model import Archive, Interval, Market, Series, period_from
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
 from fullpool.vision import Access, Fetched, Fetcher, Opener
+from harm import file_of, flip, verified
 from running import Running
 from vendor import kline, sync, tree_of, wait
 from world import KILLED, LAST, World
@@ -64,6 +65,30 @@ def test_killed_at_a_system_call(
     done = world.under_strace(f"{call}:signal=SIGKILL:when={number}")
 
     world.require_clean_end(done)
+    world.require_sound(clean)
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize(
+    ("call", "number"), [("rename", 1), ("rename", 2), ("link", 1), ("symlink", 1), ("unlink", 3)]
+)
+def test_a_rebuild_is_killed(
+    world: World, clean: list[tuple[object, ...]], call: str, number: int
+) -> None:
+    """A damaged file is among those that it reads, and that readers see until it has published."""
+    sync(world.config)
+    flip(file_of(world.config, "AUSDT"))
+    rebuild = [*world.command[:3], "rebuild", *world.command[4:]]
+    rule = f"{call}:signal=SIGKILL:when={number}"
+    killed = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={rule}",
+         *rebuild],
+        check=False, capture_output=True,
+    )  # fmt: skip
+    assert killed.returncode in KILLED | {Exit.OK}
+    if verified(world.config).damaged:
+        app.rebuild(world.config, threading.Event())
+
     world.require_sound(clean)
 
 

@@ -8,17 +8,17 @@ from typing import Final
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.doctor import examine, examine_lake
+from fullpool.app.ills import Finding
 from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
-from fullpool.app.symptoms import Finding
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
-from fullpool.store import catalogue
+from fullpool.store import inventory
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.sync import Outcome, Preview, Watcher, preview, run_pass
@@ -96,7 +96,7 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     tree = tree_of(config)
     pools.collect_rarely()
     with writing(tree, command, clock.now()), opened_state(tree) as state:
-        catalogue.sweep(state, tree, clock.now())
+        inventory.sweep(state, tree, clock.now())
         builders = pools.processes(config.limits.builders, stop)
         with working(config, watcher, stop, builders, bans=state.memory.bans()) as work:
             return run_pass(work, state, command)

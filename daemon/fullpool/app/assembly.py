@@ -10,9 +10,10 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.config import Config, Network
-from fullpool.errors import UntrustedError
+from fullpool.errors import StateDamagedError, UntrustedError
 from fullpool.model import Ban, Stop
 from fullpool.rest import Client
+from fullpool.store import inventory
 from fullpool.store.opening import open_state
 from fullpool.store.state import State
 from fullpool.store.tree import SPILL, Tree, empty
@@ -30,7 +31,13 @@ def tree_of(config: Config) -> Tree:
 
 @contextmanager
 def opened_state(tree: Tree) -> Iterator[State]:
-    """Open the state of a lake that this process holds for writing."""
+    """Open the state of a lake that this process holds for writing.
+
+    It is made where there is none, unless there are files that it would have to know of: then
+    StateDamagedError.
+    """
+    if not tree.state.exists() and next(inventory.partition_files(tree), None):
+        raise StateDamagedError(f"opening the state of {tree.root}: it is gone")
     empty(tree.staging)
     state = open_state(tree.state, tree.staging / SPILL, clock.now())
     try:

@@ -29,9 +29,10 @@ from fullpool.errors import (
 )
 from fullpool.jobs import Job, Timetable, check
 from fullpool.reload import Look, Lookout
-from fullpool.store import catalogue
+from fullpool.store import catalogue, inventory
 from fullpool.store.duck import explained
 from fullpool.store.figures import figures_of
+from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state import ConfigEdit, State
 from fullpool.store.tree import SPILL, empty
 from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick
@@ -41,6 +42,8 @@ log = logs.get_logger()
 _PATIENCE_S: Final = 1.0
 # A quiet pass is remembered this long.
 _QUIET_PASSES: Final = timedelta(days=2)
+# And a file that was taken out of the lake is kept this long, or longer if older generations are.
+_TAKEN_OUT: Final = timedelta(days=30)
 # Errors that the next try meets again: the process ends, and starts with a clean one.
 _FATAL: Final = (StateDamagedError, LakeNewerError)
 _PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
@@ -66,7 +69,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
         opened_state(tree) as state,
     ):
         held.watch_state()
-        catalogue.sweep(state, tree, clock.now())
+        inventory.sweep(state, tree, clock.now())
         Daemon(path, config, state, speaking, stop).run(asked, held)
 
 
@@ -168,6 +171,8 @@ class Daemon:
         if job in _PASSES:
             telling.started("looking for what is due")
             outcome = self._pass(job)
+            if outcome.lost:
+                self._pending.setdefault(Job.TICK)
             if job is Job.TICK and (outcome.built or outcome.open_gaps):
                 self._pending.setdefault(Job.PATCH)
             if self._enough.is_set():
@@ -176,7 +181,7 @@ class Daemon:
         elif job is Job.PUBLISH:
             generation = self._state.next_value("generation")
             if publish_state(self._state, self._tree, generation, clock.now()):
-                self._pending.setdefault(Job.TICK)  # files were gone: they are due again
+                self._pending.setdefault(Job.TICK)  # what was gone is due again
         else:
             self._keep_house()
 
@@ -208,6 +213,7 @@ class Daemon:
         freed = catalogue.retire(self._state, self._tree, now - config.lake.grace)
         thinned = catalogue.thin(self._state, self._tree, now)
         self._state.forget_passes(now - _QUIET_PASSES)
+        forget_taken_out(self._tree, now - max(_TAKEN_OUT, config.lake.grace))
         self._state.renew()
         self._pending |= dict.fromkeys(self._missed())
         log.info("house.kept", freed_bytes=freed, thinned=thinned)

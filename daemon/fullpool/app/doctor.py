@@ -10,10 +10,11 @@ from typing import Final
 
 from fullpool.app import clock
 from fullpool.app.assembly import tree_of, working
+from fullpool.app.ills import Finding
 from fullpool.app.pools import Idle
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
-from fullpool.app.symptoms import Finding, symptoms
+from fullpool.app.symptoms import symptoms
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.store.tree import Tree

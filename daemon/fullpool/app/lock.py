@@ -13,7 +13,7 @@ from typing import Final
 from fullpool.errors import LakeBusyError, LakeUnwritableError, StateDamagedError
 from fullpool.store.tree import Tree
 
-_TRIES: Final = 5
+_TRIES: Final = 20
 _BETWEEN_S: Final = 0.05
 _NOT_OTHERS: Final = 0o022
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of
@@ -10,11 +10,11 @@ from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError, NoLakeError
 from fullpool.model import Stop
-from fullpool.store import catalogue
+from fullpool.store import inventory
 from fullpool.store.opening import open_state
 from fullpool.store.rebuilding import Read, Reading, newest_files, read
 from fullpool.store.restoring import restore
-from fullpool.store.tree import SPILL, Tree, empty, take_out
+from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
 from fullpool.sync import publish_state
 
 
@@ -41,16 +41,18 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
     tree, now = tree_of(config), clock.now()
     with writing(tree, "rebuild", now):
         empty(tree.staging)
-        sums = {file.path: file.sha256 for file in catalogue.published_files(tree)}
+        sums = inventory.published_sums(tree)
         found, replaced, damaged = _read_all(config, tree, sums, stop)
         new = tree.staging / "state.duckdb"
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
-            restore(state, tree, found, replaced, now)
-        for one in damaged:
-            take_out(tree, one.path)
+            # What readers may see until the next publication is not to be swept away before.
+            gone = [path for path in sums if not (tree.root / path).exists()]
+            restore(state, tree, found, [*replaced, *(one.path for one in damaged), *gone], now)
         _replace(tree)
         with opened_state(tree) as state:
             publish_state(state, tree, state.next_value("generation"), now)
+        for one in damaged:  # or the next rebuild would have nothing to hold it to
+            take_out(tree, one.path)
     return Rebuilt(
         files=len(found),
         archives=len({source.key for one in found for source in one.sources}),
@@ -67,7 +69,7 @@ def _read_all(
 
     Where a file is damaged, older ones of the same time count again.
     """
-    left = dict(catalogue.partition_files(tree))
+    left = dict(inventory.partition_files(tree))
     known: dict[str, Read] = {}
     damaged: list[Read] = []
     while True:
@@ -81,6 +83,8 @@ def _read_all(
         ]
         for one in _read(config, orders, stop):
             known[one.path] = one
+            if taken_out(tree, one.path).exists():
+                known[one.path] = replace(one, damage="was found damaged before")
         if not unread:
             return [known[path] for path in current], replaced, damaged
         for path in unread:

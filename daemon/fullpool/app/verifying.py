@@ -9,20 +9,23 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
-from fullpool.errors import ArchiveError, IncompleteError
-from fullpool.kinds import KINDS
+from fullpool.errors import IncompleteError
 from fullpool.model import Archive, Known, PartitionFile, Status, Stop
-from fullpool.store import catalogue
+from fullpool.store import inventory
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
-from fullpool.store.tree import Tree, generation_in, take_out
+from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
 from fullpool.sync import Watcher, publish_state
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found. *outdated* are archives whose CHECKSUM is another by now."""
+    """What a verification found.
+
+    *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none any
+    more; of *unanswered* ones it could not be had, for the reason given.
+    """
 
     files: int
     size_bytes: int
@@ -31,6 +34,7 @@ class Verified:
     unread: tuple[Inspected, ...]
     foreign: tuple[str, ...]
     outdated: tuple[Archive, ...] = ()
+    withdrawn: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
 
     @property
@@ -46,7 +50,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
         files, unscanned = _files(reader.memory), {f.path for f in reader.memory.unscanned()}
-        foreign = strangers(tree, reader.memory)
+        foreign = foreign_files(tree, reader.memory)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
         for file in files
@@ -58,7 +62,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
         current = {file.path for file in reader.memory.files()}
-        foreign -= _known(reader.memory)
+        foreign -= inventory.known_paths(reader.memory)
     wrong = [one for one in found if one.problems and one.file.path in current]
     return Verified(
         files=len(found),
@@ -74,19 +78,21 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
     """Take damaged and foreign files out of the lake; return the archives to be fetched again.
 
     Those are also the outdated ones, whose rows stay until the new edition has come. What is taken
-    out is kept in `.quarantine/damaged`. Raises LakeBusyError.
+    out is kept in `.quarantine/damaged`; damaged files are removed after their grace, for older
+    generations name them. Raises LakeBusyError.
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "verify --repair", now), opened_state(tree) as state:
-        own = (one for one in catalogue.partition_files(tree) if one[0] not in verified.foreign)
-        catalogue.require_own_state(state, tree, own)
-        held = {file.path for file in state.memory.files()}
-        lost = [one.file for one in verified.damaged if one.file.path in held]
-        foreign = set(verified.foreign) - _known(state.memory)
+        own = (one for one in inventory.partition_files(tree) if one[0] not in verified.foreign)
+        inventory.require_own_state(state, tree, own)
+        held = state.memory.paths()
+        lost = {one.file: one.problems[0] for one in verified.damaged if one.file.path in held}
         before = {*_archives(state.memory, lost), *verified.outdated}
+        for file in lost:
+            keep_copy(tree, file.path)
         state.record_lost(lost, now)
         state.record_listings([], list(_due_again(state.memory, verified.outdated)))
-        for path in (*(file.path for file in lost), *sorted(foreign)):
+        for path in sorted(set(verified.foreign) - inventory.known_paths(state.memory)):
             take_out(tree, path)
         if lost or verified.outdated:
             publish_state(state, tree, state.next_value("generation"), now)
@@ -102,29 +108,33 @@ def _due_again(memory: Memory, archives: Sequence[Archive]) -> Iterable[Known]:
 
 
 def compare_with_vendor(
-    config: Config, watcher: Watcher, stop: Stop
-) -> tuple[list[Archive], list[str]]:
-    """Return the archives whose CHECKSUM is another by now, and those without one, with why."""
-    tree = tree_of(config)
-    with reading(tree) as reader:
+    config: Config, watcher: Watcher, stop: Stop, verified: Verified
+) -> Verified:
+    """Return what was verified, with what the vendor's CHECKSUMs say of the archives."""
+    with reading(tree_of(config)) as reader:
         sums = reader.memory.sums()
     outdated: list[Archive] = []
+    withdrawn: list[Archive] = []
     unanswered: list[str] = []
     with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
-
-        def ask(item: tuple[Archive, str]) -> str:
-            expected = work.fetcher().checksum(item[0])
-            if expected is None:
-                raise ArchiveError("the vendor has none (404)")
-            return expected
-
-        for done in work.fetch_map(ask, sums, lambda _: 1):
+        for done in work.fetch_map(lambda one: (work.fetcher().checksum(one[0]),), sums, _alike):
             archive, held = done.item
-            if done.error is not None:
+            if done.value is None:
                 unanswered.append(f"{archive}: {done.error}")
-            elif done.value != held:
+            elif done.value == (None,):
+                withdrawn.append(archive)
+            elif done.value != (held,):
                 outdated.append(archive)
-    return outdated, unanswered
+    return replace(
+        verified,
+        outdated=tuple(outdated),
+        withdrawn=tuple(withdrawn),
+        unanswered=tuple(unanswered),
+    )
+
+
+def _alike(_: object) -> int:
+    return 1
 
 
 def _files(memory: Memory) -> list[PartitionFile]:
@@ -145,27 +155,17 @@ def _inspected(
             yield one
 
 
-def strangers(tree: Tree, memory: Memory) -> set[str]:
+def foreign_files(tree: Tree, memory: Memory) -> set[str]:
     """Return files that nothing refers to, but for those of a pass that is at work.
 
     A build that was begun before a publication and ended after it bears that one's number.
     """
-    paths, published = _files_in(tree), tree.published()
+    paths, published = inventory.files_in(tree), tree.published()
     young = {path for path in paths if (generation_in(path) or 0) >= published}
-    return paths - _known(memory) - (young if is_held(tree) else set())
+    return paths - inventory.known_paths(memory) - (young if is_held(tree) else set())
 
 
-def _known(memory: Memory) -> set[str]:
-    return {file.path for file in memory.files()} | memory.retired()
-
-
-def _files_in(tree: Tree) -> set[str]:
-    folders = (tree.root / kind.table for kind in KINDS.values())
-    paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(tree.root)) for path in paths}
-
-
-def _archives(memory: Memory, files: Sequence[PartitionFile]) -> Iterable[Archive]:
+def _archives(memory: Memory, files: Iterable[PartitionFile]) -> Iterable[Archive]:
     """Return the archives whose periods meet those of *files*."""
     known = memory.known_of({file.partition.series for file in files})
     for file in files:

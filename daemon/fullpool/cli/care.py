@@ -1,7 +1,6 @@
 """The commands that look after a lake: verify, rebuild, doctor."""
 
 import sys
-from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -45,11 +44,10 @@ def verify(
         found = app.verify(settings, stop, looked)
     if vendor:
         with screen.watcher() as watcher:
-            outdated, unanswered = app.compare_with_vendor(settings, watcher, stop)
-        found = replace(found, outdated=tuple(outdated), unanswered=tuple(unanswered))
+            found = app.compare_with_vendor(settings, watcher, stop, found)
     due = app.repair(settings, found) if repair and not found.is_whole else []
     _show(found, [str(archive) for archive in due], is_json=json)
-    if not repair:
+    if not repair or found.unread:
         _require_whole(found, settings.lake.path)
     _require_answers(found, settings.lake.path)
 
@@ -86,6 +84,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
                 "unread": unread,
                 "foreign": found.foreign,
                 "outdated": [str(archive) for archive in found.outdated],
+                "withdrawn": [str(archive) for archive in found.withdrawn],
                 "unanswered": found.unanswered,
                 "to_fetch": due,
             }
@@ -101,6 +100,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
     _list("unread, and left alone", unread)
     _list("foreign: not a file of this lake", found.foreign)
     _list("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
+    _list("withdrawn, the vendor has it no more", [str(one) for one in found.withdrawn])
     _list("unanswered: its CHECKSUM could not be had", found.unanswered)
     _list("to be fetched by the next sync", due)
 

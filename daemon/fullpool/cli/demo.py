@@ -224,7 +224,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     """
     try:
         faults = [fault_from(text) for text in fault or []]
-        _invent(folder, series or [], days, trades_a_day)
+        _invent_all(folder, series or [], days, trades_a_day)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     tls = _server_context(cert) if cert else None
@@ -235,7 +235,7 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         app.clock.sleeper(app.stop_on_signals())(math.inf)
 
 
-def _invent(folder: Path, series: Sequence[str], days: int, trades_a_day: int) -> None:
+def _invent_all(folder: Path, series: Sequence[str], days: int, trades_a_day: int) -> None:
     yesterday = app.clock.now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
     for spec in [spec_from(text, first, yesterday, trades_a_day) for text in series]:

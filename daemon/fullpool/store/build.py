@@ -18,12 +18,12 @@ import duckdb
 
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
-from fullpool.errors import DamagedError, MalformedError
+from fullpool.errors import ArchiveError, DamagedError, MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import Cadence, PartitionFile, Span, period_from
 from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
-from fullpool.store.held import harm_of
+from fullpool.store.held import damage_of
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, Source, origin_of
 from fullpool.store.revised import revisions
@@ -60,10 +60,17 @@ def build(order: Order) -> Built:
 
 
 def _require_whole(order: Order) -> None:
-    """Raise DamagedError before the rows of a damaged file are taken for good ones."""
+    """Raise DamagedError before the rows of a damaged file are taken for good ones.
+
+    ArchiveError if one cannot be looked at: that costs this step, not the pass.
+    """
     for file in order.step.files:
-        if harm := harm_of(order.root, file):
-            raise DamagedError(f"keeping rows: {file.path} {harm}")
+        try:
+            damage = damage_of(order.root, file)
+        except OSError as error:
+            raise ArchiveError(f"keeping rows of {file.path}: {error}") from error
+        if damage:
+            raise DamagedError(f"keeping rows: {file.path} {damage}")
 
 
 def scan(order: Scan) -> tuple[PartitionFile, ...]:

@@ -5,28 +5,22 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from fullpool.errors import FullpoolError, StateDamagedError
 from fullpool.kinds import KINDS
-from fullpool.model import PartitionFile
 from fullpool.store import duck, views
-from fullpool.store.reader import reading
 from fullpool.store.reading import naive
 from fullpool.store.state import State
 from fullpool.store.tree import (
     CATALOGUE_NAME,
     Tree,
     close_to_writing,
-    generation_in,
     sync_file,
     sync_folder,
-    take_out,
 )
 
 STORAGE_VERSION: Final = "v1.0.0"
@@ -36,11 +30,6 @@ MAX_TABLE_ROWS: Final = 50_000
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
-_COPIED: Final = (
-    "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
-    "differences", "rest_bans", "wanted", "config_edits", "revisions",
-    "retired", "holes",
-)  # fmt: skip
 _OF_SERIES: Final = (
     "archives", "partitions", "listings", "gaps", "expected", "differences", "wanted", "revisions",
 )  # fmt: skip
@@ -74,7 +63,7 @@ def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
     try:
         run("USE lake")
         run("CREATE SCHEMA sync")
-        for table in _COPIED:
+        for table in views.TABLES:
             _copy_table(state.connection, tree, target, table)
         run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(now)])
         for statement in views.sync_statements(naive(now)):
@@ -169,89 +158,3 @@ def _removed(file: Path) -> int:
     size_bytes = file.stat().st_size
     file.unlink()
     return size_bytes
-
-
-def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
-    """Raise StateDamagedError if the lake has files that its state would know of.
-
-    Then the state is not this lake's, or is of another time. *found* are its `partition_files`.
-    """
-    last = state.last_value("generation")
-    published = (tree.published(), str(tree.catalogue(tree.published())))
-    newest, path = max([published, *((generation, path) for path, generation in found)])
-    if newest > last:
-        raise _not_own(tree, f"{path} is of generation {newest}, and the last it knows is {last}")
-    published_paths = {file.path for file in published_files(tree)}
-    if strange := min(published_paths - _known(state), default=None):
-        raise _not_own(tree, f"it does not know {strange}, which was published")
-
-
-def _not_own(tree: Tree, reason: str) -> StateDamagedError:
-    return StateDamagedError(
-        f"opening the state of {tree.root}: it is of another lake, or of another time: {reason}",
-        hint="nothing was changed; put the .state folder that belongs to this lake back, or have"
-        " `fullpool rebuild` write the state anew from the lake's files",
-    )
-
-
-def published_files(tree: Tree) -> list[PartitionFile]:
-    """Return the files of the newest generation; none if that cannot be read."""
-    try:
-        with reading(tree) as reader:
-            return reader.memory.files()
-    except (FullpoolError, duckdb.Error):
-        return []
-
-
-def is_readable(tree: Tree) -> bool:
-    """Whether the newest generation is there and can be opened."""
-    try:
-        with reading(tree) as reader:
-            return bool(reader.query("FROM sync.published").rows)
-    except (FullpoolError, duckdb.Error):
-        return False
-
-
-def sweep(state: State, tree: Tree, now: datetime) -> None:
-    """Put right what a killed process or a person left.
-
-    Moves partition files that were never recorded to quarantine and removes such generations; takes
-    note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
-    and touches nothing, if the state is not this lake's.
-    """
-    found = list(partition_files(tree))
-    require_own_state(state, tree, found)
-    _sweep_generations(state, tree, now)
-    kept = _known(state)
-    for path, _ in found:
-        if path not in kept:
-            take_out(tree, path)
-    forget_gone(state, tree, now)
-
-
-def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
-    """Take note of files that are gone, so that their archives are fetched again; return them."""
-    gone = [file for file in state.memory.files() if not (tree.root / file.path).exists()]
-    state.record_lost(gone, now)
-    return gone
-
-
-def _known(state: State) -> set[str]:
-    return {file.path for file in state.memory.files()} | state.memory.retired()
-
-
-def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
-    recorded, current = state.generations(), tree.published()
-    if current and current not in recorded:
-        state.record_generation(current, now)  # killed between the two
-    for generation in tree.generations():
-        if generation not in recorded and generation != current:
-            shutil.rmtree(tree.catalogue(generation).parent)
-
-
-def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
-    """Yield every partition file with the generation in its name."""
-    for kind in KINDS.values():
-        for path in (tree.root / kind.table).rglob("*.parquet"):
-            if (generation := generation_in(path.name)) is not None:
-                yield str(path.relative_to(tree.root)), generation

@@ -1,14 +1,26 @@
 """Holding a file of the lake to what is recorded of its bytes."""
 
+import errno
 from pathlib import Path
 
 from fullpool.model import PartitionFile
 from fullpool.store.finish import sha256_of
 
 
-def harm_of(root: Path, file: PartitionFile) -> str | None:
-    """Return how a file is not the one that was written; None if it is. Raises OSError."""
-    path = root / file.path
+def damage_of(root: Path, file: PartitionFile) -> str | None:
+    """Return how a file is not the one that was written; None if it is.
+
+    Raises OSError if it cannot be looked at for a reason that says nothing of the file.
+    """
+    try:
+        return _damage_of(root / file.path, file)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return f"cannot be read: {error.strerror}"
+        raise
+
+
+def _damage_of(path: Path, file: PartitionFile) -> str | None:
     if not path.is_file():
         return "is gone"
     size_bytes = path.stat().st_size

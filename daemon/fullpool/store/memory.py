@@ -162,6 +162,14 @@ class Memory:
             found[file.partition.series].append(whole)
         return found
 
+    def paths(self) -> set[str]:
+        """Return the current partition files."""
+        return {path for (path,) in self._rows("SELECT path FROM sync.partitions")}
+
+    def file_sums(self) -> dict[str, str]:
+        """Return the sha256 of each current partition file, by path; "" if it is not known."""
+        return dict(self._rows("SELECT path, coalesce(sha256, '') FROM sync.partitions"))
+
     def retired(self) -> set[str]:
         """Return the files that were replaced and are still there."""
         return {path for (path,) in self._rows("SELECT path FROM sync.retired")}

@@ -7,7 +7,7 @@ from typing import Final
 
 import duckdb
 
-from fullpool.errors import LakeNewerError
+from fullpool.errors import LakeNewerError, StateDamagedError
 from fullpool.store import duck
 from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.reading import naive
@@ -31,7 +31,19 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
     return state
 
 
+def open_state_to_look(path: Path) -> State:
+    """Open the state without changing it. Raises StateDamagedError if it cannot be opened."""
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        with duck.explained(f"opening the state {path}"):
+            return duck.connect_read_only(path)
+
+    return State(connect)
+
+
 def _connected(path: Path, spill: Path) -> duckdb.DuckDBPyConnection:
+    if not path.exists():  # or it would be made, without a table
+        raise StateDamagedError(f"opening the state {path}: it is gone")
     connection = duck.connect(
         path.parent.parent, memory_limit="512MB", threads=1, temp_directory=str(spill)
     )

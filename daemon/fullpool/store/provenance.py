@@ -77,7 +77,7 @@ class Origin:
         keys = {edition_key(one.edition) for one in accepted}
         return tuple(source for source in self.sources if source.key not in keys)
 
-    def stranger(self, series: Series) -> str | None:
+    def why_not_of(self, series: Series) -> str | None:
         """Return what shows that the rows are not those of *series*; None if nothing does."""
         if not self.sources and not self.patches:
             return "does not say where its rows came from"

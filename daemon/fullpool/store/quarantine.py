@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fullpool import vendor
 from fullpool.model import Archive, Zipped
-from fullpool.store.tree import Tree
+from fullpool.store.tree import TAKEN_OUT, Tree
 
 
 def quarantined(tree: Tree, archive: Archive) -> Path:
@@ -32,6 +32,14 @@ def release(tree: Tree, archive: Archive) -> None:
     if target.exists():
         target.unlink()
         _note_path(target).unlink(missing_ok=True)
+
+
+def forget_taken_out(tree: Tree, before: datetime) -> None:
+    """Remove files of the lake that were taken out before *before*."""
+    for path in (tree.quarantine / TAKEN_OUT).rglob("*"):
+        # The time of its content is older; that of its name is when it came here.
+        if path.is_file() and path.stat().st_ctime < before.timestamp():
+            path.unlink()
 
 
 def _note_path(target: Path) -> Path:

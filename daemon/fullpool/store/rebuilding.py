@@ -83,8 +83,8 @@ def read(order: Reading) -> Read:
             return Read(order.path, None, damage=duck.summary(error))
         if found is None:
             return Read(order.path, None, damage="has no rows")
-        if stranger := origin.stranger(partition.series):
-            return Read(order.path, None, damage=stranger)
+        if reason := origin.why_not_of(partition.series):
+            return Read(order.path, None, damage=reason)
         file = finish.file_of(partition, order.path, order.generation, found)
     if order.sha256 and order.sha256 != file.sha256:
         return Read(order.path, None, damage="has other bytes than were written")

@@ -43,7 +43,10 @@ _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 def restore(
     state: State, tree: Tree, found: Sequence[Read], replaced: Sequence[str], now: datetime
 ) -> None:
-    """Write what the files say into an empty state; *replaced* are the files that do not count."""
+    """Write what the files say into an empty state.
+
+    *replaced* are files that do not count, or not any more, which generations may still name.
+    """
     files = [one.file for one in found if one.file is not None]
     sources = {source.key: source for source in _whole(found)}
     archives = [row for source in sources.values() if (row := _archive_row(source, now))]
@@ -76,7 +79,8 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
-    return (path, generation_in(path), naive(now), (tree.root / path).stat().st_size)
+    file = tree.root / path
+    return (path, generation_in(path), naive(now), file.stat().st_size if file.exists() else 0)
 
 
 def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:

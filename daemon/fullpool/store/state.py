@@ -212,12 +212,15 @@ class State:
                 [str(Status.QUARANTINED), reason],
             )
 
-    def record_lost(self, files: Sequence[PartitionFile], at: datetime) -> None:
-        """Forget files that are gone, and expect the archives that were in them again."""
-        if not files:
+    def record_lost(self, lost: Mapping[PartitionFile, str], at: datetime) -> None:
+        """Forget files that are gone or damaged, and expect the archives in them again.
+
+        The value of each says what is wrong with it: "is gone".
+        """
+        if not lost:
             return
         with self._transaction():
-            for file in files:
+            for file, damage in lost.items():
                 span, series = file.partition.period.span, file.partition.series
                 self._run(
                     "UPDATE sync.archives SET status = ?, reason = ?, attempts = 0,"
@@ -226,15 +229,15 @@ class State:
                     " AND period_start < ? AND period_end > ?",
                     [
                         str(Status.EXPECTED),
-                        f"its partition file {file.path} is gone",
+                        f"its partition file {file.path} {damage}",
                         str(Status.PRESENT),
                         *series_values(series),
                         naive(span.end),
                         naive(span.start),
                     ],
                 )
-            self._retire([file.path for file in files], at)
-            self._doubt({file.partition.series for file in files})
+            self._retire([file.path for file in lost], at)
+            self._doubt({file.partition.series for file in lost})
 
     def record_scanned(self, files: Sequence[PartitionFile]) -> None:
         """Record what was found in files that an older version wrote."""

@@ -10,6 +10,8 @@ from fullpool.kinds import KINDS
 from fullpool.model import Interval, Market, Partition, Series, period_from
 
 _READABLE: Final = 0o444
+# The folder in quarantine for files of the lake.
+TAKEN_OUT: Final = "damaged"
 CATALOGUE_NAME: Final = "lake.duckdb"
 # The folder in staging for what does not fit into memory.
 SPILL: Final = "spill"
@@ -53,6 +55,8 @@ class Tree:
 
     def published(self) -> int:
         """Return the number of the newest generation; 0 if there is none."""
+        if not self.current.is_symlink():
+            return 0
         name = self.current.resolve().parent.name
         return int(name) if name.isdigit() else 0
 
@@ -142,10 +146,27 @@ def empty(folder: Path, *, keep: str = "") -> None:
             entry.unlink()
 
 
+def taken_out(tree: Tree, path: str) -> Path:
+    """Return where a file of the lake, by its path below the root, is after `take_out`."""
+    return tree.quarantine / TAKEN_OUT / path
+
+
 def take_out(tree: Tree, path: str) -> None:
-    """Move a file of the lake, by its path below the root, where no reader finds it."""
-    source = tree.root / path
-    if source.exists():
-        target = tree.quarantine / "damaged" / path
+    """Move a file of the lake where no reader finds it."""
+    if (tree.root / path).exists():
+        target = taken_out(tree, path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        target.unlink(missing_ok=True)  # to rename one hard link to another does nothing
+        (tree.root / path).rename(target)
+
+
+def keep_copy(tree: Tree, path: str) -> None:
+    """Keep a file of the lake in quarantine too; the lake's is removed after its grace.
+
+    Readers of generations that name it are not disturbed.
+    """
+    if (tree.root / path).exists():
+        target = taken_out(tree, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        os.link(tree.root / path, target)

@@ -13,7 +13,7 @@ from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import PartitionFile
 from fullpool.store import duck, finish, rows
-from fullpool.store.held import harm_of
+from fullpool.store.held import damage_of
 from fullpool.store.provenance import origin_of
 
 
@@ -56,8 +56,8 @@ def inspect(order: Inspection) -> Inspected:
 
 def _problems(order: Inspection, path: Path) -> list[str]:
     """Return what is wrong; what a wrong length explains is not told again by the rows."""
-    if harm := harm_of(order.root, order.file):
-        return [harm]
+    if damage := damage_of(order.root, order.file):
+        return [damage]
     return [*_wrong_rows(order, path), *_wrong_origin(order, path)]
 
 
@@ -87,7 +87,7 @@ def _wrong_rows(order: Inspection, path: Path) -> list[str]:
 
 def _wrong_origin(order: Inspection, path: Path) -> list[str]:
     """Return whether its metadata names archives of another series: it was put there by hand."""
-    found = origin_of(_connection(order), [path]).stranger(order.file.partition.series)
+    found = origin_of(_connection(order), [path]).why_not_of(order.file.partition.series)
     return [found] if found else []
 
 

@@ -147,8 +147,20 @@ def sync_statements(now: datetime) -> Iterator[str]:
         f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC"
     )
-    yield f"CREATE TABLE sync.published AS SELECT TIMESTAMP '{now}' AS published_at"
+    yield (
+        f"CREATE TABLE sync.published AS SELECT TIMESTAMP '{now}' AS published_at,"
+        f" {FORMAT} AS format"
+    )
 
+
+# Tables of the state that a generation has a copy of.
+TABLES: Final = (
+    "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
+    "differences", "rest_bans", "wanted", "config_edits", "revisions",
+    "retired", "holes",
+)  # fmt: skip
+# Counts up when the tables or views of schema sync change: then the lake is published anew.
+FORMAT: Final = 2
 
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.

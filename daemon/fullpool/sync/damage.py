@@ -1,35 +1,54 @@
-"""Files of the lake that are not what was written: taken out, and what was in them due again."""
+"""Files of the lake that are not what was written: what was in them is due again."""
+
+from collections.abc import Mapping
+from datetime import datetime
 
 from fullpool import logs
 from fullpool.model import PartitionFile, Status, Step
-from fullpool.store.held import harm_of
+from fullpool.store.held import damage_of
+from fullpool.store.inventory import forget_gone
 from fullpool.store.state import State
-from fullpool.store.tree import take_out
+from fullpool.store.tree import Tree, keep_copy
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
 
 
-def take_out_damaged(work: Work, state: State, outcome: Outcome, step: Step) -> None:
-    """Have what damaged files of *step* held fetched again; the files are kept in quarantine.
+def give_up_damaged(work: Work, state: State, outcome: Outcome, step: Step) -> None:
+    """Have what damaged files of *step* held fetched again; a copy of each goes to quarantine.
 
-    Their archives count as failed until they are in the lake again.
+    Readers see its rows until the next publication.
     """
-    harms = {file: harm for file in step.files if (harm := harm_of(work.tree.root, file))}
-    state.record_lost(list(harms), work.now())
-    outcome.is_dirty = True
-    for file, harm in harms.items():
-        take_out(work.tree, file.path)
-        tell(file, harm)
-        for known in state.memory.known_of([step.series])[step.series]:
-            is_due = known.status in (Status.EXPECTED, Status.PUBLISHED)
-            if is_due and known.archive.period.span.overlaps(file.partition.period.span):
-                outcome.failed[str(known.archive)] = f"{file.path} {harm}"
+    root = work.tree.root
+    damaged = {file: damage for file in step.files if (damage := damage_of(root, file))}
+    for file in damaged:
+        keep_copy(work.tree, file.path)
+    state.record_lost(damaged, work.now())
+    _tell(damaged)
+    note_lost(state, outcome, damaged)
 
 
-def tell(file: PartitionFile, harm: str) -> None:
-    """Tell of a file that was found damaged."""
-    log.error(
-        "partition.damaged", partition=file.path, series=str(file.partition.series), reason=harm
-    )
+def give_up_gone(state: State, tree: Tree, now: datetime) -> dict[PartitionFile, str]:
+    """Have what files held that are gone fetched again; return them, with that word."""
+    gone = dict.fromkeys(forget_gone(state, tree, now), "is gone")
+    _tell(gone)
+    return gone
+
+
+def note_lost(state: State, outcome: Outcome, lost: Mapping[PartitionFile, str]) -> None:
+    """Count the archives of lost files as failed until they are in the lake again."""
+    outcome.lost += len(lost)
+    outcome.is_dirty = outcome.is_dirty or bool(lost)
+    known = state.memory.known_of({file.partition.series for file in lost})
+    for file, damage in lost.items():
+        for one in known[file.partition.series]:
+            is_due = one.status in (Status.EXPECTED, Status.PUBLISHED)
+            if is_due and one.archive.period.span.overlaps(file.partition.period.span):
+                outcome.failed[str(one.archive)] = f"{file.path} {damage}"
+
+
+def _tell(lost: Mapping[PartitionFile, str]) -> None:
+    for file, damage in lost.items():
+        series = str(file.partition.series)
+        log.error("partition.damaged", partition=file.path, series=series, reason=damage)

@@ -29,10 +29,15 @@ class Mending:
     def build(self, talks: Sequence[Talk]) -> None:
         """Write the rows that came into the partitions they belong to.
 
-        Where that fails every gap is tried alone, so that one bad row costs its own gap.
+        Where that fails every gap is tried alone, so that one bad row costs its own gap. Where a
+        file was damaged that is given up by now, they are tried together once more.
         """
+        lost = self._outcome.lost
         failed = self._build_together(talks)
         suspects = [talk for talk in talks if failed & self._units(talk)]
+        if self._outcome.lost > lost:
+            failed = self._build_together(suspects)
+            suspects = [talk for talk in suspects if failed & self._units(talk)]
         for talk in suspects:
             if len(suspects) == 1 or self._build_together([talk]):
                 talk.error = RestError(f"the rows that came for {talk.gap} cannot be built in")

@@ -12,8 +12,8 @@ class Outcome:
     *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
     *unknown* the series the vendor has no archive of; *missing* the number of all archives that are
     not in the lake, by status. *patched_rows* came from the API, in *requests*;
-    *open_gaps* holds what could not be had of it, with the reason. *is_dirty*: something was
-    recorded that is not published yet.
+    *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
+    found damaged or gone. *is_dirty*: something was recorded that is not published yet.
     """
 
     archives: int = 0
@@ -29,6 +29,7 @@ class Outcome:
     requests: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
     open_gaps: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
     is_dirty: bool = False
 
     @property

@@ -10,6 +10,7 @@ from fullpool.errors import FullpoolError
 from fullpool.model import Step
 from fullpool.planning import Want
 from fullpool.store import catalogue, duck
+from fullpool.store.inventory import is_readable
 from fullpool.store.state import PassSummary, State
 from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
@@ -158,7 +159,7 @@ def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: st
     )
     state.end_pass(begun.number, summary, work.now())
     outcome.missing = state.memory.missing()
-    is_shown = state.is_published() and catalogue.is_readable(work.tree)
+    is_shown = state.is_published() and is_readable(work.tree)
     is_behind = not is_shown and (result in _ENDED or state.memory.files())
     if outcome.is_dirty or is_behind:
         publish(work, state, outcome, state.next_value("generation"))

@@ -53,8 +53,12 @@ class Patching:
         self.look()
         self._welcome_back()
         for _ in range(_MOST_TURNS):
+            lost = self._outcome.lost
             if self._work.is_ending or not self._turn():
                 break
+            if self._outcome.lost > lost:  # what damaged files held is due again
+                self._fetch()
+                self._look_again(self._stale())
             self._publish_if_time()
         self._outcome.gaps = self._state.memory.gap_rows()
         if self._asking is not None and self._asking.requests_left <= 0:

@@ -19,7 +19,17 @@ from fullpool.errors import (
     UntrustedError,
 )
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Checksum, Known, Period, Series, Status, Step, Zipped
+from fullpool.model import (
+    Archive,
+    Checksum,
+    Known,
+    PartitionFile,
+    Period,
+    Series,
+    Status,
+    Step,
+    Zipped,
+)
 from fullpool.planning import Fault, Tried
 from fullpool.store import catalogue
 from fullpool.store.build import build
@@ -28,7 +38,7 @@ from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.quarantine import quarantine, quarantined, release
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
-from fullpool.sync.damage import take_out_damaged, tell
+from fullpool.sync.damage import give_up_damaged, give_up_gone, note_lost
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import AWAY_AFTER, Done, Work
 from fullpool.vision import NO_SUM, Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
@@ -215,7 +225,7 @@ class Round:
     def _blame(self, order: Order, error: FullpoolError | None) -> None:
         """Take note of a build that came to nothing, for every archive that was to be in it."""
         if isinstance(error, DamagedError):
-            take_out_damaged(self._work, self._state, self._outcome, order.step)
+            give_up_damaged(self._work, self._state, self._outcome, order.step)
             self.unbuilt[order.step.series, order.step.unit] = str(error)
             return
         is_malformed = isinstance(error, MalformedError)
@@ -290,22 +300,23 @@ class Round:
 
 def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:
     """Make what the state holds the newest generation, and tell."""
-    publish_state(state, work.tree, generation, work.now())
+    gone = publish_state(state, work.tree, generation, work.now())
+    note_lost(state, outcome, gone)
     outcome.generation, outcome.is_dirty = generation, False
     work.watcher.published(generation)
 
 
-def publish_state(state: State, tree: Tree, generation: int, now: datetime) -> bool:
-    """Make what the state holds the newest generation; return whether files were gone.
+def publish_state(
+    state: State, tree: Tree, generation: int, now: datetime
+) -> dict[PartitionFile, str]:
+    """Make what the state holds the newest generation; return what is left out for it is gone.
 
-    Those are not in it, and what they held is due again.
+    What that held is due again. Raises LakeUnwritableError if the lake itself is gone.
     """
-    gone = catalogue.forget_gone(state, tree, now)
-    for file in gone:
-        tell(file, "is gone")
+    gone = give_up_gone(state, tree, now)
     catalogue.publish(state, tree, generation, now)
     log.info("generation.published", generation=generation)
-    return bool(gone)
+    return gone
 
 
 def _task(step: Step, known: Known, staging: Path) -> Task:

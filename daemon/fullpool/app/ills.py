@@ -1,0 +1,96 @@
+"""What the record of a lake tells of what is wrong: archives, gaps, bans, passes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool.store.reader import Reader
+from fullpool.store.tree import Tree
+from fullpool.vision import NO_SUM, WRONG_SUM
+
+_LAGS: Final = timedelta(days=3)
+_OPEN_FOR: Final = timedelta(days=1)
+_MANY_GENERATIONS: Final = 500
+# Of what is wrong in the same way, so many are told.
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something red, and what to do about it."""
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ill:
+    """A query whose every row is something red, how to say it, and what to do."""
+
+    sql: str
+    what: str
+    advice: str
+
+
+_ILLS: Final = (
+    Ill(
+        "SELECT market || '/' || kind || '/' || symbol || coalesce('/' || interval, ''),"
+        " lag_s // 86400 FROM sync.coverage WHERE is_trading"
+        f" AND lag_s > {_LAGS.total_seconds()} ORDER BY lag_s DESC LIMIT {_SHOWN}",
+        "{0} lags by {1} days, more than usual",
+        "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
+    ),
+    Ill(
+        "SELECT status, count(*), reason, coalesce('after ' || strftime(min(next_try_at),"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass'), if("
+        f"starts_with(reason, '{NO_SUM}') OR starts_with(reason, '{WRONG_SUM}'),"
+        " '; [checks] in the configuration lets such in', '') FROM sync.missing"
+        " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
+        f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",
+        "{1} archives are {0}: {2}",
+        "they are asked for again {3}; `fullpool sql 'FROM sync.missing'` lists them{4}",
+    ),
+    Ill(
+        "SELECT a.market || '/' || a.kind || '/' || a.symbol, count(*), any_value(reason)"
+        " FROM sync.archives AS a LEFT JOIN sync.wanted AS w ON a.market = w.market"
+        " AND a.kind = w.kind AND a.symbol = w.symbol"
+        " AND a.interval IS NOT DISTINCT FROM w.interval"
+        " AND period_start < wanted_to AND period_end > wanted_from"
+        " WHERE status = 'expected' AND sha256 IS NOT NULL AND NOT ends_with(reason, 'is gone')"
+        f" AND w.symbol IS NULL GROUP BY ALL ORDER BY ALL LIMIT {_SHOWN}",
+        "{1} archives of {0} are lost, for {2}, and the configuration asks for them no more",
+        "name them in the configuration to have them fetched again; its rows are not in the lake",
+    ),
+    Ill(
+        "SELECT count(*) FROM sync.gaps WHERE status = 'open'"
+        f" AND found_at < now() AT TIME ZONE 'UTC' - INTERVAL {_OPEN_FOR.days} DAY"
+        " HAVING count(*) > 0",
+        "{0} gaps are open for more than a day",
+        "`fullpool gaps --open` tells why each could not be had",
+    ),
+    Ill(
+        "SELECT host, banned_until FROM sync.rest_bans"
+        " WHERE banned_until > now() AT TIME ZONE 'UTC'",
+        "the API's host {0} is not asked before {1} UTC",
+        "lower rest.weight_share if other programs use this address; gaps wait until then",
+    ),
+    Ill(
+        "SELECT outcome, ended_at FROM sync.passes WHERE starts_with(outcome, 'stopped')"
+        " AND id = (SELECT max(id) FROM sync.passes)",
+        "the last pass, of {1} UTC, {0}",
+        "the next one tries again; see its reason",
+    ),
+)
+
+
+def recorded(reader: Reader, tree: Tree) -> Iterator[Finding]:
+    for ill in _ILLS:
+        for row in reader.query(ill.sql).rows:
+            shown = [f"{v:%Y-%m-%d %H:%M}" if isinstance(v, datetime) else v for v in row]
+            yield Finding(ill.what.format(*shown), ill.advice.format(*shown))
+    count = len(tree.generations())
+    if count > _MANY_GENERATIONS:
+        yield Finding(
+            f"{count} generations are kept", "lower lake.retain_hours; housekeeping thins the rest"
+        )

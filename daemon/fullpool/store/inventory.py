@@ -1,0 +1,133 @@
+"""What lies in a lake, and what its state and its newest generation know of it.
+
+Holds the three to each other, and puts right what a killed process or a person left.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import duckdb
+
+from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
+from fullpool.kinds import KINDS
+from fullpool.model import PartitionFile
+from fullpool.store import views
+from fullpool.store.memory import Memory
+from fullpool.store.reader import reading
+from fullpool.store.state import State
+from fullpool.store.tree import Tree, generation_in, take_out
+
+
+def files_in(tree: Tree) -> set[str]:
+    """Return the path of every file where partition files are, whatever it is."""
+    folders = (tree.root / kind.table for kind in KINDS.values())
+    paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(tree.root)) for path in paths}
+
+
+def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
+    """Yield every file that has the name of a partition file, with the generation in it."""
+    for path in sorted(files_in(tree)):
+        if (generation := generation_in(path)) is not None:
+            yield path, generation
+
+
+def known_paths(memory: Memory) -> set[str]:
+    """Return the files of the lake, and those that are kept for older generations."""
+    return memory.paths() | memory.retired()
+
+
+def published_sums(tree: Tree) -> dict[str, str]:
+    """Return the files that the newest generation names, each with its sha256 or "".
+
+    Nothing if there is none that can be read: whoever asks must do without.
+    """
+    try:
+        with reading(tree) as reader:
+            return reader.memory.file_sums()
+    except (FullpoolError, duckdb.Error):
+        return {}
+
+
+def is_readable(tree: Tree) -> bool:
+    """Whether the newest generation is one as this version writes them, and can be read whole."""
+    try:
+        with reading(tree) as reader:
+            if reader.query("SELECT format FROM sync.published").rows != [(views.FORMAT,)]:
+                return False
+            for table in views.TABLES:
+                reader.query(f"SELECT max(hash(t)) FROM sync.{table} AS t")
+    except (FullpoolError, duckdb.Error):
+        return False
+    return True
+
+
+def require_here(tree: Tree) -> None:
+    """Raise LakeUnwritableError if the lake is not where it was: its files would seem gone."""
+    if not tree.state.exists():
+        raise LakeUnwritableError(
+            f"looking after the lake {tree.root}: it is not there any more",
+            hint="it was moved, removed or mounted over; put it back and start again",
+        )
+
+
+def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
+    """Raise StateDamagedError if the lake has files that its state would know of.
+
+    Then the state is not this lake's, or is of another time. *found* are its `partition_files`.
+    """
+    last = state.last_value("generation")
+    published = (tree.published(), str(tree.catalogue(tree.published())))
+    newest, path = max([published, *((generation, path) for path, generation in found)])
+    if newest > last:
+        raise _not_own(tree, f"{path} is of generation {newest}, and the last it knows is {last}")
+    unknown = published_sums(tree).keys() - known_paths(state.memory)
+    for path in sorted(unknown):
+        if (tree.root / path).exists():
+            raise _not_own(tree, f"it does not know {path}, which was published")
+
+
+def _not_own(tree: Tree, reason: str) -> StateDamagedError:
+    return StateDamagedError(
+        f"opening the state of {tree.root}: it is of another lake, or of another time: {reason}",
+        hint="nothing was changed; put the .state folder that belongs to this lake back, or have"
+        " `fullpool rebuild` write the state anew from the lake's files",
+    )
+
+
+def sweep(state: State, tree: Tree, now: datetime) -> None:
+    """Put right what a killed process or a person left.
+
+    Moves partition files that were never recorded to quarantine and removes such generations; takes
+    note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
+    and touches nothing, if the state is not this lake's.
+    """
+    found = list(partition_files(tree))
+    require_own_state(state, tree, found)
+    _sweep_generations(state, tree, now)
+    known = known_paths(state.memory)
+    for path, _ in found:
+        if path not in known:
+            take_out(tree, path)
+    forget_gone(state, tree, now)
+
+
+def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
+    """Take note of files that are gone, so that their archives are fetched again; return them.
+
+    Raises LakeUnwritableError if the lake itself is gone.
+    """
+    gone = [file for file in state.memory.files() if not (tree.root / file.path).exists()]
+    require_here(tree)
+    state.record_lost(dict.fromkeys(gone, "is gone"), now)
+    return gone
+
+
+def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
+    recorded, current = state.generations(), tree.published()
+    if current and current not in recorded:
+        state.record_generation(current, now)  # killed between the two
+    for generation in tree.generations():
+        if generation not in recorded and generation != current:
+            shutil.rmtree(tree.catalogue(generation).parent)
