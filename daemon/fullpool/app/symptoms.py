@@ -15,6 +15,7 @@ from fullpool.errors import (
     DamagedError,
     FullpoolError,
     LakeBusyError,
+    NoLakeError,
     StateDamagedError,
 )
 from fullpool.kinds import KINDS
@@ -35,11 +36,15 @@ def symptoms(tree: Tree) -> Iterator[Finding]:
         return
     yield from _folders(tree)
     yield from _state(tree)
+    if tree.current.exists() and not inventory.is_readable(tree):
+        what = f"the newest generation of {tree.root} is damaged, or as an older version made it"
+        yield Finding(what, "`fullpool sync` publishes it anew")
+        return
     try:
         with reading(tree) as reader:
             yield from _files(reader, tree)
             yield from recorded(reader, tree)
-    except FullpoolError as error:
+    except NoLakeError as error:
         yield Finding(str(error), error.hint)
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
@@ -17,6 +18,9 @@ from fullpool.store.reader import reading
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
 from fullpool.sync import Watcher, publish_state
+
+# What stands for a CHECKSUM where the vendor has none.
+_NONE: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +121,17 @@ def compare_with_vendor(
     withdrawn: list[Archive] = []
     unanswered: list[str] = []
     with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
-        for done in work.fetch_map(lambda one: (work.fetcher().checksum(one[0]),), sums, _alike):
+
+        def ask(item: tuple[Archive, str]) -> str:
+            return work.fetcher().checksum(item[0]) or _NONE
+
+        for done in work.fetch_map(ask, sums, lambda _: 1):
             archive, held = done.item
-            if done.value is None:
+            if done.error is not None:
                 unanswered.append(f"{archive}: {done.error}")
-            elif done.value == (None,):
+            elif done.value == _NONE:
                 withdrawn.append(archive)
-            elif done.value != (held,):
+            elif done.value != held:
                 outdated.append(archive)
     return replace(
         verified,
@@ -131,10 +139,6 @@ def compare_with_vendor(
         withdrawn=tuple(withdrawn),
         unanswered=tuple(unanswered),
     )
-
-
-def _alike(_: object) -> int:
-    return 1
 
 
 def _files(memory: Memory) -> list[PartitionFile]:
