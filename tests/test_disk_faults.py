@@ -53,18 +53,12 @@ def file_system(make: str, image: Path, size_mb: int) -> Path:
 @pytest.mark.parametrize(
     "rule",
     [
-        "fsync:error=EIO:when=1",
         "fsync:error=EIO:when=4+",
         "fdatasync:error=EIO:when=1+",
         "link:error=EDQUOT:when=1",
-        "link:error=EIO:when=2+",
-        "rename:error=EROFS:when=1",
         "rename:error=ENOSPC:when=2+",
         "symlink:error=ENOSPC:when=1",
         "mkdir:error=ENOSPC:when=6+",
-        "unlink:error=EIO:when=3",
-        "pwrite64:error=ENOSPC:when=5+",
-        "pwrite64:error=EDQUOT:when=20+",
         "pwrite64:error=EIO:when=9",
         "pwrite64:error=EROFS:when=40+",
     ],
@@ -211,7 +205,7 @@ def test_a_power_cut_after_a_sync_loses_nothing_that_was_recorded(
         assert world.again == 0
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("after_s", [0.1, 0.4, 0.8])
 def test_a_power_cut_in_the_middle_of_a_sync(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path, after_s: float
 ) -> None:

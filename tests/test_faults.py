@@ -69,9 +69,7 @@ def test_killed_at_a_system_call(
 
 
 @pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize(
-    ("call", "number"), [("rename", 1), ("rename", 2), ("link", 1), ("symlink", 1), ("unlink", 3)]
-)
+@pytest.mark.parametrize(("call", "number"), [("rename", 1), ("link", 1), ("symlink", 1)])
 def test_a_rebuild_is_killed(
     world: World, clean: list[tuple[object, ...]], call: str, number: int
 ) -> None:
@@ -365,7 +363,7 @@ def test_the_lake_is_removed_under_the_daemon(
 
 
 def test_two_syncs_at_once(world: World, clean: list[tuple[object, ...]]) -> None:
-    world.vendor.fail(Fault("*.zip", "slow", 300))
+    world.vendor.fail(Fault("*.zip", "slow", 1500))
     first = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
