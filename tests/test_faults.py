@@ -33,7 +33,7 @@ from fullpool.simulator.generate import zipped
 from fullpool.vision import Access, Fetched, Fetcher, Opener
 from harm import file_of, flip, verified
 from running import Running
-from vendor import kline, sync, tree_of, wait
+from vendor import ask, dataset, kline, sync, tree_of, wait
 from world import KILLED, LAST, World
 
 pytestmark = pytest.mark.faults
@@ -174,22 +174,26 @@ def lines(*numbers: int) -> list[str]:
     return [kline(start + timedelta(minutes=number)) for number in numbers]
 
 
-def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], bytes]:
-    return lambda path: change(path.read_bytes())
+# Of the good ZIP and the name of its member it makes a bad one.
+Harm = Callable[[bytes, str], bytes]
 
 
-def csv(text: str, member: str = NAME) -> Callable[[Path], bytes]:
-    return lambda _: zipped(member, text.encode("utf-8", "surrogateescape"))
+def changed(change: Callable[[bytes], bytes]) -> Harm:
+    return lambda good, _: change(good)
+
+
+def csv(text: str, member: str = "{}") -> Harm:
+    return lambda _, name: zipped(member.format(name), text.encode("utf-8", "surrogateescape"))
 
 
 ONE = lines(0)[0]
-MALFORMED: dict[str, Callable[[Path], bytes]] = {
-    "empty": lambda _: b"",
-    "no zip": lambda _: b"<html>not here</html>",
+MALFORMED: dict[str, Harm] = {
+    "empty": changed(lambda _: b""),
+    "no zip": changed(lambda _: b"<html>not here</html>"),
     "half": changed(lambda z: z[: len(z) // 2]),
     "a flipped byte": changed(lambda z: z[:80] + bytes([z[80] ^ 1]) + z[81:]),
     "another name": csv("".join(lines(*range(1440))), "BUSDT-1m-2024-06-03.csv"),
-    "a path": csv("".join(lines(0)), f"../../{NAME}"),
+    "a path": csv("".join(lines(0)), "../../{}"),
     "a header only": csv("open_time,open,high,low,close,volume,close_time,quote_volume,count,"
                          "taker_buy_volume,taker_buy_quote_volume,ignore\n"),
     "an empty member": csv(""),
@@ -212,23 +216,35 @@ MALFORMED: dict[str, Callable[[Path], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MALFORMED)
-def test_an_archive_is_malformed(world: World, clean: list[tuple[object, ...]], name: str) -> None:
-    good = (world.vendor.folder / KEY).read_bytes()
-    world.vendor.put_bytes(KEY, MALFORMED[name](world.vendor.folder / KEY))
+def test_archives_are_malformed(world: World) -> None:
+    """One of each kind, of a symbol of its own: nothing of them enters, and the others go on."""
+    bad = {f"M{number:02d}USDT": harm for number, harm in enumerate(MALFORMED.values())}
+    good = {}
+    for symbol, harm in bad.items():
+        world.vendor.publish(f"spot/klines/{symbol}/1m", LAST, LAST)
+        key = KEY.replace("AUSDT", symbol)
+        good[key] = (world.vendor.folder / key).read_bytes()
+        name = key.rpartition("/")[2].replace(".zip", ".csv")
+        world.vendor.put_bytes(key, harm(good[key], name))
+    world.datasets = dataset(f"spot/klines/BUSDT,{','.join(bad)}/1m", start=DAY, end=DAY)
     world.configure(rounds=1)
     done = world.sync()
+    held = ask(world.config, "SELECT symbol, count(*) FROM klines GROUP BY 1")
+    missing = ask(world.config, "SELECT status, count(*) FROM sync.missing GROUP BY 1 ORDER BY 1")
+    for key, content in good.items():
+        world.vendor.put_bytes(key, content, datetime(2024, 9, 1, tzinfo=UTC))
+    with duckdb.connect(str(tree_of(world.config).state)) as state:
+        state.execute("UPDATE sync.archives SET next_try_at = NULL")
+    outcome, _ = sync(world.config)
 
     world.require_clean_end(done)
     assert done.returncode == Exit.INCOMPLETE
-    held = world.digest()
-    world.vendor.put_bytes(KEY, good, datetime(2024, 9, 1, tzinfo=UTC))
-    with duckdb.connect(str(tree_of(world.config).state)) as state:
-        state.execute("UPDATE sync.archives SET next_try_at = NULL")
-    world.require_sound(clean)
-
-    assert held[0][0] == 5 * 1440  # all but that day; nothing of it entered
-    assert held[1] == clean[1]
+    assert held == [("BUSDT", 1440)]
+    # What is no ZIP at all may be a proxy's page: every sync tries again.
+    assert missing == [("failed", 2), ("quarantined", len(MALFORMED) - 2)]
+    assert outcome.is_complete
+    assert ask(world.config, "SELECT count(*) FROM klines") == [(1440 * (1 + len(MALFORMED)),)]
+    assert verified(world.config).is_whole
 
 
 def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[object, ...]]) -> None:

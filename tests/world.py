@@ -39,12 +39,13 @@ class World:
         self.folder = folder
         self.lake = folder / "lake"
         self.path = folder / "fullpool.toml"
+        self.datasets = DATASETS
         for series in (*KLINES, TRADES):
             vendor.publish(series, FIRST, LAST, trades_a_day=300)
         self.configure()
 
     def configure(self, **limits: Any) -> None:
-        text = self.vendor.config_text(self.lake, DATASETS, **limits)
+        text = self.vendor.config_text(self.lake, self.datasets, **limits)
         self.path.write_text(text)
         self.config = app.load_config(self.path)
 
