@@ -85,6 +85,7 @@ _ILLS: Final = (
 
 
 def recorded(reader: Reader, tree: Tree) -> Iterator[Finding]:
+    """Yield what the newest generation tells of, in the order of `_ILLS`."""
     for ill in _ILLS:
         for row in reader.query(ill.sql).rows:
             shown = [f"{v:%Y-%m-%d %H:%M}" if isinstance(v, datetime) else v for v in row]

@@ -99,9 +99,9 @@ def _state(tree: Tree) -> Iterator[Finding]:
 def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
     """Look whether the files are there and as long as they were; `verify` reads them."""
     files = reader.memory.files()
-    if harmed := [file.path for file in files if not _is_as_long(tree, file)]:
+    if damaged := [file.path for file in files if not _is_as_long(tree, file)]:
         yield Finding(
-            f"{len(harmed)} files of the lake are gone or of another length, such as {harmed[0]}",
+            f"{len(damaged)} files of the lake are gone or of another length, such as {damaged[0]}",
             DamagedError.hint,
         )
     if foreign := sorted(foreign_files(tree, reader.memory)):
