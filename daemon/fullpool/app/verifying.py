@@ -65,7 +65,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
             f"verifying {tree.root}: stopped at {len(found)} of {len(files)} files"
         )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
-        current = {file.path for file in reader.memory.files()}
+        current = reader.memory.paths()
         foreign -= inventory.known_paths(reader.memory)
     wrong = [one for one in found if one.problems and one.file.path in current]
     return Verified(

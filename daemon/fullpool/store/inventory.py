@@ -118,8 +118,11 @@ def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
 
     Raises LakeUnwritableError if the lake itself is gone.
     """
-    gone = [file for file in state.memory.files() if not (tree.root / file.path).exists()]
+    paths = {path for path in state.memory.paths() if not (tree.root / path).exists()}
     require_here(tree)
+    if not paths:
+        return []
+    gone = [file for file in state.memory.files() if file.path in paths]
     state.record_lost(dict.fromkeys(gone, "is gone"), now)
     return gone
 

@@ -154,10 +154,7 @@ def taken_out(tree: Tree, path: str) -> Path:
 def take_out(tree: Tree, path: str) -> None:
     """Move a file of the lake where no reader finds it."""
     if (tree.root / path).exists():
-        target = taken_out(tree, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # to rename one hard link to another does nothing
-        (tree.root / path).rename(target)
+        (tree.root / path).rename(_room_for(tree, path))
 
 
 def keep_copy(tree: Tree, path: str) -> None:
@@ -166,7 +163,12 @@ def keep_copy(tree: Tree, path: str) -> None:
     Readers of generations that name it are not disturbed.
     """
     if (tree.root / path).exists():
-        target = taken_out(tree, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.link(tree.root / path, target)
+        os.link(tree.root / path, _room_for(tree, path))
+
+
+def _room_for(tree: Tree, path: str) -> Path:
+    """Return where a file is to lie that is taken out, with nothing of that name there."""
+    target = taken_out(tree, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # to rename one hard link to another does nothing
+    return target

@@ -152,6 +152,13 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
 
 
+def _is_behind(work: Work, state: State, result: str) -> bool:
+    """Whether readers do not see what the state holds, and there is something to see."""
+    if state.is_published() and is_readable(work.tree):
+        return False
+    return result in _ENDED or bool(state.memory.paths())
+
+
 def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: str) -> None:
     """Record how the pass ended, publish that, and remove what its grace has ended for."""
     summary = PassSummary(
@@ -159,9 +166,7 @@ def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: st
     )
     state.end_pass(begun.number, summary, work.now())
     outcome.missing = state.memory.missing()
-    is_shown = state.is_published() and is_readable(work.tree)
-    is_behind = not is_shown and (result in _ENDED or state.memory.files())
-    if outcome.is_dirty or is_behind:
+    if outcome.is_dirty or _is_behind(work, state, result):
         publish(work, state, outcome, state.next_value("generation"))
     freed = catalogue.retire(state, work.tree, work.now() - work.config.lake.grace)
     log.info(
