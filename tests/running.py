@@ -99,8 +99,13 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the numbers of the worker processes."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.number), "-f", "spawn_main"],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        return [int(number) for number in found.stdout.split()]
+        return [worker for server in _below(self.number) for worker in _below(server)]
+
+
+def _below(number: int) -> list[int]:
+    """Return the children of a process that are forked, or fork: see `fullpool.app.pools`."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(number), "-f", "multiprocessing.forkserver"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    return [int(child) for child in found.stdout.split()]

@@ -18,7 +18,7 @@ from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
-from fullpool.store import inventory
+from fullpool.store import inventory, worker
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.sync import Outcome, Preview, Watcher, preview, run_pass
@@ -94,7 +94,7 @@ def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync")
     Raises whatever made the pass stop; what is still missing by its end is in the outcome.
     """
     tree = tree_of(config)
-    pools.collect_rarely()
+    worker.collect_rarely()
     with writing(tree, command, clock.now()), opened_state(tree) as state:
         inventory.sweep(state, tree, clock.now())
         builders = pools.processes(config.limits.builders, stop)

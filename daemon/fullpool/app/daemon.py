@@ -29,7 +29,7 @@ from fullpool.errors import (
 )
 from fullpool.jobs import Job, Timetable, check
 from fullpool.reload import Look, Lookout
-from fullpool.store import catalogue, inventory
+from fullpool.store import catalogue, inventory, worker
 from fullpool.store.duck import explained
 from fullpool.store.figures import figures_of
 from fullpool.store.quarantine import forget_taken_out
@@ -62,7 +62,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
     starting or from using its own state.
     """
     tree = tree_of(config)
-    pools.collect_rarely()
+    worker.collect_rarely()
     with (
         writing(tree, "run", clock.now()) as held,
         Speaking(path, config, stop) as speaking,
