@@ -76,7 +76,7 @@ def _require_whole(order: Order) -> None:
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
     with duck.explained("looking for gaps"):
-        connection = _opened(order.root, order.memory_mb)
+        connection = _opened(order.root, order.memory_mb, 1)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 
@@ -286,15 +286,15 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:
-    return _opened(order.root, order.memory_mb)
+    return _opened(order.root, order.memory_mb, order.threads)
 
 
-@functools.cache
-def _opened(root: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
+@functools.lru_cache(maxsize=1)
+def _opened(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
     """Return the one connection of this worker process: opening one costs 15 ms a build."""
     return duck.connect(
         root,
-        threads=1,
+        threads=threads,
         memory_limit=f"{memory_mb}MB",
         temp_directory=str(Tree(root).staging / SPILL),
         preserve_insertion_order=True,

@@ -28,7 +28,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one build is to do. *generation* is part of the names of the files it writes."""
+    """What one build is to do. *generation* is part of the names of the files it writes.
+
+    *threads* and *memory_mb* are what DuckDB may use for it.
+    """
 
     step: Step
     inputs: tuple[Input, ...]
@@ -37,6 +40,7 @@ class Order:
     memory_mb: int
     inflated_bytes: int
     patches: tuple[Patch, ...] = ()
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

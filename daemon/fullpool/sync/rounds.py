@@ -91,6 +91,7 @@ class Round:
         self._tried: list[Known] = []
         self._unreachable = 0
         self._patches: Patches = {}
+        self._size_bytes = 0
         self.unbuilt: dict[tuple[Series, Period], str] = {}
 
     def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
@@ -99,6 +100,7 @@ class Round:
         *patches* are rows of REST to be built in, by series and unit of the step.
         """
         self._patches = patches or {}
+        self._size_bytes = sum(step.size_bytes for step in steps)
         self.unbuilt = {
             (step.series, step.unit): "not begun" for step in steps if not step.archives
         }
@@ -201,7 +203,16 @@ class Round:
             memory_mb=limits.builder_memory_mb,
             inflated_bytes=limits.inflated_mb * _MB,
             patches=self._patches.get((step.series, step.unit), ()),
+            threads=self._threads(step),
         )
+
+    def _threads(self, step: Step) -> int:
+        """Return as many as the builders that the step's part of all bytes would keep busy.
+
+        One for each of many steps; all, if nearly everything goes into one file.
+        """
+        share = step.size_bytes / max(1, self._size_bytes)
+        return max(1, round(self._work.config.limits.builders * share))
 
     def _take(self, done: Done[Order, Built]) -> None:
         """Take note of what a build did, or that it failed; throw its downloads away."""
