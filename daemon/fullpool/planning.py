@@ -192,10 +192,9 @@ def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -
     Also yields steps without archives: folds of a closed year's monthly files into one.
     """
     archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
-    due = list(due)
-    units = {(known.archive.series, _unit(known.archive, now)) for known in due}
-    for known in due:
-        series, unit = known.archive.series, _unit(known.archive, now)
+    placed = [(known, known.archive.series, _unit(known.archive, now)) for known in due]
+    units = {(series, unit) for _, series, unit in placed}
+    for known, series, unit in placed:
         month = period_of(unit.first, Cadence.MONTH)
         # A day goes with its month where that is due too, or both would write the day.
         archives[series, month if (series, month) in units else unit].append(known)

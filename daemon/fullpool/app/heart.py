@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from fullpool import logs
 from fullpool.app.pulse import Pulse
-from fullpool.app.signals import leave
+from fullpool.app.signals import leave_at_once
 from fullpool.errors import Exit
 from fullpool.model import Stop
 from fullpool.notify import Manager
@@ -89,7 +89,7 @@ class Heart:
         self._tell_stopping()
         if not self._ended.wait(_GRACE_S):
             log.warning("daemon.stopped", forced=True)
-            leave(Exit.OK)
+            leave_at_once(Exit.OK)
 
     def _tell_stopping(self) -> None:
         self._is_stopping = True

@@ -1,6 +1,8 @@
 """The command line: arguments to app, errors to exit codes."""
 
+import os
 import sys
+from typing import NoReturn
 
 from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
@@ -9,18 +11,36 @@ from fullpool.cli.commands import program
 from fullpool.errors import Exit, FullpoolError, LakeUnwritableError
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command in sys.argv; never returns."""
+    app.leave(_run())
+
+
+def _run() -> int:
+    """Run the command in sys.argv; return the exit code."""
     try:
-        program()
+        code = _code_of_program()
+        sys.stdout.flush()
     except FullpoolError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
-        app.leave(error.exit_code)  # a thread that is left must have no last words
+        return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe, such as head, has had enough
-        sys.exit(0)
+        # The reader of a pipe, such as head, has had enough: what is left is for nobody.
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nobody, stream.fileno())
+        return int(Exit.OK)
     except OSError as error:
         # The disk or the system refused something that no step of the work was about.
         hint = LakeUnwritableError.hint
         sys.stderr.write(f"error: using files: {error}\nhint: {hint}\n")
-        sys.exit(int(Exit.LAKE_UNWRITABLE))
+        return int(Exit.LAKE_UNWRITABLE)
+    return code
+
+
+def _code_of_program() -> int:
+    try:
+        program()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return int(Exit.OK)

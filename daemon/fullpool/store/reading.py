@@ -44,12 +44,15 @@ GAPS: Final = (
 )
 
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
-TRIED_COLUMNS: Final = (
-    "key", *SERIES_COLUMNS, "period", "period_start", "period_end",
+# What a try changes of an archive.
+_TRY_COLUMNS: Final = (
     "status", "reason", "etag", "size_bytes", "modified_at", "attempts", "tried_at", "next_try_at",
 )  # fmt: skip
+TRIED_COLUMNS: Final = (
+    "key", *SERIES_COLUMNS, "period", "period_start", "period_end", *_TRY_COLUMNS,
+)  # fmt: skip
 PRESENT_COLUMNS: Final = (
-    *TRIED_COLUMNS, "sha256", "row_count", "first_time", "last_time", "checksum",
+    "key", *_TRY_COLUMNS, "sha256", "row_count", "first_time", "last_time", "checksum",
 )  # fmt: skip
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
@@ -142,14 +145,20 @@ def listed_in(row: Sequence[Any]) -> Listed:
 
 def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
     """Return the values of TRIED_COLUMNS."""
-    archive, identity = known.archive, known.identity
-    span = archive.period.span
+    archive, span = known.archive, known.archive.period.span
     return (
         vendor.archive_key(archive),
         *series_values(archive.series),
         str(archive.period),
         naive(span.start),
         naive(span.end),
+        *_try_values(known, at),
+    )
+
+
+def _try_values(known: Known, at: datetime | None) -> tuple[Any, ...]:
+    identity = known.identity
+    return (
         str(known.status),
         known.reason,
         identity.etag if identity else None,
@@ -165,9 +174,15 @@ def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
     """Return the values of PRESENT_COLUMNS for an archive whose rows are in the lake."""
     edition = accepted.edition
     known = Known(edition.archive, Status.PRESENT, "", edition.identity)
-    first, last = naive(accepted.first_time), naive(accepted.last_time)
-    row = (*tried_row(known, at), edition.sha256, accepted.rows, first, last)
-    return (*row, str(edition.checksum))
+    return (
+        vendor.archive_key(edition.archive),
+        *_try_values(known, at),
+        edition.sha256,
+        accepted.rows,
+        naive(accepted.first_time),
+        naive(accepted.last_time),
+        str(edition.checksum),
+    )
 
 
 def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
