@@ -5,7 +5,7 @@ So the state can be written anew from the files alone.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -108,8 +108,8 @@ def edition_key(edition: Edition) -> str:
 def metadata(origin: Origin) -> str:
     """Return the KV_METADATA of a COPY statement."""
     values = {
-        _SOURCES: _json([asdict(source) for source in origin.sources]),
-        _PATCHES: _json([asdict(patch) for patch in origin.patches]),
+        _SOURCES: _json([_flat(source) for source in origin.sources]),
+        _PATCHES: _json([_flat(patch) for patch in origin.patches]),
         _VERSION: __version__,
         _FORMAT: str(FORMAT),
     }
@@ -139,6 +139,11 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
         tuple(sorted(sources, key=lambda source: source.period)),
         tuple(sorted(patches, key=lambda patch: patch.start)),
     )
+
+
+def _flat(one: Source | Patched) -> dict[str, Any]:
+    """Return the fields by name; dataclasses.asdict would copy each of their values."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def _json(value: Any) -> str:

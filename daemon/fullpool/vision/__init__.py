@@ -1,5 +1,6 @@
 """Downloads archives and CHECKSUMs, lists the bucket: the one owner of urllib."""
 
+from fullpool.vision.access import Access
 from fullpool.vision.archives import (
     NO_SUM,
     WRONG_SUM,
@@ -12,7 +13,7 @@ from fullpool.vision.archives import (
     WrongSum,
 )
 from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
-from fullpool.vision.opener import Access, Opener
+from fullpool.vision.opener import Opener
 
 __all__ = [
     "NO_SUM",

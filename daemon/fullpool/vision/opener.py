@@ -8,13 +8,9 @@ a host, and opens it anew, once, when the server closed it while it lay idle.
 import contextlib
 import errno
 import http.client
-import io
-import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -26,16 +22,14 @@ from fullpool.errors import (
     UnreachableError,
     UntrustedError,
 )
-from fullpool.model import Stop
+from fullpool.vision.access import Access
+from fullpool.vision.responses import responses
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_BUFFER_BYTES: Final = 1 << 16
 _HEADERS: Final = {
     "User-Agent": f"fullpool/{__version__}",
     "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
-    "Connection": "keep-alive",
 }
-_SHORTEST_WAIT_S: Final = 0.001
 _ERROR_BYTES: Final = 1 << 16
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # What a kept connection does when the server closed it between two requests.
@@ -47,23 +41,12 @@ _STALE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How the network may be used. *context* is the one TLS context of the process."""
-
-    context: ssl.SSLContext
-    monotonic: Callable[[], float]
-    stop: Stop
-    allow_http: bool = False
-    read_timeout_s: float = 30.0
-    deadline_s: float = 1800.0
-
-
 class Opener:
     """Opens addresses for one worker. Not to be shared between threads."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._allowed: set[str] = set()
         self._director = urllib.request.OpenerDirector()
         self._director.addheaders = []
         self._kept = _Kept(access)
@@ -78,8 +61,15 @@ class Opener:
         UntrustedError, UnreachableError if no connection came about, ArchiveError if it broke or
         took too long.
         """
-        _check_address(url, self._access)
-        request = urllib.request.Request(url, headers={**_HEADERS, **(headers or {})})  # noqa: S310 - checked above
+        site = "/".join(url.split("/", 3)[:3])
+        if site not in self._allowed:
+            _check_address(url, self._access)
+            self._allowed.add(site)
+        request = urllib.request.Request(  # noqa: S310 - checked above
+            url,
+            headers={**_HEADERS, **(headers or {})},
+            origin_req_host=site,  # for cookies, of which there are none; else it parses the URL
+        )
         try:
             response: http.client.HTTPResponse = self._director.open(request)
         except urllib.error.HTTPError as error:
@@ -194,7 +184,7 @@ class _Kept(urllib.request.BaseHandler):
         self, connection: http.client.HTTPConnection, request: urllib.request.Request
     ) -> http.client.HTTPResponse:
         # http.client calls it as it would a class of responses.
-        connection.response_class = cast("Any", _answers(connection, self._access))
+        connection.response_class = cast("Any", responses(connection, self._access))
         if connection.sock is None:
             _connect(connection)
         connection.sock.settimeout(self._access.read_timeout_s)
@@ -212,79 +202,3 @@ def _connect(connection: http.client.HTTPConnection) -> None:
         raise
     except OSError as error:
         raise UnreachableError(f"connecting to {connection.host}: {error}") from error
-
-
-def _answers(
-    connection: http.client.HTTPConnection, access: Access
-) -> Callable[..., http.client.HTTPResponse]:
-    """Return a maker of answers that end by the deadline, headers and body together."""
-    deadline = access.monotonic() + access.deadline_s
-
-    def answer(sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
-        return _Answer(connection, _Socket(sock, access, deadline), *args, **options)
-
-    return answer
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer that takes its connection down if it is left before its end."""
-
-    def __init__(
-        self, connection: http.client.HTTPConnection, sock: "_Socket", *args: Any, **options: Any
-    ) -> None:
-        super().__init__(sock, *args, **options)  # type: ignore[arg-type]
-        self._connection = connection
-
-    def close(self) -> None:
-        if not self.isclosed() and self.length != 0:
-            self._connection.close()
-        super().close()
-
-
-class _Socket:
-    """What an answer needs of a socket: a reader of it."""
-
-    def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:
-        self._raw = _Reader(sock, access, deadline)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        assert mode == "rb"
-        return io.BufferedReader(self._raw, _BUFFER_BYTES)
-
-
-class _Reader(io.RawIOBase):
-    """Reads a socket until the deadline, or until the work is stopped.
-
-    Without it a server that sends a byte now and then holds a worker for ever: the socket's own
-    timeout begins anew with every byte.
-    """
-
-    def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:
-        self._sock = sock
-        # It holds a reference: http.client closes the socket itself as soon as an answer that ends
-        # the connection has begun.
-        self._raw = sock.makefile("rb", buffering=0)
-        self._access = access
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._access.stop.is_set():
-            raise InterruptedError("stopped")
-        left_s = self._deadline - self._access.monotonic()
-        if left_s < self._access.read_timeout_s:
-            self._sock.settimeout(max(left_s, _SHORTEST_WAIT_S))  # a system call: only when needed
-        try:
-            if left_s > 0:
-                return self._raw.readinto(buffer) or 0
-        except TimeoutError as error:
-            if left_s >= self._access.read_timeout_s:
-                waited_s = self._access.read_timeout_s
-                raise TimeoutError(f"no byte came for {waited_s:g} s") from error
-        raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()

@@ -1,0 +1,19 @@
+"""How the network may be used."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fullpool.model import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the network may be used. *context* is the one TLS context of the process."""
+
+    context: ssl.SSLContext
+    monotonic: Callable[[], float]
+    stop: Stop
+    allow_http: bool = False
+    read_timeout_s: float = 30.0
+    deadline_s: float = 1800.0
