@@ -9,6 +9,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
@@ -145,6 +146,36 @@ def test_an_archive_that_cannot_be_had(config: Path, vendor: Vendor) -> None:
     config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
 
     refused(run("sync", "-c", config), Exit.INCOMPLETE, "AUSDT/1m/2024-06-01", "HTTP 500")
+
+
+def test_nothing_is_left_in_the_temporary_folder(config: Path, vendor: Vendor) -> None:
+    with TemporaryDirectory() as folder:
+        assert run("sync", "-c", config, TMPDIR=folder).returncode == Exit.OK
+        vendor.fail(Fault("*.zip", "status", 500))
+        vendor.put(DAY.replace("06-01", "06-02"), kline(datetime(2024, 6, 2, tzinfo=UTC)))
+        more = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-02")
+        config.write_text(config.read_text().replace(ONE, more).replace("builders", "rounds"))
+        failed = run("sync", "-c", config, TMPDIR=folder)
+
+        assert failed.returncode == Exit.INCOMPLETE, failed.stderr
+        assert list(Path(folder).iterdir()) == []
+
+
+def test_a_temporary_folder_with_a_long_name_will_do(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+
+    assert run("sync", "-c", config, TMPDIR=str(folder)).returncode == Exit.OK
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fullpool", "--help"],
+            check=False, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    refused(done, Exit.LAKE_UNWRITABLE, "No space left on device")
 
 
 def test_a_disk_without_room(config: Path) -> None:

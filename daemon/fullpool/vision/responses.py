@@ -76,8 +76,9 @@ def _headers(lines: IO[bytes]) -> HTTPMessage:
             raise http.client.LineTooLong("header line")
         if line in (b"\r\n", b"\n", b""):
             return headers
-        name, _, value = line.decode("iso-8859-1").partition(":")
-        headers[name] = value.strip()
+        name, colon, value = line.decode("iso-8859-1").partition(":")
+        if colon:
+            headers[name] = value.strip()
     raise http.client.HTTPException(f"got more than {_MAX_HEADERS} headers")
 
 
