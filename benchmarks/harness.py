@@ -1,6 +1,5 @@
 """Measuring: runs of several programs, interleaved, with wall time, CPU and peak memory of each."""
 
-import ctypes
 import json
 import os
 import platform
@@ -18,7 +17,6 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CACHE = HERE.parent / ".cache" / "bench"
-_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h: orphans below us become our children
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,9 @@ def run(
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
     )
-    left = _Left(process.pid)
     memory = _Memory(process.pid) if watches_memory else None
     output, _ = process.communicate()
     wall_s = time.perf_counter() - started
-    left.wait()
     after = os.times()
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
@@ -59,24 +55,6 @@ def run(
         after.children_user + after.children_system - before.children_user - before.children_system
     )
     return Run(wall_s, cpu_s, memory.stop() if memory else None, output)
-
-
-class _Left:
-    """Waits for what a program leaves behind, so that its CPU time is counted.
-
-    Our builders are children of a child that nobody waits for.
-    """
-
-    def __init__(self, root: int) -> None:
-        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._others = {*self._mine()} - {root}
-
-    def wait(self) -> None:
-        for child in {*self._mine()} - self._others:
-            os.waitpid(child, 0)
-
-    def _mine(self) -> list[int]:
-        return _children().get(os.getpid(), [])
 
 
 class _Memory:

@@ -99,24 +99,8 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the numbers of the worker processes."""
-        return [worker for server in self.servers() for worker in _below(server)]
-
-    def servers(self) -> list[int]:
-        """Return the number of the process that workers are forked from."""
-        return _below(self.number)
-
-
-def _below(number: int) -> list[int]:
-    """Return the children of a process that are forked, or fork: see `fullpool.app.pools`."""
-    found: list[int] = []
-    with suppress(OSError):  # it may end meanwhile
-        for task in Path(f"/proc/{number}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return [child for child in found if _is_forked(child)]
-
-
-def _is_forked(number: int) -> bool:
-    try:
-        return b"multiprocessing.forkserver" in Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:
-        return False
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.number), "-f", "spawn_main"],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        return [int(number) for number in found.stdout.split()]

@@ -161,13 +161,6 @@ def test_nothing_is_left_in_the_temporary_folder(config: Path, vendor: Vendor) -
         assert list(Path(folder).iterdir()) == []
 
 
-def test_a_temporary_folder_with_a_long_name_will_do(config: Path, tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 25)
-    folder.mkdir()
-
-    assert run("sync", "-c", config, TMPDIR=str(folder)).returncode == Exit.OK
-
-
 def test_output_that_cannot_be_written_is_told() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -176,6 +169,25 @@ def test_output_that_cannot_be_written_is_told() -> None:
         )  # fmt: skip
 
     refused(done, Exit.LAKE_UNWRITABLE, "No space left on device")
+
+
+@pytest.mark.parametrize("lost", ["2>/dev/full", "2>&-", "2>&1 | true"])
+def test_a_sync_goes_on_when_nobody_can_hear_it(config: Path, lost: str) -> None:
+    command = f"{sys.executable} -m fullpool sync --log-level debug -c {config} {lost}"
+    subprocess.run(["bash", "-c", command], check=False, capture_output=True)
+
+    found = run("sql", "-c", config, "--csv", "SELECT count(*) AS n FROM klines")
+    assert found.stdout.split() == ["n", "1"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_output_that_was_closed_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m fullpool --help {closed}"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
 
 
 def test_a_disk_without_room(config: Path) -> None:

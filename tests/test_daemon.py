@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -375,10 +375,7 @@ def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
         assert seen == []
 
 
-@pytest.mark.parametrize("who", [Running.workers, Running.servers])
-def test_what_a_worker_left_that_died_is_removed(
-    place: Place, who: Callable[[Running], list[int]]
-) -> None:
+def test_what_a_worker_left_that_died_is_removed(place: Place) -> None:
     place.write(A, builders=1)
     place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 2), 150_000)
     with place.running() as daemon:
@@ -387,8 +384,8 @@ def test_what_a_worker_left_that_died_is_removed(
             file.write(dataset("um/aggTrades/BTCUSDT", start="2024-06-01", end="2024-06-02"))
         folder = place.lake / ".staging"
         daemon.until(lambda: list(folder.glob("build-*/*")))
-        for process in who(daemon):
-            os.kill(process, signal.SIGKILL)
+        for worker in daemon.workers():
+            os.kill(worker, signal.SIGKILL)
         daemon.until(lambda: place.ask("SELECT count(*) FROM agg_trades") == [(300_000,)])
         daemon.until(lambda: "full" in daemon.status())
 

@@ -277,7 +277,7 @@ def test_a_wedged_worker_is_ended_by_the_watchdog_and_work_resumes(box: Box) -> 
     box.run("systemctl stop fullpool && rm -rf /var/lib/private/fullpool/lake/agg_trades")
     box.run("systemctl start fullpool")
     before = box.shown("MainPID")
-    wedged = "pkill -STOP -f multiprocessing.forkserver"
+    wedged = "pkill -STOP -P $(systemctl show fullpool -p MainPID --value) -f spawn_main"
     box.until(lambda: box.run(wedged, check=False).returncode == 0)
     box.until(lambda: box.shown("NRestarts") != "0" and box.shown("MainPID") not in (before, "0"))
     said = box.out("journalctl -u fullpool --no-pager | grep -i watchdog")
@@ -296,7 +296,7 @@ def test_stop_under_load_is_quick_and_clean(box: Box) -> None:
 
     assert took_s < 6
     assert box.shown("Result") == "success"
-    assert box.run("pgrep -f multiprocessing.forkserver", check=False).returncode == 1
+    assert box.run("pgrep -f spawn_main", check=False).returncode == 1
     box.run("systemctl start fullpool")
     box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)
 

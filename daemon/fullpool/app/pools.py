@@ -8,9 +8,7 @@ not the daemon.
 import ctypes
 import gc
 import multiprocessing
-import multiprocessing.context
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -33,8 +31,6 @@ from fullpool.sync import Builders, Done, Map
 
 # How soon a map notices that the work is to stop.
 _LOOK_EVERY_S: Final = 0.2
-# A socket's whole name has at most 107 bytes; the fork server's ends in 32 of its own.
-_LONGEST_FOLDER: Final = 75
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -195,8 +191,9 @@ class _Workers:
     def _executor(self) -> ProcessPoolExecutor:
         executor: ProcessPoolExecutor | None = getattr(self._mine, "executor", None)
         if executor is None:
+            context = multiprocessing.get_context("spawn")
             executor = ProcessPoolExecutor(
-                1, mp_context=_context(), initializer=worker.prepare, initargs=(self._held,)
+                1, mp_context=context, initializer=worker.prepare, initargs=(self._held,)
             )
             self._mine.executor = executor
             self._all.append(executor)
@@ -214,24 +211,6 @@ class _Workers:
             executor.shutdown()
         self._leash.close()
         self._held.close()
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """Return how workers come about: forked from a process that has loaded what they need.
-
-    That takes 5 ms instead of the 200 of a new Python, and an upgrade of the package in place does
-    not reach half of a program. They are started anew where the temporary folder, which has the
-    server's socket, is none or has too long a name.
-    """
-    try:
-        is_fit = len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER
-    except OSError:
-        is_fit = False
-    if not is_fit:
-        return multiprocessing.get_context("spawn")
-    forked = multiprocessing.get_context("forkserver")
-    forked.set_forkserver_preload([worker.__name__])
-    return forked
 
 
 def give_back_memory() -> None:

@@ -1,8 +1,10 @@
 """The command line: arguments to app, errors to exit codes."""
 
+import io
 import os
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
@@ -13,22 +15,45 @@ from fullpool.errors import Exit, FullpoolError, LakeUnwritableError
 
 def main() -> NoReturn:
     """Run the command in sys.argv; never returns."""
+    sys.stderr = _lossy_stderr()
     app.leave(_run())
+
+
+class _Lossy(io.FileIO):
+    """A file that takes what it cannot write for written."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError:
+            return len(content)
+
+
+def _lossy_stderr() -> TextIO:
+    """Return a standard error whose loss costs words, not the work.
+
+    Its disk may be full, its reader gone, or it was closed from the start.
+    """
+    if sys.stderr is None:
+        return Path(os.devnull).open("w")
+    raw = _Lossy(sys.stderr.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), sys.stderr.encoding, "backslashreplace", line_buffering=True
+    )
 
 
 def _run() -> int:
     """Run the command in sys.argv; return the exit code."""
     try:
         code = _code_of_program()
-        sys.stdout.flush()
+        for stream in app.open_streams():
+            stream.flush()
     except FullpoolError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nobody, stream.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:
         # The disk or the system refused something that no step of the work was about.
@@ -42,5 +67,8 @@ def _code_of_program() -> int:
     try:
         program()
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 0
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+            return 1
+        return ended.code or int(Exit.OK)
     return int(Exit.OK)

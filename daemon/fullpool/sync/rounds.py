@@ -194,16 +194,16 @@ class Round:
             raise error
 
     def _order(self, step: Step, inputs: list[Input]) -> Order:
-        limits = self._work.config.limits
+        limits, threads = self._work.config.limits, self._threads(step)
         return Order(
             step=step,
             inputs=tuple(sorted(inputs, key=lambda item: item.edition.archive.period.span)),
             root=self._work.tree.root,
             generation=self._generation,
-            memory_mb=limits.builder_memory_mb,
+            memory_mb=limits.builder_memory_mb * threads,
             inflated_bytes=limits.inflated_mb * _MB,
             patches=self._patches.get((step.series, step.unit), ()),
-            threads=self._threads(step),
+            threads=threads,
         )
 
     def _threads(self, step: Step) -> int:

@@ -68,7 +68,7 @@ class _Response(HTTPResponse):
 
 
 def _headers(lines: IO[bytes]) -> HTTPMessage:
-    """Read headers up to the empty line after them."""
+    """Read headers up to the empty line after them. One that is none, or folded, is an error."""
     headers = HTTPMessage()
     for _ in range(_MAX_HEADERS):
         line = lines.readline(_MAX_LINE_BYTES + 1)
@@ -77,14 +77,15 @@ def _headers(lines: IO[bytes]) -> HTTPMessage:
         if line in (b"\r\n", b"\n", b""):
             return headers
         name, colon, value = line.decode("iso-8859-1").partition(":")
-        if colon:
-            headers[name] = value.strip()
+        if not colon or not name or name != name.strip():
+            raise http.client.HTTPException(f"not a header: {line[:80]!r}")
+        headers[name] = value.strip()
     raise http.client.HTTPException(f"got more than {_MAX_HEADERS} headers")
 
 
 def _length(status: int, headers: HTTPMessage) -> int | None:
     """Return how many bytes follow; None if they end with the connection."""
-    if status in _WITHOUT_BODY:
+    if status in _WITHOUT_BODY or status < http.client.OK:
         return 0
     text = headers.get("Content-Length", "")
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
