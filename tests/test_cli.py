@@ -168,7 +168,16 @@ def test_output_that_cannot_be_written_is_told() -> None:
             check=False, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    refused(done, Exit.LAKE_UNWRITABLE, "No space left on device")
+    refused(done, Exit.DISK_FULL, "the output", "No space left on device")
+
+
+def test_a_reader_that_has_had_enough_is_no_error(config: Path) -> None:
+    assert run("sync", "-c", config).returncode == Exit.OK
+    command = f"{sys.executable} -m fullpool sql -c {config} --csv 'FROM range(100000)'"
+    piped = f"set -o pipefail; {command} | head -1; {command} | true"
+    done = subprocess.run(["bash", "-c", piped], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, "range\n", "")
 
 
 @pytest.mark.parametrize("lost", ["2>/dev/full", "2>&-", "2>&1 | true"])

@@ -1,5 +1,6 @@
 """The command line: arguments to app, errors to exit codes."""
 
+import errno
 import io
 import os
 import sys
@@ -10,7 +11,7 @@ from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
-from fullpool.errors import Exit, FullpoolError, LakeUnwritableError
+from fullpool.errors import DiskFullError, Exit, FullpoolError, LakeUnwritableError
 
 
 def main() -> NoReturn:
@@ -56,17 +57,25 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:
-        # The disk or the system refused something that no step of the work was about.
-        hint = LakeUnwritableError.hint
-        sys.stderr.write(f"error: using files: {error}\nhint: {hint}\n")
-        return int(Exit.LAKE_UNWRITABLE)
+        return _refused(error)
     return code
 
 
+def _refused(error: OSError) -> int:
+    """Tell that the disk or the system refused something that no step of the work was about."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    told: type[FullpoolError] = DiskFullError if is_full else LakeUnwritableError
+    sys.stderr.write(f"error: using files or the output: {error}\nhint: {told.hint}\n")
+    return int(told.exit_code)
+
+
 def _code_of_program() -> int:
+    output = sys.stdout
     try:
         program()
     except SystemExit as ended:
+        if sys.stdout is not output:
+            return int(Exit.OK)  # typer's answer to a reader that has had enough, which is no error
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")
             return 1
