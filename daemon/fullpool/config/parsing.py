@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
@@ -33,9 +33,13 @@ def parse(text: str, source: str) -> Config:
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
-        found = (*sorted(problems_of(error, text), key=line_in), *_contradictions(raw))
+        found = (
+            *sorted(problems_of(error, text), key=line_in),
+            *_contradictions(raw),
+            *_insecure(raw),
+        )
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
-    found = (*_contradictions(raw), *_insecure(config), *_narrow(config.rest))
+    found = (*_contradictions(raw), *_insecure(raw), *_narrow(config.rest))
     if found:
         raise ConfigError(source, found)
     return config
@@ -70,17 +74,30 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[str]:
         yield "intervals: 1s is published for spot only"
 
 
-def _insecure(config: Config) -> Iterator[str]:
-    places: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-        ("network", config.network, ("archive_url", "listing_url")),
-        ("rest", config.rest, ("spot_url", "um_url", "cm_url")),
-    )
-    for section, settings, keys in places:
-        for key in keys:
-            parts = urlsplit(getattr(settings, key))
-            is_here = parts.hostname in LOOPBACK
-            if parts.scheme == "http" and not is_here and not config.network.allow_http:
+_ADDRESSES: Final = {
+    "network": ("archive_url", "listing_url"),
+    "rest": ("spot_url", "um_url", "cm_url"),
+}
+
+
+def _insecure(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Return the addresses that are not https, whatever else is wrong with them."""
+    tables = {name: raw.get(name) for name in _ADDRESSES}
+    told = {name: table for name, table in tables.items() if isinstance(table, dict)}
+    if told.get("network", {}).get("allow_http") is True:
+        return
+    for section, table in told.items():
+        for key in _ADDRESSES[section]:
+            if _is_http_elsewhere(str(table.get(key))):
                 yield f"{section}.{key}: must be https, or set network.allow_http = true"
+
+
+def _is_http_elsewhere(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # it is no address at all, which is told already
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
 
 def _narrow(rest: Rest) -> Iterator[str]:

@@ -5,7 +5,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -57,27 +57,33 @@ def _line_of(loc: tuple[int | str, ...], text: str) -> int | None:
     return found
 
 
+# What pydantic calls by the names of Python.
+_LACKING: Final = {
+    "missing": "missing; it has no default",
+    "missing_argument": "missing; it has no default",
+    "too_short": "must have at least one",
+}
+_WRONG: Final = {
+    "tuple_type": 'must be a list, such as ["BTCUSDT"]',
+    "date_type": "must be a date without quotes, such as 2024-01-31",
+}
+
+
 def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
-    given = repr(detail["input"])[:80]
-    match detail["type"]:
-        case "unexpected_keyword_argument" | "extra_forbidden":
-            allowed = _keys_at(loc[:-1])
-            return (
-                f"unknown key; allowed here: {', '.join(allowed)}{nearest(str(loc[-1]), allowed)}"
-            )
-        case "missing" | "missing_argument":
-            return "missing; it has no default"
-        case "enum":
-            expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            hint = nearest(str(detail["input"]), expected.split(", "))
-            return f"must be one of {expected}, not {given}{hint}"
-        case "too_short":
-            return "must have at least one"
-        case "value_error":
-            return f"{detail['ctx']['error']}, not {given}"
-        case _:
-            message = str(detail["msg"])
-            return f"{message[:1].lower()}{message[1:]}, not {given}"
+    kind, given = detail["type"], repr(detail["input"])[:80]
+    if kind in _LACKING:
+        return _LACKING[kind]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        allowed = _keys_at(loc[:-1])
+        return f"unknown key; allowed here: {', '.join(allowed)}{nearest(str(loc[-1]), allowed)}"
+    if kind == "enum":
+        expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        hint = nearest(str(detail["input"]), expected.split(", "))
+        return f"must be one of {expected}, not {given}{hint}"
+    if kind == "value_error":
+        return f"{detail['ctx']['error']}, not {given}"
+    message = _WRONG.get(kind) or f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    return f"{message}, not {given}"
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
