@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import ssl
 import subprocess
@@ -85,6 +86,24 @@ def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
     assert "AUSDT" in run("status", "-c", config).stdout
     assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
     assert "2024-06-01" in run("plan", "--archives", "-c", _other(config, tmp_path)).stdout
+
+
+@pytest.mark.parametrize(("columns", "shown"), [("200", "│   1 │"), ("32", "  one  1")])
+def test_a_row_too_wide_for_the_terminal_gets_a_line_a_value(
+    config: Path, columns: str, shown: str
+) -> None:
+    run("sync", "-c", config)
+    ours, terminal = pty.openpty()
+    sql = "SELECT 1 AS one, 'a text of some length' AS two, 3 AS three"
+    with os.fdopen(ours, "rb", buffering=0) as seen, os.fdopen(terminal) as output:
+        subprocess.run(
+            [sys.executable, "-m", "fullpool", "sql", sql, "-c", str(config)],
+            check=True, stdout=output, env={**os.environ, "COLUMNS": columns},
+        )  # fmt: skip
+        text = seen.read(10_000).decode()
+
+    assert shown in text
+    assert "a text of some" in text
 
 
 def _other(config: Path, tmp_path: Path) -> Path:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,6 +28,7 @@ from fullpool.model import Known, Status, Step
 from fullpool.sync import Watcher
 
 _MB: Final = 1_000_000
+_WIDEST: Final = 100_000  # characters: as wide as a table wants to be
 _LINE_EVERY_S: Final = 5.0
 
 
@@ -193,7 +195,10 @@ def show_json(value: Any) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; numbers to the right, nothing cut off when it goes to a file."""
+    """Print a table; numbers to the right, nothing cut off when it goes to a file.
+
+    A terminal that is too narrow for a row gets a line for every value.
+    """
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
@@ -201,7 +206,21 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_text(value)) for value in row))  # vendor's words are no markup
-    console.print(table)
+    unbound = console.options.update(max_width=_WIDEST)
+    width = Measurement.get(console, unbound, table).maximum
+    is_narrow = sys.stdout.isatty() and width > console.width
+    console.print(_records(columns, rows) if is_narrow else table)
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for number, row in enumerate(rows, start=1):
+        table.add_row(f"row {number}", "", style="bold")
+        for column, value in zip(columns, row, strict=True):
+            table.add_row(column, Text(_text(value)))
+    return table
 
 
 def _text(value: Any) -> str:
