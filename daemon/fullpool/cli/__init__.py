@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -24,10 +25,10 @@ class _Lossy(io.FileIO):
     """A file that takes what it cannot write for written."""
 
     def write(self, content: Any) -> int:
-        try:
-            return super().write(content) or 0
-        except OSError:
-            return len(content)
+        with suppress(OSError):
+            if (written := super().write(content)) is not None:  # None: it would have to wait
+                return written
+        return len(content)
 
 
 def _lossy_stderr() -> TextIO:
