@@ -78,26 +78,20 @@ class _Memory:
 
 def family(root: int) -> list[int]:
     """Return a process and all below it."""
-    children = _children()
-    found, left = [], [root]
-    while left:
-        pid = left.pop()
-        found.append(pid)
-        left += children.get(pid, [])
-    return found
-
-
-def _children() -> dict[int, list[int]]:
-    """Return the children of every process that has some."""
-    children: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    return children
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, left = [], [root]
+    while left:
+        pid = left.pop()
+        found.append(pid)
+        left += parents.get(pid, [])
+    return found
 
 
 def pss_bytes(pid: int) -> int:

@@ -1,6 +1,8 @@
 """Every deliberate error: one class per operator action, with its exit code and hint."""
 
+import errno
 from enum import IntEnum
+from typing import Final
 
 
 class Exit(IntEnum):
@@ -25,6 +27,10 @@ class Exit(IntEnum):
     DAMAGED = 16
     UNHEALTHY = 17
     INTERRUPTED = 130
+
+
+# What the system says when a disk, or a quota of it, is used up.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FullpoolError(Exception):

@@ -13,7 +13,7 @@ from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
-from fullpool.app.signals import Flag, leave, look_on_signal, open_streams, stop_on_signals
+from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
@@ -37,7 +37,6 @@ __all__ = [
     "load_config",
     "load_lake_config",
     "look_on_signal",
-    "open_streams",
     "plan",
     "rebuild",
     "repair",

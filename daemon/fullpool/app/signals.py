@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import sys
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 
 class Flag:
@@ -59,12 +59,6 @@ def leave(code: int) -> NoReturn:
 
 def leave_at_once(code: int) -> NoReturn:
     """End the process, whatever it is at; workers end with it."""
-    for stream in open_streams():
-        stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
-
-
-def open_streams() -> list[TextIO]:
-    """Return standard output and error, as far as they were open at the start."""
-    streams: list[TextIO | None] = [sys.stdout, sys.stderr]
-    return [stream for stream in streams if stream is not None]

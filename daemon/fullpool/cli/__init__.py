@@ -1,6 +1,5 @@
 """The command line: arguments to app, errors to exit codes."""
 
-import errno
 import io
 import os
 import sys
@@ -12,12 +11,13 @@ from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
-from fullpool.errors import DiskFullError, Exit, FullpoolError, LakeUnwritableError
+from fullpool.errors import NO_ROOM, DiskFullError, Exit, FullpoolError, LakeUnwritableError
 
 
 def main() -> NoReturn:
     """Run the command in sys.argv; never returns."""
-    sys.stderr = _lossy_stderr()
+    sys.stdout = sys.stdout or _nowhere()  # None: it was closed from the start
+    sys.stderr = _lossy(sys.stderr) if sys.stderr else _nowhere()
     app.leave(_run())
 
 
@@ -31,31 +31,27 @@ class _Lossy(io.FileIO):
         return len(content)
 
 
-def _lossy_stderr() -> TextIO:
-    """Return a standard error whose loss costs words, not the work.
+def _lossy(stream: TextIO) -> TextIO:
+    """Return *stream* so that its loss costs words, not the work: a full disk, a reader gone."""
+    raw = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
 
-    Its disk may be full, its reader gone, or it was closed from the start.
-    """
-    if sys.stderr is None:
-        return Path(os.devnull).open("w")
-    raw = _Lossy(sys.stderr.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), sys.stderr.encoding, "backslashreplace", line_buffering=True
-    )
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
 
 
 def _run() -> int:
     """Run the command in sys.argv; return the exit code."""
     try:
         code = _code_of_program()
-        for stream in app.open_streams():
-            stream.flush()
+        sys.stdout.flush()
     except FullpoolError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         return error.exit_code
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(_nowhere().fileno(), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:
         return _refused(error)
@@ -64,7 +60,7 @@ def _run() -> int:
 
 def _refused(error: OSError) -> int:
     """Tell that the disk or the system refused something that no step of the work was about."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    is_full = error.errno in NO_ROOM
     told: type[FullpoolError] = DiskFullError if is_full else LakeUnwritableError
     sys.stderr.write(f"error: using files or the output: {error}\nhint: {told.hint}\n")
     return int(told.exit_code)
@@ -77,8 +73,5 @@ def _code_of_program() -> int:
     except SystemExit as ended:
         if sys.stdout is not output:
             return int(Exit.OK)  # typer's answer to a reader that has had enough, which is no error
-        if isinstance(ended.code, str):
-            sys.stderr.write(f"{ended.code}\n")
-            return 1
-        return ended.code or int(Exit.OK)
+        return int(ended.code or Exit.OK)
     return int(Exit.OK)

@@ -199,21 +199,26 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
     A terminal that is too narrow for a row gets a line for every value.
     """
-    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
+    is_terminal = sys.stdout.isatty()
+    console = Console(width=None if is_terminal else 400, highlight=False)
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows[:50])
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_text(value)) for value in row))  # vendor's words are no markup
-    unbound = console.options.update(max_width=_WIDEST)
-    width = Measurement.get(console, unbound, table).maximum
-    is_narrow = sys.stdout.isatty() and width > console.width
-    console.print(_records(columns, rows) if is_narrow else table)
+    is_narrow = is_terminal and _width(console, table) > console.width
+    console.print(_records(title, columns, rows) if is_narrow else table)
 
 
-def _records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def _width(console: Console, table: Table) -> int:
+    """Return how wide a table wants to be."""
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+
+
+def _records(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.title, table.title_justify, table.title_style = title or None, "left", "bold"
     table.add_column(justify="right")
     table.add_column(overflow="fold")
     for number, row in enumerate(rows, start=1):

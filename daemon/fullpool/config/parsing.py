@@ -30,16 +30,13 @@ def parse(text: str, source: str) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, (f"not TOML: {error}",)) from error
+    between = (*_contradictions(raw), *_insecure(raw))
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
-        found = (
-            *sorted(problems_of(error, text), key=line_in),
-            *_contradictions(raw),
-            *_insecure(raw),
-        )
+        found = (*sorted(problems_of(error, text), key=line_in), *between)
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
-    found = (*_contradictions(raw), *_insecure(raw), *_narrow(config.rest))
+    found = (*between, *_narrow(config.rest))
     if found:
         raise ConfigError(source, found)
     return config
@@ -82,8 +79,7 @@ _ADDRESSES: Final = {
 
 def _insecure(raw: Mapping[str, Any]) -> Iterator[str]:
     """Return the addresses that are not https, whatever else is wrong with them."""
-    tables = {name: raw.get(name) for name in _ADDRESSES}
-    told = {name: table for name, table in tables.items() if isinstance(table, dict)}
+    told = {name: table for name in _ADDRESSES if isinstance(table := raw.get(name), dict)}
     if told.get("network", {}).get("allow_http") is True:
         return
     for section, table in told.items():

@@ -1,6 +1,5 @@
 """DuckDB connections and the words of its errors."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +7,15 @@ from typing import Final
 
 import duckdb
 
-from fullpool.errors import DiskFullError, FullpoolError, LakeUnwritableError, StateDamagedError
+from fullpool.errors import (
+    NO_ROOM,
+    DiskFullError,
+    FullpoolError,
+    LakeUnwritableError,
+    StateDamagedError,
+)
 
-_NO_ROOM: Final = (
+_NO_ROOM_WORDS: Final = (
     "No space left on device",
     "Disk quota exceeded",
     "failed to offload",
@@ -70,7 +75,7 @@ def explained(doing: str) -> Iterator[None]:
     except FullpoolError:
         raise
     except duckdb.OutOfMemoryException as error:
-        if any(words in str(error) for words in _NO_ROOM):
+        if any(words in str(error) for words in _NO_ROOM_WORDS):
             raise DiskFullError(f"{doing}: {summary(error)}") from error
         raise StateDamagedError(
             f"{doing}: {summary(error)}", hint="raise limits.builder_memory_mb in the config"
@@ -82,7 +87,7 @@ def explained(doing: str) -> Iterator[None]:
 def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
     text = summary(error)
     code = error.errno if isinstance(error, OSError) else None
-    if code in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in _NO_ROOM):
+    if code in NO_ROOM or any(words in text for words in _NO_ROOM_WORDS):
         return DiskFullError(f"{doing}: {text}")
     if isinstance(error, OSError) or "Permission denied" in text or "Read-only file" in text:
         return LakeUnwritableError(f"{doing}: {text}")

@@ -1,7 +1,6 @@
 """Archives that failed a check, kept with the reason beside them, under the vendor's own path."""
 
 import json
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -27,14 +26,12 @@ def quarantine(tree: Tree, archive: Archive, zipped: Zipped, reason: str, now: d
     _note_path(target).write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n")
 
 
-def release(tree: Tree, archives: Iterable[Archive]) -> None:
-    """Remove archives from quarantine, for good editions of them have come."""
-    targets = [quarantined(tree, archive) for archive in archives]
-    folders = {folder for folder in {target.parent for target in targets} if folder.exists()}
-    for target in targets:
-        if target.parent in folders and target.exists():
-            target.unlink()
-            _note_path(target).unlink(missing_ok=True)
+def release(tree: Tree, archive: Archive) -> None:
+    """Remove an archive from quarantine, for a good edition of it has come."""
+    target = quarantined(tree, archive)
+    if target.exists():
+        target.unlink()
+        _note_path(target).unlink(missing_ok=True)
 
 
 def forget_taken_out(tree: Tree, before: datetime) -> None:

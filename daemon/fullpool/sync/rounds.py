@@ -260,12 +260,12 @@ class Round:
 
     def _count(self, built: Built) -> None:
         self._outcome.built += len(built.files)
-        release(self._work.tree, (one.edition.archive for one in built.accepted))
         for accepted in built.accepted:
             archive = accepted.edition.archive
             self._outcome.archives += 1
             self._outcome.rows += accepted.rows
             self._outcome.failed.pop(str(archive), None)
+            release(self._work.tree, archive)
             log.info(
                 _EVENTS[Status.PRESENT],
                 archive=str(archive),

@@ -6,7 +6,6 @@ a host, and opens it anew, once, when the server closed it while it lay idle.
 """
 
 import contextlib
-import errno
 import http.client
 import ssl
 import urllib.error
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from fullpool import __version__
 from fullpool.errors import (
+    NO_ROOM,
     ArchiveError,
     DiskFullError,
     FullpoolError,
@@ -31,7 +31,6 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
 }
 _ERROR_BYTES: Final = 1 << 16
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # What a kept connection does when the server closed it between two requests.
 _STALE: Final = (
     http.client.RemoteDisconnected,
@@ -94,7 +93,7 @@ def explained(error: Exception, url: str) -> FullpoolError:
     """Return our error for what the network raised while *url* was asked for."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return UntrustedError(f"connecting to {urlsplit(url).netloc}: {error.verify_message}")
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFullError(f"saving {url}: {error}")
     text = f"{error}" or type(error).__name__
     if isinstance(error, http.client.IncompleteRead):
