@@ -256,8 +256,8 @@ def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
         daemon.until(lambda: "full" in daemon.status() and not daemon.workers())
         with place.config.open("a") as file:
             file.write(dataset("um/aggTrades/BTCUSDT", start="2024-06-01", end="2024-06-08"))
+        worker = daemon.until(lambda: halted(daemon))  # before it can have built everything
         daemon.until(lambda: "of 2 series" in daemon.status())
-        worker = daemon.until(lambda: halted(daemon))
         wait(3)  # what was under way elsewhere has ended
         daemon.listen().clear()
         wait(4)
