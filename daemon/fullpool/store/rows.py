@@ -96,8 +96,8 @@ def _sound(columns: Sequence[Column]) -> str:
         else f"{column.name} IS NOT NULL"
         for column in columns
     ]
-    shown = ", ".join(f"coalesce({column.name}::VARCHAR, 'nothing')" for column in columns)
-    refusal = f"error('a value is empty or has more than 8 decimals: ' || concat_ws(',', {shown}))"
+    row = f"row({', '.join(column.name for column in columns)})::VARCHAR"
+    refusal = f"error('a value is empty (NULL) or has more than 8 decimals: ' || {row})"
     return f"CASE WHEN {' AND '.join(tests)} THEN true ELSE {refusal} END"
 
 
