@@ -37,6 +37,8 @@ TRADING: Final = "TRADING"
 # A CHECKSUM is one line of 64 hex digits, two blanks and a name: 89 to 150 bytes were seen.
 CHECKSUM_MAX_BYTES: Final = 1024
 
+# The folder of the bucket that all archives are in.
+ROOT: Final = "data"
 _FOLDER: Final = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
 _PERIOD_FOLDER: Final = {Cadence.DAY: "daily", Cadence.MONTH: "monthly"}
 # Spot has no daily files of these at all, futures of half their symbols.
@@ -65,7 +67,7 @@ _PATIENCE: Final = {Cadence.DAY: timedelta(days=7), Cadence.MONTH: timedelta(day
 
 def symbols_prefix(market: Market, kind: str, cadence: Cadence) -> str:
     """Return the bucket prefix whose folders are the symbols."""
-    return f"data/{_FOLDER[market]}/{_PERIOD_FOLDER[cadence]}/{kind}/"
+    return f"{ROOT}/{_FOLDER[market]}/{_PERIOD_FOLDER[cadence]}/{kind}/"
 
 
 def series_prefix(series: Series, cadence: Cadence) -> str:
@@ -116,7 +118,7 @@ def period_in(series: Series, key: str) -> Period | None:
 def archive_in(key: str) -> Archive | None:
     """Return the archive that *key* names; None if it names none."""
     for market, folder in _FOLDER.items():
-        start, _, rest = key.partition(f"data/{folder}/")
+        start, _, rest = key.partition(f"{ROOT}/{folder}/")
         parts = rest.split("/")
         if start or len(parts) not in (4, 5) or not is_symbol(parts[2]):
             continue

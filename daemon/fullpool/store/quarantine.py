@@ -26,6 +26,12 @@ def quarantine(tree: Tree, archive: Archive, zipped: Zipped, reason: str, now: d
     _note_path(target).write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n")
 
 
+def is_empty(tree: Tree) -> bool:
+    """Whether no archive is in quarantine."""
+    held = (tree.quarantine / vendor.ROOT).rglob("*")
+    return not any(path.is_file() for path in held)
+
+
 def release(tree: Tree, archive: Archive) -> None:
     """Remove an archive from quarantine, for a good edition of it has come."""
     target = quarantined(tree, archive)
