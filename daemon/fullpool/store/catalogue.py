@@ -39,7 +39,7 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
     """Make what the state holds the newest generation; readers see it from their next open on."""
     target = tree.catalogue(generation)
     with duck.explained(f"publishing generation {generation}"):
-        create_skeletons(tree)
+        create_skeletons(state.connection, tree)
         target.parent.mkdir(parents=True)
         try:
             _write(state, tree, generation, now)
@@ -56,26 +56,34 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
 
 
 def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
-    target = tree.catalogue(generation)
-    run = state.connection.execute
+    run, target = state.connection.execute, tree.catalogue(generation)
     files = state.memory.files()
     run(f"ATTACH {duck.quoted(target)} AS lake (STORAGE_VERSION {duck.quoted(STORAGE_VERSION)})")
     try:
         run("USE lake")
-        run("CREATE SCHEMA sync")
-        for table in views.TABLES:
-            _copy_table(state.connection, tree, target, table)
-        run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(now)])
-        for statement in views.sync_statements(naive(now)):
-            run(statement)
-        for kind in KINDS.values():
-            own = [file for file in files if file.partition.series.kind == kind.name]
-            for statement in views.kind_statements(kind, own, tree.root):
-                run(statement)
+        # Each statement by itself would wait for the disk.
+        with duck.transaction(state.connection):
+            _write_tables(state.connection, tree, generation, now)
+            for kind in KINDS.values():
+                own = [file for file in files if file.partition.series.kind == kind.name]
+                for statement in views.kind_statements(kind, own, tree.root):
+                    run(statement)
         run("CHECKPOINT lake")
     finally:
         run("USE state")
         run("DETACH lake")
+
+
+def _write_tables(
+    connection: duckdb.DuckDBPyConnection, tree: Tree, generation: int, now: datetime
+) -> None:
+    """Write schema `sync`: what the state holds, and what follows from that."""
+    connection.execute("CREATE SCHEMA sync")
+    for table in views.TABLES:
+        _copy_table(connection, tree, tree.catalogue(generation), table)
+    connection.execute("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(now)])
+    for statement in views.sync_statements(naive(now)):
+        connection.execute(statement)
 
 
 def _copy_table(
@@ -102,20 +110,18 @@ def _swap(tree: Tree, target: Path) -> None:
     sync_folder(tree.root)
 
 
-def create_skeletons(tree: Tree) -> None:
+def create_skeletons(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
     """Write the files without rows that stand first in every view's list.
 
     DuckDB takes a list's column types from its first file and casts the others, so one of these
     makes a view of doubles, the other one of exact decimals, whatever the width in each file. And
     a kind without any data still has its views.
     """
-    connection = None
     for kind in KINDS.values():
         for flavour in views.FLAVOURS:
             path = tree.root / views.skeleton_path(kind, flavour)
             if path.exists():
                 continue
-            connection = connection or duck.connect(tree.root, threads=1)
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = path.with_suffix(".new")
             connection.execute(

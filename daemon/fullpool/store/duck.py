@@ -1,7 +1,7 @@
 """DuckDB connections and the words of its errors."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,19 @@ def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Make what the block does one transaction; undo it if that fails."""
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(duckdb.Error):  # a commit that failed has ended the transaction already
+            connection.execute("ROLLBACK")
+        raise
 
 
 def quoted(value: str | Path) -> str:

@@ -367,17 +367,5 @@ class State:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with duck.explained("writing the state"):
-            self.connection.execute("BEGIN")
-            try:
-                yield
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        try:
-            self.connection.execute("ROLLBACK")
-        except duckdb.Error:
-            return  # the failed commit has ended the transaction already
+        with duck.explained("writing the state"), duck.transaction(self.connection):
+            yield
