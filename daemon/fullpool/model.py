@@ -116,6 +116,7 @@ def period_of(moment: date, cadence: Cadence) -> Period:
     return Period(_floor(moment, cadence), cadence)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def period_from(text: str) -> Period:
     """Read `2024`, `2024-03` or `2024-03-01`. Raises ValueError for anything else."""
     for cadence, length in _LABEL_LENGTH.items():

@@ -1,5 +1,6 @@
 """Rows of the `sync` tables as our values, and back. The state and the catalogue have the same."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -94,7 +95,12 @@ def series_values(series: Series) -> tuple[str, str, str, str]:
 
 
 def series_in(row: Sequence[Any]) -> Series:
-    market, kind, symbol, interval = row[:4]
+    return _series(*row[:4])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _series(market: str, kind: str, symbol: str, interval: str | None) -> Series:
+    """Return a series: one object for all of its archives, of which there are thousands."""
     return Series(Market(market), kind, symbol, Interval(interval) if interval else None)
 
 
