@@ -19,13 +19,13 @@ import duckdb
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
 from fullpool.errors import ArchiveError, DamagedError, MalformedError
-from fullpool.kinds import KINDS
-from fullpool.model import Cadence, PartitionFile, Span, period_from
+from fullpool.kinds import KINDS, Kind
+from fullpool.model import Archive, Cadence, PartitionFile, Span, period_from
 from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
 from fullpool.store.held import damage_of
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
-from fullpool.store.provenance import Origin, Source, origin_of
+from fullpool.store.provenance import Origin, origin_of
 from fullpool.store.revised import revisions
 from fullpool.store.tree import SPILL, Tree
 
@@ -90,34 +90,44 @@ def _scratch(order: Order) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Sheet:
+    """The rows of one CSV: their layout, and whether they only fill holes."""
+
+    layout: Layout
+    fills: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Load:
-    """Rows as text, one CSV a layout, and the archives they came from.
+    """Rows as text, one CSV a sheet, and the archives they came from.
 
     *origin* is where the rows of the files that the step replaces came from.
     """
 
-    sheets: dict[Layout, Path]
+    sheets: dict[_Sheet, Path]
     accepted: list[Accepted]
     origin: Origin
 
-    @property
-    def fills(self) -> list[Accepted]:
-        """The daily archives that only fill holes: of a month whose own archive is there already.
+    def fills(self, archive: Archive) -> bool:
+        """Whether a daily archive only fills holes of its month, which is in the lake already.
 
         Rows of the month stay where both have them.
         """
-        months = [s for s in self.origin.sources if period_from(s.period).cadence is Cadence.MONTH]
-        return [one for one in self.accepted if any(_fills(one, month) for month in months)]
+        period, held = archive.period, (period_from(one.period) for one in self.origin.sources)
+        return period.cadence is Cadence.DAY and any(
+            one.cadence is Cadence.MONTH and one.span.covers(period.span) for one in held
+        )
 
     @property
     def filled(self) -> list[Span]:
-        return [one.edition.archive.period.span for one in self.fills]
+        archives = [one.edition.archive for one in self.accepted]
+        return [archive.period.span for archive in archives if self.fills(archive)]
 
     @property
     def replaced(self) -> list[Span]:
         """The spans whose archives are written anew."""
-        fills = self.fills
-        return [one.edition.archive.period.span for one in self.accepted if one not in fills]
+        archives = [one.edition.archive for one in self.accepted]
+        return [archive.period.span for archive in archives if not self.fills(archive)]
 
     @property
     def others(self) -> list[Span]:
@@ -126,40 +136,37 @@ class _Load:
         return [o.span for o in others if any(span.overlaps(o.span) for span in replaced)]
 
 
-def _fills(accepted: Accepted, month: Source) -> bool:
-    period = accepted.edition.archive.period
-    return period.cadence is Cadence.DAY and period_from(month.period).span.covers(period.span)
-
-
 def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
-    """Append the rows of all *inputs* to one CSV a layout: DuckDB parses one file fastest."""
+    """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
     held = [order.root / file.path for file in order.step.files]
     load, rejected = _Load({}, [], origin_of(_connection(order), held)), []
     with ExitStack() as stack:
-        sheets: dict[Layout, IO[bytes]] = {}
+        files: dict[_Sheet, IO[bytes]] = {}
 
-        def sheet(layout: Layout) -> IO[bytes]:
-            if layout not in sheets:
-                load.sheets[layout] = scratch / f"{len(sheets)}.csv"
-                sheets[layout] = stack.enter_context(load.sheets[layout].open("wb"))
-            return sheets[layout]
+        def file_of(layout: Layout, *, fills: bool) -> IO[bytes]:
+            sheet = _Sheet(layout, fills)
+            if sheet not in files:
+                load.sheets[sheet] = scratch / f"{len(files)}.csv"
+                files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
+            return files[sheet]
 
         for item in inputs:
-            lengths = {layout: file.tell() for layout, file in sheets.items()}
+            lengths = {sheet: file.tell() for sheet, file in files.items()}
+            sink_of = functools.partial(file_of, fills=load.fills(item.edition.archive))
             try:
-                load.accepted.append(_decode(item, order, sheet))
+                load.accepted.append(_decode(item, order, sink_of))
             except MalformedError as error:
                 rejected.append(Rejected(item.edition, str(error)))
-                for layout, file in sheets.items():
-                    file.truncate(file.seek(lengths.get(layout, 0)))
+                for sheet, file in files.items():
+                    file.truncate(file.seek(lengths.get(sheet, 0)))
     return load, rejected
 
 
-def _decode(item: Input, order: Order, sheet: Callable[[Layout], IO[bytes]]) -> Accepted:
+def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:
     archive = item.edition.archive
     kind = KINDS[archive.series.kind]
     member = vendor.member_name(archive)
-    decoded = decode(item.zipped, member, kind, order.inflated_bytes, sheet)
+    decoded = decode(item.zipped, member, kind, order.inflated_bytes, sink_of)
     check_span(decoded, archive.period.span)
     return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
 
@@ -167,7 +174,7 @@ def _decode(item: Input, order: Order, sheet: Callable[[Layout], IO[bytes]]) -> 
 def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
-    is_mixed = has_patches or load.fills or load.others
+    is_mixed = has_patches or load.filled or load.others
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -196,20 +203,21 @@ def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> li
     So: REST below archives, a day that fills holes below the month it fills, what is written anew
     above what is kept, and that above what other archives of the same days had.
     """
-    kind, fills = KINDS[order.step.series.kind], load.filled
+    kind = KINDS[order.step.series.kind]
     held = [order.root / file.path for file in order.step.files]
-    new = [rows.from_csv(kind, layout, path, width) for layout, path in load.sheets.items()]
     return [
         *_patches(order, scratch, width),
         *_older(order, load),
-        *(_only(kind.time, branch, fills) for branch in new if fills),
-        *(rows.from_parquet(kind, path, load.replaced, fills) for path in held),
-        *(_only(kind.time, branch, load.replaced) if fills else branch for branch in new),
+        *_new(kind, load, width, fills=True),
+        *(rows.from_parquet(kind, path, load.replaced, load.filled) for path in held),
+        *_new(kind, load, width, fills=False),
     ]
 
 
-def _only(time: str, branch: str, spans: Sequence[Span]) -> str:
-    return f"SELECT * FROM ({branch}) WHERE {rows.in_any(time, spans)}"
+def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str]:
+    """Return the rows of the archives, of those alone that fill holes or of the others."""
+    sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
+    return [rows.from_csv(kind, sheet.layout, path, width) for sheet, path in sheets]
 
 
 def _older(order: Order, load: _Load) -> list[str]:
@@ -235,12 +243,9 @@ def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
 
 def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ...]:
     """Return where archives and other sources of the same rows do not agree."""
-    kind, spans = KINDS[order.step.series.kind], load.filled
+    kind = KINDS[order.step.series.kind]
     losers = _older(order, load) if load.accepted else []
-    if spans:
-        sheets = load.sheets.items()
-        wide = [rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in sheets]
-        losers += [_only(kind.time, branch, spans) for branch in wide]
+    losers += _new(kind, load, rows.Width.WIDE, fills=True)
     if not losers:
         return ()
     return finish.differences(_connection(order), order.step.series, whole, losers)
@@ -269,11 +274,9 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     """
     kind, span = KINDS[order.step.series.kind], item.edition.archive.period.span
     load, _ = _load(order, [item], scratch)
-    branches = [
-        rows.from_csv(kind, lay, path, rows.Width.WIDE) for lay, path in load.sheets.items()
-    ]
+    (branch,) = _new(kind, load, rows.Width.WIDE, fills=load.fills(item.edition.archive))
     try:
-        found = _connection(order).execute(rows.verdict_of(kind, branches[0], span)).fetchone()
+        found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
         return duck.summary(error).replace(str(scratch), "")
     assert found is not None
