@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from string import Formatter
 from threading import Event
 from typing import Any
 
@@ -14,9 +15,11 @@ import duckdb
 import pytest
 
 from fullpool import app
+from fullpool.app import ills
 from fullpool.config import Config
 from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError
 from fullpool.simulator import Fault
+from fullpool.store.reader import reading
 from fullpool.store.rebuilding import newest_files
 from harm import files, flip, rows_of, run, truncate, verified
 from vendor import Seen, Vendor, ask, audit, dataset, snapshot, sync, tree_of
@@ -261,7 +264,7 @@ ILLS = [
     (
         """UPDATE sync.archives SET status = 'quarantined', reason = 'CRC',
         next_try_at = TIMESTAMP '2100-01-01' WHERE key LIKE '%AUSDT%06-02%'""",
-        "1 archives are quarantined: CRC",
+        "1 archive quarantined: CRC",
     ),
     (
         """INSERT INTO sync.rest_bans VALUES ('api.example', 429, 'quiet',
@@ -269,6 +272,13 @@ ILLS = [
         "the API's host api.example is not asked before 2100-01-01 00:00 UTC",
     ),
 ]
+
+
+def test_every_ill_is_told_in_columns_of_its_query(config: Config) -> None:
+    with reading(tree_of(config)) as reader:
+        for ill in ills.ILLS:
+            told = Formatter().parse(ill.what + ill.advice)
+            assert {name for _, name, _, _ in told if name} <= set(reader.query(ill.sql).columns)
 
 
 @pytest.mark.parametrize(("sql", "words"), ILLS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
@@ -26,72 +26,78 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """A query whose every row is something red, how to say it, and what to do."""
+    """A query whose every row is something red; how to say it, and what to do, by its columns."""
 
     sql: str
     what: str
     advice: str
 
 
-_ILLS: Final = (
+_ARCHIVES: Final = "if(count(*) = 1, '1 archive', count(*) || ' archives') AS archives"
+ILLS: Final = (
     Ill(
-        "SELECT market || '/' || kind || '/' || symbol || coalesce('/' || interval, ''),"
-        " lag_s // 86400 FROM sync.coverage WHERE is_trading"
+        "SELECT market || '/' || kind || '/' || symbol || coalesce('/' || interval, '') AS series,"
+        " lag_s // 86400 AS days FROM sync.coverage WHERE is_trading"
         f" AND lag_s > {_LAGS.total_seconds()} ORDER BY lag_s DESC LIMIT {_SHOWN}",
-        "{0} lags by {1} days, more than usual",
+        "{series} lags by {days} days, more than usual",
         "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
     ),
     Ill(
-        "SELECT status, count(*), reason, coalesce('after ' || strftime(min(next_try_at),"
-        " '%Y-%m-%d %H:%M UTC'), 'by the next pass'), if("
+        f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again, if("
         f"starts_with(reason, '{NO_SUM}') OR starts_with(reason, '{WRONG_SUM}'),"
-        " '; [checks] in the configuration lets such in', '') FROM sync.missing"
+        " '; [checks] in the configuration lets such in', '') AS checks FROM sync.missing"
         " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
         f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",
-        "{1} archives are {0}: {2}",
-        "they are asked for again {3}; `fullpool sql 'FROM sync.missing'` lists them{4}",
+        "{archives} {status}: {reason}",
+        "asked for again {again}; `fullpool sql 'FROM sync.missing'` lists them{checks}",
     ),
     Ill(
-        "SELECT a.market || '/' || a.kind || '/' || a.symbol, count(*), any_value(reason)"
+        f"SELECT a.market || '/' || a.kind || '/' || a.symbol AS series, {_ARCHIVES},"
+        " any_value(reason) AS reason"
         " FROM sync.archives AS a LEFT JOIN sync.wanted AS w ON a.market = w.market"
         " AND a.kind = w.kind AND a.symbol = w.symbol"
         " AND a.interval IS NOT DISTINCT FROM w.interval"
         " AND period_start < wanted_to AND period_end > wanted_from"
         " WHERE status = 'expected' AND sha256 IS NOT NULL AND NOT ends_with(reason, 'is gone')"
-        f" AND w.symbol IS NULL GROUP BY ALL ORDER BY ALL LIMIT {_SHOWN}",
-        "{1} archives of {0} are lost, for {2}, and the configuration asks for them no more",
+        f" AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        "{archives} of {series} lost, for {reason}; the configuration asks for no such any more",
         "name them in the configuration to have them fetched again; its rows are not in the lake",
     ),
     Ill(
-        "SELECT count(*) FROM sync.gaps WHERE status = 'open'"
+        "SELECT count(*) AS gaps FROM sync.gaps WHERE status = 'open'"
         f" AND found_at < now() AT TIME ZONE 'UTC' - INTERVAL {_OPEN_FOR.days} DAY"
-        " HAVING count(*) > 0",
-        "{0} gaps are open for more than a day",
+        " HAVING gaps > 0",
+        "gaps that are open for more than a day: {gaps}",
         "`fullpool gaps --open` tells why each could not be had",
     ),
     Ill(
         "SELECT host, banned_until FROM sync.rest_bans"
         " WHERE banned_until > now() AT TIME ZONE 'UTC'",
-        "the API's host {0} is not asked before {1} UTC",
+        "the API's host {host} is not asked before {banned_until} UTC",
         "lower rest.weight_share if other programs use this address; gaps wait until then",
     ),
     Ill(
         "SELECT outcome, ended_at FROM sync.passes WHERE starts_with(outcome, 'stopped')"
         " AND id = (SELECT max(id) FROM sync.passes)",
-        "the last pass, of {1} UTC, {0}",
+        "the last pass, of {ended_at} UTC, {outcome}",
         "the next one tries again; see its reason",
     ),
 )
 
 
 def recorded(reader: Reader, tree: Tree) -> Iterator[Finding]:
-    """Yield what the newest generation tells of, in the order of `_ILLS`."""
-    for ill in _ILLS:
-        for row in reader.query(ill.sql).rows:
-            shown = [f"{v:%Y-%m-%d %H:%M}" if isinstance(v, datetime) else v for v in row]
-            yield Finding(ill.what.format(*shown), ill.advice.format(*shown))
+    """Yield what the newest generation tells of, in the order of `ILLS`."""
+    for ill in ILLS:
+        for row in reader.query(ill.sql).as_dicts():
+            shown = {name: _plain(value) for name, value in row.items()}
+            yield Finding(ill.what.format(**shown), ill.advice.format(**shown))
     count = len(tree.generations())
     if count > _MANY_GENERATIONS:
         yield Finding(
             f"{count} generations are kept", "lower lake.retain_hours; housekeeping thins the rest"
         )
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
