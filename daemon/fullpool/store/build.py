@@ -27,7 +27,7 @@ from fullpool.store.held import damage_of
 from fullpool.store.orders import Accepted, Built, Difference, Input, Order, Rejected, Scan
 from fullpool.store.provenance import Origin, origin_of
 from fullpool.store.revised import revisions
-from fullpool.store.tree import SPILL, Tree
+from fullpool.store.tree import Tree
 
 
 def build(order: Order) -> Built:
@@ -76,7 +76,7 @@ def _require_whole(order: Order) -> None:
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
     with duck.explained("looking for gaps"):
-        connection = _opened(order.root, order.memory_mb, 1)
+        connection = duck.of_worker(order.root, order.memory_mb)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 
@@ -289,16 +289,4 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:
-    return _opened(order.root, order.memory_mb, order.threads)
-
-
-@functools.lru_cache(maxsize=1)
-def _opened(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    """Return the one connection of this worker process: opening one costs 15 ms a build."""
-    return duck.connect(
-        root,
-        threads=threads,
-        memory_limit=f"{memory_mb}MB",
-        temp_directory=str(Tree(root).staging / SPILL),
-        preserve_insertion_order=True,
-    )
+    return duck.of_worker(order.root, order.memory_mb, order.threads)

@@ -1,5 +1,6 @@
 """DuckDB connections and the words of its errors."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from fullpool.errors import (
     LakeUnwritableError,
     StateDamagedError,
 )
+from fullpool.store.tree import SPILL, Tree
 
 _NO_ROOM_WORDS: Final = (
     "No space left on device",
@@ -21,7 +23,6 @@ _NO_ROOM_WORDS: Final = (
     "failed to offload",
     "max_temp",
 )
-
 
 Settings = dict[str, str | bool | int | float | list[str]]
 _ALONE: Final[Settings] = {
@@ -42,6 +43,18 @@ def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyC
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+@functools.lru_cache(maxsize=1)
+def of_worker(root: Path, memory_mb: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """Return the one connection of this worker process: opening one costs 15 ms a build."""
+    return connect(
+        root,
+        threads=threads,
+        memory_limit=f"{memory_mb}MB",
+        temp_directory=str(Tree(root).staging / SPILL),
+        preserve_insertion_order=True,
+    )
 
 
 def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:

@@ -3,7 +3,6 @@
 Runs in worker processes.
 """
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +91,4 @@ def _wrong_origin(order: Inspection, path: Path) -> list[str]:
 
 
 def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:
-    return _opened(order.root, order.memory_mb)
-
-
-@functools.cache
-def _opened(root: Path, memory_mb: int) -> duckdb.DuckDBPyConnection:
-    return duck.connect(root, threads=1, memory_limit=f"{memory_mb}MB")
+    return duck.of_worker(order.root, order.memory_mb)
