@@ -71,7 +71,7 @@ def test_sync_status_sql_plan_generations_and_export_work_together(
     assert status["series"][0]["rows"] == 1
     assert asked == [{"symbol": "AUSDT", "close": 1.5}]
     assert [one["current"] for one in kept] == [True]
-    assert "1 files linked" in run("export", tmp_path / "out", "-c", config).stdout
+    assert "1 file linked" in run("export", tmp_path / "out", "-c", config).stdout
     assert "nothing new" in run("sync", "-c", config).stdout
     assert json.loads(run("plan", "-c", config, "--json").stdout)["archives"] == 0
 
@@ -82,7 +82,7 @@ def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
     synced = run("sync", "-c", config)
 
     assert "archives: 1 " in synced.stdout
-    assert "fetching 1 archives" in synced.stderr
+    assert "fetching 1 archive," in synced.stderr
     assert "AUSDT" in run("status", "-c", config).stdout
     assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
     assert "2024-06-01" in run("plan", "--archives", "-c", _other(config, tmp_path)).stdout

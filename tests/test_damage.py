@@ -149,7 +149,7 @@ def test_rows_the_configuration_asks_for_no_more_are_told_when_they_are_lost(
         sync(narrowed)
 
     told = [one.what for one in app.examine_lake(tree_of(config))]
-    assert any("2 archives of spot/klines/AUSDT are lost" in one for one in told), told
+    assert any("2 archives of spot/klines/AUSDT lost, for" in one for one in told), told
 
 
 def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) -> None:

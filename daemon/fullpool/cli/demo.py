@@ -28,7 +28,9 @@ _KLINE_DAYS: Final = 100
 _TRADE_DAYS: Final = 4
 
 _CONFIG: Final = """\
-# Written by `fullpool demo`: a lake filled from the stand-in for the vendor.
+# Written by `fullpool demo`: a lake filled from the stand-in for the vendor, which is gone with the
+# demo. This brings it back, for another sync:
+#   fullpool simulator '{vendor}' --port {port}
 [lake]
 path = '{lake}'
 min_free_gb = 0.5
@@ -129,6 +131,8 @@ def demo(
         config.write_text(
             _CONFIG.format(
                 lake=(folder / "lake").absolute(),
+                vendor=archives.absolute(),
+                port=vendor.url.rpartition(":")[2],
                 archive_url=vendor.url,
                 listing_url=vendor.listing_url,
             )
@@ -238,6 +242,8 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
 def _invent_all(folder: Path, series: Sequence[str], days: int, trades_a_day: int) -> None:
     yesterday = app.clock.now().date() - timedelta(days=1)
     first = yesterday - timedelta(days=days - 1)
+    if series:
+        sys.stderr.write(f"inventing {first} to {yesterday} in {folder}\n")
     for spec in [spec_from(text, first, yesterday, trades_a_day) for text in series]:
         for _ in generate(folder, spec):
             pass

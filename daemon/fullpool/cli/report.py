@@ -23,22 +23,7 @@ _SHOWN_SERIES: Final = 10
 def outcome(done: Outcome, *, is_json: bool) -> None:
     """Print what a sync did."""
     if is_json:
-        screen.show_json(
-            {
-                "archives": done.archives,
-                "rows": done.rows,
-                "downloaded_bytes": done.downloaded_bytes,
-                "partitions": done.built,
-                "generation": done.generation,
-                "unknown_series": [str(series) for series in done.unknown],
-                "failed": done.failed | done.unlisted,
-                "missing": done.missing,
-                "patched_rows": done.patched_rows,
-                "requests": done.requests,
-                "missing_rows": done.gaps,
-                "open_gaps": done.open_gaps,
-            }
-        )
+        screen.show_json(_done(done))
         return
     for series in done.unknown:
         sys.stdout.write(f"the vendor has no archives of {series}: is it spelled right?\n")
@@ -52,7 +37,8 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         )
     if done.patched_rows:
         sys.stdout.write(
-            f"patched: {done.patched_rows:,} rows from the API, in {done.requests:,} requests\n"
+            f"patched: {screen.counted(done.patched_rows, 'row')} from the API,"
+            f" in {screen.counted(done.requests, 'request')}\n"
         )
     if done.gaps:
         counts = ", ".join(f"{rows:,} {what}" for what, rows in done.gaps.items())
@@ -60,6 +46,23 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
     if done.missing:
         counts = ", ".join(f"{count:,} {status}" for status, count in done.missing.items())
         sys.stdout.write(f"missing archives: {counts} (`fullpool status` tells why)\n")
+
+
+def _done(done: Outcome) -> dict[str, Any]:
+    return {
+        "archives": done.archives,
+        "rows": done.rows,
+        "downloaded_bytes": done.downloaded_bytes,
+        "partitions": done.built,
+        "generation": done.generation,
+        "unknown_series": [str(series) for series in done.unknown],
+        "failed": done.failed | done.unlisted,
+        "missing": done.missing,
+        "patched_rows": done.patched_rows,
+        "requests": done.requests,
+        "missing_rows": done.gaps,
+        "open_gaps": done.open_gaps,
+    }
 
 
 def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
@@ -92,7 +95,9 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
     _series("unknown to the vendor: are they spelled right?", found.unknown)
-    sys.stdout.write(f"{archives:,} archives, {size_bytes / _MB:,.1f} MB to fetch\n")
+    sys.stdout.write(
+        f"{screen.counted(archives, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n"
+    )
 
 
 def _series(what: str, series: Sequence[Series]) -> None:
@@ -221,7 +226,9 @@ def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_jso
     )
     ((files, size_bytes),) = kept.rows
     if files:
-        sys.stdout.write(f"{files:,} replaced files, {size_bytes / _MB:,.1f} MB, for --as-of\n")
+        sys.stdout.write(
+            f"replaced files: {files:,}, {size_bytes / _MB:,.1f} MB, kept for older generations\n"
+        )
     left = sum(not one["kept"] for one in series.as_dicts())
     if left:
         sys.stdout.write(f"{left:,} series not configured any more; their data stays (not kept)\n")

@@ -95,7 +95,9 @@ class Bars:
         self._progress.console.print(f"published generation {generation}")
 
     def asking(self, gaps: int, requests: int) -> None:
-        self._asked = self._progress.add_task("API requests", total=requests, count=f"{gaps} gaps")
+        self._asked = self._progress.add_task(
+            "API requests", total=requests, count=counted(gaps, "gap")
+        )
 
     def answered(self) -> None:
         if self._asked is not None:
@@ -134,7 +136,7 @@ class Lines:
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
         size = f", {size_bytes / _MB:,.1f} MB" if size_bytes else ""  # names computed: not listed
-        self._write(f"fetching {archives} archives{size}\n")
+        self._write(f"fetching {counted(archives, 'archive')}{size}\n")
 
     def received(self, size_bytes: int) -> None:
         with self._lock:
@@ -151,7 +153,8 @@ class Lines:
         self._write(f"published generation {generation}\n")
 
     def asking(self, gaps: int, requests: int) -> None:
-        self._write(f"asking the API for {gaps} gaps in {requests} requests\n")
+        asked = counted(gaps, "gap")
+        self._write(f"asking the API for {asked} in {counted(requests, 'request')}\n")
 
     def answered(self) -> None:
         """Say nothing: there are twenty in the time of a line."""
@@ -169,6 +172,11 @@ class Lines:
             f" {self._received / _MB:,.1f} of {max(self._size, self._received) / _MB:,.1f} MB,"
             f" {rate / _MB:,.1f} MB/s, {left_s:,.0f} s left\n"
         )
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 archive`, `2,000 archives`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def watcher() -> Screen:
