@@ -106,6 +106,20 @@ def test_a_row_too_wide_for_the_terminal_gets_a_line_a_value(
     assert "a text of some" in text
 
 
+def test_too_few_open_files_are_told_as_such(config: Path) -> None:
+    run("sync", "-c", config)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))"
+    starter = f"{limit}; import runpy; runpy.run_module('fullpool', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", starter, "sync", "-c", str(config)],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == Exit.LAKE_UNWRITABLE, done.stderr
+    assert "Too many open files" in done.stderr
+    assert "LimitNOFILE" in done.stderr
+
+
 def _other(config: Path, tmp_path: Path) -> Path:
     other = tmp_path / "other.toml"
     other.write_text(config.read_text().replace("/lake'", "/lake2'"))

@@ -29,8 +29,9 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-# What the system says when a disk, or a quota of it, is used up.
+# What the system says when a disk, or a quota of it, is used up; and when too many files are open.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class FullpoolError(Exception):
@@ -99,6 +100,12 @@ class DiskFullError(FullpoolError):
 
     exit_code = Exit.DISK_FULL
     hint = "free some space or move the lake; what was finished stays, the rest is done next time"
+
+
+class FilesError(LakeUnwritableError):
+    """This process, or the system, may open no more files."""
+
+    hint = "raise the limit of open files: LimitNOFILE of the service, `ulimit -n` in a shell"
 
 
 class LakeBusyError(FullpoolError):
@@ -213,3 +220,13 @@ class MalformedError(FullpoolError):
 
     exit_code = Exit.INCOMPLETE
     hint = "see the .json beside it in .quarantine"
+
+
+def refused(error: OSError, doing: str) -> FullpoolError:
+    """Return our error for what the system refused while *doing* something with files."""
+    message = f"{doing}: {error}"
+    if error.errno in NO_ROOM:
+        return DiskFullError(message)
+    if error.errno in NO_FILES:
+        return FilesError(message)
+    return LakeUnwritableError(message)

@@ -11,7 +11,7 @@ from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
-from fullpool.errors import NO_ROOM, DiskFullError, Exit, FullpoolError, LakeUnwritableError
+from fullpool.errors import Exit, FullpoolError, refused
 
 
 def main() -> NoReturn:
@@ -47,23 +47,19 @@ def _run() -> int:
         code = _code_of_program()
         sys.stdout.flush()
     except FullpoolError as error:
-        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
-        return error.exit_code
+        return _told(error)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
         os.dup2(_nowhere().fileno(), sys.stdout.fileno())
         return int(Exit.OK)
     except OSError as error:
-        return _refused(error)
+        return _told(refused(error, "using files or the output"))
     return code
 
 
-def _refused(error: OSError) -> int:
-    """Tell that the disk or the system refused something that no step of the work was about."""
-    is_full = error.errno in NO_ROOM
-    told: type[FullpoolError] = DiskFullError if is_full else LakeUnwritableError
-    sys.stderr.write(f"error: using files or the output: {error}\nhint: {told.hint}\n")
-    return int(told.exit_code)
+def _told(error: FullpoolError) -> int:
+    sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
+    return int(error.exit_code)
 
 
 def _code_of_program() -> int:

@@ -9,11 +9,12 @@ from typing import Final
 import duckdb
 
 from fullpool.errors import (
-    NO_ROOM,
     DiskFullError,
+    FilesError,
     FullpoolError,
     LakeUnwritableError,
     StateDamagedError,
+    refused,
 )
 from fullpool.store.tree import SPILL, Tree
 
@@ -23,6 +24,8 @@ _NO_ROOM_WORDS: Final = (
     "failed to offload",
     "max_temp",
 )
+
+_NO_FILES_WORDS: Final = "Too many open files"
 
 Settings = dict[str, str | bool | int | float | list[str]]
 _ALONE: Final[Settings] = {
@@ -111,10 +114,13 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
+    if isinstance(error, OSError):
+        return refused(error, doing)
     text = summary(error)
-    code = error.errno if isinstance(error, OSError) else None
-    if code in NO_ROOM or any(words in text for words in _NO_ROOM_WORDS):
+    if any(words in text for words in _NO_ROOM_WORDS):
         return DiskFullError(f"{doing}: {text}")
-    if isinstance(error, OSError) or "Permission denied" in text or "Read-only file" in text:
+    if _NO_FILES_WORDS in text:
+        return FilesError(f"{doing}: {text}")
+    if "Permission denied" in text or "Read-only file" in text:
         return LakeUnwritableError(f"{doing}: {text}")
     return StateDamagedError(f"{doing}: {text}")
