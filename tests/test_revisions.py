@@ -192,7 +192,7 @@ def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allow
     sync(allowed)
 
     assert [len(steps) for steps in planned] == [0, 1]
-    assert held == ("quarantined", None)
+    assert held == ("quarantined", "missing")
     assert again == asked
     assert archive_row(config) == ("present", "missing")
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
@@ -209,7 +209,7 @@ def test_a_wrong_checksum_that_stays_is_taken_in_where_that_is_allowed(
     allowed = replace(config, checks=Checks(accept_wrong_checksum=True))
     sync(allowed)
 
-    assert held == ("quarantined", None)
+    assert held == ("quarantined", "wrong")
     assert archive_row(config) == ("present", "wrong")
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
 

@@ -7,7 +7,17 @@ import duckdb
 import pytest
 
 from fullpool.errors import LakeNewerError, StateDamagedError
-from fullpool.model import Archive, Identity, Interval, Known, Market, Series, Status, period_from
+from fullpool.model import (
+    Archive,
+    Checksum,
+    Identity,
+    Interval,
+    Known,
+    Market,
+    Series,
+    Status,
+    period_from,
+)
 from fullpool.store.opening import open_state
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -38,6 +48,22 @@ def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
 
     with pytest.raises(StateDamagedError, match="opening the state"):
         open_state(path, path.parent / "spill", NOW)
+
+
+def test_what_an_older_version_put_in_quarantine_says_what_its_checksum_said(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state.duckdb"
+    state = open_state(path, path.parent / "spill", NOW)
+    archive = Archive(BTC, period_from("2024-06-01"))
+    reason = "the vendor has no CHECKSUM of it (404)"
+    state.record_tried([Known(archive, Status.QUARANTINED, reason, None, 2, NOW)], NOW)
+    state.connection.execute("DELETE FROM sync.migrations WHERE name = '0004_name_checksums'")
+    state.close()
+    state = open_state(path, path.parent / "spill", NOW)
+
+    assert [known.checksum for known in state.memory.known([BTC])] == [Checksum.MISSING]
+    state.close()
 
 
 def state_log(folder: Path) -> Path:

@@ -202,7 +202,7 @@ Zipped = Path | bytes
 
 
 class Checksum(StrEnum):
-    """What the vendor's CHECKSUM said of an archive whose rows are in the lake."""
+    """What the vendor's CHECKSUM said of an archive."""
 
     VERIFIED = "verified"
     MISSING = "missing"
@@ -232,7 +232,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the state holds of one archive. *is_held*: the lake has rows of one of its editions."""
+    """What the state holds of one archive. *is_held*: the lake has rows of one of its editions.
+
+    *checksum* is what that said when the archive was tried last; None if it did not come to that.
+    """
 
     archive: Archive
     status: Status
@@ -241,6 +244,7 @@ class Known:
     attempts: int = 0
     next_try_at: datetime | None = None
     is_held: bool = False
+    checksum: Checksum | None = None
 
 
 @dataclass(frozen=True, slots=True)

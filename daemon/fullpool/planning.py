@@ -12,6 +12,7 @@ from fullpool.kinds import KINDS, lake_cadence
 from fullpool.model import (
     Archive,
     Cadence,
+    Checksum,
     Identity,
     Known,
     Partition,
@@ -316,6 +317,10 @@ class Fault(Enum):
     OTHER = "the network's or ours"
 
 
+# What the CHECKSUM said where that is the fault.
+_SAID: Final = {Fault.NO_SUM: Checksum.MISSING, Fault.WRONG_SUM: Checksum.WRONG}
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """How a try ended. *identity* is set if the bytes were those of the CHECKSUM."""
@@ -354,6 +359,7 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
         identity=identity,
         attempts=attempts,
         next_try_at=next_try(status, attempts, now),
+        checksum=_SAID.get(result.fault),
     )
 
 

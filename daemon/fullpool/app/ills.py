@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
-from fullpool.vision import NO_SUM, WRONG_SUM
 
 _LAGS: Final = timedelta(days=3)
 _OPEN_FOR: Final = timedelta(days=1)
@@ -44,8 +43,7 @@ ILLS: Final = (
     ),
     Ill(
         f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
-        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again, if("
-        f"starts_with(reason, '{NO_SUM}') OR starts_with(reason, '{WRONG_SUM}'),"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again, if(any_value(checksum) IS NOT NULL,"
         " '; [checks] in the configuration lets such in', '') AS checks FROM sync.missing"
         " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
         f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",

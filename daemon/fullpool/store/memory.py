@@ -114,19 +114,18 @@ class Memory:
         found = self._rows(f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}")
         return [known_in(row) for row in found]
 
-    def due(self, now: datetime, accepted: Sequence[str] = ()) -> list[Known]:
+    def due(self, now: datetime, accepted: Sequence[Checksum] = ()) -> list[Known]:
         """Return the archives worth a try at *now*, of all series.
 
-        Those that failed always are, and those in quarantine for a reason that begins as one of
-        the *accepted*.
+        Those that failed always are, and those in quarantine for a CHECKSUM that is *accepted*.
         """
         found = self._rows(
             f"{ARCHIVES} WHERE status = ? OR"
             " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
-            " OR (status = ? AND list_bool_or([starts_with(reason, one) FOR one IN ?]))",
+            " OR (status = ? AND list_contains(?, checksum))",
             [
                 str(Status.FAILED), [str(status) for status in _WAITING], naive(now),
-                str(Status.QUARANTINED), list(accepted),
+                str(Status.QUARANTINED), [str(one) for one in accepted],
             ],
         )  # fmt: skip
         return [known_in(row) for row in found]

@@ -86,10 +86,21 @@ def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql)
 
 
+def name_checksums(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say of what is in quarantine what its CHECKSUM said; before, only its reason told."""
+    for checksum, reason in (("missing", "the vendor has no CHECKSUM"), ("wrong", "sha256 is ")):
+        connection.execute(
+            "UPDATE sync.archives SET checksum = ?"
+            " WHERE status = 'quarantined' AND starts_with(reason, ?)",
+            [checksum, reason],
+        )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
     ("0003_add_daemon", add_daemon),
+    ("0004_name_checksums", name_checksums),
 )
 
 

@@ -15,7 +15,7 @@ import duckdb
 from fullpool import __version__, vendor
 from fullpool.errors import MalformedError
 from fullpool.gaps import Patch
-from fullpool.model import Identity, Series, Span, period_from
+from fullpool.model import Checksum, Identity, Series, Span, period_from
 from fullpool.store.duck import listed, quoted
 from fullpool.store.orders import Accepted, Edition
 
@@ -38,6 +38,9 @@ class Source:
     modified_at: str
     rows: int
     checksum: str = "verified"
+
+    def __post_init__(self) -> None:
+        Checksum(self.checksum)  # raises ValueError: a file that says anything is not ours
 
     @property
     def span(self) -> Span:

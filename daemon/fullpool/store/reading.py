@@ -9,6 +9,7 @@ from fullpool import vendor
 from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Places
 from fullpool.model import (
     Archive,
+    Checksum,
     Identity,
     Interval,
     Known,
@@ -27,7 +28,7 @@ from fullpool.store.orders import Accepted, Difference, Revision
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
     " reason, etag, size_bytes, modified_at, attempts, next_try_at,"
-    " archives.row_count IS NOT NULL FROM sync.archives"
+    " archives.row_count IS NOT NULL, checksum FROM sync.archives"
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
@@ -48,12 +49,13 @@ SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
 # What a try changes of an archive.
 _TRY_COLUMNS: Final = (
     "status", "reason", "etag", "size_bytes", "modified_at", "attempts", "tried_at", "next_try_at",
+    "checksum",
 )  # fmt: skip
 TRIED_COLUMNS: Final = (
     "key", *SERIES_COLUMNS, "period", "period_start", "period_end", *_TRY_COLUMNS,
 )  # fmt: skip
 PRESENT_COLUMNS: Final = (
-    "key", *_TRY_COLUMNS, "sha256", "row_count", "first_time", "last_time", "checksum",
+    "key", *_TRY_COLUMNS, "sha256", "row_count", "first_time", "last_time",
 )  # fmt: skip
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
@@ -106,7 +108,8 @@ def _series(market: str, kind: str, symbol: str, interval: str | None) -> Series
 
 def known_in(row: Sequence[Any]) -> Known:
     """Return one row of ARCHIVES."""
-    period, status, reason, etag, size_bytes, modified_at, attempts, next_try_at, held = row[4:]
+    period, status, reason, etag, size_bytes, modified_at, attempts, *rest = row[4:]
+    next_try_at, is_held, checksum = rest
     identity = None
     if etag is not None or size_bytes is not None:
         modified = at_utc(modified_at) if modified_at else None
@@ -118,7 +121,8 @@ def known_in(row: Sequence[Any]) -> Known:
         identity=identity,
         attempts=attempts,
         next_try_at=at_utc(next_try_at) if next_try_at else None,
-        is_held=held,
+        is_held=is_held,
+        checksum=Checksum(checksum) if checksum else None,
     )
 
 
@@ -173,13 +177,14 @@ def _try_values(known: Known, at: datetime | None) -> tuple[Any, ...]:
         known.attempts,
         naive(at) if at else None,
         naive(known.next_try_at) if known.next_try_at else None,
+        str(known.checksum) if known.checksum else None,
     )
 
 
 def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
     """Return the values of PRESENT_COLUMNS for an archive whose rows are in the lake."""
     edition = accepted.edition
-    known = Known(edition.archive, Status.PRESENT, "", edition.identity)
+    known = Known(edition.archive, Status.PRESENT, "", edition.identity, checksum=edition.checksum)
     return (
         vendor.archive_key(edition.archive),
         *_try_values(known, at),
@@ -187,7 +192,6 @@ def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
         accepted.rows,
         naive(accepted.first_time),
         naive(accepted.last_time),
-        str(edition.checksum),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Cadence, Known, PartitionFile, Period, Span, Status, periods
+from fullpool.model import Cadence, Checksum, Known, PartitionFile, Period, Span, Status, periods
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import insert
@@ -58,7 +58,7 @@ def restore(
             ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
             ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
             ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
-            ("archives", (*TRIED_COLUMNS, "sha256", "row_count", "checksum"), archives),
+            ("archives", (*TRIED_COLUMNS, "sha256", "row_count"), archives),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
             ("generations", ("generation", "published_at"), generations),
         ):
@@ -74,8 +74,9 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
     archive = vendor.archive_in(source.key)
     if archive is None:
         return None
-    known = Known(archive, Status.PRESENT, "", source.identity)
-    return (*tried_row(known, now), source.sha256, source.rows, source.checksum)
+    checksum = Checksum(source.checksum)
+    known = Known(archive, Status.PRESENT, "", source.identity, checksum=checksum)
+    return (*tried_row(known, now), source.sha256, source.rows)
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:

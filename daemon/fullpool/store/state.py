@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.gaps import Expected, Gap
-from fullpool.model import Ban, Known, PartitionFile, Series, Span, Status
+from fullpool.model import Ban, Checksum, Known, PartitionFile, Series, Span, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG, insert, replace, update, values_of
@@ -203,13 +203,12 @@ class State:
                 [values_of(markets)],
             )
 
-    def reopen_quarantined(self, reason: str) -> None:
-        """Have the archives asked for again that are in quarantine for a reason like that."""
+    def reopen_quarantined(self, checksum: Checksum) -> None:
+        """Have the archives asked for again that are in quarantine for such a CHECKSUM."""
         with self._transaction():
             self._run(
-                "UPDATE sync.archives SET next_try_at = NULL"
-                " WHERE status = ? AND starts_with(reason, ?)",
-                [str(Status.QUARANTINED), reason],
+                "UPDATE sync.archives SET next_try_at = NULL WHERE status = ? AND checksum = ?",
+                [str(Status.QUARANTINED), str(checksum)],
             )
 
     def record_lost(self, lost: Mapping[PartitionFile, str], at: datetime) -> None:

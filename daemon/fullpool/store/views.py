@@ -139,7 +139,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
     yield _coverage(series, now)
     yield (
         f"CREATE TABLE sync.missing AS SELECT {series}, period, period_start, period_end, status,"
-        " reason, attempts, tried_at, next_try_at FROM sync.archives"
+        " reason, checksum, attempts, tried_at, next_try_at FROM sync.archives"
         " WHERE status NOT IN ('present', 'superseded') ORDER BY ALL"
     )
     yield (
@@ -160,7 +160,7 @@ TABLES: Final = (
     "retired", "holes",
 )  # fmt: skip
 # Counts up when the tables or views of schema sync change: then the lake is published anew.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.

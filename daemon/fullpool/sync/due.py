@@ -6,16 +6,15 @@ from datetime import datetime
 
 from fullpool import planning
 from fullpool.config import Checks
-from fullpool.model import Cadence, Known, Status, Step, period_of
+from fullpool.model import Cadence, Checksum, Known, Status, Step, period_of
 from fullpool.planning import Want
 from fullpool.store.memory import Memory
-from fullpool.vision import NO_SUM, WRONG_SUM
 
 
-def accepted_reasons(checks: Checks) -> list[str]:
-    """Return how the reasons begin for which archives are in quarantine that are let in by now."""
-    reasons = [NO_SUM] if checks.accept_missing_checksum else []
-    return [*reasons, WRONG_SUM] if checks.accept_wrong_checksum else reasons
+def accepted_checksums(checks: Checks) -> list[Checksum]:
+    """Return the CHECKSUMs for which archives are in quarantine that are let in by now."""
+    found = [Checksum.MISSING] if checks.accept_missing_checksum else []
+    return [*found, Checksum.WRONG] if checks.accept_wrong_checksum else found
 
 
 def _months_again(due: Sequence[Known], memory: Memory) -> list[Known]:

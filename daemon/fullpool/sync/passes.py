@@ -15,7 +15,7 @@ from fullpool.store.state import PassSummary, State
 from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.disk import require_room
-from fullpool.sync.due import accepted_reasons, due_steps
+from fullpool.sync.due import accepted_checksums, due_steps
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
 from fullpool.sync.rounds import Round, publish
@@ -124,8 +124,8 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     if state.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
     # Archives are asked for again that the configuration lets in by now.
-    for reason in accepted_reasons(work.config.checks):
-        state.reopen_quarantined(reason)
+    for checksum in accepted_checksums(work.config.checks):
+        state.reopen_quarantined(checksum)
     outcome.unlisted = found.failed
     outcome.unknown = tuple(found.unknown)
     for series in found.unknown:

@@ -7,7 +7,7 @@ from typing import Final
 from fullpool.model import Series, Status, Step
 from fullpool.store.memory import Memory
 from fullpool.sync.discover import discover
-from fullpool.sync.due import accepted_reasons, due_steps
+from fullpool.sync.due import accepted_checksums, due_steps
 from fullpool.sync.work import Work
 
 _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)
@@ -32,7 +32,7 @@ def preview(work: Work, memory: Memory) -> Preview:
     found = discover(work, memory)
     wanted, before = {want.series for want in found.wants}, memory.wanted()
     news = {known.archive: known for known in found.found}
-    accepted = accepted_reasons(work.config.checks)
+    accepted = accepted_checksums(work.config.checks)
     due = [known for known in memory.due(work.now(), accepted) if known.archive not in news]
     due += [known for known in news.values() if known.status in _TO_FETCH]
     return Preview(

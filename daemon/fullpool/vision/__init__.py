@@ -3,7 +3,6 @@
 from fullpool.vision.access import Access
 from fullpool.vision.archives import (
     NO_SUM,
-    WRONG_SUM,
     Answer,
     Fetched,
     Fetcher,
@@ -17,7 +16,6 @@ from fullpool.vision.opener import Opener
 
 __all__ = [
     "NO_SUM",
-    "WRONG_SUM",
     "Access",
     "Answer",
     "Fetched",

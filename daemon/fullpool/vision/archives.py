@@ -22,8 +22,6 @@ from fullpool.model import Archive, Checksum, Identity, Zipped
 from fullpool.vision.opener import Opener, explained
 
 _CHECKSUM: Final = re.compile(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*\Z")
-# How the reason begins that an archive is not what its CHECKSUM names.
-WRONG_SUM: Final = "sha256 is "
 NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
 _MAGIC: Final = b"PK\x03\x04"
 _SHOWN_BYTES: Final = 16
@@ -101,7 +99,7 @@ class Fetcher:
         if found is None:
             return NotModified(expected)
         if isinstance(found, Fetched) and found.sha256 != expected:
-            reason = f"{WRONG_SUM}{found.sha256}, its CHECKSUM says {expected}"
+            reason = f"sha256 is {found.sha256}, its CHECKSUM says {expected}"
             return WrongSum(replace(found, checksum=Checksum.WRONG), reason)
         return found
 
