@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock, pools
+from fullpool.app.activity import counted
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.doctor import examine, examine_lake
 from fullpool.app.ills import Finding
@@ -30,6 +31,7 @@ __all__ = [
     "ask_to_reload",
     "clock",
     "compare_with_vendor",
+    "counted",
     "examine",
     "examine_lake",
     "find_config",

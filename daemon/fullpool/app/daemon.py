@@ -17,8 +17,8 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.lock import Held, writing
 from fullpool.app.reloading import require_same_lake
+from fullpool.app.reporting import Reporting
 from fullpool.app.signals import Flag
-from fullpool.app.speaking import Speaking
 from fullpool.config import Config
 from fullpool.errors import (
     ConfigError,
@@ -65,25 +65,25 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
     worker.collect_rarely()
     with (
         writing(tree, "run", clock.now()) as held,
-        Speaking(path, config, stop) as speaking,
+        Reporting(path, config, stop) as reporting,
         opened_state(tree) as state,
     ):
         held.watch_state()
         inventory.sweep(state, tree, clock.now())
-        Daemon(path, config, state, speaking, stop).run(asked, held)
+        Daemon(path, config, state, reporting, stop).run(asked, held)
 
 
 class Daemon:
     """The jobs of one lake, and the configuration they run by at any time."""
 
     def __init__(
-        self, path: Path, config: Config, state: State, speaking: Speaking, stop: Flag
+        self, path: Path, config: Config, state: State, reporting: Reporting, stop: Flag
     ) -> None:
         self._path = path
         self._config = config
         self._state = state
         self._tree = tree_of(config)
-        self._speaking = speaking
+        self._reporting = reporting
         self._stop = stop
         self._enough = Flag()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
@@ -97,7 +97,7 @@ class Daemon:
         self._pending = dict.fromkeys((Job.TICK, Job.PATCH, Job.PUBLISH, *self._missed()))
         threading.Thread(target=self._look_out, args=(asked,), name="lookout", daemon=True).start()
         log.info("daemon.started", version=__version__, config=str(self._path))
-        self._speaking.ready()
+        self._reporting.ready()
         try:
             while not self._stop.is_set():
                 self._gather()
@@ -120,8 +120,8 @@ class Daemon:
         """Take the messages; wait for one if there is nothing else to do."""
         timeout = 0.0 if self._pending else _PATIENCE_S
         while True:
-            self._speaking.pulse.beat()
-            self._speaking.next_tick = self._timetable.next_run()
+            self._reporting.liveness.moved()
+            self._reporting.next_tick = self._timetable.next_run()
             try:
                 message = self._inbox.get(timeout=timeout)
             except Empty:
@@ -148,7 +148,7 @@ class Daemon:
         with logs.bound(job=str(job)), self._guarded(job):
             self._do(job)
         with self._guarded("metrics"):
-            self._speaking.measured(figures_of(self._state.connection))
+            self._reporting.measured(figures_of(self._state.connection))
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
@@ -156,20 +156,20 @@ class Daemon:
         try:
             with explained(f"doing what is due ({name})"):
                 yield
-            self._speaking.telling.cleared(name)
+            self._reporting.activity.cleared(name)
         except _FATAL:
             raise
         except FullpoolError as error:
             log.error("job.failed", reason=str(error), hint=error.hint)  # noqa: TRY400 - it is told
-            self._speaking.telling.troubled(name, str(error))
+            self._reporting.activity.troubled(name, str(error))
             if name == Job.TICK:
                 # What no archive was asked for yet is no gap to ask the API for.
                 self._pending.pop(Job.PATCH, None)
 
     def _do(self, job: Job) -> None:
-        telling = self._speaking.telling
+        activity = self._reporting.activity
         if job in _PASSES:
-            telling.started("looking for what is due")
+            activity.started("looking for what is due")
             outcome = self._pass(job)
             if outcome.lost:
                 self._pending.setdefault(Job.TICK)
@@ -177,7 +177,7 @@ class Daemon:
                 self._pending.setdefault(Job.PATCH)
             if self._enough.is_set():
                 self._pending.setdefault(job)  # cut short by an edit: it begins again
-            telling.ended(job, outcome.troubles)
+            activity.ended(job, outcome.troubles)
         elif job is Job.PUBLISH:
             generation = self._state.next_value("generation")
             if publish_state(self._state, self._tree, generation, clock.now()):
@@ -187,22 +187,22 @@ class Daemon:
 
     def _pass(self, job: Job) -> Outcome:
         self._enough.clear()  # before the configuration is read: an edit from here on counts
-        config, speaking = self._config, self._speaking
+        config, reporting = self._config, self._reporting
         builders = pools.processes(
-            config.limits.builders, self._stop, speaking.pulse.worker_started
+            config.limits.builders, self._stop, reporting.liveness.worker_started
         )
         with working(
             config,
-            speaking.telling,
+            reporting.activity,
             self._stop,
             builders,
             bans=self._state.memory.bans(),
             enough=self._enough,
-            sleep=clock.sleeper(self._stop, speaking.pulse.beat),
+            sleep=clock.sleeper(self._stop, reporting.liveness.moved),
         ) as work:
             outcome = _PASSES[job](work, self._state, str(job))
             if work.rest is not None and work.rest.requests:
-                speaking.weights = work.rest.weights()
+                reporting.weights = work.rest.weights()
         pools.give_back_memory()
         if not self._stop.is_set():
             empty(self._tree.staging, keep=SPILL)  # what a worker left that died
@@ -240,15 +240,15 @@ class Daemon:
         require_same_lake(self._config, config)
         try:
             check(config.schedule)
-            self._speaking.apply(config.metrics)
+            self._reporting.apply(config.metrics)
         except (MetricsError, ValueError) as error:
             raise ConfigError(str(self._path), (str(error),)) from error
 
     def _answer(self, look: Look) -> None:
         """Take over what a look found, and tell everybody."""
         if look.is_asked:
-            self._speaking.manager.reloading()
-        problems = look.problems if look.is_news else self._speaking.telling.refused
+            self._reporting.manager.reloading()
+        problems = look.problems if look.is_news else self._reporting.activity.refused
         if look.config is not None:
             changed = self._timetable.apply(look.config.schedule)
             self._config = look.config
@@ -257,9 +257,9 @@ class Daemon:
             log.info("config.applied", path=str(self._path), sha256=look.sha256, jobs=jobs)
         elif look.error is not None:
             log.error("config.refused", path=str(self._path), problems=list(problems))
-        self._speaking.looked(problems)
+        self._reporting.looked(problems)
         if look.is_asked:
-            self._speaking.manager.ready()
+            self._reporting.manager.ready()
         if look.config is not None or (look.is_news and look.is_new):
             self._inbox.put(look)
 

@@ -242,7 +242,7 @@ def export(
 ) -> None:
     """Hard-link one generation into a plain hive tree, for engines that read folders."""
     count = export_generation(_tree(config, lake), target, as_of)
-    sys.stdout.write(f"{screen.counted(count, 'file')} linked below {target}\n")
+    sys.stdout.write(f"{app.counted(count, 'file')} linked below {target}\n")
 
 
 @program.command()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fullpool import vendor
+from fullpool import app, vendor
 from fullpool.cli import screen
 from fullpool.config import Config
 from fullpool.model import Series, Step
@@ -37,8 +37,8 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         )
     if done.patched_rows:
         sys.stdout.write(
-            f"patched: {screen.counted(done.patched_rows, 'row')} from the API,"
-            f" in {screen.counted(done.requests, 'request')}\n"
+            f"patched: {app.counted(done.patched_rows, 'row')} from the API,"
+            f" in {app.counted(done.requests, 'request')}\n"
         )
     if done.gaps:
         counts = ", ".join(f"{rows:,} {what}" for what, rows in done.gaps.items())
@@ -95,9 +95,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
     _series("unknown to the vendor: are they spelled right?", found.unknown)
-    sys.stdout.write(
-        f"{screen.counted(archives, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n"
-    )
+    sys.stdout.write(f"{app.counted(archives, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
 
 
 def _series(what: str, series: Sequence[Series]) -> None:

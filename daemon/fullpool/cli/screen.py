@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from fullpool import app
 from fullpool.model import Known, Status, Step
 from fullpool.sync import Watcher
 
@@ -96,7 +97,7 @@ class Bars:
 
     def asking(self, gaps: int, requests: int) -> None:
         self._asked = self._progress.add_task(
-            "API requests", total=requests, count=counted(gaps, "gap")
+            "API requests", total=requests, count=app.counted(gaps, "gap")
         )
 
     def answered(self) -> None:
@@ -136,7 +137,7 @@ class Lines:
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
         size = f", {size_bytes / _MB:,.1f} MB" if size_bytes else ""  # names computed: not listed
-        self._write(f"fetching {counted(archives, 'archive')}{size}\n")
+        self._write(f"fetching {app.counted(archives, 'archive')}{size}\n")
 
     def received(self, size_bytes: int) -> None:
         with self._lock:
@@ -153,8 +154,8 @@ class Lines:
         self._write(f"published generation {generation}\n")
 
     def asking(self, gaps: int, requests: int) -> None:
-        asked = counted(gaps, "gap")
-        self._write(f"asking the API for {asked} in {counted(requests, 'request')}\n")
+        asked = app.counted(gaps, "gap")
+        self._write(f"asking the API for {asked} in {app.counted(requests, 'request')}\n")
 
     def answered(self) -> None:
         """Say nothing: there are twenty in the time of a line."""
@@ -172,11 +173,6 @@ class Lines:
             f" {self._received / _MB:,.1f} of {max(self._size, self._received) / _MB:,.1f} MB,"
             f" {rate / _MB:,.1f} MB/s, {left_s:,.0f} s left\n"
         )
-
-
-def counted(number: int, what: str) -> str:
-    """Return `1 archive`, `2,000 archives`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def watcher() -> Screen:

@@ -10,7 +10,7 @@ _WORKING_SHARE: Final = 0.02
 _FIELDS_BEFORE_CPU: Final = 11  # of /proc/PID/stat, after the name
 
 
-class Pulse:
+class Liveness:
     """Counts signs of life of the main thread, of downloads and of worker processes.
 
     A build of a large archive takes minutes without a word; then the CPU time of its process is
@@ -18,27 +18,27 @@ class Pulse:
     """
 
     def __init__(self) -> None:
-        self._beats = 0
-        self._seen_beats = -1
+        self._moves = 0
+        self._seen_moves = -1
         self._workers: dict[int, int] = {}
         self._main = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
         self._main_s = 0.0
         self._at = 0.0
 
-    def beat(self) -> None:
+    def moved(self) -> None:
         """Take note that something got on. Called from any thread; a lost count does not matter."""
-        self._beats += 1
+        self._moves += 1
 
     def worker_started(self, number: int) -> None:
         self._workers[number] = -1
 
     def has_moved(self) -> bool:
         """Whether anything got on since this was asked before."""
-        beats = self._beats
-        has_beaten, self._seen_beats = beats != self._seen_beats, beats
+        moves = self._moves
+        has_moved, self._seen_moves = moves != self._seen_moves, moves
         has_worked = self._has_main_worked()
         have_built = [self._has_built(number) for number in list(self._workers)]
-        return has_beaten or has_worked or any(have_built)
+        return has_moved or has_worked or any(have_built)
 
     def _has_main_worked(self) -> bool:
         used_s, at = time.clock_gettime(self._main), time.monotonic()

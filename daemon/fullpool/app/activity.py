@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from fullpool.app.pulse import Pulse
+from fullpool.app.liveness import Liveness
 from fullpool.model import Known, Step
 
 _MINUTE_S: Final = 60
@@ -14,13 +14,13 @@ _HOUR_S: Final = 3600
 _LONGEST_REASON: Final = 200
 
 
-class Telling:
+class Activity:
     """Watches the passes and keeps the words for what they do. Used by several threads."""
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, liveness: Liveness) -> None:
         self.downloaded_bytes = 0
         self.refused: tuple[str, ...] = ()
-        self._pulse = pulse
+        self._liveness = liveness
         self._lock = threading.Lock()
         self._wanted = 0
         self._doing = "starting"
@@ -38,7 +38,7 @@ class Telling:
         elif trouble:
             doing += f"; the last try failed: {trouble}"
         if self.refused:
-            count = _counted(len(self.refused), "problem", "problems")
+            count = counted(len(self.refused), "problem")
             doing += f"; the last edit of the configuration was refused ({count})"
         return doing
 
@@ -46,10 +46,10 @@ class Telling:
         then = f"; next look at {next_tick:%H:%M:%S} UTC" if next_tick else ""
         if trouble:
             return f"waiting: {trouble}{then}"
-        series = _counted(self._wanted, "series", "series")
+        series = counted(self._wanted, "series")
         missing = sum(count for count, _ in self._missing.values())
         if missing:
-            failed = _counted(missing, "thing", "things")
+            failed = counted(missing, "thing")
             example = next(text for _, text in self._missing.values() if text)
             return f"{series} kept full, but {failed} could not be had yet: {example}{then}"
         return f"{series} full{then}"
@@ -64,12 +64,12 @@ class Telling:
         left = f", {_rough(spent * max(by_bytes, by_count))}" if finished else ""
         return (
             f"filling {self._filling:,} of {self._wanted:,} series,"
-            f" {_counted(self._archives_left, 'archive', 'archives')} left{left}"
+            f" {counted(self._archives_left, 'archive')} left{left}"
         )
 
     def started(self, what: str) -> None:
         self._doing = what
-        self._pulse.beat()
+        self._liveness.moved()
 
     def ended(self, job: str, troubles: Sequence[str]) -> None:
         """Take note that a job came to its end, and what it could not have."""
@@ -88,16 +88,16 @@ class Telling:
         self._troubles[job] = _short(reason)
 
     def listing(self, series: int) -> None:
-        self._pulse.beat()
+        self._liveness.moved()
         if series:
-            self._doing = f"listing {_counted(series, 'series', 'series')} at the vendor"
+            self._doing = f"listing {counted(series, 'series')} at the vendor"
 
     def listed(self) -> None:
-        self._pulse.beat()
+        self._liveness.moved()
 
     def discovered(self, series: int) -> None:
         self._wanted = series
-        self._pulse.beat()
+        self._liveness.moved()
 
     def planned(self, steps: Sequence[Step]) -> None:
         with self._lock:
@@ -108,35 +108,37 @@ class Telling:
             self._doing = "filling"
 
     def received(self, size_bytes: int) -> None:
-        self._pulse.beat()
+        self._liveness.moved()
         with self._lock:
             self.downloaded_bytes += size_bytes
             self._bytes_left = max(self._bytes_left - size_bytes, 0)
 
     def settled(self, known: Known) -> None:
         del known
-        self._pulse.beat()
+        self._liveness.moved()
         self._archives_left = max(self._archives_left - 1, 0)
 
     def published(self, generation: int) -> None:
         del generation
-        self._pulse.beat()
+        self._liveness.moved()
 
     def asking(self, gaps: int, requests: int) -> None:
-        self._pulse.beat()
-        asked = _counted(requests, "request", "requests")
-        self._doing = f"asking the API for {_counted(gaps, 'gap', 'gaps')} in {asked}"
+        self._liveness.moved()
+        asked = counted(requests, "request")
+        self._doing = f"asking the API for {counted(gaps, 'gap')} in {asked}"
 
     def answered(self) -> None:
-        self._pulse.beat()
+        self._liveness.moved()
 
 
 def _short(reason: str) -> str:
     return reason.splitlines()[0][:_LONGEST_REASON]
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def counted(number: int, what: str) -> str:
+    """Return `1 archive`, `2,000 archives`, `3 series`."""
+    is_plural = number != 1 and not what.endswith("s")
+    return f"{number:,} {what}{'s' if is_plural else ''}"
 
 
 def _rough(seconds: float) -> str:

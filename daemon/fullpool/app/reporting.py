@@ -13,11 +13,11 @@ from typing import Final, Self
 
 from fullpool import logs
 from fullpool.app import clock
+from fullpool.app.activity import Activity
 from fullpool.app.assembly import tree_of
-from fullpool.app.heart import Body, Heart
-from fullpool.app.pulse import Pulse
+from fullpool.app.keepalive import Keepalive, Service
+from fullpool.app.liveness import Liveness
 from fullpool.app.signals import Flag
-from fullpool.app.telling import Telling
 from fullpool.config import Config, Metrics
 from fullpool.errors import MetricsError
 from fullpool.metrics import Endpoint, Gauges, Live
@@ -30,13 +30,13 @@ log = logs.get_logger()
 _WRITE_METRICS_S: Final = 30.0
 
 
-class Speaking:
+class Reporting:
     """Says how the daemon is, every second, from a thread of its own."""
 
     def __init__(self, path: Path, config: Config, stop: Flag) -> None:
         self._path = path
-        self.pulse = Pulse()
-        self.telling = Telling(self.pulse)
+        self.liveness = Liveness()
+        self.activity = Activity(self.liveness)
         self.manager = Manager(clock.variable("NOTIFY_SOCKET"))
         self.next_tick: datetime | None = None
         self.weights: Mapping[str, int] = {}
@@ -44,7 +44,7 @@ class Speaking:
         self._tree = tree_of(config)
         self._looks = 0
         self._said = ""
-        self._saying = threading.Lock()  # the main thread, the lookout and the heart say things
+        self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
         self._wrote = time.monotonic()
         self._gauges = Gauges(self._live, clock.now)
         self._metrics = Metrics(file="")
@@ -52,15 +52,15 @@ class Speaking:
         granted = watchdog_s(
             clock.variable("WATCHDOG_USEC"), clock.variable("WATCHDOG_PID"), os.getpid()
         )
-        self._heart = Heart(Body(self.manager, self.pulse, stop, self.say, granted))
+        self._keepalive = Keepalive(Service(self.manager, self.liveness, stop, self.say, granted))
         self.apply(config.metrics)
 
     def __enter__(self) -> Self:
-        self._heart.__enter__()
+        self._keepalive.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._heart.__exit__()
+        self._keepalive.__exit__()
         self._endpoint.close()
         # Nobody is to take what was true once for what is.
         self._tree.daemon.unlink(missing_ok=True)
@@ -78,12 +78,12 @@ class Speaking:
         self._metrics = metrics
 
     def ready(self) -> None:
-        self._heart.ready()
+        self._keepalive.ready()
         self.say()
 
     def looked(self, problems: tuple[str, ...]) -> None:
         """Take note that the configuration was looked at, and what is wrong with it."""
-        self.telling.refused = problems
+        self.activity.refused = problems
         self._looks += 1
         self.say()
 
@@ -104,7 +104,7 @@ class Speaking:
     def say(self) -> None:
         """Tell the manager and the file for `status` what is going on, if that is news."""
         with self._saying:
-            text = self.telling.text(self.next_tick)
+            text = self.activity.text(self.next_tick)
             said = self._status(text)
             if said != self._said:
                 self._said = said
@@ -122,7 +122,7 @@ class Speaking:
                 "status": text,
                 "config": str(self._path),
                 "config_looks": self._looks,
-                "config_problems": self.telling.refused,
+                "config_problems": self.activity.refused,
             },
             ensure_ascii=False,
         )
@@ -130,9 +130,9 @@ class Speaking:
     def _live(self) -> Live:
         return Live(
             since=self._since,
-            downloaded_bytes=self.telling.downloaded_bytes,
+            downloaded_bytes=self.activity.downloaded_bytes,
             weights=self.weights,
-            is_edit_refused=bool(self.telling.refused),
+            is_edit_refused=bool(self.activity.refused),
             free_bytes=shutil.disk_usage(self._tree.root).free,
         )
 

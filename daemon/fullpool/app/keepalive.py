@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from fullpool import logs
-from fullpool.app.pulse import Pulse
+from fullpool.app.liveness import Liveness
 from fullpool.app.signals import leave_at_once
 from fullpool.errors import Exit
 from fullpool.model import Stop
@@ -25,24 +25,24 @@ _MORE_TIME_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """What the heart beats for. *say* tells the manager and others what is going on."""
+class Service:
+    """What is kept alive. *say* tells the manager and others what is going on."""
 
     manager: Manager
-    pulse: Pulse
+    liveness: Liveness
     stop: Stop
     say: Callable[[], None]
     watchdog_s: float | None
 
 
-class Heart:
+class Keepalive:
     """Runs while the daemon runs."""
 
-    def __init__(self, body: Body) -> None:
-        self._body = body
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._ended = threading.Event()
         self._is_ready = self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="keepalive", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -51,24 +51,24 @@ class Heart:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        if self._body.stop.is_set() and not self._is_stopping:
+        if self._service.stop.is_set() and not self._is_stopping:
             self._tell_stopping()
 
     def ready(self) -> None:
         """Tell that the daemon does its work from now on."""
         self._is_ready = True
-        self._body.manager.ready()
+        self._service.manager.ready()
 
     def _run(self) -> None:
-        body, said, fed = self._body, 0.0, time.monotonic()
-        interval_s = (body.watchdog_s or _MORE_TIME_S) / _LOOKS
+        service, said, fed = self._service, 0.0, time.monotonic()
+        interval_s = (service.watchdog_s or _MORE_TIME_S) / _LOOKS
         while not self._ended.wait(_STEP_S):
             now = time.monotonic()
-            if body.stop.is_set():
+            if service.stop.is_set():
                 self._see_out()
                 return
             if now - said >= _SAY_EVERY_S:
-                body.say()
+                service.say()
                 said = now
             if now - fed >= interval_s:
                 fed = now
@@ -76,13 +76,13 @@ class Heart:
 
     def _feed(self) -> None:
         """Tell the manager that the work moves, if it does."""
-        body = self._body
-        if not body.pulse.has_moved():
+        service = self._service
+        if not service.liveness.has_moved():
             return
-        if body.watchdog_s:
-            body.manager.alive()
+        if service.watchdog_s:
+            service.manager.alive()
         if not self._is_ready:
-            body.manager.extend(_MORE_TIME_S)
+            service.manager.extend(_MORE_TIME_S)
 
     def _see_out(self) -> None:
         """Wait for the daemon to stop, but not for long."""
@@ -93,6 +93,6 @@ class Heart:
 
     def _tell_stopping(self) -> None:
         self._is_stopping = True
-        self._body.manager.stopping()
-        self._body.manager.extend(_GRACE_S + 1.0)
-        self._body.manager.status("stopping")
+        self._service.manager.stopping()
+        self._service.manager.extend(_GRACE_S + 1.0)
+        self._service.manager.status("stopping")
