@@ -67,35 +67,38 @@ def _done(done: Outcome) -> dict[str, Any]:
 
 def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     """Print steps, grouped by market, kind, interval, length of the archives and reason."""
-    steps = found.steps
-    groups = _groups(steps)
-    archives = sum(group["archives"] for group in groups)
-    size_bytes = sum(group["bytes"] for group in groups)
+    groups = _groups(found.steps)
+    archives = [known for step in found.steps for known in step.archives] if is_detailed else []
     if is_json:
-        value = {
-            "archives": archives,
-            "bytes": size_bytes,
-            "groups": groups,
-            "new_series": [str(series) for series in found.begun],
-            "series_left": [str(series) for series in found.left],
-            "unknown_series": [str(series) for series in found.unknown],
-            "failed": dict(found.failed),
-        }
-        if is_detailed:
-            value["keys"] = [vendor.archive_key(k.archive) for s in steps for k in s.archives]
-        screen.show_json(value)
+        keys = {"keys": [vendor.archive_key(one.archive) for one in archives]}
+        screen.show_json(_planned(found, groups) | (keys if is_detailed else {}))
         return
-    if is_detailed:
-        for known in (known for step in steps for known in step.archives):
-            size = known.identity.size_bytes if known.identity else 0
-            sys.stdout.write(f"{size:>12,}  {known.reason}  {vendor.archive_key(known.archive)}\n")
+    for known in archives:
+        size = known.identity.size_bytes if known.identity else 0
+        sys.stdout.write(f"{size:>12,}  {known.reason}  {vendor.archive_key(known.archive)}\n")
     if groups:
-        columns = tuple(groups[0])
-        screen.show_table("", columns, [tuple(group.values()) for group in groups])
+        screen.show_table("", tuple(groups[0]), [tuple(group.values()) for group in groups])
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
     _series("unknown to the vendor: are they spelled right?", found.unknown)
-    sys.stdout.write(f"{app.counted(archives, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
+    count, size_bytes = _total(groups, "archives"), _total(groups, "bytes")
+    sys.stdout.write(f"{app.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
+
+
+def _planned(found: Preview, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "archives": _total(groups, "archives"),
+        "bytes": _total(groups, "bytes"),
+        "groups": groups,
+        "new_series": [str(series) for series in found.begun],
+        "series_left": [str(series) for series in found.left],
+        "unknown_series": [str(series) for series in found.unknown],
+        "failed": dict(found.failed),
+    }
+
+
+def _total(groups: Sequence[Mapping[str, Any]], what: str) -> int:
+    return sum(group[what] for group in groups)
 
 
 def _series(what: str, series: Sequence[Series]) -> None:
@@ -134,6 +137,13 @@ _STATUS_SQL: Final = """
             WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
               AND m.interval IS NOT DISTINCT FROM c.interval) AS missing_archives
     FROM sync.coverage AS c ORDER BY ALL"""
+
+_MISSING_SQL: Final = """
+    SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
+    FROM sync.missing GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
+
+_REPLACED_SQL: Final = """
+    SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
 
 _GAPS_SQL: Final = """
     SELECT market, kind, symbol, interval, gap_start, gap_end, row_count AS rows, status,
@@ -196,17 +206,11 @@ def daemon(said: Mapping[str, Any] | None, *, is_json: bool) -> None:
 
 def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_json: bool) -> None:
     """Print coverage, freshness, what is missing and the last pass."""
-    series = reader.query(_STATUS_SQL)
-    missing = reader.query(
-        "SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last"
-        " FROM sync.missing GROUP BY ALL ORDER BY archives DESC LIMIT 20"
-    )
+    series, missing = reader.query(_STATUS_SQL), reader.query(_MISSING_SQL)
     published = reader.query("SELECT published_at FROM sync.published").rows[0][0]
-    last = reader.query("SELECT * FROM sync.passes ORDER BY id DESC LIMIT 1")
-    kept = reader.query(
-        "SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"
-    )
+    (replaced,) = reader.query(_REPLACED_SQL).as_dicts()
     if is_json:
+        last = reader.query("SELECT * FROM sync.passes ORDER BY id DESC LIMIT 1")
         screen.show_json(
             {
                 "lake": str(tree.root),
@@ -215,17 +219,17 @@ def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_jso
                 "series": series.as_dicts(),
                 "missing": missing.as_dicts(),
                 "last_pass": last.as_dicts(),
-                "replaced": kept.as_dicts()[0],
+                "replaced": replaced,
             }
         )
         return
     screen.show_table(
         f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
     )
-    ((files, size_bytes),) = kept.rows
-    if files:
+    if replaced["files"]:
+        size = f"{replaced['bytes'] / _MB:,.1f} MB"
         sys.stdout.write(
-            f"replaced files: {files:,}, {size_bytes / _MB:,.1f} MB, kept for older generations\n"
+            f"replaced files: {replaced['files']:,}, {size}, kept for older generations\n"
         )
     left = sum(not one["kept"] for one in series.as_dicts())
     if left:
