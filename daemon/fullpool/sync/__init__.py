@@ -4,7 +4,7 @@ from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_audit, run_pass, run_patch, run_tick
 from fullpool.sync.preview import Preview, preview
-from fullpool.sync.rounds import publish_state
+from fullpool.sync.publishing import publish_state
 from fullpool.sync.work import Builders, Done, Map, Watcher, Work
 
 __all__ = [

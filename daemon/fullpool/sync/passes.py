@@ -18,7 +18,8 @@ from fullpool.sync.disk import require_room
 from fullpool.sync.due import accepted_checksums, due_steps
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
-from fullpool.sync.rounds import Round, publish
+from fullpool.sync.publishing import publish
+from fullpool.sync.rounds import Round
 from fullpool.sync.work import Work
 
 log = logs.get_logger()

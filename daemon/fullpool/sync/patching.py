@@ -19,7 +19,7 @@ from fullpool.store.state import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.mending import Mending
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.rounds import publish
+from fullpool.sync.publishing import publish
 from fullpool.sync.talks import Asking, Talk
 from fullpool.sync.work import Work
 

@@ -1,52 +1,36 @@
 """One round: every step's archives fetched, its partitions built, both recorded as they end."""
 
-import itertools
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fullpool import logs, planning, vendor
+from fullpool import logs, planning
 from fullpool.errors import (
     DamagedError,
-    DiskFullError,
     FullpoolError,
-    LakeUnwritableError,
     MalformedError,
-    UnreachableError,
-    UntrustedError,
 )
 from fullpool.gaps import Patch
 from fullpool.model import (
     Archive,
-    Checksum,
     Known,
-    PartitionFile,
     Period,
     Series,
     Status,
     Step,
-    Zipped,
 )
 from fullpool.planning import Fault, Tried
-from fullpool.store import catalogue
 from fullpool.store.build import build
-from fullpool.store.finish import sha256_of
-from fullpool.store.orders import Built, Edition, Input, Order
-from fullpool.store.quarantine import is_empty, quarantine, quarantined, release
+from fullpool.store.orders import Built, Input, Order
+from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state import State
-from fullpool.store.tree import Tree
-from fullpool.sync.damage import give_up_damaged, give_up_gone, note_lost
+from fullpool.sync.damage import give_up_damaged
+from fullpool.sync.fetching import Fetching, drop
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.work import AWAY_AFTER, Done, Work
-from fullpool.vision import NO_SUM, Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
+from fullpool.sync.publishing import publish
+from fullpool.sync.work import FATAL, Done, Work
 
 log = logs.get_logger()
 
-# Errors that would be the same for every archive: the pass ends instead of failing each.
-_FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
 _RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
@@ -66,15 +50,6 @@ _EVENTS: Final = {
 Patches = Mapping[tuple[Series, Period], tuple[Patch, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One archive of one step, to be fetched to *target*."""
-
-    step: Step
-    known: Known
-    target: Path
-
-
 class Round:
     """Runs steps once. Everything it decides by is in `planning`.
 
@@ -89,7 +64,6 @@ class Round:
         self._began = self._published = self._recorded = work.monotonic()
         self._built: list[Built] = []
         self._tried: list[Known] = []
-        self._unreachable = 0
         self._patches: Patches = {}
         self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
         self._size_bytes = 0
@@ -107,7 +81,8 @@ class Round:
         }
         if any(step.archives for step in steps):
             self._work.watcher.planned(steps)
-        orders = (self._order(step, inputs) for step, inputs in self._fetched(steps))
+        fetching = Fetching(self._work, self._outcome, self._settle)
+        orders = (self._order(step, inputs) for step, inputs in fetching.inputs(steps))
         ready = (order for order in orders if order.inputs or not order.step.archives)
         try:
             for done in self._work.build_map(build, ready, lambda _: 1):
@@ -117,82 +92,6 @@ class Round:
                     self._publish_if_time()
         finally:
             self._record()
-
-    def _fetched(self, steps: Sequence[Step]) -> Iterator[tuple[Step, list[Input]]]:
-        """Yield each step once all its archives have been tried, with those that came."""
-        staging = self._work.tree.staging
-        left = {id(step): len(step.archives) for step in steps}
-        inputs: dict[int, list[Input]] = {id(step): [] for step in steps}
-        tasks = (
-            _task(step, known, staging)
-            for step in itertools.takewhile(lambda _: not self._work.is_ending, steps)
-            for known in step.archives
-        )
-        yield from ((step, []) for step in steps if not step.archives)
-        for done in self._work.fetch_map(self._fetch, tasks, _size_bytes):
-            if self._work.stop.is_set():
-                return  # what was cut off counts as not tried
-            step = done.item.step
-            left[id(step)] -= 1
-            if (item := self._input(done)) is not None:
-                inputs[id(step)].append(item)
-            if not left[id(step)]:
-                yield step, inputs.pop(id(step))
-
-    def _fetch(self, task: Task) -> Answer:
-        known = task.known
-        etag = None
-        if known.status is Status.QUARANTINED and known.identity is not None:
-            etag = known.identity.etag or None
-        fetcher, accepted = self._work.fetcher(), self._work.config.checks
-        fetched = fetcher.fetch(known.archive, etag, task.target)
-        if isinstance(fetched, NoSum) and known.identity and accepted.accept_missing_checksum:
-            return fetcher.fetch_unsigned(known.archive, task.target)
-        if isinstance(fetched, NotModified):
-            held = quarantined(self._work.tree, known.archive)
-            if held.exists():  # the same edition: perhaps we read it right by now
-                shutil.copyfile(held, task.target)
-        return fetched
-
-    def _input(self, done: Done[Task, Answer]) -> Input | None:
-        """Return what came of one download as an input; record it if nothing came."""
-        task, value, error = done.item, done.value, done.error
-        if isinstance(error, _FATAL):
-            raise error
-        self._note_reach(error)
-        known = task.known
-        if isinstance(value, Fetched):
-            return self._taken(known.archive, value)
-        if isinstance(value, NotModified) and _is_copy(task.target, value) and known.identity:
-            return Input(Edition(known.archive, value.sha256, known.identity), task.target)
-        tried = _tried(value, error)
-        after = planning.verdict(known, tried, self._work.now())
-        if isinstance(value, WrongSum):
-            is_lasting = after.status is Status.QUARANTINED
-            if is_lasting and self._work.config.checks.accept_wrong_checksum:
-                return self._taken(known.archive, value.fetched)
-            self._keep_wrong_sum(after, value.fetched.zipped)
-        self._settle(after)
-        return None
-
-    def _taken(self, archive: Archive, fetched: Fetched) -> Input:
-        """Return a whole archive as an input of its build."""
-        self._outcome.downloaded_bytes += fetched.identity.size_bytes
-        if fetched.checksum is not Checksum.VERIFIED:
-            log.warning("archive.unverified", archive=str(archive), checksum=str(fetched.checksum))
-        edition = Edition(archive, fetched.sha256, fetched.identity, fetched.checksum)
-        return Input(edition, fetched.zipped)
-
-    def _keep_wrong_sum(self, known: Known, zipped: Zipped) -> None:
-        if known.status is Status.QUARANTINED:
-            now = self._work.now()
-            quarantine(self._work.tree, known.archive, zipped, known.reason, now)
-        _drop(zipped)
-
-    def _note_reach(self, error: FullpoolError | None) -> None:
-        self._unreachable = self._unreachable + 1 if isinstance(error, UnreachableError) else 0
-        if self._unreachable >= AWAY_AFTER and error is not None:
-            raise error
 
     def _order(self, step: Step, inputs: list[Input]) -> Order:
         limits, threads = self._work.config.limits, self._threads(step)
@@ -218,7 +117,7 @@ class Round:
     def _take(self, done: Done[Order, Built]) -> None:
         """Take note of what a build did, or that it failed; throw its downloads away."""
         order, built = done.item, done.value
-        if isinstance(done.error, _FATAL):
+        if isinstance(done.error, FATAL):
             raise done.error
         if built is None:
             self._blame(order, done.error)
@@ -232,7 +131,7 @@ class Round:
             _tell_revisions(built)
             self._count(built)
         for item in order.inputs:
-            _drop(item.zipped)
+            drop(item.zipped)
 
     def _blame(self, order: Order, error: FullpoolError | None) -> None:
         """Take note of a build that came to nothing, for every archive that was to be in it."""
@@ -311,37 +210,6 @@ class Round:
         return max(every_s, (now - self._began) * _SHARE_BETWEEN)
 
 
-def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:
-    """Make what the state holds the newest generation, and tell."""
-    gone = publish_state(state, work.tree, generation, work.now())
-    note_lost(state, outcome, gone)
-    outcome.generation, outcome.is_dirty = generation, False
-    work.watcher.published(generation)
-
-
-def publish_state(
-    state: State, tree: Tree, generation: int, now: datetime
-) -> dict[PartitionFile, str]:
-    """Make what the state holds the newest generation; return what is left out for it is gone.
-
-    What that held is due again. Raises LakeUnwritableError if the lake itself is gone.
-    """
-    gone = give_up_gone(state, tree, now)
-    catalogue.publish(state, tree, generation, now)
-    log.info("generation.published", generation=generation)
-    return gone
-
-
-def _task(step: Step, known: Known, staging: Path) -> Task:
-    name = vendor.archive_key(known.archive).replace("/", "+")
-    return Task(step, known, staging / name)
-
-
-def _drop(zipped: Zipped) -> None:
-    if isinstance(zipped, Path):
-        zipped.unlink(missing_ok=True)
-
-
 def _tell_differences(built: Built) -> None:
     for one in built.differences[:_SHOWN_DIFFERENCES]:
         log.warning(
@@ -365,26 +233,3 @@ def _tell_revisions(built: Built) -> None:
             rows_removed=one.removed,
             rows_changed=one.changed,
         )
-
-
-def _is_copy(file: Path, of: NotModified) -> bool:
-    """Whether a file is what the CHECKSUM names: one that was taken in without it is not."""
-    return file.exists() and sha256_of(file) == of.sha256
-
-
-def _size_bytes(task: Task) -> int:
-    return task.known.identity.size_bytes if task.known.identity else 0
-
-
-def _tried(value: Answer | None, error: FullpoolError | None) -> Tried:
-    match value:
-        case NotThere():
-            return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")
-        case NoSum():
-            return Tried(Fault.NO_SUM, NO_SUM)
-        case WrongSum():
-            return Tried(Fault.WRONG_SUM, value.reason)
-        case NotModified():
-            return Tried(Fault.OTHER, "not modified, and no such copy is in quarantine")
-        case _:
-            return Tried(Fault.OTHER, str(error))

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from fullpool.config import Config
-from fullpool.errors import FullpoolError
+from fullpool.errors import DiskFullError, FullpoolError, LakeUnwritableError, UntrustedError
 from fullpool.model import Known, Step, Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
 from fullpool.vision import Fetcher, Opener
 
+# Errors that would be the same for every archive: the pass ends instead of failing each.
+FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
 # This many in a row that find no host: it is away, and the others would only wait for the same.
 AWAY_AFTER: Final = 8
 
