@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.vision.responses import _Response
+from fullpool.vision.responses import Response
 
 HEADS = [
     b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\nETag: "ab"\r\n\r\n',
@@ -58,7 +58,7 @@ class Wire:
 def both(content: bytes) -> tuple[http.client.HTTPResponse, http.client.HTTPResponse]:
     wire: Any = Wire(content)
     connection = http.client.HTTPConnection("localhost")
-    return _Response(connection, wire, method="GET"), http.client.HTTPResponse(wire, method="GET")
+    return Response(connection, wire, method="GET"), http.client.HTTPResponse(wire, method="GET")
 
 
 def told(response: http.client.HTTPResponse) -> dict[str, Any]:

@@ -23,12 +23,12 @@ def responses(connection: HTTPConnection, access: Access) -> Callable[..., HTTPR
     deadline = access.monotonic() + access.deadline_s
 
     def response(sock: socket.socket, *args: Any, **options: Any) -> HTTPResponse:
-        return _Response(connection, _Socket(sock, access, deadline), *args, **options)
+        return Response(connection, _Socket(sock, access, deadline), *args, **options)
 
     return response
 
 
-class _Response(HTTPResponse):
+class Response(HTTPResponse):
     """A response that takes its connection down if it is left before its end."""
 
     def __init__(
