@@ -19,7 +19,7 @@ from fullpool.store.state import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.mending import Mending
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.publishing import publish
+from fullpool.sync.publishing import Publisher
 from fullpool.sync.talks import Asking, Talk
 from fullpool.sync.work import Work
 
@@ -46,7 +46,7 @@ class Patching:
         self._asked: set[tuple[Series, Places]] = set()
         self._grids: dict[Series, Grid | None] = {}
         self._asking = Asking(work, work.rest) if work.rest else None
-        self._published = work.monotonic()
+        self._publisher = Publisher(work, state, outcome)
 
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
@@ -59,7 +59,7 @@ class Patching:
             if self._outcome.lost > lost:  # what damaged files held is due again
                 self._fetch()
                 self._look_again(self._stale())
-            self._publish_if_time()
+            self._publish_if_due()
         self._outcome.gaps = self._state.memory.gap_rows()
         if self._asking is not None and self._asking.requests_left <= 0:
             now, reason = self._work.now(), "this pass may make no more requests"
@@ -105,11 +105,9 @@ class Patching:
             if series not in unread and known.get(series) != (want.span.start, _until(want, now))
         ]
 
-    def _publish_if_time(self) -> None:
-        now, every_s = self._work.monotonic(), self._work.config.limits.publish_every_s
-        if self._outcome.is_dirty and now - self._published >= every_s:
-            publish(self._work, self._state, self._outcome, self._state.next_value("generation"))
-            self._published = now
+    def _publish_if_due(self) -> None:
+        if self._publisher.is_due():
+            self._publisher.publish(self._state.next_value("generation"))
 
     def _look_again(self, series: Sequence[Series]) -> None:
         """Compare what is held of *series* with what should be, and record the gaps."""
@@ -237,7 +235,7 @@ class Patching:
         young = [talk.gap for talk in asking.never_listed(talks)]
         self._replace(young, [ladder.unlisted(g, address(client, g.series), now) for g in young])
         gone = {id(gap) for gap in young}
-        self._publish_if_time()
+        self._publish_if_due()
         talks = asking.ask([talk for talk in talks if id(talk.gap) not in gone])
         self._asked.update((talk.gap.series, talk.gap.places) for talk in talks)
         self._record_bans(client)

@@ -1,6 +1,7 @@
 """Making what the state holds the newest generation."""
 
 from datetime import datetime
+from typing import Final
 
 from fullpool import logs
 from fullpool.model import PartitionFile
@@ -12,6 +13,29 @@ from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
+
+# A fill of ten hours is published a hundred times, not a thousand.
+_SHARE_BETWEEN: Final = 0.05
+
+
+class Publisher:
+    """Publishes what is recorded from time to time; ever less often in long work."""
+
+    def __init__(self, work: Work, state: State, outcome: Outcome) -> None:
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._began = self._published = work.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether there is something to publish, and the last time is long enough ago."""
+        now, every_s = self._work.monotonic(), self._work.config.limits.publish_every_s
+        spacing_s = max(every_s, (now - self._began) * _SHARE_BETWEEN)  # each is kept for a while
+        return self._outcome.is_dirty and now >= self._published + spacing_s
+
+    def publish(self, generation: int) -> None:
+        publish(self._work, self._state, self._outcome, generation)
+        self._published = self._work.monotonic()
 
 
 def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:

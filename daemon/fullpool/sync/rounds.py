@@ -26,7 +26,7 @@ from fullpool.store.state import State
 from fullpool.sync.damage import give_up_damaged
 from fullpool.sync.fetching import Fetching, drop
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.publishing import publish
+from fullpool.sync.publishing import Publisher
 from fullpool.sync.work import FATAL, Done, Work
 
 log = logs.get_logger()
@@ -34,8 +34,6 @@ log = logs.get_logger()
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
 _RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
-# A fill of ten hours is published a hundred times, not a thousand.
-_SHARE_BETWEEN: Final = 0.05
 # The others stand in sync.differences.
 _SHOWN_DIFFERENCES: Final = 10
 _EVENTS: Final = {
@@ -61,7 +59,8 @@ class Round:
         self._state = state
         self._outcome = outcome
         self._generation = state.next_value("generation")
-        self._began = self._published = self._recorded = work.monotonic()
+        self._publisher = Publisher(work, state, outcome)
+        self._recorded = work.monotonic()
         self._built: list[Built] = []
         self._tried: list[Known] = []
         self._patches: Patches = {}
@@ -89,7 +88,7 @@ class Round:
                 self._take(done)
                 if self._work.monotonic() - self._recorded >= _RECORD_EVERY_S:
                     self._record()
-                    self._publish_if_time()
+                    self._publish_if_due()
         finally:
             self._record()
 
@@ -197,17 +196,10 @@ class Round:
         self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
         self._built, self._tried, self._recorded = [], [], self._work.monotonic()
 
-    def _publish_if_time(self) -> None:
-        now = self._work.monotonic()
-        if self._outcome.is_dirty and now >= self._published + self._spacing_s(now):
-            publish(self._work, self._state, self._outcome, self._generation)
-            self._published = now
+    def _publish_if_due(self) -> None:
+        if self._publisher.is_due():
+            self._publisher.publish(self._generation)
             self._generation = self._state.next_value("generation")
-
-    def _spacing_s(self, now: float) -> float:
-        """Return the seconds between publications: more in a long fill, for each is kept."""
-        every_s = self._work.config.limits.publish_every_s
-        return max(every_s, (now - self._began) * _SHARE_BETWEEN)
 
 
 def _tell_differences(built: Built) -> None:
