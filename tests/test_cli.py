@@ -388,3 +388,24 @@ def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
     assert "0 archive requests" in done.stdout
     assert "BTCUSDT" in done.stdout
     assert "published generation" in done.stderr
+
+
+QUERY = (
+    "SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d, true AS b,"
+    " [1, NULL] AS l, TIMESTAMPTZ '2024-06-01 02:00:00+02' AS t, 'ab'::BLOB AS bytes"
+)
+
+
+def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None:
+    run("sync", "-c", config)
+    (row,) = json.loads(run("sql", QUERY, "-c", config, "--json").stdout)
+    csv_lines = run("sql", QUERY, "-c", config, "--csv").stdout.splitlines()
+    table = run("sql", QUERY, "-c", config).stdout
+
+    assert row == {
+        "a": 1, "a_1": "x", "n": None, "d": "0.00000001", "b": True, "l": [1, None],
+        "t": "2024-06-01T00:00:00Z", "bytes": "6162",
+    }  # fmt: skip
+    assert csv_lines[1] == '1,x,nan,0.00000001,true,"[1, null]",2024-06-01 00:00:00+00:00,6162'
+    assert "[1, null]" in table
+    assert "2024-06-01 00:00:00" in table

@@ -1,6 +1,5 @@
 """The commands, each a few lines: options in, a call of app, what came of it out."""
 
-import csv
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -205,8 +204,7 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     if json:
         screen.show_json(answer.as_dicts())
     elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerows([answer.columns, *answer.rows])
+        screen.show_csv(answer.columns, answer.rows)
     else:
         screen.show_table("", answer.columns, answer.rows[:MAX_TABLE_ROWS])
         if len(answer.rows) > MAX_TABLE_ROWS:

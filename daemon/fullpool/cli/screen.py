@@ -1,6 +1,8 @@
 """What people see: progress of a pass, tables, JSON."""
 
+import csv
 import json
+import math
 import sys
 import threading
 import time
@@ -195,7 +197,13 @@ def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
 
 
 def show_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def show_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -243,7 +251,18 @@ def _text(value: Any) -> str:
         case datetime():
             return _instant(value)
         case _:
-            return str(value)
+            return str(_cell(value))
+
+
+def _cell(value: Any) -> Any:
+    """Return what a cell of CSV holds: no spelling of Python's own."""
+    match value:
+        case bool() | list() | tuple() | dict():
+            return json.dumps(_plain(value), ensure_ascii=False)
+        case datetime() | float() | int() | str() | None:
+            return value
+        case _:
+            return _plain(value)
 
 
 def _instant(value: datetime) -> str:
@@ -252,12 +271,30 @@ def _instant(value: datetime) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """Return *value* as JSON has it."""
     match value:
+        case dict():
+            return {str(_plain(key)): _plain(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case None | bool() | int() | str():
+            return value
+        case _:
+            return _spelled(value)
+
+
+def _spelled(value: Any) -> Any:
+    """Return a value that JSON has no word for: decimals in full, bytes in hex, null for NaN."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
         case datetime():
             return _instant(value).replace(" ", "T") + "Z"
         case date():
             return value.isoformat()
         case Decimal():
-            return str(value)
+            return format(value, "f")
+        case bytes():
+            return value.hex()
         case _:
             return str(value)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,19 @@ class Answer:
     rows: Sequence[Row]
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """Return the rows by column; a second `close` is `close_1`, as in a subquery of DuckDB."""
+        names = _once(self.columns)
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+
+def _once(names: Sequence[str]) -> list[str]:
+    """Return *names* with those that come again numbered, so that each stands once."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        taken = {*found, *names} if name in found else set(found)
+        found.append(next(one for one in chain((name,), numbered) if one not in taken))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
