@@ -1,6 +1,8 @@
 """The main job, offline: a stand-in for the vendor comes up, a lake is filled from it and asked."""
 
+import json
 import math
+import shlex
 import ssl
 import sys
 import time
@@ -30,9 +32,9 @@ _TRADE_DAYS: Final = 4
 _CONFIG: Final = """\
 # Written by `fullpool demo`: a lake filled from the stand-in for the vendor, which is gone with the
 # demo. This brings it back, for another sync:
-#   fullpool simulator '{vendor}' --port {port}
+#   fullpool simulator {vendor} --port {port}
 [lake]
-path = '{lake}'
+path = {lake}
 min_free_gb = 0.5
 
 [network]
@@ -130,8 +132,8 @@ def demo(
         config = folder / "fullpool.toml"
         config.write_text(
             _CONFIG.format(
-                lake=(folder / "lake").absolute(),
-                vendor=archives.absolute(),
+                lake=json.dumps(str((folder / "lake").absolute()), ensure_ascii=False),
+                vendor=shlex.quote(str(archives.absolute())),
                 port=vendor.url.rpartition(":")[2],
                 archive_url=vendor.url,
                 listing_url=vendor.listing_url,
@@ -201,16 +203,20 @@ def _say(text: str) -> None:
 @program.command()
 def simulator(  # noqa: PLR0917 - a command has as many parameters as it has options
     folder: Annotated[Path, typer.Argument(help="Folder that mirrors the bucket's keys.")],
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")
+    ] = 8765,
     series: Annotated[
         list[str] | None,
         typer.Option(
             help="Invent MARKET/KIND/SYMBOL[/INTERVAL] into the folder first; repeatable."
         ),
     ] = None,
-    days: Annotated[int, typer.Option(help="Days to invent, up to yesterday.")] = 40,
-    trades_a_day: Annotated[int, typer.Option(help="Trades to invent for a day.")] = 20_000,
-    delay_ms: Annotated[float, typer.Option(help="Milliseconds before every answer.")] = 0.0,
+    days: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Days to invent, up to yesterday.")
+    ] = 40,
+    trades_a_day: Annotated[int, typer.Option(min=1, help="Trades to invent for a day.")] = 20_000,
+    delay_ms: Annotated[float, typer.Option(min=0, help="Milliseconds before every answer.")] = 0.0,
     fault: Annotated[
         list[str] | None,
         typer.Option(

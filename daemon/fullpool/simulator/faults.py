@@ -37,7 +37,8 @@ def fault_from(text: str) -> Fault:
     """Read `PATTERN=KIND[:VALUE[:TIMES]]`, as in `*.zip=status:503:2`. Raises ValueError."""
     pattern, separator, rest = text.rpartition("=")
     kind, *numbers = rest.split(":")
-    if not separator or kind not in KINDS or len(numbers) > 2:
+    are_numbers = all(number.isdigit() for number in numbers)
+    if not separator or kind not in KINDS or len(numbers) > 2 or not are_numbers:
         raise ValueError(f"a fault is PATTERN=KIND[:VALUE[:TIMES]], KIND one of {', '.join(KINDS)}")
     value, times = [*map(int, numbers), 0, 0][:2]
     return Fault(pattern, kind, value, times)

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import random
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 
 _DAY = timedelta(days=1)
 _FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
+_INTERVAL = re.compile("[1-9][0-9]*([smhdw]|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _KLINE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
@@ -55,7 +57,10 @@ def spec_from(text: str, start: date, end: date, trades_a_day: int = 20_000) -> 
     is_klines = len(parts) == 4 and parts[1].lower().endswith("klines")
     if not (is_trades or is_klines) or parts[0] not in _FOLDERS:
         raise ValueError(f"a series is MARKET/KIND/SYMBOL[/INTERVAL], not {text!r}")
-    return Spec(parts[0], parts[1], parts[2], "".join(parts[3:]), start, end, trades_a_day)
+    interval = "".join(parts[3:])
+    if is_klines and not _INTERVAL.fullmatch(interval):
+        raise ValueError(f"an interval is like 1m, 4h, 1d or 1mo, not {interval!r}")
+    return Spec(parts[0], parts[1], parts[2], interval, start, end, trades_a_day)
 
 
 def generate(folder: Path, spec: Spec) -> Iterator[Path]:
