@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from fullpool import vendor
 from fullpool.errors import ArchiveError, UnreachableError
 from fullpool.model import Identity, Period, Series
-from fullpool.vision.opener import Opener, explained
+from fullpool.vision.opener import Opener
 
 MAX_PAGE_BYTES: Final = 8 << 20  # a page of 1000 keys has about 0.4 MB
 MAX_PAGES: Final = 1000
@@ -82,8 +82,10 @@ def _get(opener: Opener, url: str) -> bytes:
     except urllib.error.HTTPError as error:
         with error:
             raise UnreachableError(f"listing {url}: HTTP {error.code} {error.reason}") from error
+    except ArchiveError as error:  # it closed the connection, or took too long
+        raise UnreachableError(f"listing the bucket: {error}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise explained(error, url) from error
+        raise UnreachableError(f"listing {url}: {error}") from error
     if len(body) > MAX_PAGE_BYTES:
         raise ArchiveError(f"listing {url}: more than {MAX_PAGE_BYTES} bytes in one page")
     return body
