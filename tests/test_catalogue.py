@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from fullpool.config import Config
-from fullpool.errors import NoLakeError, QueryError, UsageError
+from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.store.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
@@ -111,6 +111,25 @@ def test_the_catalogue_cannot_be_written_by_others(vendor: Vendor, tmp_path: Pat
 
     assert tree_of(config).current.resolve().stat().st_mode & 0o222 == 0
     assert str(tree_of(config).current.readlink()).startswith(".catalogue/")
+
+
+def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree, target = tree_of(config), tmp_path / "out"
+    with pytest.raises(UsageError, match="inside the lake"):
+        export(tree, tree.root / "klines" / "out", None)
+    for file in (tree.root / "klines").rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(LakeUnwritableError) as refused:
+        export(tree, target, None)
+
+    assert "a file of this generation is gone" in refused.value.hint
+    assert not target.exists()
+    target.mkdir()
+    with pytest.raises(UsageError, match="there already"):
+        export(tree, target, None)
 
 
 def test_an_export_is_a_plain_hive_tree_of_the_same_files(vendor: Vendor, tmp_path: Path) -> None:

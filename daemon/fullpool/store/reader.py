@@ -1,6 +1,7 @@
 """Reading the published lake: any generation that is still kept, without disturbing anybody."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,15 +145,20 @@ def _moment(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-_INSIDE: Final = "the folder must not exist yet, and be on the lake's own disk"
+_INSIDE: Final = "name a folder that does not exist yet, outside the lake and on its own disk"
 
 
 def export(tree: Tree, target: Path, as_of: str | None) -> int:
     """Hard-link one generation's files into a plain hive tree; return how many.
 
     The files' names are those of the partitions, without the generation. Takes no room and no time,
-    and the copy stays whole when the lake goes on. Raises LakeUnwritableError.
+    and the copy stays whole when the lake goes on. Raises UsageError if *target* is there or inside
+    the lake, LakeUnwritableError if the files cannot be linked; then nothing is left of *target*.
     """
+    if target.exists() or target.is_symlink():
+        raise UsageError(f"exporting to {target}: it is there already", hint=_INSIDE)
+    if target.resolve().is_relative_to(tree.root.resolve()):
+        raise UsageError(f"exporting to {target}: that is inside the lake", hint=_INSIDE)
     with reading(tree, as_of) as reader:
         paths = [row[0] for row in reader.query("SELECT path FROM sync.files ORDER BY path").rows]
     try:
@@ -162,7 +168,10 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
             plain.parent.mkdir(parents=True, exist_ok=True)
             os.link(tree.root / path, plain)
     except OSError as error:
-        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=_INSIDE) from error
+        shutil.rmtree(target, ignore_errors=True)
+        is_gone = isinstance(error, FileNotFoundError)
+        hint = _FILE_GONE if is_gone else _INSIDE
+        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
     return len(paths)
 
 
