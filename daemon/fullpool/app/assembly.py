@@ -10,7 +10,7 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.config import Config, Network
-from fullpool.errors import StateDamagedError, UntrustedError
+from fullpool.errors import StateDamagedError, UntrustedError, UsageError
 from fullpool.model import Ban, Stop
 from fullpool.rest import Client
 from fullpool.store import inventory
@@ -26,7 +26,13 @@ _AHEAD: Final = 160
 
 
 def tree_of(config: Config) -> Tree:
-    return Tree(Path(config.lake.path).expanduser().absolute())
+    """Return the lake's tree. Raises UsageError for the home of a user that is not there."""
+    try:
+        return Tree(Path(config.lake.path).expanduser().absolute())
+    except RuntimeError as error:  # the path of a configuration file was checked
+        raise UsageError(
+            f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"
+        ) from error
 
 
 @contextmanager

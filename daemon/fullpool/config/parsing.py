@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from fullpool.config.problems import line_in, problems_of
+from fullpool.config.problems import line_in, problems_of, where
 from fullpool.config.settings import LOOPBACK, Config, Rest
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
@@ -18,7 +18,7 @@ from fullpool.model import Interval, Market
 def parse_bytes(content: bytes, source: str) -> Config:
     """Return the configuration in a file's *content*. Raises ConfigError as `parse` does."""
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(source, (f"cannot be read: {error}",)) from error
     return parse(text, source)
@@ -30,7 +30,7 @@ def parse(text: str, source: str) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, (f"not TOML: {error}",)) from error
-    between = (*_contradictions(raw), *_insecure(raw))
+    between = (*_contradictions(raw, text), *_insecure(raw))
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
@@ -42,33 +42,37 @@ def parse(text: str, source: str) -> Config:
     return config
 
 
-def _contradictions(raw: Mapping[str, Any]) -> tuple[str, ...]:
+def _contradictions(raw: Mapping[str, Any], text: str) -> tuple[str, ...]:
     """Return what is wrong between the keys of each dataset, whatever else is wrong."""
     datasets = raw.get("dataset")
     found: list[str] = []
-    for number, table in enumerate(datasets if isinstance(datasets, list) else (), start=1):
+    for index, table in enumerate(datasets if isinstance(datasets, list) else ()):
         if isinstance(table, dict):
-            found += (f"dataset[{number}].{text}" for text in _contradictions_in(table))
+            found += (
+                f"{where(('dataset', index, key), text)}: {what}"
+                for key, what in _contradictions_in(table)
+            )
     return tuple(found)
 
 
-def _contradictions_in(table: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the key and what is wrong with it."""
     start, end = table.get("start"), table.get("end")
     if type(start) is date and type(end) is date and end < start:
-        yield f"end: {end} is before start, {start}"
+        yield "end", f"{end} is before start, {start}"
     kind, intervals = KINDS.get(str(table.get("kind"))), table.get("intervals", [])
     if kind is None or not isinstance(intervals, list) or table.get("market") not in set(Market):
         return
     market = Market(table["market"])
     if market not in kind.markets:
         where = ", ".join(sorted(kind.markets))
-        yield f"kind: the vendor has no {kind.name} of {market}; it has them of {where}"
+        yield "kind", f"the vendor has no {kind.name} of {market}; it has them of {where}"
     elif kind.intervals and not intervals:
-        yield f"intervals: missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
+        yield "intervals", f"missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
     elif not kind.intervals and intervals:
-        yield f"intervals: {kind.name} have none; leave the key out"
+        yield "intervals", f"{kind.name} have none; leave the key out"
     elif "1s" in intervals and not offers(kind, market, Interval.S1):
-        yield "intervals: 1s is published for spot only"
+        yield "intervals", "1s is published for spot only"
 
 
 _ADDRESSES: Final = {

@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from datetime import date
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ def problems_of(error: ValidationError, text: str) -> Iterator[str]:
         if detail["type"] == "too_short" and detail["input"]:
             continue  # nothing valid was left of what was given; those mistakes are named already
         loc = tuple(part for part in detail["loc"] if isinstance(part, int | str))
-        yield f"{_where(loc, text)}: {_what(detail, loc)}"
+        yield f"{where(loc, text)}: {_what(detail, loc)}"
 
 
 def line_in(problem: str) -> int:
@@ -27,7 +28,8 @@ def line_in(problem: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _where(loc: tuple[int | str, ...], text: str) -> str:
+def where(loc: tuple[int | str, ...], text: str) -> str:
+    """Return `line 3, lake.path` for the key at *loc*, without the line if it is not in *text*."""
     name = ""
     for part in loc:
         # Counted from 1, as a person counts the [[dataset]] tables of the file.
@@ -64,13 +66,19 @@ _LACKING: Final = {
     "too_short": "must have at least one",
 }
 _WRONG: Final = {
-    "tuple_type": 'must be a list, such as ["BTCUSDT"]',
-    "date_type": "must be a date without quotes, such as 2024-01-31",
+    "date_type": "must be a date without quotes and without a time, such as 2024-01-31",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+    "finite_number": "must be a number that ends somewhere",
+    "string_type": "must be text in quotes",
+    "dataclass_type": "must be a table, such as [lake]",
 }
+_LISTS: Final = {"symbols": '["BTCUSDT"]', "intervals": '["1h"]'}
 
 
 def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
-    kind, given = detail["type"], repr(detail["input"])[:80]
+    kind, given = detail["type"], _shown(detail["input"])
     if kind in _LACKING:
         return _LACKING[kind]
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -82,8 +90,23 @@ def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
         return f"must be one of {expected}, not {given}{hint}"
     if kind == "value_error":
         return f"{detail['ctx']['error']}, not {given}"
+    if kind == "tuple_type":
+        return f"{_listed(loc)}, not {given}"
     message = _WRONG.get(kind) or f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return f"{message}, not {given}"
+
+
+def _listed(loc: tuple[int | str, ...]) -> str:
+    if loc == ("dataset",):
+        return "must be a list of tables: write [[dataset]] over each"
+    return f"must be a list, such as {_LISTS[str(loc[-1])]}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the file has it, as far as that is known."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return (value.isoformat() if isinstance(value, date) else repr(value))[:80]
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from fullpool.kinds import KINDS
 from fullpool.model import Interval, Market, Series, Span, is_symbol
 from fullpool.timing import Timing, timing_from
 
-_STRICT: Final = ConfigDict(extra="forbid")
+_STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 _FIRST_YEAR, _LAST_YEAR = 2009, 2199
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _PATTERN_SIGNS: Final = str.maketrans("", "", "*?")
@@ -56,6 +57,10 @@ def _is_day(day: date) -> date:
 def _is_lake_path(text: str) -> str:
     if not text or "|" in text or "\0" in text:
         raise ValueError("must be the path of a folder and may not hold the sign |")
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("~ must be the home of a user of this machine") from error
     return text
 
 
@@ -84,6 +89,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port.isdigit() else 0
 
 
+Flag = Annotated[bool, Field(strict=True)]
 Url = Annotated[str, AfterValidator(_is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 LakePath = Annotated[str, AfterValidator(_is_lake_path)]
@@ -91,7 +97,7 @@ Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
 Listen = Annotated[str, AfterValidator(_is_loopback)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +127,11 @@ class Dataset:
             return None
         return self.symbols
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The symbols that are spelled out."""
+        return tuple(p for p in self.symbols if not p.startswith("!") and not set(p) & {"*", "?"})
+
     def wants(self, symbol: str) -> bool:
         """Whether *symbol* fits one pattern and no exclusion."""
         excluded = [p[1:] for p in self.symbols if p.startswith("!")]
@@ -129,9 +140,8 @@ class Dataset:
 
     def unlisted(self, symbols: Collection[str]) -> list[Series]:
         """Return the series of symbols that are spelled out and not among *symbols*."""
-        named = (p for p in self.symbols if not p.startswith("!") and not set(p) & {"*", "?"})
         known = set(symbols)
-        return [one for name in named if name not in known for one in self.series(name)]
+        return [one for name in self.named if name not in known for one in self.series(name)]
 
     def series(self, symbol: str) -> tuple[Series, ...]:
         """Return the series of *symbol*, one an interval."""
@@ -158,8 +168,8 @@ class Lake:
     __pydantic_config__ = _STRICT
 
     path: LakePath = "~/fullpool-lake"
-    retain_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 24.0
-    min_free_gb: Annotated[float, Field(ge=0)] = 2.0
+    retain_hours: Annotated[float, Field(strict=True, ge=0, le=24 * 366)] = 24.0
+    min_free_gb: Annotated[float, Field(strict=True, ge=0)] = 2.0
 
     @property
     def grace(self) -> timedelta:
@@ -175,9 +185,9 @@ class Network:
 
     archive_url: Url = vendor.ARCHIVE_URL
     listing_url: Url = vendor.LISTING_URL
-    allow_http: bool = False
+    allow_http: Flag = False
     ca_file: str = ""
-    connections: Annotated[int, Field(ge=1, le=64)] = 32
+    connections: Annotated[int, Field(strict=True, ge=1, le=64)] = 32
     read_timeout_s: Seconds = 30.0
     deadline_s: Seconds = 1800.0
 
@@ -188,12 +198,12 @@ class Limits:
 
     __pydantic_config__ = _STRICT
 
-    builders: Annotated[int, Field(ge=1, le=64)] = 2
-    builder_memory_mb: Annotated[int, Field(ge=128, le=1 << 20)] = 256
-    staging_mb: Annotated[int, Field(ge=64)] = 4096
-    archive_mb: Annotated[int, Field(ge=1)] = 8192
-    inflated_mb: Annotated[int, Field(ge=1)] = 65536
-    rounds: Annotated[int, Field(ge=1, le=10)] = 3
+    builders: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
+    builder_memory_mb: Annotated[int, Field(strict=True, ge=128, le=1 << 20)] = 256
+    staging_mb: Annotated[int, Field(strict=True, ge=64)] = 4096
+    archive_mb: Annotated[int, Field(strict=True, ge=1)] = 8192
+    inflated_mb: Annotated[int, Field(strict=True, ge=1)] = 65536
+    rounds: Annotated[int, Field(strict=True, ge=1, le=10)] = 3
     publish_every_s: Seconds = 30.0
 
 
@@ -203,8 +213,8 @@ class Discovery:
 
     __pydantic_config__ = _STRICT
 
-    symbols_max_age_h: Annotated[float, Field(ge=0)] = 24.0
-    dormant_max_age_h: Annotated[float, Field(ge=0)] = 168.0
+    symbols_max_age_h: Annotated[float, Field(strict=True, ge=0)] = 24.0
+    dormant_max_age_h: Annotated[float, Field(strict=True, ge=0)] = 168.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,16 +223,16 @@ class Rest:
 
     __pydantic_config__ = _STRICT
 
-    enabled: bool = True
+    enabled: Flag = True
     spot_url: Url = vendor.REST_URL[Market.SPOT]
     um_url: Url = vendor.REST_URL[Market.UM]
     cm_url: Url = vendor.REST_URL[Market.CM]
-    max_keepalive_connections: Annotated[int, Field(ge=1, le=64)] = 20
-    max_connections: Annotated[int, Field(ge=1, le=128)] = 30
+    max_keepalive_connections: Annotated[int, Field(strict=True, ge=1, le=64)] = 20
+    max_connections: Annotated[int, Field(strict=True, ge=1, le=128)] = 30
     keepalive_expiry: Seconds = 30.0
     timeout_s: Seconds = 10.0
-    weight_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    requests_per_pass: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+    weight_share: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.5
+    requests_per_pass: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 5000
 
     def url(self, market: Market) -> str:
         return {Market.SPOT: self.spot_url, Market.UM: self.um_url, Market.CM: self.cm_url}[market]
@@ -234,8 +244,8 @@ class Checks:
 
     __pydantic_config__ = _STRICT
 
-    accept_wrong_checksum: bool = False
-    accept_missing_checksum: bool = False
+    accept_wrong_checksum: Flag = False
+    accept_missing_checksum: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +259,7 @@ class Schedule:
     audit: TimingText = "17 4 * * *"
     publish: TimingText = "1h"
     housekeeping: TimingText = "1h"
-    jitter_s: Annotated[float, Field(ge=0, le=86_400)] = 1800.0
+    jitter_s: Annotated[float, Field(strict=True, ge=0, le=86_400)] = 1800.0
 
     def timing(self, job: str) -> Timing:
         """Return when the job of that name runs."""
