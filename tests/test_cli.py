@@ -334,7 +334,11 @@ def _children(pid: int) -> list[str]:
 
 def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:
     assert run("sync", "--nonsense").returncode == Exit.USAGE
-    assert run("simulator", "x", "--fault", "nonsense").returncode == Exit.USAGE
+    for wrong in (
+        ("--fault", "nonsense"), ("--fault", "*.zip=status:abc"), ("--port", "99999"),
+        ("--series", "spot/klines/BTCUSDT/1x"), ("--days", "0"), ("--delay-ms", "-1"),
+    ):  # fmt: skip
+        assert run("simulator", "x", *wrong).returncode == Exit.USAGE, wrong
 
 
 def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None:
@@ -382,7 +386,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
-    done = run("demo", tmp_path / "demo")
+    done = run("demo", tmp_path / 'a demo\'s "lake"')
 
     assert done.returncode == 0, done.stderr
     assert "0 archive requests" in done.stdout

@@ -436,4 +436,7 @@ def test_a_misspelled_symbol_beside_a_pattern_is_named(place: Place) -> None:
     place.write("spot/klines/A*,BUDST/1m")
     planned = place.run("plan", "-c", str(place.config))
 
-    assert "unknown to the vendor: are they spelled right?: spot/klines/BUDST/1m" in planned.stdout
+    assert (
+        "1 series without an archive in the time asked for (spelled right?): spot/klines/BUDST/1m"
+        in planned.stdout
+    )

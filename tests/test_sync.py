@@ -577,3 +577,14 @@ def test_a_year_of_narrow_and_wide_months_is_folded(vendor: Vendor, tmp_path: Pa
     assert [str(v) for (v,) in ask(config, "SELECT volume FROM klines_exact")] == [
         "10.00000000", "99999999999.50000000",
     ]  # fmt: skip
+
+
+def test_what_a_pattern_takes_in_is_not_told_to_be_misspelled(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 1), date(2024, 6, 2))
+    late = dataset("spot/klines/AUSDT/1m", start="2099-01-01")
+    pattern = dataset("spot/klines/*USDT/1h")
+    outcome, _ = sync(vendor.config(tmp_path / "lake", late + pattern))
+
+    assert [str(series) for series in outcome.unknown] == ["spot/klines/AUSDT/1m"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fullpool import app, vendor
 from fullpool.cli import screen
 from fullpool.config import Config
-from fullpool.model import Series, Step
+from fullpool.model import Series, Status, Step
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome, Preview
@@ -26,9 +26,12 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         screen.show_json(_done(done))
         return
     for series in done.unknown:
-        sys.stdout.write(f"the vendor has no archives of {series}: is it spelled right?\n")
+        sys.stdout.write(
+            f"the vendor has no archive of {series} in the time asked for; is it spelled right?\n"
+        )
     if not done.built:
-        sys.stdout.write("nothing new\n")
+        is_all = done.is_complete and Status.PUBLISHED not in done.missing
+        sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
     else:
         size = f"{done.downloaded_bytes / _MB:,.1f} MB"
         sys.stdout.write(
@@ -61,7 +64,7 @@ def _done(done: Outcome) -> dict[str, Any]:
         "patched_rows": done.patched_rows,
         "requests": done.requests,
         "missing_rows": done.gaps,
-        "open_gaps": done.open_gaps,
+        "failed_gaps": done.open_gaps,
     }
 
 
@@ -80,7 +83,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
         screen.show_table("", tuple(groups[0]), [tuple(group.values()) for group in groups])
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
-    _series("unknown to the vendor: are they spelled right?", found.unknown)
+    _series("without an archive in the time asked for (spelled right?)", found.unknown)
     count, size_bytes = _total(groups, "archives"), _total(groups, "bytes")
     sys.stdout.write(f"{app.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
 

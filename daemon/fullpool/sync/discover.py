@@ -33,8 +33,8 @@ class SymbolList:
 class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
-    *failed* holds what could not be listed, with the reason; *unknown* the series that the vendor
-    has no archive of.
+    *failed* holds what could not be listed, with the reason; *unknown* the series
+    that are spelled out and the vendor has no archive of in the time asked for.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -82,7 +82,9 @@ def discover(work: Work, memory: Memory) -> Discovered:
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
     work.watcher.discovered(len(wanted))
-    found.unknown += [series for series in wanted if series in newest and not newest[series].until]
+    # A pattern may well take in symbols that lack an interval.
+    named = {s for one in work.config.dataset for name in one.named for s in one.series(name)}
+    found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     return found
 
 

@@ -85,7 +85,7 @@ class Fetching:
             return self._taken(known.archive, value)
         if isinstance(value, NotModified) and _is_copy(task.target, value) and known.identity:
             return Input(Edition(known.archive, value.sha256, known.identity), task.target)
-        tried = _tried(value, error)
+        tried = _tried(known, value, error)
         after = planning.verdict(known, tried, self._work.now())
         if isinstance(value, WrongSum):
             is_lasting = after.status is Status.QUARANTINED
@@ -135,10 +135,12 @@ def _size_bytes(task: Task) -> int:
     return task.known.identity.size_bytes if task.known.identity else 0
 
 
-def _tried(value: Answer | None, error: FullpoolError | None) -> Tried:
+def _tried(known: Known, value: Answer | None, error: FullpoolError | None) -> Tried:
     match value:
         case NotThere():
             return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")
+        case NoSum() if known.identity is None:
+            return Tried(Fault.NOT_THERE, "the vendor has neither it nor its CHECKSUM (404)")
         case NoSum():
             return Tried(Fault.NO_SUM, NO_SUM)
         case WrongSum():
