@@ -117,6 +117,8 @@ def test_every_mistake_is_reported_at_once_with_its_line() -> None:
         ("lake = 3\n" + GOOD, "must be a table, such as [lake], not 3"),
         ("[dataset]\n", "write [[dataset]] over each"),
         (GOOD.replace('["1m"]', '"1m"'), 'must be a list, such as ["1h"]'),
+        (GOOD.replace('"BTCUSDT"', '"*USDT", "!*"'), "*USDT is left out altogether by !*"),
+        (GOOD.replace('"BTCUSDT"', '"BTCUSDT", "!BTC*"'), "left out altogether by !BTC*"),
         (GOOD + "end = 2024-01-01\nstart = 2024-02-01", "line 6, dataset[1].end: 2024-01-01 is"),
         ('[network]\nconnections = 0\narchive_url = "http://x.lan"\n' + GOOD, "must be https"),
         ('[network]\narchive_url = "http://["\n' + GOOD, "Invalid IPv6 URL"),

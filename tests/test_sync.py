@@ -16,6 +16,7 @@ from fullpool.errors import (
     IncompleteError,
     StateDamagedError,
     UnreachableError,
+    UntrustedError,
 )
 from fullpool.model import Status
 from fullpool.simulator import Fault
@@ -588,3 +589,17 @@ def test_what_a_pattern_takes_in_is_not_told_to_be_misspelled(
     outcome, _ = sync(vendor.config(tmp_path / "lake", late + pattern))
 
     assert [str(series) for series in outcome.unknown] == ["spot/klines/AUSDT/1m"]
+
+
+def test_one_archive_that_is_redirected_costs_no_other(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 1), date(2024, 6, 15))
+    wanted = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-15")
+    config = vendor.config(tmp_path / "lake", wanted)
+    vendor.fail(Fault("*2024-06-02.zip", "redirect"))
+    with pytest.raises(IncompleteError, match="redirected to"):
+        sync(config)
+
+    assert ask(config, "SELECT count(*) FROM klines") == [(14 * 1440,)]
+    vendor.fail(Fault("*.zip", "redirect"))
+    with pytest.raises(UntrustedError):
+        sync(vendor.config(tmp_path / "other", wanted))

@@ -88,6 +88,10 @@ class UntrustedError(FullpoolError):
     hint = "check the clock, the CA certificates (network.ca_file) and who answers for that host"
 
 
+class RedirectedError(UntrustedError):
+    """The host sends us elsewhere: for one archive, or, behind a portal, for all."""
+
+
 class LakeUnwritableError(FullpoolError):
     """The lake's folder cannot be made, read or written."""
 

@@ -266,5 +266,8 @@ def _served(folder: Path, *, port: int, **options: Any) -> Simulator:
 
 def _server_context(cert: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert)
+    try:
+        context.load_cert_chain(cert)
+    except OSError as error:  # of which ssl's own are
+        raise typer.BadParameter(f"the certificate {cert}: {error}") from error
     return context

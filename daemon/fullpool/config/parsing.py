@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from fullpool.config.problems import line_in, problems_of, where
 from fullpool.config.settings import LOOPBACK, Config, Rest
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
-from fullpool.model import Interval, Market
+from fullpool.model import MAX_SYMBOL_LENGTH, Interval, Market
 
 
 def parse_bytes(content: bytes, source: str) -> Config:
@@ -57,6 +58,7 @@ def _contradictions(raw: Mapping[str, Any], text: str) -> tuple[str, ...]:
 
 def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the key and what is wrong with it."""
+    yield from (("symbols", text) for text in _left_out(table.get("symbols")))
     start, end = table.get("start"), table.get("end")
     if type(start) is date and type(end) is date and end < start:
         yield "end", f"{end} is before start, {start}"
@@ -73,6 +75,16 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "intervals", f"{kind.name} have none; leave the key out"
     elif "1s" in intervals and not offers(kind, market, Interval.S1):
         yield "intervals", "1s is published for spot only"
+
+
+def _left_out(symbols: Any) -> Iterator[str]:
+    """Yield the patterns that another one leaves out altogether."""
+    texts = [text for text in symbols if isinstance(text, str)] if isinstance(symbols, list) else []
+    for text in (text for text in texts if not text.startswith("!")):
+        longest = text.replace("*", "0" * MAX_SYMBOL_LENGTH).replace("?", "0")
+        for out in (text for text in texts if text.startswith("!")):
+            if fnmatchcase(longest, out[1:]):
+                yield f"{text} is left out altogether by {out}"
 
 
 _ADDRESSES: Final = {

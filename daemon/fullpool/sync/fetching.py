@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fullpool import logs, planning, vendor
-from fullpool.errors import FullpoolError, UnreachableError
+from fullpool.errors import FullpoolError, RedirectedError, UnreachableError
 from fullpool.model import Archive, Checksum, Known, Status, Step, Zipped
 from fullpool.planning import Fault, Tried
 from fullpool.store.finish import sha256_of
@@ -77,9 +77,9 @@ class Fetching:
     def _input(self, done: Done[Task, Answer]) -> Input | None:
         """Return what came of one download as an input; record it if nothing came."""
         task, value, error = done.item, done.value, done.error
-        if isinstance(error, FATAL):
-            raise error
         self._note_reach(error)
+        if isinstance(error, FATAL) and not isinstance(error, RedirectedError):
+            raise error
         known = task.known
         if isinstance(value, Fetched):
             return self._taken(known.archive, value)
@@ -110,7 +110,8 @@ class Fetching:
         drop(zipped)
 
     def _note_reach(self, error: FullpoolError | None) -> None:
-        self._unreachable = self._unreachable + 1 if isinstance(error, UnreachableError) else 0
+        is_away = isinstance(error, UnreachableError | RedirectedError)
+        self._unreachable = self._unreachable + 1 if is_away else 0
         if self._unreachable >= AWAY_AFTER and error is not None:
             raise error
 

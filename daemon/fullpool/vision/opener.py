@@ -19,6 +19,7 @@ from fullpool.errors import (
     ArchiveError,
     DiskFullError,
     FullpoolError,
+    RedirectedError,
     UnreachableError,
     UntrustedError,
 )
@@ -130,7 +131,7 @@ class _SameSite(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if (new.scheme, new.netloc) != (old.scheme, old.netloc):
-            raise UntrustedError(f"fetching {req.full_url}: redirected to {newurl[:200]}")
+            raise RedirectedError(f"fetching {req.full_url}: redirected to {newurl[:200]}")
         fp.read(_ERROR_BYTES)
         fp.close()  # urllib would read all that is left of it
         return super().redirect_request(req, fp, code, msg, headers, newurl)
