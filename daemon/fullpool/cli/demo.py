@@ -200,30 +200,36 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
+FaultOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow, body"
+        " or redirect, as in '*.zip=status:503:2'; repeatable."
+    ),
+]
+SeriesOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Invent MARKET/KIND/SYMBOL[/INTERVAL] into the folder first; repeatable."),
+]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")
+]
+DaysOption = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Days to invent, up to yesterday.")
+]
+TradesOption = Annotated[int, typer.Option(min=1, help="Trades to invent for a day.")]
+DelayOption = Annotated[float, typer.Option(min=0, help="Milliseconds before every answer.")]
+
+
 @program.command()
 def simulator(  # noqa: PLR0917 - a command has as many parameters as it has options
     folder: Annotated[Path, typer.Argument(help="Folder that mirrors the bucket's keys.")],
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")
-    ] = 8765,
-    series: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Invent MARKET/KIND/SYMBOL[/INTERVAL] into the folder first; repeatable."
-        ),
-    ] = None,
-    days: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Days to invent, up to yesterday.")
-    ] = 40,
-    trades_a_day: Annotated[int, typer.Option(min=1, help="Trades to invent for a day.")] = 20_000,
-    delay_ms: Annotated[float, typer.Option(min=0, help="Milliseconds before every answer.")] = 0.0,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow, body"
-            " or redirect, as in '*.zip=status:503:2'; repeatable."
-        ),
-    ] = None,
+    port: PortOption = 8765,
+    series: SeriesOption = None,
+    days: DaysOption = 40,
+    trades_a_day: TradesOption = 20_000,
+    delay_ms: DelayOption = 0.0,
+    fault: FaultOption = None,
     cert: Annotated[
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
