@@ -1,5 +1,6 @@
 """What readers see: generations, views, macros, exports, a moved lake."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from fullpool.app.assembly import opened_state
 from fullpool.config import Config
-from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.store import catalogue
 from fullpool.store.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
+NOW = datetime(2024, 6, 15, tzinfo=UTC)
 DAY = "data/spot/daily/klines/{s}/1m/{s}-1m-2024-06-0{n}.zip"
 
 
@@ -179,3 +183,27 @@ def test_replaced_files_are_as_they_were_for_who_reads_them(vendor: Vendor, tmp_
 
     after = snapshot(tmp_path / "lake")
     assert {path: after[path] for path in before} == before
+
+
+def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree = tree_of(config)
+    before = ask(config, "SELECT max(generation) FROM sync.generations")
+    failed = 0
+    with opened_state(tree) as state:
+        for limit in range(400_000, 1_000_000, 100_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            try:
+                catalogue.publish(state, tree, state.last_value("generation") + 50, NOW)
+            except FullpoolError:
+                failed += 1
+            finally:
+                infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+                resource.setrlimit(resource.RLIMIT_FSIZE, infinite)
+            assert state.memory.files()
+        assert failed
+        assert ask(config, "SELECT max(generation) FROM sync.generations") >= before
+        catalogue.publish(state, tree, 1000, NOW)
+    assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1000,)]

@@ -394,10 +394,9 @@ def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
     assert "published generation" in done.stderr
 
 
-QUERY = (
-    "SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d, true AS b,"
-    " [1, NULL] AS l, TIMESTAMPTZ '2024-06-01 02:00:00+02' AS t, 'ab'::BLOB AS bytes"
-)
+QUERY = """SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d, true AS b,
+    [1, NULL] AS l, MAP {true: 1.5::DECIMAL(3,2)} AS m, 'ab'::BLOB AS bytes,
+    TIMESTAMPTZ '2024-06-01 02:00:00+02' AS t"""
 
 
 def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None:
@@ -408,8 +407,9 @@ def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None
 
     assert row == {
         "a": 1, "a_1": "x", "n": None, "d": "0.00000001", "b": True, "l": [1, None],
-        "t": "2024-06-01T00:00:00Z", "bytes": "6162",
+        "m": {"true": "1.50"}, "bytes": "6162", "t": "2024-06-01T00:00:00Z",
     }  # fmt: skip
-    assert csv_lines[1] == '1,x,nan,0.00000001,true,"[1, null]",2024-06-01 00:00:00+00:00,6162'
+    cells = '1,x,nan,0.00000001,true,"[1, null]","{""true"": ""1.50""}",6162,'
+    assert csv_lines[1] == cells + "2024-06-01 00:00:00+00:00"
     assert "[1, null]" in table
     assert "2024-06-01 00:00:00" in table

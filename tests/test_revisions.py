@@ -235,35 +235,3 @@ def test_a_wrong_archive_is_not_let_in_by_accepting_its_checksum(
 
     assert archive_row(config)[0] == "quarantined"
     assert ask(config, "SELECT count(*) FROM klines") == [(2 * 1440,)]
-
-
-def test_a_day_that_fills_a_hole_of_its_month_is_had_again_when_it_is_published_anew(
-    vendor: Vendor, tmp_path: Path
-) -> None:
-    first, hole = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 7, 5, tzinfo=UTC)
-    moments = [first + timedelta(minutes=n) for n in range(31 * 1440)]
-    held = [at for at in moments if not hole <= at < hole + timedelta(hours=1)]
-    folder, name = "data/spot/{}/klines/AUSDT/1m/", "AUSDT-1m-2024-05"
-    vendor.put(folder.format("monthly") + f"{name}.zip", "".join(map(kline, held)))
-    day = [at for at in moments if at.day == hole.day]
-    key = folder.format("daily") + f"{name}-07.zip"
-    vendor.put(key, "".join(map(kline, day)))
-    config = vendor.config(tmp_path / "lake", dataset(SERIES, start="2024-05-01", end="2024-05-31"))
-    sync(config)
-    assert ask(config, "SELECT count(*) FROM klines") == [(len(moments),)]
-
-    # Other values where the month has no row, and where it has one: there the month's stays.
-    edited = {hole + timedelta(minutes=10), hole + timedelta(hours=7)}
-    text = "".join(
-        kline(at).replace("1.50000000", "1.75000000") if at in edited else kline(at) for at in day
-    )
-    content = zipped(f"{name}-07.csv", text.encode())
-    vendor.put_bytes(key, content, datetime(2024, 7, 1, tzinfo=UTC))
-    audit(config)
-
-    changed = (hole + timedelta(minutes=10)).replace(tzinfo=None)
-    assert ask(config, "SELECT open_time FROM klines WHERE close = 1.75") == [(changed,)]
-    assert ask(config, "SELECT count(*) FROM klines") == [(len(moments),)]
-    counts = "SELECT rows_added, rows_removed, rows_changed FROM sync.revisions"
-    assert ask(config, counts) == [(0, 0, 1)]
-    assert ask(config, "SELECT DISTINCT status FROM sync.archives") == [("present",)]

@@ -234,7 +234,7 @@ class Identity:
 class Known:
     """What the state holds of one archive. *is_held*: the lake has rows of one of its editions.
 
-    *checksum* is what that said when the archive was tried last; None if it did not come to that.
+    *checksum* is what that said, if it is why the archive is not in the lake, or if the archive is.
     """
 
     archive: Archive

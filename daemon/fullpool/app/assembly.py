@@ -29,7 +29,7 @@ def tree_of(config: Config) -> Tree:
     """Return the lake's tree. Raises UsageError for the home of a user that is not there."""
     try:
         return Tree(Path(config.lake.path).expanduser().absolute())
-    except RuntimeError as error:  # the path of a configuration file was checked
+    except RuntimeError as error:
         raise UsageError(
             f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"
         ) from error

@@ -43,7 +43,8 @@ ILLS: Final = (
     ),
     Ill(
         f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
-        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again, if(any_value(checksum) IS NOT NULL,"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again,"
+        " if(max(checksum IN ('missing', 'wrong')),"
         " '; [checks] in the configuration lets such in', '') AS checks FROM sync.missing"
         " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
         f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",

@@ -274,7 +274,7 @@ def _plain(value: Any) -> Any:
     """Return *value* as JSON has it."""
     match value:
         case dict():
-            return {str(_plain(key)): _plain(one) for key, one in value.items()}
+            return {str(_cell(key)): _plain(one) for key, one in value.items()}
         case list() | tuple():
             return [_plain(one) for one in value]
         case None | bool() | int() | str():

@@ -13,7 +13,7 @@ from fullpool.config.problems import line_in, problems_of, where
 from fullpool.config.settings import LOOPBACK, Config, Rest
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
-from fullpool.model import MAX_SYMBOL_LENGTH, Interval, Market
+from fullpool.model import Interval, Market
 
 
 def parse_bytes(content: bytes, source: str) -> Config:
@@ -67,8 +67,8 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     market = Market(table["market"])
     if market not in kind.markets:
-        where = ", ".join(sorted(kind.markets))
-        yield "kind", f"the vendor has no {kind.name} of {market}; it has them of {where}"
+        markets = ", ".join(sorted(kind.markets))
+        yield "kind", f"the vendor has no {kind.name} of {market}; it has them of {markets}"
     elif kind.intervals and not intervals:
         yield "intervals", f"missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
     elif not kind.intervals and intervals:
@@ -78,13 +78,18 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _left_out(symbols: Any) -> Iterator[str]:
-    """Yield the patterns that another one leaves out altogether."""
+    """Yield what is wrong with patterns of which exclusions leave none."""
     texts = [text for text in symbols if isinstance(text, str)] if isinstance(symbols, list) else []
-    for text in (text for text in texts if not text.startswith("!")):
-        longest = text.replace("*", "0" * MAX_SYMBOL_LENGTH).replace("?", "0")
-        for out in (text for text in texts if text.startswith("!")):
-            if fnmatchcase(longest, out[1:]):
-                yield f"{text} is left out altogether by {out}"
+    outs = [text[1:] for text in texts if text.startswith("!")]
+    ins = [text for text in texts if not text.startswith("!")] or ["*"]
+    if outs and all(any(_covers(out, text) for out in outs) for text in ins):
+        yield f"none is left: {', '.join(f'!{out}' for out in outs)} leave out all others"
+
+
+def _covers(out: str, text: str) -> bool:
+    """Whether a pattern takes in all that another one does, where that is easily seen."""
+    is_plain = not set(text) & {"*", "?"}
+    return out in ("*", text) or (is_plain and fnmatchcase(text, out))
 
 
 _ADDRESSES: Final = {

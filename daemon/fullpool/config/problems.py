@@ -70,9 +70,9 @@ _WRONG: Final = {
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
     "bool_type": "must be true or false, without quotes",
-    "finite_number": "must be a number that ends somewhere",
+    "finite_number": "must be a finite number",
     "string_type": "must be text in quotes",
-    "dataclass_type": "must be a table, such as [lake]",
+    "dataclass_type": "must be a table",
 }
 _LISTS: Final = {"symbols": '["BTCUSDT"]', "intervals": '["1h"]'}
 

@@ -76,7 +76,7 @@ def _require_whole(order: Order) -> None:
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
     with duck.explained("looking for gaps"):
-        connection = duck.of_worker(order.root, order.memory_mb)
+        connection = duck.of_worker(order.root, order.memory_mb, 1)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 

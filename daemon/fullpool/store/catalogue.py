@@ -70,8 +70,16 @@ def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
                     run(statement)
         run("CHECKPOINT lake")
     finally:
-        run("USE state")
-        run("DETACH lake")
+        _detach(state)
+
+
+def _detach(state: State) -> None:
+    """Let go of the catalogue; one that could not be written takes the connection along."""
+    try:
+        state.connection.execute("USE state")
+        state.connection.execute("DETACH lake")
+    except duckdb.Error:
+        state.renew()
 
 
 def _write_tables(

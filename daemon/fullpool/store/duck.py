@@ -49,7 +49,7 @@ def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyC
 
 
 @functools.lru_cache(maxsize=1)
-def of_worker(root: Path, memory_mb: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
+def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
     """Return the one connection of this worker process: opening one costs 15 ms a build."""
     return connect(
         root,

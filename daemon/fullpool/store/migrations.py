@@ -88,6 +88,7 @@ def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
 
 def name_checksums(connection: duckdb.DuckDBPyConnection) -> None:
     """Say of what is in quarantine what its CHECKSUM said; before, only its reason told."""
+    connection.execute("UPDATE sync.archives SET checksum = NULL WHERE status <> 'present'")
     for checksum, reason in (("missing", "the vendor has no CHECKSUM"), ("wrong", "sha256 is ")):
         connection.execute(
             "UPDATE sync.archives SET checksum = ?"

@@ -33,7 +33,7 @@ class Answer:
     rows: Sequence[Row]
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows by column; a second `close` is `close_1`, as in a subquery of DuckDB."""
+        """Return the rows by column; a second `close` is `close_1`."""
         names = _once(self.columns)
         return [dict(zip(names, row, strict=True)) for row in self.rows]
 
@@ -163,14 +163,16 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
         paths = [row[0] for row in reader.query("SELECT path FROM sync.files ORDER BY path").rows]
     try:
         target.mkdir(parents=True)
+    except OSError as error:
+        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=_INSIDE) from error
+    try:
         for path in paths:
             plain = target / _plain(path)
             plain.parent.mkdir(parents=True, exist_ok=True)
             os.link(tree.root / path, plain)
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
-        is_gone = isinstance(error, FileNotFoundError)
-        hint = _FILE_GONE if is_gone else _INSIDE
+        hint = _FILE_GONE if isinstance(error, FileNotFoundError) else _INSIDE
         raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
     return len(paths)
 

@@ -91,4 +91,4 @@ def _wrong_origin(order: Inspection, path: Path) -> list[str]:
 
 
 def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:
-    return duck.of_worker(order.root, order.memory_mb)
+    return duck.of_worker(order.root, order.memory_mb, 1)

@@ -142,7 +142,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
         " reason, checksum, attempts, tried_at, next_try_at FROM sync.archives"
         " WHERE status NOT IN ('present', 'superseded') ORDER BY ALL"
     )
-    yield "CREATE VIEW sync.open_gaps AS FROM sync.gaps WHERE status = 'open'"
+    yield "CREATE TABLE sync.open_gaps AS FROM sync.gaps WHERE status = 'open'"
     yield (
         f"CREATE TABLE sync.freshness AS SELECT {series}, max(last_time) AS last_time,"
         f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
