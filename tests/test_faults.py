@@ -160,7 +160,7 @@ def test_a_listing_is_wrong(world: World, clean: list[tuple[object, ...]], name:
     done = world.sync()
 
     world.require_clean_end(done)
-    if "no archives of spot/klines/AUSDT" in done.stdout:  # which is believed for a day
+    if "no archive of spot/klines/AUSDT" in done.stdout:  # which is believed for a day
         world.vendor.fail()
         if shutil.which("faketime") is None:
             pytest.skip("faketime is not here")
