@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from fullpool.config.problems import line_in, problems_of, where
-from fullpool.config.settings import LOOPBACK, Config, Rest
+from fullpool.config.settings import LOOPBACK, Config, Rest, is_plain
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market
@@ -88,8 +88,7 @@ def _left_out(symbols: Any) -> Iterator[str]:
 
 def _covers(out: str, text: str) -> bool:
     """Whether a pattern takes in all that another one does, where that is easily seen."""
-    is_plain = not set(text) & {"*", "?"}
-    return out in ("*", text) or (is_plain and fnmatchcase(text, out))
+    return out in ("*", text) or (is_plain(text) and fnmatchcase(text, out))
 
 
 _ADDRESSES: Final = {

@@ -84,7 +84,10 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port) if port.isdigit() else 0
 
 
+# pydantic would take "24" for a number and "no" for false.
 Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
 Url = Annotated[str, AfterValidator(_is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 LakePath = Annotated[str, AfterValidator(_is_lake_path)]
@@ -92,7 +95,7 @@ Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
 Listen = Annotated[str, AfterValidator(_is_loopback)]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400)]
+Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +121,12 @@ class Dataset:
     @property
     def literal_symbols(self) -> tuple[str, ...] | None:
         """The symbols, if none of the patterns needs the vendor's list of them."""
-        if any(p.startswith("!") or set(p) & {"*", "?"} for p in self.symbols):
-            return None
-        return self.symbols
+        return self.symbols if self.named == self.symbols else None
 
     @property
     def named(self) -> tuple[str, ...]:
         """The symbols that are spelled out."""
-        return tuple(p for p in self.symbols if not p.startswith("!") and not set(p) & {"*", "?"})
+        return tuple(p for p in self.symbols if not p.startswith("!") and is_plain(p))
 
     def wants(self, symbol: str) -> bool:
         """Whether *symbol* fits one pattern and no exclusion."""
@@ -143,6 +144,11 @@ class Dataset:
         if not self.intervals:
             return (Series(self.market, self.kind, symbol),)
         return tuple(Series(self.market, self.kind, symbol, i) for i in self.intervals)
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern is a symbol spelled out."""
+    return not set(pattern) & {"*", "?"}
 
 
 def _fits(symbol: str, patterns: list[str]) -> bool:
@@ -163,8 +169,8 @@ class Lake:
     __pydantic_config__ = _STRICT
 
     path: LakePath = "~/fullpool-lake"
-    retain_hours: Annotated[float, Field(strict=True, ge=0, le=24 * 366)] = 24.0
-    min_free_gb: Annotated[float, Field(strict=True, ge=0)] = 2.0
+    retain_hours: Annotated[Number, Field(ge=0, le=24 * 366)] = 24.0
+    min_free_gb: Annotated[Number, Field(ge=0)] = 2.0
 
     @property
     def grace(self) -> timedelta:
@@ -182,7 +188,7 @@ class Network:
     listing_url: Url = vendor.LISTING_URL
     allow_http: Flag = False
     ca_file: str = ""
-    connections: Annotated[int, Field(strict=True, ge=1, le=64)] = 32
+    connections: Annotated[Whole, Field(ge=1, le=64)] = 32
     read_timeout_s: Seconds = 30.0
     deadline_s: Seconds = 1800.0
 
@@ -193,12 +199,12 @@ class Limits:
 
     __pydantic_config__ = _STRICT
 
-    builders: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    builder_memory_mb: Annotated[int, Field(strict=True, ge=128, le=1 << 20)] = 256
-    staging_mb: Annotated[int, Field(strict=True, ge=64)] = 4096
-    archive_mb: Annotated[int, Field(strict=True, ge=1)] = 8192
-    inflated_mb: Annotated[int, Field(strict=True, ge=1)] = 65536
-    rounds: Annotated[int, Field(strict=True, ge=1, le=10)] = 3
+    builders: Annotated[Whole, Field(ge=1, le=64)] = 2
+    builder_memory_mb: Annotated[Whole, Field(ge=128, le=1 << 20)] = 256
+    staging_mb: Annotated[Whole, Field(ge=64)] = 4096
+    archive_mb: Annotated[Whole, Field(ge=1)] = 8192
+    inflated_mb: Annotated[Whole, Field(ge=1)] = 65536
+    rounds: Annotated[Whole, Field(ge=1, le=10)] = 3
     publish_every_s: Seconds = 30.0
 
 
@@ -208,8 +214,8 @@ class Discovery:
 
     __pydantic_config__ = _STRICT
 
-    symbols_max_age_h: Annotated[float, Field(strict=True, ge=0)] = 24.0
-    dormant_max_age_h: Annotated[float, Field(strict=True, ge=0)] = 168.0
+    symbols_max_age_h: Annotated[Number, Field(ge=0)] = 24.0
+    dormant_max_age_h: Annotated[Number, Field(ge=0)] = 168.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,12 +228,12 @@ class Rest:
     spot_url: Url = vendor.REST_URL[Market.SPOT]
     um_url: Url = vendor.REST_URL[Market.UM]
     cm_url: Url = vendor.REST_URL[Market.CM]
-    max_keepalive_connections: Annotated[int, Field(strict=True, ge=1, le=64)] = 20
-    max_connections: Annotated[int, Field(strict=True, ge=1, le=128)] = 30
+    max_keepalive_connections: Annotated[Whole, Field(ge=1, le=64)] = 20
+    max_connections: Annotated[Whole, Field(ge=1, le=128)] = 30
     keepalive_expiry: Seconds = 30.0
     timeout_s: Seconds = 10.0
-    weight_share: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.5
-    requests_per_pass: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 5000
+    weight_share: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    requests_per_pass: Annotated[Whole, Field(ge=1, le=1_000_000)] = 5000
 
     def url(self, market: Market) -> str:
         return {Market.SPOT: self.spot_url, Market.UM: self.um_url, Market.CM: self.cm_url}[market]
@@ -254,7 +260,7 @@ class Schedule:
     audit: TimingText = "17 4 * * *"
     publish: TimingText = "1h"
     housekeeping: TimingText = "1h"
-    jitter_s: Annotated[float, Field(strict=True, ge=0, le=86_400)] = 1800.0
+    jitter_s: Annotated[Number, Field(ge=0, le=86_400)] = 1800.0
 
     def timing(self, job: str) -> Timing:
         """Return when the job of that name runs."""
