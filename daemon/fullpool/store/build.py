@@ -20,7 +20,7 @@ from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
 from fullpool.errors import ArchiveError, DamagedError, MalformedError
 from fullpool.kinds import KINDS, Kind
-from fullpool.model import Archive, Cadence, PartitionFile, Span, period_from
+from fullpool.model import Archive, Cadence, PartitionFile, Span, period_of
 from fullpool.store import duck, finish, rows
 from fullpool.store.finish import Checked
 from fullpool.store.held import damage_of
@@ -113,10 +113,10 @@ class _Load:
 
         Rows of the month stay where both have them.
         """
-        period, held = archive.period, (period_from(one.period) for one in self.origin.sources)
-        return period.cadence is Cadence.DAY and any(
-            one.cadence is Cadence.MONTH and one.span.covers(period.span) for one in held
-        )
+        period = archive.period
+        month = str(period_of(period.first, Cadence.MONTH))
+        held = (one.period for one in self.origin.sources)
+        return period.cadence is Cadence.DAY and month in held
 
     @property
     def filled(self) -> list[Span]:
