@@ -5,7 +5,7 @@ So the state can be written anew from the files alone.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -37,10 +37,7 @@ class Source:
     size_bytes: int
     modified_at: str
     rows: int
-    checksum: str = "verified"
-
-    def __post_init__(self) -> None:
-        Checksum(self.checksum)  # raises ValueError: a file that says anything is not ours
+    checksum: Checksum = Checksum.VERIFIED
 
     @property
     def span(self) -> Span:
@@ -132,7 +129,7 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
     ).fetchall()
     try:
         values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
-        sources = {Source(**item) for key, items in values if key == _SOURCES for item in items}
+        sources = {_source_in(item) for key, items in values if key == _SOURCES for item in items}
         patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
     except (ValueError, TypeError) as error:
         raise MalformedError(
@@ -142,6 +139,11 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
         tuple(sorted(sources, key=lambda source: source.period)),
         tuple(sorted(patches, key=lambda patch: patch.start)),
     )
+
+
+def _source_in(item: dict[str, Any]) -> Source:
+    source = Source(**item)
+    return replace(source, checksum=Checksum(source.checksum))  # JSON has it as text
 
 
 def _flat(one: Source | Patched) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def _source(accepted: Accepted) -> Source:
         size_bytes=identity.size_bytes,
         modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
         rows=accepted.rows,
-        checksum=str(edition.checksum),
+        checksum=edition.checksum,
     )
 
 

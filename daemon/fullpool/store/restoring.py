@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Cadence, Checksum, Known, PartitionFile, Period, Span, Status, periods
+from fullpool.model import Cadence, Known, PartitionFile, Period, Span, Status, periods
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import insert
@@ -74,8 +74,7 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
     archive = vendor.archive_in(source.key)
     if archive is None:
         return None
-    checksum = Checksum(source.checksum)
-    known = Known(archive, Status.PRESENT, "", source.identity, checksum=checksum)
+    known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
     return (*tried_row(known, now), source.sha256, source.rows)
 
 
