@@ -255,7 +255,7 @@ def _text(value: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return what a cell of CSV holds: no spelling of Python's own."""
+    """Return what a cell of CSV holds: truth, lists and structs as JSON, NaN as it is."""
     match value:
         case bool() | list() | tuple() | dict():
             return json.dumps(_plain(value), ensure_ascii=False)

@@ -4,20 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fullpool import logs, planning
-from fullpool.errors import (
-    DamagedError,
-    FullpoolError,
-    MalformedError,
-)
+from fullpool.errors import DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
-from fullpool.model import (
-    Archive,
-    Known,
-    Period,
-    Series,
-    Status,
-    Step,
-)
+from fullpool.model import Archive, Known, Period, Series, Status, Step
 from fullpool.planning import Fault, Tried
 from fullpool.store.build import build
 from fullpool.store.orders import Built, Input, Order
