@@ -6,6 +6,7 @@ The vendor's API is served from a twin: a folder with the rows that the archives
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,8 @@ from fullpool.config import Config
 from fullpool.errors import IncompleteError
 from fullpool.simulator import Api, Fault, generate, spec_from
 from fullpool.simulator.generate import zipped
-from vendor import Seen, Vendor, ask, dataset, sync
+from harm import flip
+from vendor import Seen, Vendor, ask, audit, dataset, sync
 
 ON = {"enabled": "true"}
 DAY = timedelta(days=1)
@@ -242,9 +244,9 @@ def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
     require_same_rows(twin, tmp_path, datasets)
 
 
-def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
-    twin: Twin,
-) -> None:
+@pytest.fixture
+def holed(twin: Twin) -> Config:
+    """Return a lake of a month that lacks a day and an hour of another one, as its days do not."""
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), ())
     spec = replace(
         spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)),
@@ -256,14 +258,67 @@ def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
             twin.vendor.put_bytes(key, path.read_bytes())
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
     sync(config)
+    return config
+
+
+def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
+    twin: Twin, holed: Config
+) -> None:
 
     zips = [path for path in twin.vendor.archive_requests() if path.endswith(".zip")]
     assert sorted(path.rpartition("1m-")[2] for path in zips) == [
         "2024-03-07.zip", "2024-03-11.zip", "2024-03.zip",
     ]  # fmt: skip
-    assert ask(config, "SELECT count(*), count(DISTINCT source) FROM klines") == [(31 * 1440, 1)]
+    assert ask(holed, "SELECT count(*), count(DISTINCT source) FROM klines") == [(31 * 1440, 1)]
     assert twin.calls() == []
-    assert gaps_in(config) == []
+    assert gaps_in(holed) == []
+
+
+def put_anew(twin: Twin, day: str, changes: Mapping[int, str], last: int = 1440) -> None:
+    """Publish a day anew: its first *last* minutes, with another volume in some of them."""
+    name = f"BTCUSDT-1m-{day}.csv"
+    key = f"data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{day}.zip"
+    whole = zipfile.ZipFile(twin.whole / key).read(name).decode()
+    lines = [line.split(",") for line in whole.splitlines()]
+    for minute, volume in changes.items():
+        lines[minute][5] = volume
+    text = "".join(",".join(fields) + "\n" for fields in lines[:last])
+    twin.vendor.put_bytes(key, zipped(name, text.encode()))
+
+
+def test_a_day_that_filled_a_hole_and_is_published_anew_replaces_what_it_filled(
+    twin: Twin, holed: Config
+) -> None:
+    put_anew(twin, "2024-03-07", {60: "77.00000000"}, last=1430)
+    put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
+    audit(holed)
+
+    changed = "SELECT open_time, volume FROM klines WHERE volume IN (77, 78, 79) ORDER BY ALL"
+    assert ask(holed, changed) == [(at_(2024, 3, 7, 1), 77.0), (at_(2024, 3, 11, 5), 79.0)]
+    counts = "SELECT rows_added, rows_removed, rows_changed FROM sync.revisions ORDER BY ALL"
+    assert ask(holed, counts) == [(0, 0, 1), (0, 10, 1)]
+    lost = [("BTCUSDT", at_(2024, 3, 7, 23, 50), 10, "open", None)]
+    assert gaps_in(holed) == lost
+
+
+def test_a_month_and_the_day_that_fills_it_are_fetched_together_after_damage(
+    twin: Twin, holed: Config
+) -> None:
+    put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
+    audit(holed)
+    flip(max((twin.lake / "klines").rglob("*.parquet")))
+    put_anew(twin, "2024-03-07", {10: "80.00000000"})
+    outcome = audit(holed)
+
+    assert outcome.archives == 3
+    changed = "SELECT open_time, volume FROM klines WHERE volume IN (78, 79, 80) ORDER BY ALL"
+    assert ask(holed, changed) == [
+        (at_(2024, 3, 7, 0, 10), 80.0),
+        (at_(2024, 3, 11, 5), 79.0),
+    ]
+    put_anew(twin, "2024-03-07", {10: "81.00000000"})
+    audit(holed)
+    assert ask(holed, "SELECT count(*) FROM klines WHERE volume = 81") == [(1,)]
 
 
 def test_when_the_archive_comes_it_replaces_the_patch_and_differences_are_kept(

@@ -101,22 +101,22 @@ class _Sheet:
 class _Load:
     """Rows as text, one CSV a sheet, and the archives they came from.
 
-    *origin* is where the rows of the files that the step replaces came from.
+    *origin* is where the rows of the files that the step replaces came from, *periods* are those of
+    its archives and of the ones that are built in.
     """
 
     sheets: dict[_Sheet, Path]
     accepted: list[Accepted]
     origin: Origin
+    periods: frozenset[str]
 
     def fills(self, archive: Archive) -> bool:
-        """Whether a daily archive only fills holes of its month, which is in the lake already.
+        """Whether a daily archive only fills holes of its month, which is there as well.
 
         Rows of the month stay where both have them.
         """
-        period = archive.period
-        month = str(period_of(period.first, Cadence.MONTH))
-        held = (one.period for one in self.origin.sources)
-        return period.cadence is Cadence.DAY and month in held
+        month = str(period_of(archive.period.first, Cadence.MONTH))
+        return archive.period.cadence is Cadence.DAY and month in self.periods
 
     @property
     def filled(self) -> list[Span]:
@@ -139,7 +139,10 @@ class _Load:
 def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
     """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
     held = [order.root / file.path for file in order.step.files]
-    load, rejected = _Load({}, [], origin_of(_connection(order), held)), []
+    origin = origin_of(_connection(order), held)
+    new = (str(item.edition.archive.period) for item in order.inputs)
+    load = _Load({}, [], origin, frozenset((*new, *(one.period for one in origin.sources))))
+    rejected: list[Rejected] = []
     with ExitStack() as stack:
         files: dict[_Sheet, IO[bytes]] = {}
 
@@ -217,7 +220,8 @@ def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> li
 def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str]:
     """Return the rows of the archives, of those alone that fill holes or of the others."""
     sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
-    return [rows.from_csv(kind, sheet.layout, path, width) for sheet, path in sheets]
+    source = rows.DAILY if fills else rows.ARCHIVE
+    return [rows.from_csv(kind, sheet.layout, path, width, source) for sheet, path in sheets]
 
 
 def _older(order: Order, load: _Load) -> list[str]:

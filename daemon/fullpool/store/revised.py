@@ -46,7 +46,7 @@ def revisions(
 
 def _counts(kind: Kind, held: Sequence[Path], whole: Path, span: Span) -> str:
     """Select how many rows of archives in *span* are new, gone, and of other values."""
-    inside = f"{rows.SOURCE_COLUMN} = {quoted(rows.ARCHIVE)} AND {rows.within(kind.time, span)}"
+    inside = f"{rows.SOURCE_COLUMN} <> {quoted(rows.REST)} AND {rows.within(kind.time, span)}"
     old = " UNION ALL ".join(f"SELECT * FROM {rows.parquet(p)} WHERE {inside}" for p in held)
     new = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
     names = [column.name for column in kind.kept if column.name != kind.key]

@@ -22,8 +22,10 @@ from fullpool.store.holes import key_of
 
 EXACT: Final = "DECIMAL(18,8)"
 EXACT_WIDE: Final = "DECIMAL(38,8)"
+# From an archive, from that of a day where the one of its month lacks the row, or from the API.
 SOURCE_COLUMN: Final = "source"
 ARCHIVE: Final = "archive"
+DAILY: Final = "daily"
 REST: Final = "rest"
 
 
@@ -104,9 +106,9 @@ def _sound(columns: Sequence[Column]) -> str:
 def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span], fills: Sequence[Span]) -> str:
     """Select the rows of a partition file that stay on top of what is older or fills holes.
 
-    Not those in spans that are written anew, nor those of REST where an archive fills holes.
+    Not those in spans that are written anew; where a day fills holes of its month, the month's.
     """
-    is_filled = f"{SOURCE_COLUMN} = {quoted(REST)} AND {in_any(kind.time, fills)}"
+    is_filled = f"{SOURCE_COLUMN} <> {quoted(ARCHIVE)} AND {in_any(kind.time, fills)}"
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
         f" WHERE NOT {in_any(kind.time, replaced)} AND NOT ({is_filled})"
@@ -122,10 +124,13 @@ def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
 
 
 def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[Span]) -> str:
-    """Select the rows of archives in *spans* that *others* than those written anew may have."""
+    """Select the rows of archives in *spans* that the days *others* may have.
+
+    What of them the month lacks that is written anew is a day's.
+    """
     return (
-        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} = {quoted(ARCHIVE)} AND {in_any(kind.time, spans)}"
+        f"SELECT {_names(kind)}, {quoted(DAILY)} AS {SOURCE_COLUMN} FROM {parquet(path)}"
+        f" WHERE {SOURCE_COLUMN} <> {quoted(REST)} AND {in_any(kind.time, spans)}"
         f" AND {in_any(kind.time, others)}"
     )
 

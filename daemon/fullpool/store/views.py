@@ -9,13 +9,17 @@ from typing import Final
 from fullpool.kinds import Column, Kind, Type
 from fullpool.model import PartitionFile
 from fullpool.store.duck import quoted
-from fullpool.store.rows import EXACT_WIDE, SOURCE_COLUMN, sql_type
+from fullpool.store.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 
 DOUBLES: Final = "double"
 EXACT: Final = "exact"
 FLAVOURS: Final = (DOUBLES, EXACT)
 
 _SUFFIX: Final = {DOUBLES: "", EXACT: "_exact"}
+# Which archive a row is from is what the next build needs to know.
+_SHOWN_SOURCE: Final = (
+    f"if({SOURCE_COLUMN} = {quoted(DAILY)}, {quoted(ARCHIVE)}, {SOURCE_COLUMN}) AS {SOURCE_COLUMN}"
+)
 
 
 def hive_keys(kind: Kind) -> tuple[str, ...]:
@@ -79,7 +83,7 @@ def _view(name: str, kind: Kind, flavour: str, files: Sequence[PartitionFile], r
 
 def _select(kind: Kind, flavour: str, source: str) -> str:
     names = [key for key in ("market", "symbol", "interval") if key in hive_keys(kind)]
-    columns = [*names, *(_shown(column, flavour) for column in kind.kept), SOURCE_COLUMN]
+    columns = [*names, *(_shown(column, flavour) for column in kind.kept), _SHOWN_SOURCE]
     types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind))
     return (
         f"SELECT {', '.join(columns)} FROM read_parquet({source}, hive_partitioning=true,"
