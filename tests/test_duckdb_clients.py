@@ -26,6 +26,7 @@ asks = [
     "SELECT count(*), max(status) FROM sync.archives",
     "SELECT count(*), 'none' FROM mark_price_klines",
     "SELECT count(*), 'none' FROM klines WHERE close < 0.123456784",
+    "SELECT count(*), source FROM agg_trades GROUP BY source",
 ]
 print(json.dumps([duckdb.__version__, [c.execute(sql).fetchone() for sql in asks]]))
 """
@@ -53,5 +54,5 @@ def test_a_client_of_that_version_reads_the_lake(
     assert found == version
     assert answers == [
         [1440, "DOUBLE"], [2880, "DECIMAL(38,8)"], [1440, "币安人生USDT"], [500, "um"], [0, "none"],
-        [3, "present"], [0, "none"], [0, "none"],
+        [3, "present"], [0, "none"], [0, "none"], [500, "archive"],
     ]  # fmt: skip

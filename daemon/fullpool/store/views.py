@@ -18,7 +18,8 @@ FLAVOURS: Final = (DOUBLES, EXACT)
 _SUFFIX: Final = {DOUBLES: "", EXACT: "_exact"}
 # Which archive a row is from is what the next build needs to know.
 _SHOWN_SOURCE: Final = (
-    f"if({SOURCE_COLUMN} = {quoted(DAILY)}, {quoted(ARCHIVE)}, {SOURCE_COLUMN}) AS {SOURCE_COLUMN}"
+    f"CASE {SOURCE_COLUMN} WHEN {quoted(DAILY)} THEN {quoted(ARCHIVE)} ELSE {SOURCE_COLUMN} END"
+    f" AS {SOURCE_COLUMN}"
 )
 
 
