@@ -48,9 +48,10 @@ test-systemd: wheel ## Run the service under a real systemd, in a container (as 
 test-faults: $(INSTALLED) ## Inject faults: kills, disk, vendor, archives, resources (as root, with strace)
 	sh tests/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)
 
-torture: $(INSTALLED) ## 200 kills under load and 20,000 mutants of archives: takes half an hour
+torture: $(INSTALLED) ## 200 kills under load, 20,000 mutants of archives, 400 histories: takes an hour
 	sh tests/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
 		-k "random or mutant" $(ARGS)
+	HISTORIES=200 $(BIN)/python -m pytest -n auto tests/test_history.py $(ARGS)
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
 	$(BIN)/python -m pytest -m readers -s $(ARGS)

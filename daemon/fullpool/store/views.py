@@ -180,26 +180,42 @@ TRADING: Final = (
 )
 
 
+# How many rows of a run from REST lie in what is expected: bars are equally far from each other. Of
+# trades all are expected, from the first one that is held.
+_INSIDE: Final = (
+    "CASE WHEN n.interval IS NULL OR e.expected_from IS NULL"
+    " OR (n.first_time >= e.expected_from AND n.last_time < e.expected_until) THEN n.row_count"
+    " WHEN n.last_time < e.expected_from OR n.first_time >= e.expected_until THEN 0"
+    " ELSE round((n.row_count - 1) * date_diff('us', greatest(n.first_time, e.expected_from),"
+    " least(n.last_time, e.expected_until)) / date_diff('us', n.first_time, n.last_time))"
+    " + (n.last_time < e.expected_until)::INTEGER END"
+)
+
+
 def _coverage(series: str, now: datetime) -> str:
     """Return what creates one row a series: what should be there, and what became of it."""
+    names = series.split(", ")
     return (
         f"CREATE TABLE sync.coverage AS WITH held AS (SELECT {series},"
         " min(first_time) AS first_time, max(last_time) AS last_time,"
         " sum(row_count)::BIGINT AS row_count, count(*) AS files,"
         " sum(size_bytes)::BIGINT AS size_bytes,"
-        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s,"
-        " sum(coalesce(patched_rows, 0))::BIGINT AS patched_rows"
+        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
+        f" patched AS (SELECT {', '.join(f'n.{name}' for name in names)},"
+        f" sum({_INSIDE})::BIGINT AS patched_rows FROM sync.patched AS n"
+        f" LEFT JOIN sync.expected AS e ON {_same('e')} GROUP BY ALL),"
         f" lacking AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
         " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
         " FROM sync.gaps GROUP BY ALL)"
-        f" SELECT {', '.join(f'n.{name}' for name in series.split(', '))},"
+        f" SELECT {', '.join(f'n.{name}' for name in names)},"
         " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
         " coalesce(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
-        " - coalesce(open_rows, 0), held.row_count - patched_rows, 0) AS present_rows,"
+        " - coalesce(open_rows, 0), held.row_count - coalesce(patched_rows, 0), 0)"
+        " AS present_rows,"
         " coalesce(patched_rows, 0) AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
@@ -207,6 +223,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
         f" LEFT JOIN held ON {_same('held')} LEFT JOIN sync.expected AS expected ON"
         f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')}"
+        f" LEFT JOIN patched ON {_same('patched')}"
         f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
         f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"
     )
