@@ -146,6 +146,13 @@ def test_check_names_every_mistake(tmp_path: Path) -> None:
     refused(done, Exit.CONFIG, "bad.toml: 4 problems", "line 2, lake.pth", "did you mean spot?")
 
 
+def test_check_looks_for_the_certificates_that_are_named(config: Path) -> None:
+    nowhere = "[network]\nca_file = '/nowhere/ca.pem'\n"
+    config.write_text(config.read_text().replace("[network]\n", nowhere))
+
+    refused(run("check", config), Exit.CONFIG, "/nowhere/ca.pem", "network.ca_file", "PEM")
+
+
 def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
     assert "AUSDT" in run("check", config).stdout
 
@@ -171,6 +178,7 @@ def test_a_certificate_nobody_vouches_for(config: Path, vendor: Vendor) -> None:
         authority.cert_pem.write_to_path(str(config.parent / "ca.pem"))
         trusted = f"[network]\nca_file = '{config.parent / 'ca.pem'}'\n"
         config.write_text(config.read_text().replace("[network]\n", trusted))
+        assert run("check", config).returncode == 0
         assert run("sync", "-c", config).returncode == 0
 
 
@@ -238,6 +246,19 @@ def test_a_disk_without_room(config: Path) -> None:
     refused(run("sync", "-c", config), Exit.DISK_FULL, "are to stay free")
 
 
+def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    few = "size=1m,nr_inodes=3"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", few, "tmpfs", small], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
+        refused(run("sync", "-c", config), Exit.DISK_FULL, "opening the lake", "No space left")
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -293,6 +314,7 @@ def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
 
     assert "4,000 rows more" in table.stderr
     assert len(run("sql", "FROM range(5000)", "-c", config, "--csv").stdout.splitlines()) == 5001
+    refused(run("sql", "SELECT 1", "-c", config, "--csv", "--json"), Exit.USAGE, "--csv and --json")
 
 
 def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vendor) -> None:

@@ -155,6 +155,15 @@ def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
         assert place.run("reload", "-c", str(place.config)).returncode == Exit.OK
 
 
+def test_an_edit_that_names_no_certificates_is_refused(place: Place) -> None:
+    with place.running() as daemon:
+        nowhere = "[network]\nca_file = '/nowhere/ca.pem'\n"
+        place.config.write_text(place.config.read_text().replace("[network]\n", nowhere))
+
+        (event,) = daemon.until(lambda: daemon.events("config.refused"))
+        assert "/nowhere/ca.pem" in event["problems"][0]
+
+
 def test_another_lake_needs_a_restart(place: Place) -> None:
     with place.running() as daemon:
         place.config.write_text(place.config.read_text().replace("/lake'", "/lake2'"))

@@ -7,7 +7,7 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.app.activity import counted
-from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
 from fullpool.app.doctor import examine, examine_lake
 from fullpool.app.ills import Finding
 from fullpool.app.lock import writing
@@ -29,6 +29,7 @@ __all__ = [
     "Rebuilt",
     "Verified",
     "ask_to_reload",
+    "checked_config",
     "clock",
     "compare_with_vendor",
     "counted",
@@ -60,6 +61,13 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
     return parse_bytes(content, str(path))
+
+
+def checked_config(path: Path) -> Config:
+    """Read a configuration file and what it names. Raises ConfigError."""
+    config = load_config(path)
+    require_certificates(config, str(path))
+    return config
 
 
 def load_lake_config(config: Path | None, lake: Path | None) -> Config:

@@ -10,7 +10,7 @@ from typing import Final
 
 from fullpool.app import clock, pools
 from fullpool.config import Config, Network
-from fullpool.errors import StateDamagedError, UntrustedError, UsageError
+from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
 from fullpool.model import Ban, Stop
 from fullpool.rest import Client
 from fullpool.store import inventory
@@ -139,6 +139,14 @@ def openers(
     finally:
         for one in opened:
             one.close()
+
+
+def require_certificates(config: Config, source: str) -> None:
+    """Raise ConfigError if the configuration *source* names a file that holds no certificates."""
+    try:
+        _context(config.network)
+    except UntrustedError as error:
+        raise ConfigError(source, (f"{error}; {error.hint}",)) from error
 
 
 def _context(network: Network) -> ssl.SSLContext:

@@ -14,7 +14,7 @@ from typing import Final
 
 from fullpool import __version__, logs
 from fullpool.app import clock, pools
-from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
 from fullpool.app.lock import Held, writing
 from fullpool.app.reloading import require_same_lake
 from fullpool.app.reporting import Reporting
@@ -238,6 +238,7 @@ class Daemon:
     def _accept(self, config: Config) -> None:
         """Raise ConfigError for a configuration that cannot take the place of the present one."""
         require_same_lake(self._config, config)
+        require_certificates(config, str(self._path))
         try:
             check(config.schedule)
             self._reporting.apply(config.metrics)

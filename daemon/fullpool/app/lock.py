@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fullpool.errors import LakeBusyError, LakeUnwritableError, StateDamagedError
+from fullpool.errors import LakeBusyError, LakeUnwritableError, StateDamagedError, refused
 from fullpool.store.tree import Tree
 
 _TRIES: Final = 20
@@ -55,14 +55,14 @@ def _is_still(path: Path, what: os.stat_result) -> bool:
 
 @contextmanager
 def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
-    """Hold the lake for writing. Raises LakeBusyError naming who has it, LakeUnwritableError."""
+    """Hold the lake for writing. Raises LakeBusyError naming who has it, or what is refused."""
     # What is made is nobody else's to write, whatever the umask; who may read it, it says.
     os.umask(os.umask(0) | _NOT_OTHERS)
     try:
         tree.create()
         descriptor = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise LakeUnwritableError(f"opening the lake {tree.root}: {error}") from error
+        raise refused(error, f"opening the lake {tree.root}") from error
     try:
         _lock(descriptor, tree)
         _sign(tree, command, now)

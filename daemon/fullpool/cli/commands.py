@@ -9,7 +9,7 @@ import typer
 
 from fullpool import __version__, app, logs
 from fullpool.cli import report, screen
-from fullpool.errors import Exit, NoLakeError
+from fullpool.errors import Exit, NoLakeError, UsageError
 from fullpool.store.reader import export as export_generation
 from fullpool.store.reader import generations as kept_generations
 from fullpool.store.reader import reading
@@ -198,6 +198,8 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     Tables: klines, mark_price_klines, index_price_klines, premium_index_klines, agg_trades
     (doubles), the same with _exact (decimals), and schema sync, which tells of the lake itself.
     """
+    if json and as_csv:
+        raise UsageError("asking the lake: --csv and --json at once", hint="give one of them")
     text = sys.stdin.read() if query == "-" else query
     with reading(_tree(config, lake), as_of) as reader:
         answer = reader.query(text)
@@ -249,7 +251,7 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check a configuration file: every mistake at once, or what it asks for."""
-    report.config(app.load_config(file), file, is_json=json)
+    report.config(app.checked_config(file), file, is_json=json)
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:
