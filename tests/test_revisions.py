@@ -139,12 +139,18 @@ def test_a_new_edition_that_is_broken_leaves_the_old_rows(vendor: Vendor, config
         (Known(ARCHIVE, Status.QUARANTINED, "", OLD), OLD, None),
         (Known(ARCHIVE, Status.ABSENT), OLD, Status.PUBLISHED),
         (Known(ARCHIVE, Status.FAILED, "", OLD), Identity("bb", 9, DAY), None),
+        (Known(ARCHIVE, Status.FAILED, "", OLD), None, Status.EXPECTED),
+        (Known(ARCHIVE, Status.QUARANTINED, "", OLD), None, Status.EXPECTED),
+        (Known(ARCHIVE, Status.QUARANTINED, "", OLD, is_held=True), None, None),
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), None, None),
+        (Known(ARCHIVE, Status.ABSENT), None, None),
     ],
 )
 def test_what_a_listing_makes_of_what_is_known(
-    known: Known, listed: Identity, status: Status | None
+    known: Known, listed: Identity | None, status: Status | None
 ) -> None:
-    found = [after.status for _, after in compared([known], {ARCHIVE.period: listed})]
+    listing = {ARCHIVE.period: listed} if listed else {}
+    found = [after.status for _, after in compared([known], listing)]
 
     assert found == ([status] if status else [])
 
@@ -164,6 +170,20 @@ def test_what_the_vendor_withdraws_stays_and_is_told(vendor: Vendor, config: Con
     (event,) = map(json.loads, told.getvalue().splitlines())
     assert (event["event"], event["archives"]) == ("series.shrunk", 1)
     assert event["first"] == event["last"] == str(ARCHIVE)
+
+
+def test_what_the_vendor_takes_back_before_it_was_fetched_is_absent(
+    vendor: Vendor, config: Config
+) -> None:
+    vendor.fail(Fault(f"{KEY}*", "status", 500))
+    with pytest.raises(IncompleteError):
+        sync(config)
+    vendor.fail()
+    vendor.remove(KEY)
+    outcome = audit(config)
+
+    assert outcome.is_complete
+    assert archive_row(config) == ("absent", None)
 
 
 def archive_row(config: Config) -> tuple[str, str | None]:

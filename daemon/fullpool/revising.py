@@ -4,24 +4,28 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from fullpool.model import Identity, Known, Status
+from fullpool.model import Cadence, Identity, Known, Status
 from fullpool.planning import Listing
 
 _NOT_THERE: Final = (Status.ABSENT, Status.NOT_PUBLISHED)
 _COMPARED: Final = (Status.PRESENT, Status.QUARANTINED)
+_UNDONE: Final = (Status.PUBLISHED, Status.FAILED, Status.QUARANTINED)
 
 
 def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, Known]]:
     """Yield each archive whose record is to change, as it was and as it is now.
 
     One that has other bytes, or came after all, is `published` and due. One that only has another
-    time, for the same bytes were put there again, keeps its status.
+    time, for the same bytes were put there again, keeps its status. A day that went before the lake
+    had it is `expected`: asked for once more, without the promise of a listing. (A month is not: in
+    quarantine it falls to its days.)
     """
     for one in known:
         listed = listing.get(one.archive.period)
         if listed is None:
-            continue
-        if one.status in _NOT_THERE:
+            if _is_promised(one) and one.archive.period.cadence is Cadence.DAY:
+                yield one, Known(one.archive, Status.EXPECTED, "the vendor lists it no more")
+        elif one.status in _NOT_THERE:
             yield one, Known(one.archive, Status.PUBLISHED, "published after all", listed)
         elif one.status in _COMPARED and one.identity is not None:
             if _has_other_bytes(one.identity, listed):
@@ -29,6 +33,11 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
                 yield one, replace(one, status=Status.PUBLISHED, reason=reason, identity=listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)
+
+
+def _is_promised(known: Known) -> bool:
+    """Whether the lake has nothing of an archive that was listed."""
+    return known.status in _UNDONE and known.identity is not None and not known.is_held
 
 
 def withdrawn(known: Iterable[Known], listing: Listing) -> list[Known]:
