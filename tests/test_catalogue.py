@@ -14,7 +14,7 @@ import pytest
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
-from fullpool.store import catalogue
+from fullpool.store import catalogue, views
 from fullpool.store.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
@@ -207,3 +207,19 @@ def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
         assert ask(config, "SELECT max(generation) FROM sync.generations") >= before
         catalogue.publish(state, tree, 1000, NOW)
     assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1000,)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50, 2 * 527_040])
+@pytest.mark.parametrize("first", [-3, 0, 1, 7])
+@pytest.mark.parametrize("last", [-1, 0, 1, 40, 10**7])
+def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, last: int) -> None:
+    start, minute = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None), timedelta(minutes=1)
+    moments = [start, start + (rows - 1) * minute, start + first * minute, start + last * minute]
+    found = duckdb.execute(
+        f"SELECT {views.rows_inside()} FROM (SELECT $1::TIMESTAMP AS first_time,"
+        " $2::TIMESTAMP AS last_time, $5::BIGINT AS row_count, '1m' AS interval) AS n,"
+        " (SELECT $3::TIMESTAMP AS expected_from, $4::TIMESTAMP AS expected_until) AS e",
+        [*moments, rows],
+    ).fetchone()
+
+    assert found == (len(range(max(0, first), min(rows, last))),)

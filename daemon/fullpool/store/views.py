@@ -180,16 +180,22 @@ TRADING: Final = (
 )
 
 
-# How many rows of a run from REST lie in what is expected: bars are equally far from each other. Of
-# trades all are expected, from the first one that is held.
-_INSIDE: Final = (
-    "CASE WHEN n.interval IS NULL OR e.expected_from IS NULL"
-    " OR (n.first_time >= e.expected_from AND n.last_time < e.expected_until) THEN n.row_count"
-    " WHEN n.last_time < e.expected_from OR n.first_time >= e.expected_until THEN 0"
-    " ELSE round((n.row_count - 1) * date_diff('us', greatest(n.first_time, e.expected_from),"
-    " least(n.last_time, e.expected_until)) / date_diff('us', n.first_time, n.last_time))"
-    " + (n.last_time < e.expected_until)::INTEGER END"
-)
+def rows_inside() -> str:
+    """Return the SQL of how many rows of a run from REST lie in what is expected.
+
+    Bars are equally far from each other, months nearly so. Of trades all are expected.
+    """
+    before = (
+        "least(greatest(ceil((n.row_count - 1) * (date_diff('us', n.first_time, {0})"
+        " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1), 0), n.row_count)"
+    )
+    return (
+        "CASE WHEN n.interval IS NULL OR e.expected_from IS NULL THEN n.row_count"
+        " WHEN n.row_count = 1 THEN"
+        " (n.first_time >= e.expected_from AND n.first_time < e.expected_until)::INTEGER"
+        f" ELSE greatest(0, {before.format('e.expected_until')}"
+        f" - {before.format('e.expected_from')}) END"
+    )
 
 
 def _coverage(series: str, now: datetime) -> str:
@@ -203,7 +209,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
         f" patched AS (SELECT {', '.join(f'n.{name}' for name in names)},"
-        f" sum({_INSIDE})::BIGINT AS patched_rows FROM sync.patched AS n"
+        f" sum({rows_inside()})::BIGINT AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN sync.expected AS e ON {_same('e')} GROUP BY ALL),"
         f" lacking AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
