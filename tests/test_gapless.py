@@ -301,6 +301,27 @@ def test_a_day_that_filled_a_hole_and_is_published_anew_replaces_what_it_filled(
     assert gaps_in(holed) == lost
 
 
+def test_a_month_published_anew_has_its_other_holes_filled_by_its_days(
+    twin: Twin, holed: Config
+) -> None:
+    put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
+    audit(holed)
+    spec = replace(
+        spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)),
+        lacking=(hours("2024-03-11T04:00", 1),),
+    )
+    for path in generate(twin.whole.parent / "other", spec):
+        if path.name == "BTCUSDT-1m-2024-03.zip":
+            key = path.relative_to(twin.whole.parent / "other").as_posix()
+            twin.vendor.put_bytes(key, path.read_bytes(), datetime(2024, 7, 1, tzinfo=UTC))
+    outcome = audit(holed)
+
+    assert outcome.archives == 3  # the month, and the two days beside it
+    changed = "SELECT open_time, volume FROM klines WHERE volume IN (78, 79)"
+    assert ask(holed, changed) == [(at_(2024, 3, 11, 4), 78.0)]
+    assert gaps_in(holed) == []
+
+
 def test_a_month_and_the_day_that_fills_it_are_fetched_together_after_damage(
     twin: Twin, holed: Config
 ) -> None:

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from threading import Event
 
+import duckdb
 import pytest
 
 from fullpool import app, logs
@@ -18,14 +19,20 @@ from fullpool.model import (
     Interval,
     Known,
     Market,
+    Partition,
+    PartitionFile,
     Series,
     Status,
+    Step,
     period_from,
 )
 from fullpool.revising import compared
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
+from fullpool.store.build import build
+from fullpool.store.orders import Built, Edition, Input, Order
 from fullpool.store.reader import reading
+from fullpool.store.tree import Tree
 from vendor import Seen, Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
 
 DAY = datetime(2024, 6, 2, tzinfo=UTC)
@@ -112,6 +119,37 @@ def test_a_new_edition_that_is_broken_leaves_the_old_rows(vendor: Vendor, config
     assert any("AUSDT" in name for name in outcome.failed)
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
     assert ask(config, "SELECT status FROM sync.missing") == [("quarantined",)]
+
+
+@pytest.mark.parametrize("wrong", [",x,", ",1.00000000,2.00000000"], ids=["value", "columns"])
+def test_a_day_beside_a_month_that_is_rejected_stands_for_itself(
+    tmp_path: Path, wrong: str
+) -> None:
+    tree = Tree(tmp_path)
+    tree.create()
+    day = minutes(0, 1440)
+    (held,) = built(tree, (), {"2024-06-02": day}).files
+    other = day.replace("10.00000000", "37.00000000")
+    broken = minutes(0, 10) + minutes(10, 11).replace(",1.00000000,", wrong)
+    done = built(tree, (held,), {"2024-06": broken, "2024-06-02": other})
+
+    assert [str(one.edition.archive.period) for one in done.accepted] == ["2024-06-02"]
+    path = tmp_path / done.files[0].path
+    sql = f"SELECT DISTINCT volume::INTEGER, source FROM read_parquet('{path}')"
+    with duckdb.connect() as connection:
+        assert connection.execute(sql).fetchall() == [(37, "archive")]
+
+
+def built(tree: Tree, held: tuple[PartitionFile, ...], archives: dict[str, str]) -> Built:
+    """Build the month from *archives*: the text of each by its period."""
+    series, unit = ARCHIVE.series, period_from("2024-06")
+    inputs = []
+    for name, text in archives.items():
+        content = zipped(f"AUSDT-1m-{name}.csv", text.encode())
+        edition = Edition(Archive(series, period_from(name)), text[:64], Identity(name, 9, DAY))
+        inputs.append(Input(edition, content))
+    step = Step(series, unit, (), held, (Partition(series, unit),), "test")
+    return build(Order(step, tuple(inputs), tree.root, len(archives), 256, 1 << 24))
 
 
 @pytest.mark.parametrize(

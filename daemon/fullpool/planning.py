@@ -207,6 +207,12 @@ def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -
         yield _step(series, unit, archives.get((series, unit), []), wider[series, unit], now)
 
 
+def is_new_month(known: Known) -> bool:
+    """Whether a monthly archive is due that the lake has an older edition of."""
+    is_month = known.archive.period.cadence is Cadence.MONTH
+    return is_month and known.is_held and known.status in (Status.PUBLISHED, Status.FAILED)
+
+
 def _merge_units(
     archives: Mapping[tuple[Series, Period], list[Known]],
     held: Mapping[tuple[Series, Period], list[PartitionFile]],

@@ -102,13 +102,13 @@ class _Load:
     """Rows as text, one CSV a sheet, and the archives they came from.
 
     *origin* is where the rows of the files that the step replaces came from, *periods* are those of
-    its archives and of the ones that are built in.
+    its archives and of the accepted ones.
     """
 
     sheets: dict[_Sheet, Path]
     accepted: list[Accepted]
     origin: Origin
-    periods: frozenset[str]
+    periods: set[str]
 
     def fills(self, archive: Archive) -> bool:
         """Whether a daily archive only fills holes of its month, which is there as well.
@@ -140,9 +140,7 @@ def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, 
     """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
     held = [order.root / file.path for file in order.step.files]
     origin = origin_of(_connection(order), held)
-    new = (str(item.edition.archive.period) for item in order.inputs)
-    load = _Load({}, [], origin, frozenset((*new, *(one.period for one in origin.sources))))
-    rejected: list[Rejected] = []
+    load, rejected = _Load({}, [], origin, {one.period for one in origin.sources}), []
     with ExitStack() as stack:
         files: dict[_Sheet, IO[bytes]] = {}
 
@@ -153,16 +151,21 @@ def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, 
                 files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
             return files[sheet]
 
-        for item in inputs:
+        for item in sorted(inputs, key=_is_of_a_day):  # whether a day fills its month is known then
             lengths = {sheet: file.tell() for sheet, file in files.items()}
             sink_of = functools.partial(file_of, fills=load.fills(item.edition.archive))
             try:
                 load.accepted.append(_decode(item, order, sink_of))
+                load.periods.add(str(item.edition.archive.period))
             except MalformedError as error:
                 rejected.append(Rejected(item.edition, str(error)))
                 for sheet, file in files.items():
                     file.truncate(file.seek(lengths.get(sheet, 0)))
     return load, rejected
+
+
+def _is_of_a_day(item: Input) -> bool:
+    return item.edition.archive.period.cadence is Cadence.DAY
 
 
 def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:

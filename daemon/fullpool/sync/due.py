@@ -5,7 +5,7 @@ from datetime import datetime
 
 from fullpool import planning
 from fullpool.config import Checks
-from fullpool.model import Checksum, Known, Step
+from fullpool.model import Checksum, Known, Status, Step
 from fullpool.planning import Want
 from fullpool.store.memory import Memory
 
@@ -27,5 +27,24 @@ def due_steps(
         if known.archive.series in spans
         and known.archive.period.span.overlaps(spans[known.archive.series])
     ]
+    wanted += _beside_months(wanted, memory)
     files = memory.files_for({known.archive.series for known in wanted}, now)
     return list(planning.steps(wanted, files, now))
+
+
+def _beside_months(due: Sequence[Known], memory: Memory) -> list[Known]:
+    """Return the days in the lake beside a month that was published anew.
+
+    They fill what it lacks, which may be other rows now; of the others nothing was kept.
+    """
+    months = [known.archive for known in due if planning.is_new_month(known)]
+    beside = memory.known_of({month.series for month in months}) if months else {}
+    taken = {known.archive for known in due}
+    return [
+        known
+        for month in months
+        for known in beside[month.series]
+        if known.status is Status.PRESENT
+        and known.archive not in taken
+        and month.period.span.covers(known.archive.period.span)
+    ]
