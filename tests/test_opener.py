@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fullpool.errors import ArchiveError, UnreachableError, UntrustedError
+from fullpool.errors import ArchiveError, RedirectedError, UnreachableError, UntrustedError
 from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.vision import Access, Opener
 
@@ -198,6 +198,22 @@ def test_a_redirect_elsewhere_is_not_followed(target: str) -> None:
     ):
         opener.open(url)
     assert len(seen) == 1
+
+
+def test_what_is_asked_after_a_redirect_elsewhere_is_answered() -> None:
+    redirect = (
+        b"HTTP/1.1 302 Found\r\nContent-Length: 3\r\nLocation: http://localhost:1/x\r\n\r\nno!"
+    )
+    answers = [OK, redirect]
+
+    def serve(connection: socket.socket) -> None:
+        while answers and request(connection):
+            connection.sendall(answers.pop())
+
+    with server(serve, serve) as (url, _), opened() as opener:
+        with pytest.raises(RedirectedError):
+            opener.open(url)
+        assert get(opener, url) == b"ok"
 
 
 def test_a_redirect_within_the_host_is_followed() -> None:

@@ -72,6 +72,9 @@ class Opener:
         )
         try:
             response: http.client.HTTPResponse = self._director.open(request)
+        except RedirectedError:
+            self._kept.close_all()  # the answer was not read: what is asked next would get it
+            raise
         except urllib.error.HTTPError as error:
             _drain(error)
             raise
