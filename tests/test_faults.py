@@ -257,11 +257,11 @@ def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[objec
     assert world.digest() == clean
 
 
-@pytest.mark.parametrize("files", [24, 40, 64])
+@pytest.mark.parametrize("files", [18, 40, 64])
 def test_few_file_descriptors(world: World, clean: list[tuple[object, ...]], files: int) -> None:
     done = world.sync("prlimit", f"--nofile={files}")
 
-    assert done.returncode != Exit.OK or files > 24
+    assert done.returncode != Exit.OK or files > 18
     shutil.rmtree(world.lake / ".staging", ignore_errors=True)
     (world.lake / ".staging").mkdir(parents=True, exist_ok=True)
     world.require_sound(clean)
