@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+
+import pytest
 
 from fullpool import app
 from fullpool.config import Config
@@ -52,3 +56,15 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         check=False, capture_output=True, text=True, timeout=120,
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
+
+
+@contextmanager
+def mounted(folder: Path, *mount: str | Path) -> Iterator[None]:
+    """Mount something at *folder*; skip where that cannot be done."""
+    folder.mkdir(exist_ok=True)
+    if subprocess.run(["mount", *mount, folder], check=False, capture_output=True).returncode:
+        pytest.skip("this cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)

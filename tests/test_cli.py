@@ -20,6 +20,7 @@ from fullpool.app.lock import writing
 from fullpool.errors import Exit
 from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.store.tree import Tree
+from harm import mounted
 from vendor import Vendor, dataset, kline
 
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
@@ -248,30 +249,17 @@ def test_a_disk_without_room(config: Path) -> None:
 
 def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    small.mkdir()
-    few = "size=1m,nr_inodes=3"
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", few, "tmpfs", small], check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    try:
+    with mounted(small, "-t", "tmpfs", "-o", "size=1m,nr_inodes=3", "none"):
         config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
         refused(run("sync", "-c", config), Exit.DISK_FULL, "opening the lake", "No space left")
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=False
-    ).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    try:
+    with mounted(small, "-t", "tmpfs", "-o", "size=3m", "none"):
         vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)) * 100_000)
         config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
         refused(run("sync", "-c", config), Exit.DISK_FULL, "No space left")
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:

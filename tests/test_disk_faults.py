@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fullpool.errors import Exit
+from harm import mounted
 from running import Running
 from vendor import sync, tree_of, wait
 from world import FIRST, LAST, World
@@ -24,18 +25,6 @@ from world import FIRST, LAST, World
 pytestmark = pytest.mark.faults
 
 HERE = Path(__file__).parent
-
-
-@contextmanager
-def mounted(lake: Path, *mount: str | Path) -> Iterator[None]:
-    """Mount something where the lake is; skip where that cannot be done."""
-    lake.mkdir(exist_ok=True)
-    if subprocess.run(["mount", *mount, lake], check=False, capture_output=True).returncode:
-        pytest.skip("this cannot be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", lake], check=True)
 
 
 def file_system(make: str, image: Path, size_mb: int) -> Path:

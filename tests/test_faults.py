@@ -257,7 +257,7 @@ def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[objec
     assert world.digest() == clean
 
 
-@pytest.mark.parametrize("files", [18, 40, 64])
+@pytest.mark.parametrize("files", [18, 24, 40, 64])
 def test_few_file_descriptors(world: World, clean: list[tuple[object, ...]], files: int) -> None:
     done = world.sync("prlimit", f"--nofile={files}")
 

@@ -244,18 +244,20 @@ def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
     require_same_rows(twin, tmp_path, datasets)
 
 
+def put_month(twin: Twin, *lacking: tuple[datetime, datetime], at: datetime | None = None) -> None:
+    """Publish March's archive without the rows of *lacking*."""
+    spec = replace(spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)), lacking=lacking)
+    folder = twin.whole.parent / "lacking"
+    for path in generate(folder, spec):
+        if path.name == "BTCUSDT-1m-2024-03.zip":
+            twin.vendor.put_bytes(path.relative_to(folder).as_posix(), path.read_bytes(), at)
+
+
 @pytest.fixture
 def holed(twin: Twin) -> Config:
     """Return a lake of a month that lacks a day and an hour of another one, as its days do not."""
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), ())
-    spec = replace(
-        spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)),
-        lacking=(hours("2024-03-07T00:00", 24), hours("2024-03-11T05:00", 1)),
-    )
-    for path in generate(twin.whole.parent / "lacking", spec):
-        if path.name == "BTCUSDT-1m-2024-03.zip":
-            key = path.relative_to(twin.whole.parent / "lacking").as_posix()
-            twin.vendor.put_bytes(key, path.read_bytes())
+    put_month(twin, hours("2024-03-07T00:00", 24), hours("2024-03-11T05:00", 1))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
     sync(config)
     return config
@@ -264,7 +266,6 @@ def holed(twin: Twin) -> Config:
 def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
     twin: Twin, holed: Config
 ) -> None:
-
     zips = [path for path in twin.vendor.archive_requests() if path.endswith(".zip")]
     assert sorted(path.rpartition("1m-")[2] for path in zips) == [
         "2024-03-07.zip", "2024-03-11.zip", "2024-03.zip",
@@ -306,14 +307,7 @@ def test_a_month_published_anew_has_its_other_holes_filled_by_its_days(
 ) -> None:
     put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
     audit(holed)
-    spec = replace(
-        spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)),
-        lacking=(hours("2024-03-11T04:00", 1),),
-    )
-    for path in generate(twin.whole.parent / "other", spec):
-        if path.name == "BTCUSDT-1m-2024-03.zip":
-            key = path.relative_to(twin.whole.parent / "other").as_posix()
-            twin.vendor.put_bytes(key, path.read_bytes(), datetime(2024, 7, 1, tzinfo=UTC))
+    put_month(twin, hours("2024-03-11T04:00", 1), at=datetime(2024, 7, 1, tzinfo=UTC))
     outcome = audit(holed)
 
     assert outcome.archives == 3  # the month, and the two days beside it

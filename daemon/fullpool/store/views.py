@@ -200,7 +200,7 @@ def rows_inside() -> str:
 
 def _coverage(series: str, now: datetime) -> str:
     """Return what creates one row a series: what should be there, and what became of it."""
-    names = series.split(", ")
+    own = ", ".join(f"n.{name}" for name in series.split(", "))
     return (
         f"CREATE TABLE sync.coverage AS WITH held AS (SELECT {series},"
         " min(first_time) AS first_time, max(last_time) AS last_time,"
@@ -208,14 +208,14 @@ def _coverage(series: str, now: datetime) -> str:
         " sum(size_bytes)::BIGINT AS size_bytes,"
         f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
-        f" patched AS (SELECT {', '.join(f'n.{name}' for name in names)},"
+        f" patched AS (SELECT {own},"
         f" sum({rows_inside()})::BIGINT AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN sync.expected AS e ON {_same('e')} GROUP BY ALL),"
         f" lacking AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
         " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
         " FROM sync.gaps GROUP BY ALL)"
-        f" SELECT {', '.join(f'n.{name}' for name in names)},"
+        f" SELECT {own},"
         " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
