@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from serve import Server
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -55,6 +58,15 @@ def run(
         after.children_user + after.children_system - before.children_user - before.children_system
     )
     return Run(wall_s, cpu_s, memory.stop() if memory else None, output)
+
+
+def limit(server: Server, out: Path, *arguments: str) -> Run:
+    """Run the limit script into a folder that is removed then."""
+    script, ca_file = str(HERE / "limit.py"), str(server.ca_file or "-")
+    addresses = [server.archive_url, server.listing_url]
+    found = run([sys.executable, script, *addresses, str(out), ca_file, *arguments])
+    shutil.rmtree(out)
+    return found
 
 
 class _Memory:

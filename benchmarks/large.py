@@ -35,13 +35,7 @@ def four(root: Path, scratch: Path) -> None:
     with serving(root, scratch / "nginx", tls=True) as server:
 
         def limit(number: int) -> harness.Run:
-            out = scratch / f"limit{number}"
-            found = harness.run(
-                [sys.executable, str(harness.HERE / "limit.py"), server.archive_url,
-                 server.listing_url, str(out), str(server.ca_file), PREFIX]
-            )  # fmt: skip
-            shutil.rmtree(out)
-            return found
+            return harness.limit(server, scratch / f"limit{number}", PREFIX)
 
         programs = {"limit": limit, "fullpool sync": lambda n: sync(server, scratch, f"lake{n}")}
         harness.save("large", harness.table(harness.interleaved(programs, ROUNDS), "limit"))

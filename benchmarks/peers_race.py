@@ -2,6 +2,7 @@
 
 They do different work: binance-bulk-downloader leaves CSV files and verifies nothing,
 binance-syncer and gapless-crypto-data verify nothing, binance-vision verifies and keeps no state.
+The limit script runs beside them: what the same files cost at least, if they are to be Parquet.
 """
 
 import os
@@ -24,6 +25,7 @@ TOOLS = {
     "binance-vision": "0.1.0",
     "binance-bulk-downloader": "1.1.0.1",
 }
+PREFIXES = [f"data/spot/{cadence}/klines/BTCUSDT/1m/" for cadence in ("monthly", "daily")]
 
 
 def python_of(tool: str, version: str) -> str:
@@ -64,7 +66,9 @@ def main() -> None:
     root, scratch = data.one_symbol(harness.CACHE / "one"), harness.CACHE / "run"
     shutil.rmtree(scratch, ignore_errors=True)
     with serving(root, scratch / "nginx", tls=False, delay_ms=DELAY_MS) as server:
-        programs: dict[str, Callable[[int], harness.Run]] = {}
+        programs: dict[str, Callable[[int], harness.Run]] = {
+            "limit": lambda number: harness.limit(server, scratch / f"limit{number}", *PREFIXES)
+        }
         for tool, python in pythons.items():
             run = partial(theirs, tool, python, server, scratch)
             programs |= {f"{tool}, first": run, f"{tool}, second": run}

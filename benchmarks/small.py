@@ -31,13 +31,7 @@ def measure(root: Path, delay_ms: int) -> None:
     with serving(root, scratch / "nginx", tls=True, delay_ms=delay_ms) as server:
 
         def limit(number: int, *options: str) -> harness.Run:
-            out = scratch / f"limit{number}{''.join(options)}"
-            found = harness.run(
-                [sys.executable, str(harness.HERE / "limit.py"), server.archive_url,
-                 server.listing_url, str(out), str(server.ca_file), *options, *PREFIXES]
-            )  # fmt: skip
-            shutil.rmtree(out)
-            return found
+            return harness.limit(server, scratch / f"limit{number}", *options, *PREFIXES)
 
         def ours(number: int) -> harness.Run:
             lake = scratch / f"lake{number}"

@@ -56,9 +56,7 @@ def world(vendor: Vendor, tmp_path: Path) -> World:
 
 @pytest.fixture
 def daemon(world: World) -> Iterator[Running]:
-    # It says once a second what it does: ticks as often could be seen at work each time.
-    slower = QUICK.replace('tick = "1s"', 'tick = "2s"')
-    world.path.write_text(slower + world.path.read_text())
+    world.path.write_text(QUICK + world.path.read_text())
     with Running(world.path, world.lake) as one:
         one.until(lambda: "full" in one.status())
         yield one

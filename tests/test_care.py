@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from string import Formatter
 from threading import Event
@@ -299,7 +299,9 @@ def test_a_series_that_lags_is_told(vendor: Vendor, tmp_path: Path) -> None:
         sync(config)
     found = doctor(config)
 
-    assert any("spot/klines/AUSDT/1h lags by 5 days" in one for one in found), found
+    last = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=5, hours=1)
+    lag = (app.clock.now() - last).days
+    assert any(f"spot/klines/AUSDT/1h lags by {lag} days" in one for one in found), found
 
 
 def test_a_vendor_that_is_away_and_a_full_disk_are_told(

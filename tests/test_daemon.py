@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import trustme
 
 from fullpool.app import clock
 from fullpool.errors import Exit
@@ -162,6 +163,23 @@ def test_an_edit_that_names_no_certificates_is_refused(place: Place) -> None:
 
         (event,) = daemon.until(lambda: daemon.events("config.refused"))
         assert "/nowhere/ca.pem" in event["problems"][0]
+
+
+def test_other_edits_are_taken_while_certificates_are_replaced(place: Place) -> None:
+    pem = place.config.parent / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(pem))
+    trusted = f"[network]\nca_file = '{pem}'\n"
+    place.config.write_text(place.config.read_text().replace("[network]\n", trusted))
+    with place.running() as daemon:
+        daemon.until(lambda: place.symbols() == ["AUSDT"])
+        pem.rename(pem.with_suffix(".old"))
+        with place.config.open("a") as file:
+            file.write(dataset(B, start=str(FIRST), end=str(LAST)))
+        daemon.until(lambda: daemon.events("config.applied"))
+        daemon.until(lambda: "ca.pem" in daemon.status())
+        pem.with_suffix(".old").rename(pem)
+
+        daemon.until(lambda: place.symbols() == ["AUSDT", "BUSDT"])
 
 
 def test_another_lake_needs_a_restart(place: Place) -> None:

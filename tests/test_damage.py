@@ -125,6 +125,19 @@ def test_what_an_older_version_published_is_published_anew(config: Config) -> No
     assert app.examine_lake(tree_of(config)) == []
 
 
+def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_was_set_back(
+    config: Config,
+) -> None:
+    _, before = sync(config)
+    with opened_state(tree_of(config)) as state:  # their times stay: as of a clock that stood still
+        number = state.next_value("generation")
+        state.connection.execute("UPDATE sync.partitions SET generation = ?", [number])
+    _, after = sync(config)
+
+    assert not before.generations
+    assert after.generations
+
+
 def test_what_was_taken_out_long_ago_is_removed(config: Config) -> None:
     tree = tree_of(config)
     keep_copy(tree, str(file_of(config, "AUSDT").relative_to(tree.root)))

@@ -53,7 +53,10 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
-        files, unscanned = _files(reader.memory), {f.path for f in reader.memory.unscanned()}
+        files, unscanned = (
+            recorded_files(reader.memory),
+            {f.path for f in reader.memory.unscanned()},
+        )
         foreign = foreign_files(tree, reader.memory)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
@@ -141,7 +144,8 @@ def compare_with_vendor(
     )
 
 
-def _files(memory: Memory) -> list[PartitionFile]:
+def recorded_files(memory: Memory) -> list[PartitionFile]:
+    """Return all current files with all that is recorded of them, their holes as well."""
     series = {file.partition.series for file in memory.files()}
     return [file for own in memory.files_of(series).values() for file in own]
 

@@ -298,10 +298,16 @@ class State:
             self._run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(at)])
 
     def is_published(self) -> bool:
-        """Whether there is a generation, and none of the current files is newer than it."""
+        """Whether there is a generation, and none of the current files is newer than it.
+
+        By number and by time: a clock may be set back, and a build that was begun before a
+        publication and ended after it bears that one's number.
+        """
         found = self._rows(
-            "SELECT count(*) > 0 AND coalesce(max(published_at) >="
-            " (SELECT max(written_at) FROM sync.partitions), true) FROM sync.generations"
+            "SELECT count(*) > 0 AND coalesce(max(published_at) >= max(last.written_at)"
+            " AND max(generation) >= max(last.number), true) FROM sync.generations,"
+            " (SELECT max(written_at) AS written_at, max(generation) AS number"
+            " FROM sync.partitions) AS last"
         )
         return bool(found[0][0])
 
