@@ -224,3 +224,32 @@ def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, 
         found = connection.execute(sql, [*moments, rows]).fetchall()
 
     assert found == [(len(range(max(0, first), min(rows, last))),)]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected", "inside"),
+    [
+        (("1mo", "2026-01-01", 6), ("2026-03-01", "2026-06-01"), 3),
+        (("1mo", "2026-01-01", 6), ("2026-03-02", "2027-01-01"), 3),
+        (("1mo", "2026-01-01", 6), ("2025-07-15", "2026-06-02"), 6),
+        (("1mo", "2026-01-01", 1), ("2026-01-02", "2027-01-01"), 0),
+        (("1w", "2026-01-05", 6), ("2026-01-13", "2026-02-10"), 4),
+        (("1d", "2026-01-01", 90), ("2026-01-31", "2026-02-01"), 1),
+        ((None, "2026-01-01", 7), ("2026-01-31", "2026-02-01"), 7),
+    ],
+)
+def test_rows_of_a_run_are_counted_inside_what_is_expected(
+    run: tuple[str | None, str, int], expected: tuple[str, str], inside: int
+) -> None:
+    (interval, first, count), (start, end) = run, expected
+    step = {"1mo": "1 month", "1w": "7 days", "1d": "1 day", None: "1 day"}[interval]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT {views.rows_inside()} FROM (SELECT $interval AS interval, $count AS row_count,"
+            f" $first::TIMESTAMP AS first_time,"
+            f" $first::TIMESTAMP + ($count - 1) * INTERVAL {step} AS last_time) AS n,"
+            " (SELECT $start::TIMESTAMP AS expected_from, $end::TIMESTAMP AS expected_until) AS e",
+            {"interval": interval, "count": count, "first": first, "start": start, "end": end},
+        ).fetchone()
+
+    assert found == (inside,)

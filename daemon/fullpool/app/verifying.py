@@ -53,10 +53,8 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
-        files, unscanned = (
-            recorded_files(reader.memory),
-            {f.path for f in reader.memory.unscanned()},
-        )
+        files = recorded_files(reader.memory)
+        unscanned = {file.path for file in reader.memory.unscanned()}
         foreign = foreign_files(tree, reader.memory)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)

@@ -183,11 +183,13 @@ TRADING: Final = (
 def rows_inside() -> str:
     """Return the SQL of how many rows of a run from REST lie in what is expected.
 
-    Bars are equally far from each other, months nearly so. Of trades all are expected.
+    Bars are equally far from each other, months of the calendar. Of trades all are expected.
     """
     before = (
-        "least(greatest(ceil((n.row_count - 1) * (date_diff('us', n.first_time, {0})"
-        " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1), 0), n.row_count)"
+        "least(greatest(CASE n.interval WHEN '1mo' THEN date_diff('month', n.first_time, {0})"
+        " + (date_trunc('month', {0}) < {0})::INTEGER"
+        " ELSE ceil((n.row_count - 1) * (date_diff('us', n.first_time, {0})"
+        " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1) END, 0), n.row_count)"
     )
     return (
         "CASE WHEN n.interval IS NULL OR e.expected_from IS NULL THEN n.row_count"
