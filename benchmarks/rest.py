@@ -24,7 +24,7 @@ import trustme
 
 from fullpool.config import Rest
 from fullpool.decode import decode
-from fullpool.gaps import Grid, Places
+from fullpool.grid import Grid, Places
 from fullpool.kinds import KINDS
 from fullpool.model import (
     Archive,

@@ -312,7 +312,7 @@ def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vend
     done = run("sync", "-c", config, "--json")
 
     assert done.returncode == Exit.INCOMPLETE
-    assert json.loads(done.stdout)["missing"] == {"failed": 1}
+    assert json.loads(done.stdout)["missing"] == {"absent": 1, "failed": 1}
 
 
 def test_workers_end_when_their_parent_is_killed(config: Path, vendor: Vendor) -> None:

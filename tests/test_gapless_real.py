@@ -17,7 +17,7 @@ import pytest
 from fullpool import app
 from fullpool.config import Rest, parse
 from fullpool.errors import RestError
-from fullpool.gaps import Grid, Places
+from fullpool.grid import Grid, Places
 from fullpool.model import Interval, Market, Series
 from fullpool.rest import Client, Window, ask
 from fullpool.simulator import Bucket, Fault, Simulator

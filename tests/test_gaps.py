@@ -1,5 +1,6 @@
 """The grid, what is missing of it, and how what is known is carried on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -7,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.gaps import (
-    Absence,
-    Explanation,
-    Gap,
-    GapStatus,
-    Grid,
-    Places,
-    absences,
-    grid_of,
-    reconciled,
-    subtract,
-)
+from fullpool.gaps import Absence, Explanation, Gap, GapStatus, absences, expected_rows, reconciled
+from fullpool.grid import Grid, Places, grid_of, subtract
 from fullpool.model import (
     Cadence,
     Hole,
@@ -35,6 +26,7 @@ SERIES = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 TRADES = Series(Market.SPOT, "aggTrades", "BTCUSDT")
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ONE_DAY = timedelta(days=1)
 moments = st.datetimes(datetime(2017, 1, 1), datetime(2030, 1, 1)).map(  # noqa: DTZ001 - UTC below
     lambda moment: moment.replace(tzinfo=UTC)
 )
@@ -115,7 +107,7 @@ def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: i
             if after - before > timedelta(minutes=1)
         )
         files += [held(part[0], part[-1], holes)] if part else []
-    missing = absences(grid, files, Span(start, start + timedelta(minutes=size)))
+    missing = absences(grid, files, [Span(start, start + timedelta(minutes=size))])
 
     first = grid.at(start)
     found = [place for one in missing for place in range(one.places.first, one.places.end)]
@@ -127,7 +119,7 @@ def test_rows_off_the_grid_hide_no_bar() -> None:
     grid = Grid(Interval.M1)
     before, after = at("2024-03-05T00:00:30"), at("2024-03-05T00:03:00")
     files = [held(before, after, (hole(before, after),))]
-    missing = absences(grid, files, Span(at("2024-03-05T00:00"), at("2024-03-05T00:04")))
+    missing = absences(grid, files, [Span(at("2024-03-05T00:00"), at("2024-03-05T00:04"))])
 
     assert [one.span.start for one in missing] == [at("2024-03-05T00:01")]
     assert [len(one.places) for one in missing] == [2]
@@ -141,7 +133,7 @@ def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
     other = PartitionFile(
         Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "b", 1, 1, 1, NOW, NOW, 0, 25, 29
     )
-    missing = absences(None, [one, other], Span(EPOCH, NOW))
+    missing = absences(None, [one, other], [Span(EPOCH, NOW)])
 
     assert [absence.places for absence in missing] == [Places(13, 15), Places(20, 25)]
 
@@ -169,23 +161,109 @@ def absence(first: int, end: int) -> Absence:
 
 
 def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
-    known = [gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(30, 35, attempts=3), gap(80, 90)]
-    found = reconciled(SERIES, Grid(Interval.M1), [absence(5, 33), absence(50, 60)], known, NOW)
+    known = [gap(10, 20, Explanation.TOO_OLD_FOR_API), gap(30, 35, attempts=3), gap(80, 90)]
+    found = reconciled(SERIES, Grid(Interval.M1), [absence(5, 20), absence(29, 33)], known, NOW)
 
     assert [(g.places.first, g.places.end, g.status, g.attempts) for g in found] == [
         (5, 10, "open", 0),
         (10, 20, "explained", 0),
-        (20, 30, "open", 0),
-        (30, 33, "open", 3),
-        (50, 60, "open", 0),
+        (29, 33, "open", 3),
     ]
+
+
+def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
+    asked = gap(10, 20, attempts=2)
+    asked = replace(asked, asked_since=NOW, next_try_at=NOW + timedelta(days=1))
+    empty = replace(gap(26, 30, Explanation.EMPTY_AT_SOURCE), next_try_at=NOW + timedelta(days=30))
+    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [asked, empty], NOW)
+
+    assert (whole.places, whole.status, whole.attempts) == (Places(10, 30), "open", 2)
+    assert whole.is_due(NOW)
+    assert whole.asked_since == NOW
+
+
+def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None:
+    one, other = gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(20, 30, Explanation.EMPTY_AT_SOURCE)
+    one = replace(one, next_try_at=NOW + timedelta(days=9))
+    other = replace(other, next_try_at=NOW + timedelta(days=3))
+    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [one, other], NOW)
+
+    assert whole.explanation is Explanation.EMPTY_AT_SOURCE
+    assert whole.next_try_at == NOW + timedelta(days=3)
 
 
 def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
     known = [gap(10, 20, Explanation.DELISTED)]
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 45)], known, NOW)
+    tail = replace(absence(10, 45), is_tail=True)
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [tail], known, NOW)
 
     assert (found.places, found.explanation) == (Places(10, 45), Explanation.DELISTED)
+
+
+@pytest.mark.parametrize("explanation", [Explanation.DELISTED, Explanation.NOT_LISTED])
+def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
+    explanation: Explanation,
+) -> None:
+    known = [gap(10, 20, explanation)]
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 20)], known, NOW)
+
+    assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
+
+
+def test_ids_that_begin_anew_are_two_lives() -> None:
+    day, later = (Partition(TRADES, Period(NOW.date() + n * ONE_DAY, Cadence.DAY)) for n in (0, 9))
+    first = PartitionFile(day, "a", 1, 9, 1, NOW, NOW, 0, 1, 10, (Hole(4, 6, NOW, NOW),))
+    again = NOW + 9 * ONE_DAY
+    second = PartitionFile(later, "b", 1, 9, 1, again, again, 0, 1, 20, (Hole(4, 6, again, again),))
+    spans = [Span(EPOCH, again)]
+
+    missing = absences(None, [first, second], spans)
+    explained = replace(gap(5, 6, Explanation.TOO_OLD_FOR_API), series=TRADES, span=Span(NOW, NOW))
+    found = reconciled(TRADES, None, missing, [explained], again)
+
+    assert expected_rows(None, [first, second], spans) == [30]
+    assert [(g.span.start, g.explanation) for g in found] == [
+        (NOW, Explanation.TOO_OLD_FOR_API),
+        (again, None),
+    ]
+
+
+def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
+    grid, start = Grid(Interval.M1), at("2024-03-05")
+    minutes = [start + timedelta(minutes=n) for n in (0, 9, 20, 29)]
+    files = [held(minutes[0], minutes[1]), held(minutes[2], minutes[3])]
+    files = [replace(file, rows=10) for file in files]
+    spans = [Span(minutes[0], minutes[1]), Span(at("2024-03-05T00:18"), at("2024-03-05T00:40"))]
+
+    assert [len(one.places) for one in absences(grid, files, spans)] == [2, 10]
+    assert expected_rows(grid, files, spans) == [9, 22]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "missing"),
+    [
+        ("2018-02-08T00:00", "2018-02-09T09:28:14.789", 33),  # the outage itself
+        ("2018-02-09T09:28:14.789", "2018-02-09T10:28:14.789", 0),  # bars that follow each other
+        ("2018-02-09T09:28:14.789", "2018-02-09T13:28:14.789", 3),
+        ("2018-02-11T03:28:14.789", "2018-02-11T04:00", 0),  # the last one is cut short
+        ("2018-02-08T10:00", "2018-02-08T11:00:03", 0),  # three seconds late, or early
+        ("2018-02-08T10:00", "2018-02-08T10:59:57", 0),
+        ("2018-02-08T10:59:57", "2018-02-08T12:00", 0),
+        ("2018-02-08T10:00:03", "2018-02-08T13:00:03", 2),
+    ],
+)
+def test_bars_off_the_grid_are_where_they_are(before: str, after: str, missing: int) -> None:
+    grid = Grid(Interval.H1)
+    assert len(grid.between(at(before), at(after))) == missing
+
+
+def test_a_month_with_bars_off_the_grid_has_all_its_bars() -> None:
+    """Spot's 1h of February 2018: 43 bars from 09:28:14 on, of which the last is cut short."""
+    grid, start, end = Grid(Interval.H1), at("2018-02-01"), at("2018-02-28T23:00")
+    outage = hole(at("2018-02-08"), at("2018-02-09T09:28:14.789"))
+    month = replace(held(start, end, (outage,)), rows=640)
+
+    assert expected_rows(grid, [month], [Span(start, at("2018-03-01"))]) == [640 + 33]
 
 
 @given(

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fullpool import ladder
+from fullpool import ladder, stand_ins
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
-from fullpool.gaps import Explanation, Gap, GapStatus, Grid, Places
+from fullpool.evidence import empty_in
+from fullpool.gaps import Explanation, Gap, GapStatus
+from fullpool.grid import Grid, Places
 from fullpool.ladder import Heard
 from fullpool.model import (
     Archive,
@@ -39,7 +41,9 @@ def gap(start: str, minutes: int, symbol: str = "BTCUSDT") -> Gap:
 def heard(one: Gap, *found: int, error: RestError | None = None) -> Heard:
     """Return what the API said; *found* counts from the first place of the gap."""
     places = sorted(one.places.first + number for number in found)
-    return Heard(one, one.places, places, "url", 1, NOW, error)
+    asked = Places(one.places.first - 1, one.places.end + 1)
+    evidence = empty_in(one.series, one.places, [asked], places, NOW)
+    return Heard(replace(one, asked_since=NOW), evidence, places, "url", 1, NOW, error)
 
 
 def test_a_hole_with_rows_on_both_sides_is_empty_at_the_source() -> None:
@@ -100,7 +104,7 @@ def test_the_ends_of_a_series(
         (RestError("503"), None, timedelta(minutes=1)),
         (RestBannedError("429", seconds=120), None, timedelta(seconds=120)),
         (RestRefusedError("451"), Explanation.API_REFUSED, timedelta(days=1)),
-        (NoSymbolError("-1121"), Explanation.DELISTED, timedelta(days=30)),
+        (NoSymbolError("-1121"), Explanation.UNKNOWN_TO_API, timedelta(days=30)),
     ],
 )
 def test_what_an_error_means_for_the_gap(
@@ -186,7 +190,8 @@ def test_only_the_part_whose_archive_is_not_late_is_on_its_way() -> None:
 
 
 def known(period: str, status: Status) -> Known:
-    return Known(Archive(series(), period_from(period)), status)
+    archive = Archive(series(), period_from(period))
+    return Known(archive, status, is_held=status is Status.PRESENT)
 
 
 def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -> None:
@@ -197,7 +202,7 @@ def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -
         known("2024-05", Status.QUARANTINED),
         known("2024-03-06", Status.ABSENT),
     ]
-    days = ladder.fills(gaps, archives)
+    days = stand_ins.archives_of(gaps, {series(): archives}, NOW)
 
     assert [str(one.archive.period) for one in days] == ["2024-03-05", "2024-05-02"]
 

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fullpool.attempts import Tried, next_try, verdict
 from fullpool.model import (
     Archive,
     Cadence,
+    Fault,
     Identity,
     Interval,
     Known,
@@ -23,18 +25,14 @@ from fullpool.model import (
     period_of,
     periods,
 )
-from fullpool.planning import Fault as TryFault
 from fullpool.planning import (
     Listed,
-    Tried,
     Want,
     choose,
     first_day_to_list,
     needs_listing,
     newly_expected,
-    next_try,
     steps,
-    verdict,
 )
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
@@ -288,23 +286,23 @@ def test_what_is_present_is_not_tried_by_itself() -> None:
     assert next_try(Status.PRESENT, 1, NOW) is None
 
 
-SUM = Tried(TryFault.WRONG_SUM, "sha256 is a, its CHECKSUM says b")
+SUM = Tried(Fault.WRONG_SUM, "sha256 is a, its CHECKSUM says b")
 LISTED = Known(Archive(M1, period_from("2024-05")), Status.PUBLISHED, "listed", IDENTITY)
 COMPUTED = Known(Archive(M1, period_from("2024-06-14")), Status.EXPECTED, "due")
 OLD = Known(Archive(M1, period_from("2024-05-01")), Status.EXPECTED, "due")
-FAILED_SUM = Known(LISTED.archive, Status.FAILED, SUM.reason, IDENTITY, 1)
+FAILED_SUM = Known(LISTED.archive, Status.FAILED, "other words", IDENTITY, 1, fault=Fault.WRONG_SUM)
 
 
 @pytest.mark.parametrize(
     ("before", "tried", "status", "identity"),
     [
-        (LISTED, Tried(TryFault.NOT_THERE, "404"), Status.FAILED, IDENTITY),
-        (COMPUTED, Tried(TryFault.NOT_THERE, "404"), Status.NOT_PUBLISHED, None),
-        (OLD, Tried(TryFault.NOT_THERE, "404"), Status.ABSENT, None),
+        (LISTED, Tried(Fault.NOT_THERE, "404"), Status.FAILED, IDENTITY),
+        (COMPUTED, Tried(Fault.NOT_THERE, "404"), Status.NOT_PUBLISHED, None),
+        (OLD, Tried(Fault.NOT_THERE, "404"), Status.ABSENT, None),
         (LISTED, SUM, Status.FAILED, IDENTITY),
         (FAILED_SUM, SUM, Status.QUARANTINED, None),
-        (LISTED, Tried(TryFault.WRONG_ROWS, "x", IDENTITY), Status.QUARANTINED, IDENTITY),
-        (LISTED, Tried(TryFault.OTHER, "503"), Status.FAILED, IDENTITY),
+        (LISTED, Tried(Fault.WRONG_ROWS, "x", IDENTITY), Status.QUARANTINED, IDENTITY),
+        (LISTED, Tried(Fault.OTHER, "503"), Status.FAILED, IDENTITY),
     ],
 )
 def test_the_verdict_after_a_try_that_brought_nothing(

@@ -14,7 +14,7 @@ import pytest
 from fullpool import app
 from fullpool.config import Rest
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
-from fullpool.gaps import Grid, Places
+from fullpool.grid import Grid, Places
 from fullpool.model import Ban, Interval, Market, Series
 from fullpool.rest import Client, Window, ask, windows
 from fullpool.rest.budget import Budget

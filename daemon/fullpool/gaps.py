@@ -1,99 +1,17 @@
-"""The grid of expected rows, what is missing of it, and what is known of what is missing.
+"""What is missing of a series, and what is known of it."""
 
-Every row of a series has a place: a kline the number of its bar on the grid, a trade its id. So a
-gap is a range of whole numbers whatever the kind, and all arithmetic is the same.
-Source for the grid: the published files. Weeks open on Monday, months on their first day, at 00:00
-UTC. No published file with three-day bars was to be had, so their days are taken from the rows.
-"""
-
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from fullpool.model import EPOCH, Hole, Interval, PartitionFile, Series, Span, instant
+from fullpool.grid import Grid, Places
+from fullpool.model import Hole, PartitionFile, Series, Span
 
-_MICROSECOND: Final = timedelta(microseconds=1)
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_MONDAY: Final = timedelta(days=4)  # 1970-01-01 was a Thursday
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Places:
-    """A range of places `[first, end)`: bars of the grid, or ids."""
-
-    first: int
-    end: int
-
-    def __len__(self) -> int:
-        return max(self.end - self.first, 0)
-
-    def meet(self, other: "Places") -> "Places":
-        """Return what both have; of length 0 if nothing."""
-        return Places(max(self.first, other.first), min(self.end, other.end))
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where the bars of an interval open; *offset* is when the bar 0 does, since 1970."""
-
-    interval: Interval
-    offset: timedelta = timedelta()
-
-    @property
-    def step(self) -> timedelta | None:
-        """The length of a bar; None for months, which differ."""
-        if self.interval is Interval.MO1:
-            return None
-        return timedelta(seconds=int(self.interval[:-1]) * _UNITS[self.interval[-1]])
-
-    def at(self, moment: datetime) -> int:
-        """Return the bar that *moment* falls in."""
-        if self.step is None:
-            return moment.year * 12 + moment.month - 1
-        return (moment - EPOCH - self.offset) // self.step
-
-    def opens(self, place: int) -> datetime:
-        """Return when a bar opens, which is when the one before it closes."""
-        if self.step is None:
-            return datetime(place // 12, place % 12 + 1, 1, tzinfo=UTC)
-        return EPOCH + self.offset + place * self.step
-
-    def opening_at(self, microseconds: Sequence[int]) -> list[int] | None:
-        """Return the bars that open at these instants; None if one of them is no such."""
-        if self.step is None:
-            months = [instant(one) for one in microseconds]
-            places = [self.at(moment) for moment in months]
-            return places if [self.opens(place) for place in places] == months else None
-        step, offset = self.step // _MICROSECOND, self.offset // _MICROSECOND
-        if {(one - offset) % step for one in microseconds} - {0}:
-            return None
-        return [(one - offset) // step for one in microseconds]
-
-    def places(self, span: Span) -> Places:
-        """Return the bars that open in *span*."""
-        return Places(self._from(span.start), self._from(span.end))
-
-    def span(self, places: Places) -> Span:
-        return Span(self.opens(places.first), self.opens(max(places.end, places.first)))
-
-    def _from(self, moment: datetime) -> int:
-        """Return the first bar that opens at *moment* or later."""
-        return self.at(moment - _MICROSECOND) + 1
-
-
-def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:
-    """Return the grid of a series of klines; None for other kinds."""
-    if series.interval is None:
-        return None
-    offset = timedelta()
-    if series.interval is Interval.W1:
-        offset = _MONDAY
-    if series.interval is Interval.D3 and held:
-        offset = (held[0].first_time - EPOCH) % timedelta(days=3)
-    return Grid(series.interval, offset)
+# Ids that are not beyond those of so long before began anew.
+_ANOTHER_LIFE: Final = timedelta(days=1)
 
 
 class GapStatus(StrEnum):
@@ -111,6 +29,7 @@ class Explanation(StrEnum):
     DELISTED = "delisted"
     NOT_PUBLISHED = "not_published"
     TOO_OLD_FOR_API = "too_old_for_api"
+    UNKNOWN_TO_API = "unknown_to_api"
     API_REFUSED = "api_refused"
 
 
@@ -119,8 +38,9 @@ class Gap:
     """Rows of a series that should be there and are not.
 
     *span* holds the opens of missing bars; of trades it reaches from the row before to the row
-    after. *evidence* is JSON: what was asked, when, and what came back. A gap is worth asking for
-    at *next_try_at*, or at once if that is None and it is open.
+    after. *evidence* is JSON: what was asked, when, and what came back; what was asked before
+    *asked_since* does not count any more. A gap is worth asking for at *next_try_at*, or at once if
+    that is None and it is open.
     """
 
     series: Series
@@ -134,6 +54,7 @@ class Gap:
     asked_at: datetime | None = None
     attempts: int = 0
     next_try_at: datetime | None = None
+    asked_since: datetime | None = None
 
     def __str__(self) -> str:
         return f"{self.series} {self.span}"
@@ -147,10 +68,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Where rows of a series should be, and how many. *wanted_from* is what was configured."""
+    """Where rows of a series should be, and how many, of one span that was configured."""
 
     series: Series
-    wanted_from: datetime
+    wanted: Span
     span: Span
     rows: int
 
@@ -172,34 +93,90 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Places that are not held, and the span they lie in."""
+    """Places that are not held, and the span they lie in; *is_head*, *is_tail*: no row beyond."""
 
     places: Places
     span: Span
+    is_head: bool = False
+    is_tail: bool = False
 
 
 def absences(
-    grid: Grid | None, held: Sequence[PartitionFile], expected: Span | None
+    grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
 ) -> list[Absence]:
     """Return what is not held of a series, oldest first: at its head, inside, at its tail.
 
     *held* in the order of time. Without a *grid* the places are ids, which have holes but neither
-    head nor tail. *expected* is where rows should be.
+    head nor tail. *expected* are the spans where rows should be.
     """
-    found = [absence for hole in _holes(held) if (absence := _between(grid, hole))]
-    if grid is None or expected is None:
-        return found
-    whole = grid.places(expected)
-    ends = [whole] if not held else [
-        Places(whole.first, min(grid.at(held[0].first_time), whole.end)),
-        Places(max(grid.at(held[-1].last_time) + 1, whole.first), whole.end),
-    ]  # fmt: skip
-    found += [Absence(places, grid.span(places)) for places in ends if places]
-    inside = (Absence(a.places.meet(whole), a.span) for a in found)
-    return sorted(
-        (Absence(a.places, grid.span(a.places)) for a in inside if a.places),
-        key=lambda absence: absence.places,
-    )
+    if grid is None:
+        holes = (hole for files in _by_span(held, expected) for hole in _holes(files))
+        return [absence for hole in holes if (absence := _ids_between(hole))]
+    if not expected:
+        return []
+    whole = grid.places(Span(expected[0].start, expected[-1].end))
+    spans = [grid.places(span) for span in expected]
+    found = [
+        replace(absence, places=inside, span=grid.span(inside))
+        for absence in [*_ends(grid, held, whole), *_bars_between(grid, held)]
+        for span in spans
+        if (inside := absence.places.meet(span))
+    ]
+    return sorted(found, key=lambda absence: absence.places)
+
+
+def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[Absence]:
+    """Yield what is missing before the first row and after the last one."""
+    if not held:
+        yield Absence(whole, grid.span(whole), is_head=True, is_tail=True)
+        return
+    head = Places(whole.first, grid.place_of(held[0].first_time))
+    tail = Places(grid.place_of(held[-1].last_time) + 1, whole.end)
+    if head:
+        yield Absence(head, grid.span(head), is_head=True)
+    if tail:
+        yield Absence(tail, grid.span(tail), is_tail=True)
+
+
+def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[Absence]:
+    for hole in _holes(held):
+        if hole.before_time < hole.after_time and (
+            places := grid.between(hole.before_time, hole.after_time)
+        ):
+            yield Absence(places, grid.span(places))
+
+
+def _ids_between(hole: Hole) -> Absence | None:
+    places = Places(hole.before + 1, hole.after)
+    end = max(hole.before_time, hole.after_time)
+    return Absence(places, Span(hole.before_time, end)) if places else None
+
+
+def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[PartitionFile]]:
+    """Return the files of each span: between those of two spans nothing is expected."""
+    starts = [span.start for span in spans[1:]]
+    found: list[list[PartitionFile]] = [[] for _ in spans]
+    for file in held if spans else ():
+        found[bisect_right(starts, file.first_time)].append(file)
+    return found
+
+
+class Neighbours:
+    """The rows of the lake on both sides of the gaps of one series."""
+
+    def __init__(self, held: Sequence[PartitionFile]) -> None:
+        pairs = [(hole.before_time, hole.after_time) for hole in _holes(held)]
+        ends = (held[0].first_time, held[-1].last_time) if held else (None, None)
+        self._before = [before for before, _ in pairs] + [one for one in ends[1:] if one]
+        self._after = [after for _, after in pairs]
+        self._first = ends[0]
+
+    def of(self, gap: Gap) -> tuple[datetime | None, datetime | None]:
+        """Return when the rows before and after a gap are; None where there is none."""
+        at = bisect_left(self._before, gap.span.start) - 1
+        if at < 0:
+            return None, self._first
+        return self._before[at], self._after[at] if at < len(self._after) else None
 
 
 def _holes(held: Sequence[PartitionFile]) -> Iterator[Hole]:
@@ -212,49 +189,112 @@ def _holes(held: Sequence[PartitionFile]) -> Iterator[Hole]:
         before = one
 
 
-def _between(grid: Grid | None, hole: Hole) -> Absence | None:
-    if grid is None:
-        places = Places(hole.before + 1, hole.after)
-        end = max(hole.before_time, hole.after_time)
-        return Absence(places, Span(hole.before_time, end)) if places else None
-    if hole.after_time <= hole.before_time:
-        return None
-    places = grid.places(Span(hole.before_time + _MICROSECOND, hole.after_time))
-    return Absence(places, grid.span(places)) if places else None
-
-
 def reconciled(
     series: Series, grid: Grid | None, missing: Sequence[Absence], known: Sequence[Gap],
     now: datetime,
 ) -> list[Gap]:  # fmt: skip
     """Return the gaps of a series: what is missing, each part with what is known of it by now.
 
-    Gaps that are filled meanwhile are gone, and what follows the end of a delisted series belongs
-    to that.
+    Gaps that are filled meanwhile are gone. What follows the end of a delisted series belongs to
+    that, until it trades again. Parts that touch and that the API was to be asked for are one gap.
     """
-    unfilled = sorted(known, key=lambda gap: gap.places)
-    starts = [gap.places.first for gap in unfilled]
+    index = _Index(grid, known)
+    return [
+        gap
+        for absence in missing
+        for gap in _joined(grid, _parts(series, grid, absence, index.beside(absence), now))
+    ]
+
+
+class _Index:
+    """Known gaps by where they are. Ids may begin anew, so gaps of trades are told by time."""
+
+    def __init__(self, grid: Grid | None, known: Sequence[Gap]) -> None:
+        self._grid = grid
+        self._known = sorted(known, key=lambda gap: (self._start(gap), gap.places))
+        self._starts = [self._start(gap) for gap in self._known]
+
+    def _start(self, item: Gap | Absence) -> Any:
+        return item.span.start if self._grid is None else item.places.first
+
+    def _end(self, item: Gap | Absence) -> Any:
+        return item.span.end if self._grid is None else item.places.end
+
+    def beside(self, absence: Absence) -> Iterator[Gap]:
+        """Yield the gaps that may have places of *absence*, in their order."""
+        at = bisect_left(self._starts, self._start(absence))
+        while at and self._end(self._known[at - 1]) >= self._start(absence):
+            at -= 1
+        for gap in self._known[at:]:
+            if self._start(gap) > self._end(absence):
+                return
+            yield gap
+
+
+def _parts(
+    series: Series, grid: Grid | None, absence: Absence, known: Iterable[Gap], now: datetime
+) -> list[Gap]:
+    """Return one absence as gaps, known ones and new ones."""
     found: list[Gap] = []
-    for absence in missing:
-        at = absence.places.first
-        index = max(bisect_right(starts, at) - 1, 0)
-        for gap in unfilled[index:]:
-            if gap.places.first >= absence.places.end:
-                break
-            same = gap.places.meet(Places(at, absence.places.end))
-            if not same:
-                continue
-            if at < same.first:
-                found.append(_new(series, grid, Places(at, same.first), absence, now))
+    at, end = absence.places.first, absence.places.end
+    for gap in known:
+        same = gap.places.meet(Places(at, end))
+        if not same:
+            continue
+        if at < same.first:
+            found.append(_new(series, grid, Places(at, same.first), absence, now))
+        if _is_disproved(gap, grid, absence):
+            found.append(_new(series, grid, same, absence, now))
+        else:
             found.append(part_of(gap, grid, same))
-            at = same.end
-        if at < absence.places.end:
-            rest = Places(at, absence.places.end)
-            if at > absence.places.first and found[-1].explanation is Explanation.DELISTED:
-                found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, rest.end))
-            else:
-                found.append(_new(series, grid, rest, absence, now))
+        at = same.end
+    if at == end:
+        return found
+    if found and found[-1].explanation is Explanation.DELISTED and absence.is_tail:
+        found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, end))
+        return found
+    return [*found, _new(series, grid, Places(at, end), absence, now)]
+
+
+def _is_disproved(gap: Gap, grid: Grid | None, absence: Absence) -> bool:
+    """Whether rows have come beyond what was taken for the end of a series, or its beginning."""
+    if grid is None:
+        return False
+    is_ended = gap.explanation is Explanation.DELISTED and not absence.is_tail
+    return is_ended or (gap.explanation is Explanation.NOT_LISTED and not absence.is_head)
+
+
+def _joined(grid: Grid | None, parts: Sequence[Gap]) -> list[Gap]:
+    """Return the parts of one absence with those made one that are to be asked for together."""
+    found: list[Gap] = []
+    for gap in parts:
+        if found and _is_asked_for(gap) and _is_asked_for(found[-1]):
+            found[-1] = _together(grid, found[-1], gap)
+        else:
+            found.append(gap)
     return found
+
+
+def _is_asked_for(gap: Gap) -> bool:
+    return gap.explanation in (None, Explanation.EMPTY_AT_SOURCE, Explanation.API_REFUSED)
+
+
+def _together(grid: Grid | None, one: Gap, other: Gap) -> Gap:
+    """Return two gaps that touch as one: open if one of them is, and as soon as that is due."""
+    undone, *rest = sorted((one, other), key=lambda gap: gap.status is not GapStatus.OPEN)
+    times = [g.next_try_at for g in (undone, *rest) if g.explanation is undone.explanation]
+    since = [gap.asked_since for gap in (one, other) if gap.asked_since]
+    return part_of(
+        replace(
+            undone,
+            found_at=min(one.found_at, other.found_at),
+            asked_since=min(since, default=None),
+            attempts=max(one.attempts, other.attempts),
+            next_try_at=None if None in times else min(filter(None, times)),
+        ),
+        grid,
+        Places(one.places.first, other.places.end),
+    )
 
 
 def _new(series: Series, grid: Grid | None, places: Places, absence: Absence, now: datetime) -> Gap:
@@ -266,23 +306,45 @@ def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
     return replace(gap, places=places, span=grid.span(places) if grid else gap.span)
 
 
-def subtract(places: Places, taken: Sequence[int]) -> list[Places]:
-    """Return what is left of *places* without those *taken*, which are sorted."""
-    left: list[Places] = []
-    at = places.first
-    for one in taken:
-        if not places.first <= one < places.end:
-            continue
-        if at < one:
-            left.append(Places(at, one))
-        at = one + 1
-    if at < places.end:
-        left.append(Places(at, places.end))
-    return left
-
-
-def expected_rows(grid: Grid | None, held: Sequence[PartitionFile], expected: Span | None) -> int:
-    """Return how many rows a series should have: bars of the grid, or ids from first to last."""
+def expected_rows(
+    grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
+) -> list[int]:
+    """Return how many rows each span should have: bars of the grid, or ids from first to last."""
     if grid is None:
-        return held[-1].last_key - held[0].first_key + 1 if held else 0
-    return len(grid.places(expected)) if expected else 0
+        return [_ids_of(files) for files in _by_span(held, expected)]
+    return [
+        len(grid.places(span))
+        + _off_grid(grid, [f for f in held if span.covers(Span(f.first_time, f.last_time))])
+        for span in expected
+    ]
+
+
+def _ids_of(held: Sequence[PartitionFile]) -> int:
+    """Return how many ids there are from first to last; where they begin anew, of each life."""
+    rows, before = 0, None
+    for file in held:
+        is_same = before is not None and _is_same_life(before, file)
+        first = before.last_key + 1 if is_same and before is not None else file.first_key
+        rows += file.last_key - first + 1
+        before = file
+    return rows
+
+
+def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
+    """Whether ids go on; for a while one trade at midnight may be in both files."""
+    if file.first_time < before.last_time + _ANOTHER_LIFE:
+        return file.last_key > before.last_key
+    return file.first_key > before.last_key
+
+
+def _off_grid(grid: Grid, held: Sequence[PartitionFile]) -> int:
+    """Return how many bars there are, held or missing, beyond those that the grid has places for.
+
+    Where bars open half an hour late for some days, the first or the last one is cut short.
+    """
+    rows = 0
+    for file in held:
+        missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
+        places = grid.place_of(file.last_time) - grid.place_of(file.first_time) + 1
+        rows += file.rows + missing - places
+    return rows

@@ -6,10 +6,11 @@ Source: the published files themselves (spot without a header, futures with one 
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import Final
 
-from fullpool.model import Cadence, Interval, Market
+from fullpool.model import Cadence, Interval, Market, Span
 
 
 class Type(Enum):
@@ -38,8 +39,9 @@ class Kind:
 
     *time* names the column that must lie in the archive's span and that rows are sorted by;
     *key* the one that identifies a row in its series. *optional* columns are absent from some
-    markets' files and then NULL. The API has the kind under the same name, and takes the symbol as
-    *rest_symbol*.
+    markets' files and then NULL. Rows of an archive may lie outside its span by *slack*. *void* is
+    the SQL of whether the vendor took a row back: the columns *priced* then hold no price. The API
+    has the kind under the same name, and takes the symbol as *rest_symbol*.
     """
 
     name: str
@@ -50,11 +52,28 @@ class Kind:
     key: str
     intervals: tuple[Interval, ...] = ()
     optional: frozenset[str] = frozenset()
+    slack: timedelta = timedelta()
+    void: str = ""
+    priced: frozenset[str] = frozenset()
     rest_symbol: str = "symbol"
+
+    def around(self, span: Span) -> Span:
+        """Return where the rows of an archive of *span* may lie."""
+        return Span(span.start - self.slack, span.end + self.slack)
 
     @property
     def kept(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.type is not Type.IGNORED)
+
+
+# Folders of the lake are called `market=spot`, `interval=1m`, `symbol=BTCUSDT`.
+HIVE_KEYS: Final = ("market", "interval", "symbol")
+
+
+def is_hive_key(folder: str) -> bool:
+    """Whether a folder's name would be read as one of the lake's own keys."""
+    key, sign, _ = folder.partition("=")
+    return bool(sign) and key.lower() in HIVE_KEYS
 
 
 def lake_cadence(kind: Kind, interval: Interval | None, *, is_closed_year: bool) -> Cadence:
@@ -129,6 +148,12 @@ KINDS: Final = {
             time="transact_time",
             key="agg_trade_id",
             optional=frozenset({"is_best_match"}),
+            # A trade at midnight ends one day's file and begins the next one's.
+            # Source: binance-public-data, issue 353.
+            slack=timedelta(minutes=1),
+            # Price and quantity are 0 then. Source: binance-spot-api-docs, CHANGELOG 2022-04-12.
+            void="first_trade_id = -1",
+            priced=frozenset({"price"}),
         ),
     )
 }

@@ -5,7 +5,7 @@ Pure decisions on gaps, archives and the API's answers.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,16 +13,15 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
-from fullpool.gaps import Explanation, Gap, GapStatus, Grid, Places, part_of, subtract
+from fullpool.evidence import Evidence, Proof, proof_of, unasked
+from fullpool.gaps import Explanation, Gap, GapStatus, part_of
+from fullpool.grid import Grid, Places, subtract
 from fullpool.model import (
-    Archive,
     Cadence,
     Known,
     PartitionFile,
-    Period,
     Series,
     Span,
-    Status,
     period_of,
     periods,
 )
@@ -33,15 +32,17 @@ WITNESSES: Final = 3
 
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(days=1)
-# How long an explanation is believed before it is looked into again; for ever if it is not here.
+# How long an explanation is believed before it is looked into again.
 _BELIEVED: Final = {
     Explanation.EMPTY_AT_SOURCE: timedelta(days=30),
     Explanation.DELISTED: timedelta(days=30),
+    Explanation.UNKNOWN_TO_API: timedelta(days=30),
     Explanation.NOT_LISTED: timedelta(days=90),
+    Explanation.TOO_OLD_FOR_API: timedelta(days=90),
     Explanation.API_REFUSED: timedelta(days=1),
 }
 # Believed longer each time it is found to be true again.
-_GROWING: Final = (Explanation.EMPTY_AT_SOURCE, Explanation.DELISTED, Explanation.NOT_LISTED)
+_GROWING: Final = frozenset(_BELIEVED) - {Explanation.API_REFUSED}
 # What is learned of delays is not believed beyond this: after archives were published anew in bulk
 # their dates tell nothing.
 _LONGEST_DELAY: Final = {Cadence.DAY: timedelta(days=2), Cadence.MONTH: timedelta(days=20)}
@@ -50,23 +51,24 @@ _LONGEST_BELIEVED: Final = timedelta(days=360)
 Delays = Mapping[tuple[str, str, Cadence], timedelta]
 
 
-def expected_span(
+def expected_spans(
     want: Want,
     files: Sequence[PartitionFile],
     archives: Sequence[Known],
     grid: Grid | None,
     now: datetime,
-) -> Span | None:
-    """Return where rows of a series should be by *now*; None if nothing is known of it yet.
+) -> list[Span]:
+    """Return where rows of a series should be by *now*; nothing if nothing is known of it yet.
 
     From its first row, or the start asked for, to the last bar that is closed and that an archive
     can have: of the last day that ended, or month. Whether a series is older than its first row is
     the API's to say: what it has nothing before is `not_listed`.
     """
     if not archives and not files:
-        return None
+        return []
     start, end = _head(want, files, archives), expected_until(want, grid, now)
-    return Span(start, end) if start < end else None
+    parts = (Span(max(p.start, start), max(p.start, start, min(p.end, end))) for p in want.parts)
+    return [part for part in parts if part.start < part.end]
 
 
 def expected_until(want: Want, grid: Grid | None, now: datetime) -> datetime:
@@ -149,30 +151,6 @@ def _on_its_way(gap: Gap, delays: Delays) -> Gap:
     )
 
 
-def fills(gaps: Iterable[Gap], archives: Sequence[Known]) -> list[Known]:
-    """Return the daily archives to ask for: of days with holes whose month's archive has them too.
-
-    Or whose month's archive is in quarantine. A day that was asked for once is not asked for again.
-    """
-    months = {
-        known.archive.period
-        for known in archives
-        if known.archive.period.cadence is Cadence.MONTH
-        and known.status in (Status.PRESENT, Status.QUARANTINED)
-    }
-    asked = {known.archive.period for known in archives}
-    days: dict[Archive, None] = {}
-    for gap in gaps:
-        if not vendor.has_daily(gap.series):
-            continue
-        for day in periods(gap.span, Cadence.DAY):
-            month = Period(day.first.replace(day=1), Cadence.MONTH)
-            if month in months and day not in asked:
-                days[Archive(gap.series, day)] = None
-    reason = "its month's archive has a hole"
-    return [Known(archive, Status.EXPECTED, reason) for archive in days]
-
-
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """Gaps sorted by what is to be done: asked for now, or explained by those of other symbols."""
@@ -244,15 +222,15 @@ def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the API said of a gap, or of the first part of it.
+    """What the API said of a gap, or of parts of it.
 
-    *asked* holds the places that were asked for, *found* those that came, sorted, neighbours of the
-    gap among them. *is_head* and *is_tail*: nothing is held before the gap, or after it. Only then
+    *evidence* is all that is known of its series, *found* are the places that came, sorted.
+    *is_head* and *is_tail*: nothing is held before the gap, or after it. Only then
     *existed_before* or *is_trading* is asked; None if not.
     """
 
     gap: Gap
-    asked: Places
+    evidence: Sequence[Evidence]
     found: Sequence[int]
     url: str
     requests: int
@@ -264,61 +242,79 @@ class Heard:
     is_trading: bool | None = None
 
 
+def begun(gap: Gap, evidence: Iterable[Evidence], now: datetime) -> Gap:
+    """Return a gap as it is asked for: what was asked for lately and is not judged yet counts."""
+    since = gap.asked_since
+    is_left = since is not None and (
+        gap.next_try_at is None or bool(unasked(gap.places, evidence, since))
+    )
+    if is_left and since is not None and now - since < _BELIEVED[Explanation.EMPTY_AT_SOURCE]:
+        return gap
+    return replace(gap, asked_since=now)
+
+
 def remaining(heard: Heard, grid: Grid | None) -> list[Gap]:
     """Return what is left of the gap once the rows that came are in the lake, each part judged."""
-    gap = heard.gap
-    inside = heard.asked.meet(gap.places)
-    left = [_judged(heard, part_of(gap, grid, places)) for places in subtract(inside, heard.found)]
-    if inside.end < gap.places.end:
-        if left and left[-1].explanation is Explanation.DELISTED:
-            return [
-                *left[:-1],
-                part_of(left[-1], grid, replace(left[-1].places, end=gap.places.end)),
-            ]
-        left.append(part_of(gap, grid, Places(inside.end, gap.places.end)))
-    return left
+    gap = replace(heard.gap, asked_at=heard.at)
+    parts = [part_of(gap, grid, places) for places in subtract(gap.places, heard.found)]
+    if heard.error is not None:
+        return [_failed(part, heard.error, heard.at, is_tail=heard.is_tail) for part in parts]
+    return [_judged(heard, part) for part in parts]
 
 
 def _judged(heard: Heard, gap: Gap) -> Gap:
-    gap = replace(gap, asked_at=heard.at, attempts=gap.attempts + 1)
-    if heard.error is not None:
-        return _failed(gap, heard.error, heard.at)
-    before = any(place < gap.places.first for place in heard.found)
-    after = any(place >= gap.places.end for place in heard.found)
+    is_end = heard.is_tail and heard.is_trading is False
+    proof = proof_of(gap.places, heard.evidence, gap.asked_since or heard.at)
+    if is_end and gap.places.end == heard.gap.places.end and not (proof and proof.row_after):
+        gap = _evident(heard, gap, proof)
+        why = "the API has nothing after it, and does not list the symbol as trading"
+        return _explained(gap, Explanation.DELISTED, why, heard.at)
+    if proof is None:
+        return replace(gap, next_try_at=heard.at)  # what is left of it is asked for at once
+    gap = _evident(heard, gap, proof)
+    before = proof.row_before or (heard.is_head and heard.existed_before)
+    if heard.is_head and not proof.row_before and heard.existed_before is False:
+        return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
+    if before and proof.row_after:
+        why = "the API has the rows around it, and not these"
+        return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
+    if gap.series.interval is None and proof.row_after:
+        why = "the API's trades begin after it: it has not the row before it, which is in the lake"
+        return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
+    lacking = "before" if proof.row_after else "after"
+    reason = f"the API has neither these rows nor the one {lacking} them"
+    return _open(gap, reason, heard.at + _wait(gap.attempts))
+
+
+def _evident(heard: Heard, gap: Gap, proof: Proof | None) -> Gap:
+    """Return a gap with what was asked and what came back."""
     evidence = _json(
         {
             "url": heard.url,
             "from": gap.span.start.isoformat(),
             "to": gap.span.end.isoformat(),
+            "asked_since": (gap.asked_since or heard.at).isoformat(),
             "asked_at": heard.at.isoformat(),
             "requests": heard.requests,
             "rows_found": len(heard.found),
-            "row_before": before,
-            "row_after": after,
+            "row_before": bool(proof and proof.row_before),
+            "row_after": bool(proof and proof.row_after),
             "existed_before": heard.existed_before,
             "is_trading": heard.is_trading,
         }
     )
-    gap = replace(gap, evidence=evidence)
-    if heard.is_head and not before and heard.existed_before is False:
-        return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
-    if heard.is_tail and not after and heard.is_trading is False:
-        why = "the API has nothing after it, and does not list the symbol as trading"
-        return _explained(gap, Explanation.DELISTED, why, heard.at)
-    if (before or (heard.is_head and heard.existed_before)) and after:
-        why = "the API has the rows around it, and not these"
-        return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
-    lacking = "before" if after else "after"
-    reason = f"the API has neither these rows nor the one {lacking} them"
-    return _open(gap, reason, heard.at + _wait(gap.attempts))
+    return replace(gap, attempts=gap.attempts + 1, evidence=evidence)
 
 
-def _failed(gap: Gap, error: RestError, now: datetime) -> Gap:
+def _failed(gap: Gap, error: RestError, now: datetime, *, is_tail: bool = False) -> Gap:
+    gap = replace(gap, attempts=gap.attempts + 1)
     match error:
         case RestRefusedError():
             return _explained(gap, Explanation.API_REFUSED, str(error), now)
-        case NoSymbolError():
+        case NoSymbolError() if is_tail:
             return _explained(gap, Explanation.DELISTED, str(error), now)
+        case NoSymbolError():
+            return _explained(gap, Explanation.UNKNOWN_TO_API, str(error), now)
         case RestBannedError():
             return _open(gap, str(error), now + timedelta(seconds=error.seconds))
         case _:
@@ -337,19 +333,28 @@ def _open(gap: Gap, reason: str, next_try_at: datetime) -> Gap:
 
 
 def _explained(gap: Gap, explanation: Explanation, reason: str, now: datetime) -> Gap:
-    believed = _BELIEVED.get(explanation)
+    believed = _BELIEVED[explanation]
     is_again = gap.explanation is explanation and explanation in _GROWING
     attempts = gap.attempts if is_again else 1
     doubled: int = 2 ** min(attempts - 1, 20)
-    again = now + min(believed * doubled, _LONGEST_BELIEVED) if believed else None
+    again = now + min(believed * doubled, _LONGEST_BELIEVED)
     return replace(
         gap,
         status=GapStatus.EXPLAINED,
         explanation=explanation,
         reason=reason,
         attempts=attempts,
-        next_try_at=again,
+        next_try_at=min([again, *_coming(gap, now)]),
     )
+
+
+def _coming(gap: Gap, now: datetime) -> Iterator[datetime]:
+    """Yield when archives can first be asked for that may have rows that are explained now."""
+    if gap.explanation is Explanation.NOT_LISTED or not vendor.has_daily(gap.series):
+        return
+    for month in periods(gap.span, Cadence.MONTH):
+        if (moment := vendor.first_ask(gap.series, month)) > now:
+            yield moment
 
 
 def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
@@ -362,12 +367,12 @@ def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
 
 def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
     """Return what becomes of a gap whose host is not to be asked now."""
-    return _failed(replace(gap, attempts=gap.attempts + 1), error, now)
+    return _failed(gap, error, now)
 
 
 def too_old(gap: Gap, now: datetime) -> Gap:
     """Explain a gap that the API has forgotten."""
-    reason = "the API keeps trades of futures for two days, and no archive has these"
+    reason = "no archive that is there has these, and the API keeps trades of futures for two days"
     return replace(
         _explained(gap, Explanation.TOO_OLD_FOR_API, reason, now),
         evidence=_json({"decided_at": now.isoformat()}),

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from fullpool.config.settings import LOOPBACK, host_and_port
 from fullpool.errors import MetricsError
-from fullpool.gaps import Grid
+from fullpool.grid import Grid
 from fullpool.model import Interval
 from fullpool.store.figures import Figures
 

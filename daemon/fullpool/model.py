@@ -11,6 +11,9 @@ from typing import Final, Protocol
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SYMBOL_LENGTH: Final = 40  # the vendor's longest is 24; file names hold 255 bytes
 
+# An archive that failed so often has others tried in its place.
+TRIES: Final = 2
+
 _DAY: Final = timedelta(days=1)
 
 
@@ -91,6 +94,10 @@ class Period:
     @property
     def span(self) -> Span:
         return _span_of(self)
+
+    def before(self) -> "Period":
+        """Return the period that ends where this one starts."""
+        return Period(_floor(self.first - _DAY, self.cadence), self.cadence)
 
     def next(self) -> "Period":
         """Return the period that starts where this one ends."""
@@ -209,6 +216,18 @@ class Checksum(StrEnum):
     WRONG = "wrong"
 
 
+class Fault(StrEnum):
+    """Why an archive is not in the lake, or not the newest edition of it."""
+
+    NOT_THERE = "not_there"  # the vendor has no such archive
+    NO_SUM = "no_checksum"  # the vendor lists it, and has no CHECKSUM of it
+    WRONG_SUM = "wrong_checksum"  # its bytes are not those of the CHECKSUM
+    WRONG_ROWS = "wrong_rows"  # it is what the vendor published, and that is wrong
+    OTHER = "other"  # the network's or ours
+    GONE = "file_gone"  # the partition file that held it is gone
+    DAMAGED = "file_damaged"  # the partition file that held it is not what was written
+
+
 class Status(StrEnum):
     """Where an archive stands. `present` is where every archive should end."""
 
@@ -235,6 +254,8 @@ class Known:
     """What the state holds of one archive. *is_held*: the lake has rows of one of its editions.
 
     *checksum* is what that said, if it is why the archive is not in the lake, or if the archive is.
+    *fault* is how the last try ended, if it brought nothing; *sha256* and *held_bytes* are of the
+    edition that the lake has, or had. One that is in the lake is looked at again at *next_try_at*.
     """
 
     archive: Archive
@@ -245,6 +266,15 @@ class Known:
     next_try_at: datetime | None = None
     is_held: bool = False
     checksum: Checksum | None = None
+    fault: Fault | None = None
+    sha256: str = ""
+    held_bytes: int | None = None
+
+    @property
+    def is_of_no_use(self) -> bool:
+        """Whether the vendor has this archive and it brought nothing: others are to stand in."""
+        has_failed = self.status is Status.FAILED and self.attempts >= TRIES
+        return not self.is_held and (has_failed or self.status is Status.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +323,25 @@ class PartitionFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """How a file of the lake is not what was written: that it is gone, or other *words*."""
+
+    fault: Fault
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+GONE: Final = Damage(Fault.GONE, "is gone")
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What is done in one go: archives fetched, then the partitions of one unit written once.
 
     *unit* is the period all of them lie in; *files* are the partition files it replaces;
-    *partitions* are the ones to write.
+    *partitions* are the ones to write. What files *beside* have in their own period is left out.
     """
 
     series: Series
@@ -306,6 +350,7 @@ class Step:
     files: tuple[PartitionFile, ...]
     partitions: tuple[Partition, ...]
     reason: str
+    beside: tuple[PartitionFile, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -4,15 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Final
 
 from fullpool import vendor
+from fullpool.attempts import FIRST_WAIT, next_try
 from fullpool.kinds import KINDS, lake_cadence
 from fullpool.model import (
     Archive,
     Cadence,
-    Checksum,
     Identity,
     Known,
     Partition,
@@ -35,14 +34,6 @@ LOOK_FOR_NEW: Final = timedelta(days=1)
 # A series whose last archive is older than this when it is listed has stopped: delisted or halted.
 DORMANT_AFTER: Final = timedelta(days=14)
 
-FIRST_WAIT: Final = timedelta(minutes=30)
-_LONGEST_WAIT: Final = timedelta(days=1)
-_WAIT_QUARANTINED: Final = timedelta(hours=6)
-_LONGEST_WAIT_QUARANTINED: Final = timedelta(days=7)
-_WAIT_ABSENT: Final = timedelta(days=7)
-_LONGEST_WAIT_ABSENT: Final = timedelta(days=90)
-_WAIT_FAILED: Final = timedelta(seconds=1)
-
 _LENGTH_ORDER: Final = {Cadence.DAY: 0, Cadence.MONTH: 1, Cadence.YEAR: 2}
 
 Listing = Mapping[Period, Identity]
@@ -50,7 +41,7 @@ Listing = Mapping[Period, Identity]
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A series the configuration asks for, and the span asked for.
+    """A series the configuration asks for, and the span asked for, but for what is *left_out*.
 
     *is_known*: the series existed at the start of the span, so that what is not listed from there
     on is missing; otherwise its life begins with the first archive listed.
@@ -59,6 +50,37 @@ class Want:
     series: Series
     span: Span
     is_known: bool = False
+    left_out: tuple[Span, ...] = ()
+
+    @property
+    def parts(self) -> list[Span]:
+        """The spans that are asked for, oldest first; none of them touches another."""
+        at, found = self.span.start, []
+        for out in self.left_out:
+            if at < min(out.start, self.span.end):
+                found.append(Span(at, min(out.start, self.span.end)))
+            at = max(at, out.end)
+        return [*found, Span(at, self.span.end)] if at < self.span.end else found
+
+    def overlaps(self, span: Span) -> bool:
+        """Whether any of *span* is asked for."""
+        return any(part.overlaps(span) for part in self.parts)
+
+    def covers(self, span: Span) -> bool:
+        """Whether all of *span* is asked for."""
+        return any(part.covers(span) for part in self.parts)
+
+
+def want_of(series: Series, spans: Iterable[Span]) -> Want:
+    """Return what several datasets ask of one series."""
+    first, *others = sorted(spans)
+    left_out: list[Span] = []
+    end = first.end
+    for span in others:
+        if span.start > end:
+            left_out.append(Span(end, span.start))
+        end = max(end, span.end)
+    return Want(series, Span(first.start, end), left_out=tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,8 @@ class Listed:
 def months_wanted(want: Want, now: datetime) -> list[Period]:
     """Return the closed months that lie wholly in the wanted span, oldest first."""
     span = _possible(want, now)
-    return [m for m in periods(span, Cadence.MONTH) if span.covers(m.span)]
+    months = (m for m in periods(span, Cadence.MONTH) if span.covers(m.span))
+    return [month for month in months if want.covers(month.span)]
 
 
 def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | None:
@@ -89,7 +112,9 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
     if monthly and earliest == vendor.beginning():
         earliest = min(monthly).span.start  # its life began there: no need to list years of nothing
     for month in periods(Span(earliest, max(earliest, now)), Cadence.MONTH):
-        if month not in monthly or not want.span.covers(month.span):
+        if not want.overlaps(month.span):
+            continue
+        if month not in monthly or not want.covers(month.span):
             return period_of(max(earliest, month.span.start).date(), Cadence.DAY)
     return None
 
@@ -111,10 +136,14 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
         return []
     chosen: list[Known] = []
     for month in periods(span, Cadence.MONTH):
-        if month in monthly and (span.covers(month.span) or not vendor.has_daily(want.series)):
+        is_whole = span.covers(month.span) and want.covers(month.span)
+        if not want.overlaps(month.span):
+            continue
+        if month in monthly and (is_whole or not vendor.has_daily(want.series)):
             chosen.append(_published(want.series, month, monthly[month]))
         else:
-            chosen += _days_of(want.series, month, span, daily, now)
+            days = _days_of(want.series, month, span, daily, now)
+            chosen += [known for known in days if want.overlaps(known.archive.period.span)]
     return chosen
 
 
@@ -144,6 +173,19 @@ def _unlisted(series: Series, period: Period, now: datetime) -> Known:
     return Known(archive, status, reason, next_try_at=next_try(status, 0, now))
 
 
+def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
+    """Return the listed archives that are not on record, but for months held by all their days."""
+    recorded = {one.archive for one in known}
+    held = {one.archive.period for one in known if one.is_held}
+    return [
+        one
+        for one in chosen
+        if one.status is Status.PUBLISHED
+        and one.archive not in recorded
+        and not held.issuperset(periods(one.archive.period.span, Cadence.DAY))
+    ]
+
+
 def known_until(chosen: Sequence[Known]) -> datetime | None:
     """Return the end of the last archive chosen; None if there is none."""
     return max((known.archive.period.span.end for known in chosen), default=None)
@@ -161,6 +203,7 @@ def newly_expected(want: Want, listed: Listed, now: datetime) -> list[Known]:
         Known(Archive(want.series, period), Status.EXPECTED, "due by the vendor's usual delay")
         for period in periods(Span(listed.until, max(listed.until, end)), cadence)
         if period.span.start >= listed.until
+        and want.overlaps(period.span)
         and max(vendor.first_ask(want.series, period), patience) <= now
     ]
 
@@ -203,8 +246,37 @@ def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -
     for file in files:
         held[file.partition.series, _unit(file.partition, now)].append(file)
     wider = _merge_units(archives, held)
-    for series, unit in sorted({*archives, *(key for key in held if _folds(held[key], key, now))}):
-        yield _step(series, unit, archives.get((series, unit), []), wider[series, unit], now)
+    beside = _beside(held)
+    work = {*archives, *beside, *(key for key in held if _folds(held[key], key, now))}
+    for series, unit in sorted(work):
+        due_here = archives.get((series, unit), [])
+        step = _step(series, unit, due_here, wider[series, unit], now)
+        yield step if due_here else replace(step, beside=beside.get((series, unit), ()))
+
+
+def _beside(
+    held: Mapping[tuple[Series, Period], list[PartitionFile]],
+) -> dict[tuple[Series, Period], tuple[PartitionFile, ...]]:
+    """Return the files with rows outside their day that may be in a file beside it, with those.
+
+    A trade at midnight may be in the archives of both days.
+    """
+    found = {}
+    for (series, unit), files in held.items():
+        if unit.cadence is not Cadence.DAY:
+            continue
+        for file in files:
+            days = [unit.before()] if file.first_time < unit.span.start else []
+            days += [unit.next()] if file.last_time >= unit.span.end else []
+            others = [other for day in days for other in held.get((series, day), ())]
+            meeting = tuple(other for other in others if _shares_keys(file, other))
+            if meeting:
+                found[series, unit] = meeting
+    return found
+
+
+def _shares_keys(one: PartitionFile, other: PartitionFile) -> bool:
+    return one.first_key <= other.last_key and other.first_key <= one.last_key
 
 
 def is_new_month(known: Known) -> bool:
@@ -288,85 +360,6 @@ def _reason(due: list[Known], files: list[PartitionFile]) -> str:
     if any(known.attempts for known in due):
         return "try again"
     return "add to what is there" if files else "new"
-
-
-def next_try(status: Status, attempts: int, now: datetime) -> datetime | None:
-    """Return when an archive that ended in *status* after *attempts* is worth another try.
-
-    Waits double from one attempt to the next, up to a limit; a quarantined one waits longer, for
-    the vendor has to publish it anew. None: not by itself.
-    """
-    doubled: int = 2 ** min(attempts, 20)
-    match status:
-        case Status.FAILED:
-            return now + min(_WAIT_FAILED * doubled, _LONGEST_WAIT)
-        case Status.NOT_PUBLISHED:
-            return now + min(FIRST_WAIT * doubled, _LONGEST_WAIT)
-        case Status.QUARANTINED:
-            return now + min(_WAIT_QUARANTINED * doubled, _LONGEST_WAIT_QUARANTINED)
-        case Status.ABSENT:
-            return now + min(_WAIT_ABSENT * doubled, _LONGEST_WAIT_ABSENT)
-        case _:
-            return None
-
-
-HELD: Final = "; its older edition stays in the lake"
-
-
-class Fault(Enum):
-    """Why a try brought nothing."""
-
-    NOT_THERE = "the vendor has no such archive"
-    NO_SUM = "the vendor has the archive, as far as is known, but no CHECKSUM of it"
-    WRONG_SUM = "the bytes are not those of the CHECKSUM"
-    WRONG_ROWS = "the archive is what the vendor published, and it is wrong"
-    OTHER = "the network's or ours"
-
-
-# What the CHECKSUM said where that is the fault.
-_SAID: Final = {Fault.NO_SUM: Checksum.MISSING, Fault.WRONG_SUM: Checksum.WRONG}
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """How a try ended. *identity* is set if the bytes were those of the CHECKSUM."""
-
-    fault: Fault
-    reason: str
-    identity: Identity | None = None
-
-
-def verdict(known: Known, result: Tried, now: datetime) -> Known:
-    """Return what is known of an archive after a try that brought nothing into the lake.
-
-    An archive that the vendor lists and does not give has failed. One whose sum is wrong or not
-    there has failed too, for a moment, perhaps; it is quarantined when the same comes a second
-    time. An edition whose sum was wrong loses its identity, so that no other is taken for it.
-    """
-    attempts, reason, identity = known.attempts + 1, result.reason, result.identity
-    if known.is_held:
-        reason += HELD
-    match result.fault:
-        case Fault.NOT_THERE | Fault.NO_SUM if known.identity is None:
-            overdue = vendor.is_overdue(known.archive.period, now)
-            status = Status.ABSENT if overdue else Status.NOT_PUBLISHED
-        case Fault.WRONG_SUM if reason == known.reason:
-            status = Status.QUARANTINED
-        case Fault.NO_SUM if reason == known.reason:
-            status, identity = Status.QUARANTINED, known.identity
-        case Fault.WRONG_ROWS:
-            status = Status.QUARANTINED
-        case _:
-            status, identity = Status.FAILED, known.identity
-    return replace(
-        known,
-        status=status,
-        reason=reason,
-        identity=identity,
-        attempts=attempts,
-        next_try_at=next_try(status, attempts, now),
-        checksum=_SAID.get(result.fault),
-    )
 
 
 def _possible(want: Want, now: datetime) -> Span:

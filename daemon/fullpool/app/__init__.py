@@ -1,6 +1,6 @@
 """Puts the pieces together. The only reader of the clock and the environment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -22,13 +22,15 @@ from fullpool.model import Stop
 from fullpool.store import inventory, worker
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
-from fullpool.sync import Outcome, Preview, Watcher, preview, run_pass
+from fullpool.store.state import State
+from fullpool.sync import Outcome, Preview, Watcher, Work, preview, run_audited_pass, run_pass
 
 __all__ = [
     "Finding",
     "Rebuilt",
     "Verified",
     "ask_to_reload",
+    "audited_sync",
     "checked_config",
     "clock",
     "compare_with_vendor",
@@ -101,15 +103,31 @@ _SYSTEM_WIDE: Final = Path("/etc/fullpool/fullpool.toml")
 def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync") -> Outcome:
     """Run one pass over everything configured, retrying what fails in its rounds.
 
-    Raises whatever made the pass stop; what is still missing by its end is in the outcome.
+    It audits once a day. Raises whatever made the pass stop; what is still missing by its end is in
+    the outcome.
     """
+    return _synced(config, watcher, stop, command, run_pass)
+
+
+def audited_sync(config: Config, watcher: Watcher, stop: Stop) -> Outcome:
+    """Do what `sync` does, and audit, whenever that was done last."""
+    return _synced(config, watcher, stop, "sync", run_audited_pass)
+
+
+def _synced(
+    config: Config,
+    watcher: Watcher,
+    stop: Stop,
+    command: str,
+    act: Callable[[Work, State, str], Outcome],
+) -> Outcome:
     tree = tree_of(config)
     worker.collect_rarely()
     with writing(tree, command, clock.now()), opened_state(tree) as state:
         inventory.sweep(state, tree, clock.now())
         builders = pools.processes(config.limits.builders, stop)
         with working(config, watcher, stop, builders, bans=state.memory.bans()) as work:
-            return run_pass(work, state, command)
+            return act(work, state, command)
 
 
 def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:

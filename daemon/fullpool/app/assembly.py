@@ -11,6 +11,7 @@ from typing import Final
 from fullpool.app import clock, pools
 from fullpool.config import Config, Network
 from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
+from fullpool.kinds import is_hive_key
 from fullpool.model import Ban, Stop
 from fullpool.rest import Client
 from fullpool.store import inventory
@@ -26,9 +27,19 @@ _AHEAD: Final = 160
 
 
 def tree_of(config: Config) -> Tree:
-    """Return the lake's tree. Raises UsageError for the home of a user that is not there."""
+    """Return the lake's tree.
+
+    Raises UsageError for the home of a user that is not there, or below a folder whose name would
+    stand in every row.
+    """
     try:
-        return Tree(Path(config.lake.path).expanduser().absolute())
+        root = Path(config.lake.path).expanduser().absolute()
+        if wrong := next((name for name in root.parts if is_hive_key(name)), None):
+            raise UsageError(
+                f"looking for the lake {root}: DuckDB would read the folder {wrong} as a column",
+                hint="rename that folder, or put the lake elsewhere",
+            )
+        return Tree(root)
     except RuntimeError as error:
         raise UsageError(
             f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"

@@ -112,8 +112,7 @@ class Daemon:
 
     def _missed(self) -> list[Job]:
         """Return what should have run while no daemon did."""
-        memory = self._state.memory
-        last = memory.last_pass(Job.AUDIT) or memory.first_pass()
+        last = self._state.memory.last_audit(clock.now())
         return [Job.AUDIT] if last and self._timetable.was_missed(Job.AUDIT, last) else []
 
     def _gather(self) -> None:

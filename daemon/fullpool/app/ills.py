@@ -58,7 +58,7 @@ ILLS: Final = (
         " AND a.kind = w.kind AND a.symbol = w.symbol"
         " AND a.interval IS NOT DISTINCT FROM w.interval"
         " AND period_start < wanted_to AND period_end > wanted_from"
-        " WHERE status = 'expected' AND sha256 IS NOT NULL AND NOT ends_with(reason, 'is gone')"
+        " WHERE status = 'expected' AND fault = 'file_damaged'"
         f" AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
         "{archives} of {series} lost, for {reason}; the configuration asks for no such any more",
         "name them in the configuration to have them fetched again; its rows are not in the lake",
@@ -77,9 +77,9 @@ ILLS: Final = (
         "lower rest.weight_share if other programs use this address; gaps wait until then",
     ),
     Ill(
-        "SELECT outcome, ended_at FROM sync.passes WHERE starts_with(outcome, 'stopped')"
+        "SELECT reason, ended_at FROM sync.passes WHERE outcome = 'stopped'"
         " AND id = (SELECT max(id) FROM sync.passes)",
-        "the last pass, of {ended_at} UTC, {outcome}",
+        "the last pass, of {ended_at} UTC, stopped: {reason}",
         "the next one tries again; see its reason",
     ),
 )

@@ -12,7 +12,7 @@ from fullpool.errors import IncompleteError, NoLakeError
 from fullpool.model import Stop
 from fullpool.store import inventory
 from fullpool.store.opening import open_state
-from fullpool.store.rebuilding import Read, Reading, newest_files, read
+from fullpool.store.rebuilding import Read, Reading, newest_files, read, superseded
 from fullpool.store.restoring import restore
 from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
 from fullpool.sync import publish_state
@@ -86,7 +86,9 @@ def _read_all(
             if taken_out(tree, one.path).exists():
                 known[one.path] = replace(one, damage="was found damaged before")
         if not unread:
-            return [known[path] for path in current], replaced, damaged
+            counted = [known[path] for path in current]
+            old = {one.path for one in superseded(counted)}
+            return [one for one in counted if one.path not in old], [*replaced, *old], damaged
         for path in unread:
             if known[path].damage:
                 damaged.append(known[path])

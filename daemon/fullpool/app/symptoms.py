@@ -36,6 +36,11 @@ def symptoms(tree: Tree) -> Iterator[Finding]:
         return
     yield from _folders(tree)
     yield from _state(tree)
+    if tree.foreign_log.exists():
+        yield Finding(
+            f"{tree.foreign_log} was left by a client that opened the lake for writing",
+            "open the lake read-only; `fullpool sync` removes that file",
+        )
     if tree.current.exists() and not inventory.is_readable(tree):
         what = f"the newest generation of {tree.root} is damaged, or as an older version made it"
         yield Finding(what, "`fullpool sync` publishes it anew")

@@ -11,7 +11,7 @@ from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError
-from fullpool.model import Archive, Known, PartitionFile, Status, Stop
+from fullpool.model import Archive, Damage, Fault, Known, PartitionFile, Status, Stop
 from fullpool.store import inventory
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
@@ -91,12 +91,16 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         own = (one for one in inventory.partition_files(tree) if one[0] not in verified.foreign)
         inventory.require_own_state(state, tree, own)
         held = state.memory.paths()
-        lost = {one.file: one.problems[0] for one in verified.damaged if one.file.path in held}
+        lost = {
+            one.file: Damage(Fault.DAMAGED, one.problems[0])
+            for one in verified.damaged
+            if one.file.path in held
+        }
         before = {*_archives(state.memory, lost), *verified.outdated}
         for file in lost:
             keep_copy(tree, file.path)
         state.record_lost(lost, now)
-        state.record_listings([], list(_due_again(state.memory, verified.outdated)))
+        state.record_listings([], list(_due_again(state.memory, verified.outdated)), now)
         for path in sorted(set(verified.foreign) - inventory.known_paths(state.memory)):
             take_out(tree, path)
         if lost or verified.outdated:

@@ -81,16 +81,21 @@ def sync(
     config: ConfigOption = None,
     log_level: LogOption = Level.ERROR,
     json: JsonOption = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Look for republished and late archives now.")
+    ] = False,
 ) -> None:
     """Fetch everything that is due, then exit: 0 if nothing is missing that could be had.
 
     Archives that fail are tried again in later rounds; what still fails is listed, and the exit
-    code says so. Run it as often as you like: a run with nothing new fetches nothing.
+    code says so. Run it as often as you like: a run with nothing new fetches nothing. The first run
+    of a day compares all that is held with the vendor's listing, to find archives that were
+    republished or published late.
     """
     logs.configure(log_level.upper())
-    stop = app.stop_on_signals()
+    stop, act = app.stop_on_signals(), app.audited_sync if audit else app.sync
     with screen.watcher() as watcher:
-        outcome = app.sync(app.load_config(app.find_config(config)), watcher, stop)
+        outcome = act(app.load_config(app.find_config(config)), watcher, stop)
     report.outcome(outcome, is_json=json)
     if not stop.is_set():
         app.require_complete(outcome)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from fullpool import vendor
 from fullpool.config.spelling import nearest
-from fullpool.kinds import KINDS
+from fullpool.kinds import KINDS, is_hive_key
 from fullpool.model import Interval, Market, Series, Span, is_symbol
 from fullpool.timing import Timing, timing_from
 
@@ -56,6 +57,10 @@ def _is_day(day: date) -> date:
 def _is_lake_path(text: str) -> str:
     if not text or "|" in text or "\0" in text:
         raise ValueError("must be the path of a folder and may not hold the sign |")
+    if wrong := next((name for name in Path(text).parts if is_hive_key(name)), None):
+        raise ValueError(
+            f"may not lie below a folder called {wrong}: DuckDB would read it as a column"
+        )
     return text
 
 

@@ -3,6 +3,7 @@
 from fullpool.rest.client import Client
 from fullpool.rest.questions import (
     Answer,
+    Surroundings,
     Window,
     address,
     ask,
@@ -15,6 +16,7 @@ from fullpool.rest.questions import (
 __all__ = [
     "Answer",
     "Client",
+    "Surroundings",
     "Window",
     "address",
     "ask",

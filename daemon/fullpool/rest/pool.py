@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import httpx
 
@@ -10,6 +11,8 @@ from fullpool import __version__
 from fullpool.config import Rest as Settings
 from fullpool.errors import RestError, RestSilentError
 from fullpool.model import Stop
+
+_ANSWERED: Final = "http11.receive_response_headers.complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,28 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class _Seen:
+    """What was seen of one request: whether it had a new connection, and an answer."""
+
+    def __init__(self) -> None:
+        self._is_new = False
+        self._is_answered = False
+
+    def note(self, event: str, _info: object) -> None:
+        """Be told by httpcore how far it has come."""
+        self._is_new = self._is_new or event.startswith("connection.connect_tcp")
+        self._is_answered = self._is_answered or event == _ANSWERED
+
+    def is_closed_unanswered(self, error: Exception) -> bool:
+        """Whether a kept connection turned out to be closed before a byte of an answer came."""
+        is_lost = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
+        return is_lost and not self._is_new and not self._is_answered
+
+
+def _silent(url: str, error: Exception) -> RestSilentError:
+    return RestSilentError(f"asking {url}: {error or type(error).__name__}")
 
 
 class Pool:
@@ -34,6 +59,7 @@ class Pool:
         self._timeout_s = settings.timeout_s
         self._monotonic = monotonic
         self._stop = stop
+        self._kept = settings.max_keepalive_connections
         self._http = httpx.Client(
             verify=context,
             limits=httpx.Limits(
@@ -52,14 +78,38 @@ class Pool:
     def get(
         self, url: str, query: Mapping[str, str | int], headers: Mapping[str, str], limit_bytes: int
     ) -> Reply:
-        """Return the answer. Raises RestError if there is none, or it is too long."""
+        """Return the answer. Raises RestError if there is none, or it is too long.
+
+        A host may close a kept connection just as it is used again. Then the request goes out once
+        more: over another kept one as long as those are closed too, at last over a new one.
+        """
+        for _ in range(self._kept):
+            seen = _Seen()
+            try:
+                return self._ask(url, query, headers, limit_bytes, seen)
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                if not seen.is_closed_unanswered(error) or self._stop.is_set():
+                    raise _silent(url, error) from error
         try:
-            with self._http.stream("GET", url, params=dict(query), headers=headers) as response:
-                body = self._read(response, url, limit_bytes)
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status_code, names, body)
+            return self._ask(url, query, headers, limit_bytes, _Seen())
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise RestSilentError(f"asking {url}: {error or type(error).__name__}") from error
+            raise _silent(url, error) from error
+
+    def _ask(
+        self,
+        url: str,
+        query: Mapping[str, str | int],
+        headers: Mapping[str, str],
+        limit_bytes: int,
+        seen: "_Seen",
+    ) -> Reply:
+        traced = {"trace": seen.note}
+        with self._http.stream(
+            "GET", url, params=dict(query), headers=headers, extensions=traced
+        ) as response:
+            body = self._read(response, url, limit_bytes)
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, names, body)
 
     def _read(self, response: httpx.Response, url: str, limit_bytes: int) -> bytes:
         """Return the body. httpx's own timeout begins anew with every byte that comes."""

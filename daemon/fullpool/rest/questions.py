@@ -6,7 +6,7 @@ Source: the API's documentation, and recorded answers of it.
 
 import itertools
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fullpool import vendor
 from fullpool.errors import RestError
-from fullpool.gaps import Grid, Places
+from fullpool.grid import Grid, Places
 from fullpool.kinds import KINDS
 from fullpool.model import EPOCH, Interval, Market, Series, Span, instant
 from fullpool.rest.client import PREFIX, Client
@@ -31,6 +31,12 @@ _TRADES_KEPT: Final = timedelta(hours=47)
 
 # How far the times of trades may be from those of their neighbours by id.
 _LEEWAY: Final = timedelta(hours=1)
+# A trade with an id of the gap and a time so long after it: the ids of the symbol began anew.
+_ANOTHER_LIFE: Final = timedelta(days=1)
+
+# First and last id of a trade that the vendor took back: it keeps its own id, without a price.
+# Source: binance-spot-api-docs, CHANGELOG of 2022-04-12.
+_VOID: Final = -1
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECONDS_ABOVE: Final = 10**14
@@ -46,12 +52,33 @@ _WIDTH: Final = 12
 class Window:
     """One request: so many places of a series. Of trades, *places* are ids.
 
-    *span* is where the rows between the neighbours of the gap must lie.
+    *around* tells of the gap that is asked for, where rows beyond it are told from its own.
     """
 
     series: Series
     places: Places
-    span: Span | None = None
+    around: "Surroundings | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A gap, and when the rows are that the lake has before and after it, if there are any.
+
+    *span* is where the rows between the two must lie.
+    """
+
+    places: Places
+    span: Span
+    before: datetime | None = None
+    after: datetime | None = None
+
+    def place(self, moment: int, place: int) -> int:
+        """Return the place of a bar, of the lake's own rows on their side of the gap."""
+        if self.before is not None and instant(moment) <= self.before:
+            return min(place, self.places.first - 1)
+        if self.after is not None and instant(moment) >= self.after:
+            return max(place, self.places.end)
+        return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +91,7 @@ class Answer:
 
 
 def windows(
-    series: Series, grid: Grid | None, places: Places, span: Span | None = None
+    series: Series, grid: Grid | None, places: Places, around: Surroundings | None = None
 ) -> Iterator[Window]:
     """Cut *places* into windows that the API answers in one request each, oldest first."""
     at = places.first
@@ -73,7 +100,7 @@ def windows(
         if grid is not None and series.market is Market.SPOT:
             turn = grid.at(_MICROSECONDS_FROM - _MILLISECOND) + 1
             end = turn if at < turn < end else end
-        yield Window(series, Places(at, end), span)
+        yield Window(series, Places(at, end), around)
         at = end
 
 
@@ -143,20 +170,51 @@ def _klines_weight(market: Market, limit: int) -> int:
 
 def _ask_klines(client: Client, grid: Grid, window: Window) -> Answer:
     series, places = window.series, window.places
-    limit = len(places)
-    query = _query(series) | {
-        "startTime": _ms(grid.opens(places.first)),
-        "endTime": _ms(grid.opens(places.end - 1)),
-        "limit": limit,
-    }
+    limit, (start, end) = len(places), _bounds(grid, window)
+    query = _query(series) | {"startTime": _ms(start), "endTime": _ms(end), "limit": limit}
     is_recent = grid.opens(places.first) >= _MICROSECONDS_FROM
     found = client.get(
         series.market, series.kind, query, _klines_weight(series.market, limit),
         in_microseconds=series.market is Market.SPOT and is_recent,
     )  # fmt: skip
     answer = _klines(_listed(found, window), grid, window)
-    closed = bisect_left(answer.places, grid.at(client.now()))
+    closed = _closed(grid, answer, client.now())
     return Answer(answer.places[:closed], answer.moments[:closed], answer.lines[:closed])
+
+
+def _bounds(grid: Grid, window: Window) -> tuple[datetime, datetime]:
+    """Return when the first and the last bar of a window open; the lake's may be off the grid."""
+    start, end = grid.opens(window.places.first), grid.opens(window.places.end - 1)
+    around = window.around
+    if around is None:
+        return start, end
+    is_last = window.places.end == around.places.end + 1
+    if is_last and around.after is not None and end < around.after < grid.opens(window.places.end):
+        end = around.after
+    return start, end
+
+
+def _closed(grid: Grid, answer: Answer, now: datetime) -> int:
+    """Return how many of the bars, oldest first, are closed."""
+    if grid.step is None:
+        return bisect_left(answer.places, grid.at(now))
+    return bisect_right(answer.moments, (now - grid.step - EPOCH) // timedelta(microseconds=1))
+
+
+def _placed(moments: Sequence[int], grid: Grid, window: Window) -> list[int]:
+    """Return the places of bars. Raises RestError if they are off the grid, without proof.
+
+    An answer of another time zone would be as well. One is believed that has a bar exactly where
+    the lake has the row beside the gap.
+    """
+    places, around = grid.places_of(moments), window.around
+    if not grid.is_regular(moments):
+        held = {around.before, around.after} - {None} if around else set()
+        if not held & {instant(moment) for moment in moments}:
+            raise _wrong(window, f"it holds the bar of no place: {moments[0]}..{moments[-1]} us")
+    if around is None:
+        return places
+    return [around.place(moment, place) for moment, place in zip(moments, places, strict=True)]
 
 
 def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
@@ -171,10 +229,8 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     texts = [_numbers(columns[index], window) for index in (1, 2, 3, 4, 5, 7, 9, 10)]
     unit = 1 if opens[0] >= _MICROSECONDS_ABOVE else 1000
     moments = [opened * unit for opened in opens]
-    places = grid.opening_at(moments)
-    if places is None:
-        raise _wrong(window, f"it holds the bar of no place: {opens[0]}..{opens[-1]}")
-    _check_order(places, window)
+    _check_order(moments, window)
+    places = _placed(moments, grid, window)
     if max(closes) * unit >= _LARGEST:
         raise _wrong(window, f"it holds a bar that closes at {max(closes)}")
     if not window.places.first <= places[0] <= places[-1] < window.places.end:
@@ -216,13 +272,25 @@ def _ask_trades(client: Client, window: Window) -> Answer:
     )  # fmt: skip
     rows = [_trade(item, window) for item in _listed(found, window)]
     _check_order([row[0] for row in rows], window)
+    rows = [_of_its_life(row, window) for row in rows]
     return Answer(*map(tuple, zip(*rows, strict=True))) if rows else Answer((), (), ())
+
+
+def _of_its_life(row: tuple[int, int, str], window: Window) -> tuple[int, int, str]:
+    """Return a trade by its place; one long after the gap, in a symbol used again, is beyond it."""
+    key, moment, line = row
+    around = window.around
+    if around is not None and instant(moment) > around.span.end + _ANOTHER_LIFE:
+        return max(key, around.places.end), moment, line
+    return row
 
 
 def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if not isinstance(item, dict) or not {*"apqflTm"} <= set(item):
         raise _wrong(window, f"a trade lacks values: {str(item)[:80]}")
     numbers = [item[name] for name in "aflT"]
+    if item["f"] == item["l"] == _VOID:
+        numbers = [item["a"], item["T"]]
     if any(type(one) is not int or not 0 <= one < _LARGEST // 10 for one in numbers):
         raise _wrong(window, f"a trade has no proper ids and time: {str(item)[:80]}")
     flags = [item[name] for name in "mM" if name in item]
@@ -231,9 +299,11 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if item["a"] < window.places.first:
         raise _wrong(window, f"it holds the trade {item['a']}")
     moment = item["T"] * (1 if item["T"] >= _MICROSECONDS_ABOVE else 1000)
-    if window.span is not None and item["a"] < window.places.end - 1:
-        earliest, latest = window.span.start - _LEEWAY, window.span.end + _LEEWAY
-        if not earliest <= instant(moment) <= latest:
+    if window.around is not None and item["a"] < window.places.end - 1:
+        span = window.around.span
+        earliest, latest = span.start - _LEEWAY, span.end + _LEEWAY
+        is_later = instant(moment) > span.end + _ANOTHER_LIFE
+        if not earliest <= instant(moment) <= latest and not is_later:
             raise _wrong(window, f"trade {item['a']} is not of the time of its neighbours")
     price, quantity = _number(item["p"], window), _number(item["q"], window)
     values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
@@ -254,8 +324,8 @@ def _listed(found: Any, window: Window) -> list[Any]:
     return found
 
 
-def _check_order(places: list[int], window: Window) -> None:
-    if places != sorted(set(places)):
+def _check_order(keys: list[int], window: Window) -> None:
+    if keys != sorted(set(keys)):
         raise _wrong(window, "its rows are out of order or stand twice")
 
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import IO
 
@@ -49,10 +50,10 @@ def build(order: Order) -> Built:
             good, blamed = _examine(order, load.accepted, scratch)
             load, _ = _load(order, good, scratch)
             rejected += blamed
-            whole = _write(order, load, scratch, rows.SORTED_ONCE)
+            whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
             return Built(order.step, (), tuple(load.accepted), tuple(rejected))
-        differences = _differences(order, load, whole.path)
+        differences = (*_differences(order, load, whole.path), *_repetitions(order))
         connection, accepted = _connection(order), tuple(load.accepted)
         revised = revisions(connection, order, accepted, load.origin, whole.path)
         files = finish.publish(connection, order, whole, scratch)
@@ -173,7 +174,7 @@ def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -
     kind = KINDS[archive.series.kind]
     member = vendor.member_name(archive)
     decoded = decode(item.zipped, member, kind, order.inflated_bytes, sink_of)
-    check_span(decoded, archive.period.span)
+    check_span(decoded, kind.around(archive.period.span))
     return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
 
 
@@ -195,15 +196,17 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
     origin = load.origin.plus(load.accepted, order.patches)
     try:
-        select = arranged.select(kind, _branches(order, load, scratch, rows.Width.NARROW))
-        finish.copy(_connection(order), select, whole, origin)
+        branches = _branches(order, load, scratch, rows.Width.NARROW, arranged)
+        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
     except (duckdb.DataError, duckdb.InvalidInputException):
-        select = arranged.select(kind, _branches(order, load, scratch, rows.Width.WIDE))
-        finish.copy(_connection(order), select, whole, origin)
+        branches = _branches(order, load, scratch, rows.Width.WIDE, arranged)
+        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
     return finish.checked(_connection(order), order.step.series, whole, arranged)
 
 
-def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> list[str]:
+def _branches(
+    order: Order, load: _Load, scratch: Path, width: rows.Width, arranged: rows.Arrangement
+) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
     So: REST below archives, a day that fills holes below the month it fills, what is written anew
@@ -211,13 +214,25 @@ def _branches(order: Order, load: _Load, scratch: Path, width: rows.Width) -> li
     """
     kind = KINDS[order.step.series.kind]
     held = [order.root / file.path for file in order.step.files]
+    filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
+    if arranged.is_strict:  # sorted, whatever came between the right ones would not show
+        filling, new = ([rows.in_order(kind, one) for one in own] for own in (filling, new))
     return [
         *_patches(order, scratch, width),
         *_older(order, load),
-        *_new(kind, load, width, fills=True),
-        *(rows.from_parquet(kind, path, load.replaced, load.filled) for path in held),
-        *_new(kind, load, width, fills=False),
+        *filling,
+        *(
+            rows.from_parquet(kind, path, load.replaced, load.filled, _repeated(order, kind))
+            for path in held
+        ),
+        *new,
     ]
+
+
+def _repeated(order: Order, kind: Kind) -> str:
+    """Return the condition of rows that a file beside those of the step has in its own period."""
+    beside = [order.root / file.path for file in order.step.beside]
+    return rows.repeated(kind, order.step.unit.span, beside)
 
 
 def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str]:
@@ -256,6 +271,25 @@ def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ..
     if not losers:
         return ()
     return finish.differences(_connection(order), order.step.series, whole, losers)
+
+
+def _repetitions(order: Order) -> Iterator[Difference]:
+    """Yield the rows that are left out because a file beside has them too."""
+    step, kind = order.step, KINDS[order.step.series.kind]
+    beside = [order.root / file.path for file in step.beside]
+    for file in step.files if beside else ():
+        sql = rows.repeated_in(kind, order.root / file.path, step.unit.span, beside)
+        for key, moment in _connection(order).execute(sql).fetchall():
+            yield Difference(
+                series=step.series,
+                key=key,
+                row_time=moment.replace(tzinfo=UTC),
+                column_name="period",
+                kept_source=rows.ARCHIVE,
+                kept_value=f"{moment:%Y-%m-%d}",
+                other_source=rows.ARCHIVE,
+                other_value=str(step.unit),
+            )
 
 
 def _examine(

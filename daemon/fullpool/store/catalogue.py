@@ -114,8 +114,18 @@ def _swap(tree: Tree, target: Path) -> None:
     link = tree.root / f".{CATALOGUE_NAME}.new"
     link.unlink(missing_ok=True)
     link.symlink_to(target.relative_to(tree.root))
+    remove_foreign_log(tree)
     link.replace(tree.current)
+    remove_foreign_log(tree)  # whoever opened the old one meanwhile
     sync_folder(tree.root)
+
+
+def remove_foreign_log(tree: Tree) -> None:
+    """Remove what a client left that opened the catalogue for writing, as only root can.
+
+    DuckDB 1.x would replay it into every later generation that is opened by the same name.
+    """
+    tree.foreign_log.unlink(missing_ok=True)
 
 
 def create_skeletons(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:

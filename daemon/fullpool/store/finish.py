@@ -10,9 +10,9 @@ from typing import Final
 import duckdb
 
 from fullpool.errors import MalformedError
-from fullpool.gaps import grid_of
+from fullpool.grid import grid_of
 from fullpool.kinds import KINDS
-from fullpool.model import Hole, Partition, PartitionFile, Run, Series, instant
+from fullpool.model import Hole, Partition, PartitionFile, Run, Series, Span, instant
 from fullpool.store import duck, rows
 from fullpool.store.holes import holes_in, missing_between, runs_in
 from fullpool.store.orders import Difference, Order
@@ -21,6 +21,8 @@ from fullpool.store.tree import partition_path, settle
 
 # As many differences are kept of one build; a source that is wrong altogether has millions.
 MAX_DIFFERENCES: Final = 10_000
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,29 @@ def publish(
     partitions = order.step.partitions
     if len(partitions) == 1:
         return (_settled(order, partitions[0], whole),)
-    parts = ((one, _part(connection, one, whole.path, scratch)) for one in partitions)
+    spans = _cuts([partition.period.span for partition in partitions])
+    parts = (
+        (one, _part(connection, one, span, whole.path, scratch))
+        for one, span in zip(partitions, spans, strict=True)
+    )
     return tuple(_settled(order, partition, part) for partition, part in parts if part)
 
 
+def _cuts(spans: Sequence[Span]) -> list[Span]:
+    """Return what goes into each partition: into the first and last also what lies beyond them."""
+    first, last = spans[0], spans[-1]
+    return [Span(_FIRST, first.end), *spans[1:-1], Span(last.start, _LAST)]
+
+
 def _part(
-    connection: duckdb.DuckDBPyConnection, partition: Partition, whole: Path, scratch: Path
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    span: Span,
+    whole: Path,
+    scratch: Path,
 ) -> Checked | None:
     kind, part = KINDS[partition.series.kind], scratch / f"{partition.period}.parquet"
-    inside = rows.within(kind.time, partition.period.span)
+    inside = rows.within(kind.time, span)
     select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
     copy(connection, select, part, origin_of(connection, [whole]).inside(partition.period.span))
     return checked(connection, partition.series, part, rows.SORTED_ONCE)

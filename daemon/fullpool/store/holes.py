@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from fullpool.gaps import Grid
+from fullpool.grid import Grid
 from fullpool.kinds import Kind
 from fullpool.model import Hole, Interval, Run, instant
 from fullpool.store.duck import listed, quoted
@@ -21,8 +21,8 @@ def key_of(kind: Kind, table: str = "") -> str:
 def missing_between(grid: Grid | None, before: str, after: str) -> str:
     """Return the SQL of how many places are missing between two keys.
 
-    Right for rows off the grid too: bars are counted, not lengths of time. Only three-day bars are,
-    for one file does not tell where their grid begins.
+    As `Grid.between` has it, for rows off the grid too. Of three-day bars the lengths of time are
+    counted, for one file does not tell where their grid begins.
     """
     if grid is None:
         return f"({after} - {before} - 1)"
@@ -33,7 +33,10 @@ def missing_between(grid: Grid | None, before: str, after: str) -> str:
     if grid.interval is Interval.D3:
         return f"(({after} - {before} - 1) // {timedelta(days=3) // timedelta(microseconds=1)})"
     step, offset = grid.step // timedelta(microseconds=1), grid.offset // timedelta(microseconds=1)
-    return f"(({after} - 1 - {offset}) // {step} - ({before} - {offset}) // {step})"
+    leeway = grid.leeway // timedelta(microseconds=1)
+    last, first = f"({after} - {leeway} - 1 - {offset})", f"({before} + {leeway} - {offset})"
+    opening = f"{last} // {step} - {first} // {step}"
+    return f"least({opening}, ({after} - {before} - 1) // {step})"
 
 
 def holes_in(

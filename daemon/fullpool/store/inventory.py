@@ -11,8 +11,9 @@ import duckdb
 
 from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
 from fullpool.kinds import KINDS
-from fullpool.model import PartitionFile
+from fullpool.model import GONE, PartitionFile
 from fullpool.store import views
+from fullpool.store.catalogue import remove_foreign_log
 from fullpool.store.memory import Memory
 from fullpool.store.reader import reading
 from fullpool.store.state import State
@@ -106,6 +107,7 @@ def sweep(state: State, tree: Tree, now: datetime) -> None:
     found = list(partition_files(tree))
     require_own_state(state, tree, found)
     _sweep_generations(state, tree, now)
+    remove_foreign_log(tree)
     known = known_paths(state.memory)
     for path, _ in found:
         if path not in known:
@@ -123,7 +125,7 @@ def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
     if not paths:
         return []
     gone = [file for file in state.memory.files() if file.path in paths]
-    state.record_lost(dict.fromkeys(gone, "is gone"), now)
+    state.record_lost(dict.fromkeys(gone, GONE), now)
     return gone
 
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import duckdb
 
+from fullpool.evidence import Evidence
 from fullpool.gaps import Gap
 from fullpool.model import (
+    TRIES,
     Archive,
     Ban,
     Cadence,
@@ -17,6 +19,7 @@ from fullpool.model import (
     Hole,
     Known,
     PartitionFile,
+    Period,
     Series,
     Status,
     period_from,
@@ -27,12 +30,14 @@ from fullpool.store.bulk import AMONG
 from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
+    EVIDENCE_COLUMNS,
     GAPS,
     LISTINGS,
     PARTITIONS,
     SERIES_COLUMNS,
     SERIES_NAME,
     at_utc,
+    evidence_in,
     gap_in,
     known_in,
     listed_in,
@@ -64,7 +69,16 @@ _LEARNED_FROM: Final = timedelta(days=60)
 _LEARNED_FROM_ARCHIVES: Final = 20
 _MONTH_LENGTH: Final = len("2024-01")
 _DAY_LENGTH: Final = len("2024-01-01")
+_ASTRAY: Final = (
+    f"(length(period) = {_DAY_LENGTH} AND (first_time < period::DATE OR"
+    " last_time >= period::DATE + INTERVAL 1 DAY))"
+)
 _SINCE: Final = "period_start >= known_until"
+_NAMES_OF_M: Final = ", ".join(f"m.{name}" for name in SERIES_COLUMNS)
+_SAME_MONTH: Final = (
+    " AND ".join(f"d.{name} = m.{name}" for name in SERIES_COLUMNS)
+    + f" AND left(d.period, {_MONTH_LENGTH}) = left(m.period, {_MONTH_LENGTH})"
+)
 
 
 class Memory:
@@ -117,14 +131,16 @@ class Memory:
     def due(self, now: datetime, accepted: Sequence[Checksum] = ()) -> list[Known]:
         """Return the archives worth a try at *now*, of all series.
 
-        Those that failed always are, and those in quarantine for a CHECKSUM that is *accepted*.
+        Those that failed always are, and those in quarantine for a CHECKSUM that is *accepted*. One
+        that is in the lake and has a hole is worth a look.
         """
         found = self._rows(
             f"{ARCHIVES} WHERE status = ? OR"
             " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
-            " OR (status = ? AND list_contains(?, checksum))",
+            " OR (status = ? AND next_try_at <= ?) OR (status = ? AND list_contains(?, checksum))",
             [
                 str(Status.FAILED), [str(status) for status in _WAITING], naive(now),
+                str(Status.PRESENT), naive(now),
                 str(Status.QUARANTINED), [str(one) for one in accepted],
             ],
         )  # fmt: skip
@@ -135,10 +151,14 @@ class Memory:
         return [partition_file_in(row) for row in self._rows(PARTITIONS)]
 
     def files_for(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
-        """Return the current files of *series*, and of those with months of years gone by."""
+        """Return the current files of *series*, and of those where other work is left to do.
+
+        They have months of years gone by, or rows outside a day.
+        """
         found = self._rows(
             f"{PARTITIONS} {_OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
-            " FROM sync.partitions WHERE length(period) = ? AND left(period, 4) < ?)",
+            " FROM sync.partitions"
+            f" WHERE (length(period) = ? AND left(period, 4) < ?) OR {_ASTRAY})",
             [series_names(series), _MONTH_LENGTH, f"{now.year:04d}"],
         )
         return [partition_file_in(row) for row in found]
@@ -189,17 +209,74 @@ class Memory:
             partition_file_in(row) for row in self._rows(f"{PARTITIONS} WHERE patched_rows IS NULL")
         ]
 
-    def expected(self) -> dict[Series, tuple[datetime | None, datetime]]:
-        """Return, by series, the start that was configured and the end that was looked up to.
+    def expected(self) -> dict[Series, list[tuple[datetime, datetime, datetime]]]:
+        """Return, by series, the spans that were configured and the ends that were looked up to.
 
-        The start is None if the series got new files since.
+        Nothing of a series that got new files since.
         """
+        found: dict[Series, list[tuple[datetime, datetime, datetime]]] = defaultdict(list)
+        for row in self._rows(
+            "SELECT market, kind, symbol, interval, wanted_from, wanted_to, expected_until"
+            " FROM sync.expected WHERE wanted_from IS NOT NULL AND wanted_to IS NOT NULL"
+            " ORDER BY ALL"
+        ):
+            start, end, until = map(at_utc, row[4:])
+            found[series_in(row)].append((start, end, until))
+        return found
+
+    def evidence_of(self, series: Iterable[Series]) -> dict[Series, list[Evidence]]:
+        """Return what the API was asked of *series* and does not have."""
+        found: dict[Series, list[Evidence]] = defaultdict(list)
+        for row in self._rows(
+            f"SELECT {', '.join(EVIDENCE_COLUMNS)} FROM sync.evidence {_OF_SERIES}",
+            [series_names(series)],
+        ):
+            one = evidence_in(row)
+            found[one.series].append(one)
+        return found
+
+    def months_of_no_use(self) -> list[tuple[Archive, set[Period]]]:
+        """Return the monthly archives whose days are to stand in, with those that are on record."""
         found = self._rows(
-            "SELECT market, kind, symbol, interval, wanted_from, expected_until FROM sync.expected"
+            f"SELECT {_NAMES_OF_M}, m.period, list(d.period) FROM sync.archives AS m"
+            f" LEFT JOIN sync.archives AS d ON {_SAME_MONTH} AND length(d.period) = {_DAY_LENGTH}"
+            f" WHERE length(m.period) = {_MONTH_LENGTH} AND m.row_count IS NULL AND"
+            " (m.status = ? OR (m.status = ? AND m.attempts >= ?)) GROUP BY ALL",
+            [str(Status.QUARANTINED), str(Status.FAILED), TRIES],
         )
-        return {
-            series_in(row): (at_utc(row[4]) if row[4] else None, at_utc(row[5])) for row in found
+        return [
+            (
+                Archive(series_in(row), period_from(row[4])),
+                {period_from(day) for day in row[5] if day is not None},
+            )
+            for row in found
+        ]
+
+    def months_of_lost_days(self) -> list[Archive]:
+        """Return the monthly archives not asked for yet of which a day could not be had."""
+        found = self._rows(
+            f"SELECT DISTINCT {_NAMES_OF_M}, left(m.period, {_MONTH_LENGTH})"
+            f" FROM sync.archives AS m ANTI JOIN sync.archives AS d"
+            f" ON {_SAME_MONTH} AND length(d.period) = {_MONTH_LENGTH}"
+            f" WHERE length(m.period) = {_DAY_LENGTH} AND m.row_count IS NULL AND"
+            " (list_contains(?, m.status) OR (m.status = ? AND m.attempts >= ?))",
+            [
+                [str(one) for one in (Status.ABSENT, Status.QUARANTINED, Status.NOT_PUBLISHED)],
+                str(Status.FAILED), TRIES,
+            ],
+        )  # fmt: skip
+        return [Archive(series_in(row), period_from(row[4])) for row in found]
+
+    def archives_lacking(self, gaps: Iterable[Gap]) -> list[Known]:
+        """Return the archives of the lake that rows of *gaps* would be in."""
+        known = self.known_of({gap.series for gap in gaps})
+        found = {
+            one.archive: one
+            for gap in gaps
+            for one in known[gap.series]
+            if one.status is Status.PRESENT and one.archive.period.span.overlaps(gap.span)
         }
+        return list(found.values())
 
     def gaps_of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
         """Return what is known of the gaps of *series*."""
@@ -256,18 +333,16 @@ class Memory:
             for row in self._rows("SELECT market, kind, symbol, interval FROM sync.wanted")
         }
 
-    def last_pass(self, command: str) -> datetime | None:
-        """Return when the last pass of *command* that came to its end began."""
-        found = self._rows(
-            "SELECT max(started_at) FROM sync.passes WHERE command = ?"
-            " AND outcome IN ('complete', 'incomplete')",
-            [command],
-        )
-        return at_utc(found[0][0]) if found[0][0] else None
+    def last_audit(self, now: datetime) -> datetime | None:
+        """Return when the last pass began that audited, or else the first of all passes.
 
-    def first_pass(self) -> datetime | None:
-        """Return when the first pass on record began."""
-        found = self._rows("SELECT min(started_at) FROM sync.passes")
+        Not one that the clock was ahead for.
+        """
+        found = self._rows(
+            "SELECT coalesce(max(started_at) FILTER (audited), min(started_at)) FROM sync.passes"
+            " WHERE started_at <= ? AND outcome IN ('complete', 'incomplete')",
+            [naive(now)],
+        )
         return at_utc(found[0][0]) if found[0][0] else None
 
     def bans(self) -> list[Ban]:

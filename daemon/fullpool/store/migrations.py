@@ -97,11 +97,39 @@ def name_checksums(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
+def record_decisions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep what decisions hang on as values of its own: faults, times, evidence, parts of spans."""
+    for sql in (
+        "ALTER TABLE sync.archives ADD COLUMN fault VARCHAR",
+        "ALTER TABLE sync.archives ADD COLUMN recorded_at TIMESTAMP",
+        "UPDATE sync.archives SET recorded_at = tried_at",
+        "ALTER TABLE sync.archives ADD COLUMN held_bytes BIGINT",
+        "UPDATE sync.archives SET held_bytes = size_bytes WHERE status = 'present'",
+        """UPDATE sync.archives SET fault = CASE checksum WHEN 'missing' THEN 'no_checksum'
+            WHEN 'wrong' THEN 'wrong_checksum' ELSE 'wrong_rows' END
+            WHERE status = 'quarantined'""",
+        "UPDATE sync.archives SET fault = 'other' WHERE status = 'failed'",
+        """UPDATE sync.archives SET fault = if(ends_with(reason, 'is gone'), 'file_gone',
+            'file_damaged') WHERE status = 'expected' AND sha256 IS NOT NULL""",
+        "ALTER TABLE sync.gaps ADD COLUMN asked_since TIMESTAMP",
+        "ALTER TABLE sync.passes ADD COLUMN reason VARCHAR",
+        "ALTER TABLE sync.passes ADD COLUMN audited BOOLEAN",
+        """UPDATE sync.passes SET audited = command = 'audit',
+            reason = if(starts_with(outcome, 'stopped: '), outcome[10:], NULL),
+            outcome = if(starts_with(outcome, 'stopped: '), 'stopped', outcome)""",
+        "ALTER TABLE sync.expected ADD COLUMN wanted_to TIMESTAMP",
+        f"""CREATE TABLE sync.evidence ({_SERIES}, first_place BIGINT, end_place BIGINT,
+            asked_at TIMESTAMP, row_before BOOLEAN, row_after BOOLEAN)""",
+    ):
+        connection.execute(sql)
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
     ("0003_add_daemon", add_daemon),
     ("0004_name_checksums", name_checksums),
+    ("0005_record_decisions", record_decisions),
 )
 
 

@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fullpool import vendor
-from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Places
+from fullpool.evidence import Evidence
+from fullpool.gaps import Expected, Explanation, Gap, GapStatus
+from fullpool.grid import Places
 from fullpool.model import (
     Archive,
     Checksum,
+    Damage,
+    Fault,
     Identity,
     Interval,
     Known,
@@ -28,7 +32,8 @@ from fullpool.store.orders import Accepted, Difference, Revision
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
     " reason, etag, size_bytes, modified_at, attempts, next_try_at,"
-    " archives.row_count IS NOT NULL, checksum FROM sync.archives"
+    " archives.row_count IS NOT NULL, checksum, fault, sha256, held_bytes"
+    " FROM sync.archives"
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
@@ -41,21 +46,21 @@ LISTINGS: Final = (
 
 GAPS: Final = (
     "SELECT gaps.market, gaps.kind, gaps.symbol, gaps.interval, gap_start, gap_end, first_place,"
-    " end_place, status, explanation, reason, evidence, found_at, asked_at, attempts, next_try_at"
-    " FROM sync.gaps"
+    " end_place, status, explanation, reason, evidence, found_at, asked_at, attempts, next_try_at,"
+    " asked_since FROM sync.gaps"
 )
 
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
 # What a try changes of an archive.
 _TRY_COLUMNS: Final = (
     "status", "reason", "etag", "size_bytes", "modified_at", "attempts", "tried_at", "next_try_at",
-    "checksum",
+    "checksum", "fault", "recorded_at",
 )  # fmt: skip
 TRIED_COLUMNS: Final = (
     "key", *SERIES_COLUMNS, "period", "period_start", "period_end", *_TRY_COLUMNS,
 )  # fmt: skip
 PRESENT_COLUMNS: Final = (
-    "key", *_TRY_COLUMNS, "sha256", "row_count", "first_time", "last_time",
+    "key", *_TRY_COLUMNS, "sha256", "held_bytes", "row_count", "first_time", "last_time",
 )  # fmt: skip
 PARTITION_COLUMNS: Final = (
     *SERIES_COLUMNS, "period", "path", "generation", "row_count", "size_bytes",
@@ -66,9 +71,13 @@ RUN_COLUMNS: Final = ("path", "first_time", "last_time", "row_count")
 GAP_COLUMNS: Final = (
     *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",
     "explanation", "reason", "evidence", "found_at", "asked_at", "attempts", "next_try_at",
+    "asked_since",
 )  # fmt: skip
 EXPECTED_COLUMNS: Final = (
-    *SERIES_COLUMNS, "wanted_from", "expected_from", "expected_until", "row_count",
+    *SERIES_COLUMNS, "wanted_from", "wanted_to", "expected_from", "expected_until", "row_count",
+)  # fmt: skip
+EVIDENCE_COLUMNS: Final = (
+    *SERIES_COLUMNS, "first_place", "end_place", "asked_at", "row_before", "row_after",
 )  # fmt: skip
 DIFFERENCE_COLUMNS: Final = (
     *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
@@ -109,7 +118,7 @@ def _series(market: str, kind: str, symbol: str, interval: str | None) -> Series
 def known_in(row: Sequence[Any]) -> Known:
     """Return one row of ARCHIVES."""
     period, status, reason, etag, size_bytes, modified_at, attempts, *rest = row[4:]
-    next_try_at, is_held, checksum = rest
+    next_try_at, is_held, checksum, fault, sha256, held_bytes = rest
     identity = None
     if etag is not None or size_bytes is not None:
         modified = at_utc(modified_at) if modified_at else None
@@ -123,6 +132,9 @@ def known_in(row: Sequence[Any]) -> Known:
         next_try_at=at_utc(next_try_at) if next_try_at else None,
         is_held=is_held,
         checksum=Checksum(checksum) if checksum else None,
+        fault=Fault(fault) if fault else None,
+        sha256=sha256 or "",
+        held_bytes=held_bytes,
     )
 
 
@@ -153,8 +165,8 @@ def listed_in(row: Sequence[Any]) -> Listed:
     return Listed(series_in(row), span, at_utc(at), at_utc(until) if until else None)
 
 
-def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
-    """Return the values of TRIED_COLUMNS."""
+def tried_row(known: Known, recorded_at: datetime, *, is_tried: bool = True) -> tuple[Any, ...]:
+    """Return the values of TRIED_COLUMNS; not *is_tried*: it was listed, or its name computed."""
     archive, span = known.archive, known.archive.period.span
     return (
         vendor.archive_key(archive),
@@ -162,11 +174,11 @@ def tried_row(known: Known, at: datetime | None) -> tuple[Any, ...]:
         str(archive.period),
         naive(span.start),
         naive(span.end),
-        *_try_values(known, at),
+        *_try_values(known, recorded_at, is_tried=is_tried),
     )
 
 
-def _try_values(known: Known, at: datetime | None) -> tuple[Any, ...]:
+def _try_values(known: Known, recorded_at: datetime, *, is_tried: bool) -> tuple[Any, ...]:
     identity = known.identity
     return (
         str(known.status),
@@ -175,9 +187,11 @@ def _try_values(known: Known, at: datetime | None) -> tuple[Any, ...]:
         identity.size_bytes if identity else None,
         naive(identity.modified_at) if identity and identity.modified_at else None,
         known.attempts,
-        naive(at) if at else None,
+        naive(recorded_at) if is_tried else None,
         naive(known.next_try_at) if known.next_try_at else None,
         str(known.checksum) if known.checksum else None,
+        str(known.fault) if known.fault else None,
+        naive(recorded_at),
     )
 
 
@@ -187,8 +201,9 @@ def present_row(accepted: Accepted, at: datetime) -> tuple[Any, ...]:
     known = Known(edition.archive, Status.PRESENT, "", edition.identity, checksum=edition.checksum)
     return (
         vendor.archive_key(edition.archive),
-        *_try_values(known, at),
+        *_try_values(known, at, is_tried=True),
         edition.sha256,
+        edition.identity.size_bytes,
         accepted.rows,
         naive(accepted.first_time),
         naive(accepted.last_time),
@@ -211,6 +226,24 @@ def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
         file.last_key,
         file.sha256,
         naive(at),
+    )
+
+
+def look_row(known: Known) -> tuple[Any, ...]:
+    """Return key, attempts and next try of an archive of the lake."""
+    look = naive(known.next_try_at) if known.next_try_at else None
+    return (vendor.archive_key(known.archive), known.attempts, look)
+
+
+def lost_row(file: PartitionFile, damage: Damage) -> tuple[Any, ...]:
+    """Return series, span, reason and fault of what a lost file held."""
+    span = file.partition.period.span
+    return (
+        *series_values(file.partition.series),
+        naive(span.start),
+        naive(span.end),
+        f"its partition file {file.path} {damage.words}",
+        str(damage.fault),
     )
 
 
@@ -268,7 +301,7 @@ def revision_row(one: Revision, generation: int, at: datetime) -> tuple[Any, ...
 def gap_in(row: Sequence[Any]) -> Gap:
     """Return one row of GAPS."""
     (start, end, first, last, status, explanation, reason, evidence, found_at, asked_at, attempts,
-     next_try_at) = row[4:]  # fmt: skip
+     next_try_at, asked_since) = row[4:]  # fmt: skip
     return Gap(
         series=series_in(row),
         places=Places(first, last),
@@ -281,6 +314,7 @@ def gap_in(row: Sequence[Any]) -> Gap:
         asked_at=at_utc(asked_at) if asked_at else None,
         attempts=attempts,
         next_try_at=at_utc(next_try_at) if next_try_at else None,
+        asked_since=at_utc(asked_since) if asked_since else None,
     )
 
 
@@ -301,6 +335,25 @@ def gap_row(gap: Gap) -> tuple[Any, ...]:
         naive(gap.asked_at) if gap.asked_at else None,
         gap.attempts,
         naive(gap.next_try_at) if gap.next_try_at else None,
+        naive(gap.asked_since) if gap.asked_since else None,
+    )
+
+
+def evidence_in(row: Sequence[Any]) -> Evidence:
+    """Return one row of EVIDENCE_COLUMNS."""
+    first, end, asked_at, before, after = row[4:]
+    return Evidence(series_in(row), Places(first, end), at_utc(asked_at), before, after)
+
+
+def evidence_row(one: Evidence) -> tuple[Any, ...]:
+    """Return the values of EVIDENCE_COLUMNS."""
+    places = one.places.first, one.places.end
+    return (
+        *series_values(one.series),
+        *places,
+        naive(one.asked_at),
+        one.row_before,
+        one.row_after,
     )
 
 
@@ -308,7 +361,8 @@ def expected_row(one: Expected) -> tuple[Any, ...]:
     """Return the values of EXPECTED_COLUMNS."""
     return (
         *series_values(one.series),
-        naive(one.wanted_from),
+        naive(one.wanted.start),
+        naive(one.wanted.end),
         naive(one.span.start),
         naive(one.span.end),
         one.rows,

@@ -3,6 +3,7 @@
 Of files that cover the same time the one of the highest generation counts.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,22 +47,61 @@ class Read:
     sources: tuple[Source, ...] = ()
     damage: str = ""
 
+    @property
+    def generation(self) -> int:
+        """The one that wrote it."""
+        return self.file.generation if self.file else 0
+
 
 def newest_files(paths: Iterable[tuple[str, int]]) -> tuple[list[str], list[str]]:
     """Tell the files that count from those that were replaced, by names and generations."""
-    kept: dict[Series, list[Span]] = defaultdict(list)
-    current, replaced = [], []
+    kept: dict[Series, _Taken] = defaultdict(_Taken)
+    current: list[str] = []
+    replaced: list[str] = []
     for path, _ in sorted(paths, key=lambda item: (-item[1], item[0])):
         partition = partition_in(path)
         if partition is None:
             continue
-        spans = kept[partition.series]
-        if any(span.overlaps(partition.period.span) for span in spans):
-            replaced.append(path)
-        else:
-            spans.append(partition.period.span)
-            current.append(path)
+        is_new = kept[partition.series].take(partition.period.span)
+        (current if is_new else replaced).append(path)
     return sorted(current), sorted(replaced)
+
+
+class _Taken:
+    """Spans that do not overlap, in order."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+
+    def take(self, span: Span) -> bool:
+        """Take a span unless one overlaps it; return whether it was taken."""
+        at = bisect_left(self._spans, span)
+        if any(one.overlaps(span) for one in self._spans[max(at - 1, 0) : at + 1]):
+            return False
+        self._spans.insert(at, span)
+        return True
+
+
+def superseded(found: Iterable[Read]) -> list[Read]:
+    """Return files whose archive another file has a newer edition of: they were replaced.
+
+    A new edition of a month may have no rows of a day any more, whose file nothing took the place
+    of then.
+    """
+    reads = [one for one in found if one.file is not None]
+    newest: dict[str, tuple[int, str]] = {}
+    for one in reads:
+        for source in one.sources:
+            edition = one.generation, source.sha256
+            newest[source.key] = max(newest.get(source.key, edition), edition)
+    return [
+        one
+        for one in reads
+        if any(
+            one.generation < newest[source.key][0] and source.sha256 != newest[source.key][1]
+            for source in one.sources
+        )
+    ]
 
 
 def read(order: Reading) -> Read:

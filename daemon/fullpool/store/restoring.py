@@ -58,7 +58,7 @@ def restore(
             ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
             ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
             ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
-            ("archives", (*TRIED_COLUMNS, "sha256", "row_count"), archives),
+            ("archives", (*TRIED_COLUMNS, "sha256", "held_bytes", "row_count"), archives),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
             ("generations", ("generation", "published_at"), generations),
         ):
@@ -67,7 +67,7 @@ def restore(
     if _restore_from_catalogue(connection, tree):
         # Without it every series is listed from its start: that may fetch months that are held by
         # their days, but forgets nothing.
-        state.record_listings(list(_listings(connection)), [])
+        state.record_listings(list(_listings(connection)), [], now)
 
 
 def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
@@ -75,7 +75,7 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
     if archive is None:
         return None
     known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
-    return (*tried_row(known, now), source.sha256, source.rows)
+    return (*tried_row(known, now), source.sha256, source.size_bytes, source.rows)
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:

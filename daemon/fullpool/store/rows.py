@@ -9,7 +9,7 @@ whose longer numbers round to a zero there; to look at every digit costs a third
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -38,14 +38,20 @@ class Width(StrEnum):
 
 _READ_AS: Final = {Width.NARROW: "DECIMAL(18,9)", Width.WIDE: "DECIMAL(38,9)"}
 _DECIMALS: Final = (Type.PRICE, Type.AMOUNT)
+# Of two rows with one id that are so far from each other, the second is of another life.
+_ANOTHER_LIFE: Final = "INTERVAL 1 DAY"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """How branches are put together, and which of its rows then contradict that order."""
+    """How branches are put together, and which of its rows then contradict that order.
+
+    *is_strict*: rows of a CSV that are not in order are an error.
+    """
 
     select: Callable[[Kind, Sequence[str]], str]
     disorder: str
+    is_strict: bool = False
 
 
 def sql_type(column_type: Type, amount: str) -> str:
@@ -103,15 +109,34 @@ def _sound(columns: Sequence[Column]) -> str:
     return f"CASE WHEN {' AND '.join(tests)} THEN true ELSE {refusal} END"
 
 
-def from_parquet(kind: Kind, path: Path, replaced: Sequence[Span], fills: Sequence[Span]) -> str:
+def from_parquet(
+    kind: Kind, path: Path, replaced: Sequence[Span], fills: Sequence[Span], left_out: str = "false"
+) -> str:
     """Select the rows of a partition file that stay on top of what is older or fills holes.
 
-    Not those in spans that are written anew; where a day fills holes of its month, the month's.
+    Not those in spans that are written anew; where a day fills holes of its month, the month's. Nor
+    those of which *left_out* is true.
     """
     is_filled = f"{SOURCE_COLUMN} <> {quoted(ARCHIVE)} AND {in_any(kind.time, fills)}"
     return (
         f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE NOT {in_any(kind.time, replaced)} AND NOT ({is_filled})"
+        f" WHERE NOT {in_any(kind.time, replaced)} AND NOT ({is_filled}) AND NOT {left_out}"
+    )
+
+
+def repeated(kind: Kind, span: Span, beside: Sequence[Path]) -> str:
+    """Return the condition that a row of a file lies outside its *span* and in one *beside* it."""
+    if not beside:
+        return "false"
+    keys = " UNION ALL ".join(f"SELECT {kind.key} FROM {parquet(other)}" for other in beside)
+    return f"(NOT {within(kind.time, span)} AND {kind.key} IN ({keys}))"
+
+
+def repeated_in(kind: Kind, path: Path, span: Span, beside: Sequence[Path]) -> str:
+    """Select key and time of the rows of a file that one beside it has too."""
+    return (
+        f"SELECT {kind.key}, {kind.time} FROM {parquet(path)}"
+        f" WHERE {repeated(kind, span, beside)} ORDER BY ALL"
     )
 
 
@@ -167,23 +192,62 @@ def merged(spans: Sequence[Span]) -> list[Span]:
     return joined
 
 
+def in_order(kind: Kind, branch: str) -> str:
+    """Select the rows of a CSV, or raise an error if their keys or times do not rise.
+
+    Then they are sound: the first and the last row of each archive lie in its span, and what is
+    sorted between them does too.
+    """
+    key, time = kind.key, kind.time
+    sound = f"before_ IS NULL OR ({key} > before_ AND {time} >= time_before_)"
+    refusal = f"error('a row is out of order: ' || {key}::VARCHAR)"
+    return (
+        f"SELECT * EXCLUDE (before_, time_before_) FROM (SELECT *, lag({key}) OVER () AS before_,"
+        f" lag({time}) OVER () AS time_before_ FROM ({branch}))"
+        f" WHERE CASE WHEN {sound} THEN true ELSE {refusal} END"
+    )
+
+
 def _as_they_come(_kind: Kind, branches: Sequence[str]) -> str:
     return " UNION ALL ".join(f"({branch})" for branch in branches)
 
 
 def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
     ranked = [f"SELECT *, {rank} AS branch FROM ({branch})" for rank, branch in enumerate(branches)]
-    once = f"QUALIFY row_number() OVER (PARTITION BY {kind.key} ORDER BY branch DESC) = 1"
     rows = " UNION ALL ".join(f"({branch})" for branch in ranked)
-    return f"SELECT * EXCLUDE (branch) FROM ({rows}) {once} ORDER BY {order_of(kind)}"
+    lives, life = with_lives(kind, rows)
+    once = f"QUALIFY row_number() OVER (PARTITION BY {kind.key}{life} ORDER BY branch DESC) = 1"
+    dropped = f"branch{life}"
+    return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order_of(kind)}"
+
+
+def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
+    """Return rows with the column that tells two of one id apart, and its name after a comma.
+
+    The ids of a symbol that is used again begin anew: rows of one id that are more than a day from
+    each other are two. A time that identifies a row needs no such column.
+    """
+    if kind.key == kind.time:
+        return rows, ""
+    apart = f"({kind.time} > lag({kind.time}) OVER (PARTITION BY {kind.key} ORDER BY {kind.time})"
+    turn = f"coalesce({apart} + {_ANOTHER_LIFE})::INTEGER, 0) AS turn"
+    numbered = f"sum(turn) OVER (PARTITION BY {kind.key} ORDER BY {kind.time}) AS life"
+    return (
+        f"SELECT * EXCLUDE (turn), {numbered} FROM (SELECT *, {turn} FROM ({rows}))",
+        ", life",
+    )
 
 
 # In the order of the branches: right for nearly every file, and fast. Keys that rise are unique.
 AS_THEY_COME: Final = Arrangement(_as_they_come, "key_ <= before_ OR time_ < time_before_")
 # Sorted, each key once; of equal keys the row of the later branch stays.
 SORTED_ONCE: Final = Arrangement(
-    _sorted_once, "time_ < time_before_ OR (time_ = time_before_ AND key_ <= before_)"
+    _sorted_once,
+    "time_ < time_before_ OR (time_ = time_before_ AND key_ <= before_)",
+    is_strict=True,
 )
+# The same of archives that were looked at one by one: their rows need not be in order.
+EXAMINED: Final = replace(SORTED_ONCE, is_strict=False)
 
 
 def order_of(kind: Kind) -> str:
@@ -211,10 +275,13 @@ def check_of(kind: Kind, path: Path, arranged: Arrangement, missing: str) -> str
 
 def verdict_of(kind: Kind, branch: str, span: Span) -> str:
     """Select how many rows lie outside *span*, and how many keys have rows that differ."""
+    span = kind.around(span)
+    lives, life = with_lives(kind, f"SELECT DISTINCT * FROM ({branch})")
+    keys = f"SELECT DISTINCT {kind.key}{life} FROM ({lives})"
     return (
         f"SELECT count(*) FILTER (NOT {within(kind.time, span)}),"
-        f" (SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch}))) - count(DISTINCT {kind.key})"
-        f" FROM ({branch})"
+        f" (SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch})))"
+        f" - (SELECT count(*) FROM ({keys})) FROM ({branch})"
     )
 
 

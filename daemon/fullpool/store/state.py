@@ -7,21 +7,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any
 
 import duckdb
 
+from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
-from fullpool.model import Ban, Checksum, Known, PartitionFile, Series, Span, Status
+from fullpool.model import Ban, Checksum, Damage, Known, PartitionFile, Series, Span, Status
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG, insert, replace, update, values_of
+from fullpool.store.gap_records import (
+    insert_many,
+    take_back,
+    write_evidence,
+    write_expected,
+    write_gaps,
+    write_lost,
+)
 from fullpool.store.memory import Memory
 from fullpool.store.orders import Built
 from fullpool.store.reading import (
     DIFFERENCE_COLUMNS,
-    EXPECTED_COLUMNS,
-    GAP_COLUMNS,
     HOLE_COLUMNS,
     LISTING_COLUMNS,
     PARTITION_COLUMNS,
@@ -33,23 +41,27 @@ from fullpool.store.reading import (
     TRIED_COLUMNS,
     WANTED_COLUMNS,
     difference_row,
-    expected_row,
-    gap_row,
     hole_rows,
     listing_row,
+    look_row,
     naive,
     partition_row,
     present_row,
     revision_row,
     run_rows,
     series_names,
-    series_values,
     tried_row,
     wanted_row,
 )
 
-# Rows of one statement: 300,000 gaps as one text need more memory than the state may have.
-_WRITTEN_TOGETHER: Final = 10_000
+
+class PassOutcome(StrEnum):
+    """How a pass ended."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +76,11 @@ class ConfigEdit:
 
 @dataclass(frozen=True, slots=True)
 class PassSummary:
-    """What one pass did, for the record."""
+    """What one pass did, for the record; *reason* says what stopped it."""
 
-    outcome: str
+    outcome: PassOutcome
+    reason: str
+    audited: bool
     archives: int
     failed: int
     downloaded_bytes: int
@@ -121,9 +135,7 @@ class State:
             return False
         with self._transaction():
             self._run("DELETE FROM sync.wanted", [])
-            for at in range(0, len(rows), _WRITTEN_TOGETHER):
-                some = rows[at : at + _WRITTEN_TOGETHER]
-                insert(self.connection, "sync.wanted", WANTED_COLUMNS, some)
+            insert_many(self.connection, "sync.wanted", WANTED_COLUMNS, rows)
         return True
 
     def record_edit(self, edit: ConfigEdit) -> None:
@@ -145,13 +157,22 @@ class State:
                 [naive(before)],
             )
 
-    def record_listings(self, listings: Sequence[Listed], found: Sequence[Known]) -> None:
+    def record_listings(
+        self, listings: Sequence[Listed], found: Sequence[Known], at: datetime
+    ) -> None:
         """Record listings and the archives that were found new or changed by them."""
         rows = [listing_row(listed) for listed in listings]
-        archives = [tried_row(known, None) for known in found]
+        archives = [tried_row(known, at, is_tried=False) for known in found]
         with self._transaction():
             replace(self.connection, "sync.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows)
             replace(self.connection, "sync.archives", ("key",), TRIED_COLUMNS, archives)
+
+    def record_looks(self, known: Sequence[Known]) -> None:
+        """Record when archives of the lake are looked at again."""
+        columns = ("key", "attempts", "next_try_at")
+        rows = [look_row(one) for one in known]
+        with self._transaction():
+            update(self.connection, "sync.archives", "key", columns, rows)
 
     def record_tried(self, known: Sequence[Known], at: datetime) -> None:
         """Record archives that a try did not bring into the lake."""
@@ -211,30 +232,16 @@ class State:
                 [str(Status.QUARANTINED), str(checksum)],
             )
 
-    def record_lost(self, lost: Mapping[PartitionFile, str], at: datetime) -> None:
+    def record_lost(self, lost: Mapping[PartitionFile, Damage], at: datetime) -> None:
         """Forget files that are gone or damaged, and expect the archives in them again.
 
-        The value of each says what is wrong with it: "is gone".
+        The value of each says what is wrong with it. So is a newer edition that was of no use: what
+        the lake had of that archive is gone.
         """
         if not lost:
             return
         with self._transaction():
-            for file, damage in lost.items():
-                span, series = file.partition.period.span, file.partition.series
-                self._run(
-                    "UPDATE sync.archives SET status = ?, reason = ?, attempts = 0,"
-                    " next_try_at = NULL, row_count = NULL"
-                    " WHERE status = ? AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
-                    " AND period_start < ? AND period_end > ?",
-                    [
-                        str(Status.EXPECTED),
-                        f"its partition file {file.path} {damage}",
-                        str(Status.PRESENT),
-                        *series_values(series),
-                        naive(span.end),
-                        naive(span.start),
-                    ],
-                )
+            write_lost(self.connection, lost, at)
             self._retire([file.path for file in lost], at)
             self._doubt({file.partition.series for file in lost})
 
@@ -248,19 +255,19 @@ class State:
             self._doubt({file.partition.series for file in files})
 
     def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
-        """Write the gaps of some series anew."""
-        rows = [gap_row(gap) for own in gaps.values() for gap in own]
+        """Write the gaps of some series anew, and forget evidence of what is no gap any more."""
         with self._transaction():
-            self._run(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", [series_names(gaps)])
-            for at in range(0, len(rows), _WRITTEN_TOGETHER):
-                some = rows[at : at + _WRITTEN_TOGETHER]
-                insert(self.connection, "sync.gaps", GAP_COLUMNS, some)
+            write_gaps(self.connection, gaps)
+
+    def record_evidence(self, evidence: Mapping[Series, Sequence[Evidence]]) -> None:
+        """Write anew what the API was asked of some series and does not have."""
+        with self._transaction():
+            write_evidence(self.connection, evidence)
 
     def record_expected(self, expected: Sequence[Expected]) -> None:
         """Record where rows of some series should be."""
-        rows = [expected_row(one) for one in expected]
         with self._transaction():
-            replace(self.connection, "sync.expected", SERIES_COLUMNS, EXPECTED_COLUMNS, rows)
+            write_expected(self.connection, expected)
 
     def record_bans(self, bans: Sequence[Ban]) -> None:
         """Write the bans anew."""
@@ -345,6 +352,14 @@ class State:
                 [list(generations)],
             )
 
+    def take_back(self, now: datetime) -> bool:
+        """Take back what was recorded from a future that did not come; return whether any was.
+
+        The clock was ahead then. What is in the lake stays; what was not there is found out again.
+        """
+        with self._transaction():
+            return take_back(self.connection, now)
+
     def begin_pass(self, command: str, version: str, at: datetime) -> int:
         number = self.next_value("pass")
         with self._transaction():
@@ -357,10 +372,11 @@ class State:
     def end_pass(self, number: int, summary: PassSummary, at: datetime) -> None:
         with self._transaction():
             self._run(
-                "UPDATE sync.passes SET ended_at = ?, outcome = ?, archives = ?, failed = ?,"
-                " downloaded_bytes = ?, row_count = ? WHERE id = ?",
-                [naive(at), summary.outcome, summary.archives, summary.failed,
-                 summary.downloaded_bytes, summary.rows, number],
+                "UPDATE sync.passes SET ended_at = ?, outcome = ?, reason = nullif(?, ''),"
+                " audited = ?, archives = ?, failed = ?, downloaded_bytes = ?, row_count = ?"
+                " WHERE id = ?",
+                [naive(at), str(summary.outcome), summary.reason, summary.audited,
+                 summary.archives, summary.failed, summary.downloaded_bytes, summary.rows, number],
             )  # fmt: skip
 
     def _run(self, sql: str, values: list[Any]) -> None:

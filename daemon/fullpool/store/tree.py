@@ -53,6 +53,11 @@ class Tree:
         """What users open: a symlink to the newest generation's catalogue."""
         return self.root / CATALOGUE_NAME
 
+    @property
+    def foreign_log(self) -> Path:
+        """Where DuckDB 1.x keeps what a client writes into the catalogue."""
+        return self.root / f"{CATALOGUE_NAME}.wal"
+
     def published(self) -> int:
         """Return the number of the newest generation; 0 if there is none."""
         if not self.current.is_symlink():

@@ -56,7 +56,7 @@ def inspect(order: Inspection) -> Inspected:
 def _problems(order: Inspection, path: Path) -> list[str]:
     """Return what is wrong; what a wrong length explains is not told again by the rows."""
     if damage := damage_of(order.root, order.file):
-        return [damage]
+        return [str(damage)]
     return [*_wrong_rows(order, path), *_wrong_origin(order, path)]
 
 
@@ -75,7 +75,8 @@ def _wrong_rows(order: Inspection, path: Path) -> list[str]:
     ):
         if seen != recorded and (order.is_scanned or what != "holes"):
             problems.append(f"has {seen} {what}, not {recorded}")
-    kind, span = KINDS[series.kind], file.partition.period.span
+    kind = KINDS[series.kind]
+    span = kind.around(file.partition.period.span)
     (outside,) = connection.execute(
         f"SELECT count(*) FILTER (NOT {rows.within(kind.time, span)}) FROM {rows.parquet(path)}"
     ).fetchone() or (0,)

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fullpool.kinds import Column, Kind, Type
+from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
 from fullpool.model import PartitionFile
 from fullpool.store.duck import quoted
 from fullpool.store.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
@@ -15,6 +15,8 @@ DOUBLES: Final = "double"
 EXACT: Final = "exact"
 FLAVOURS: Final = (DOUBLES, EXACT)
 
+# Whether the vendor took a row back.
+VOID_COLUMN: Final = "is_void"
 _SUFFIX: Final = {DOUBLES: "", EXACT: "_exact"}
 # Which archive a row is from is what the next build needs to know.
 _SHOWN_SOURCE: Final = (
@@ -25,7 +27,7 @@ _SHOWN_SOURCE: Final = (
 
 def hive_keys(kind: Kind) -> tuple[str, ...]:
     """Return the columns that come from the folders' names."""
-    return ("market", "interval", "symbol") if kind.intervals else ("market", "symbol")
+    return tuple(key for key in HIVE_KEYS if kind.intervals or key != "interval")
 
 
 def skeleton_path(kind: Kind, flavour: str) -> str:
@@ -84,7 +86,9 @@ def _view(name: str, kind: Kind, flavour: str, files: Sequence[PartitionFile], r
 
 def _select(kind: Kind, flavour: str, source: str) -> str:
     names = [key for key in ("market", "symbol", "interval") if key in hive_keys(kind)]
-    columns = [*names, *(_shown(column, flavour) for column in kind.kept), _SHOWN_SOURCE]
+    shown = [_shown(kind, column, flavour) for column in kind.kept]
+    shown += [f"{kind.void} AS {VOID_COLUMN}"] if kind.void else []
+    columns = [*names, *shown, _SHOWN_SOURCE]
     types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind))
     return (
         f"SELECT {', '.join(columns)} FROM read_parquet({source}, hive_partitioning=true,"
@@ -92,14 +96,17 @@ def _select(kind: Kind, flavour: str, source: str) -> str:
     )
 
 
-def _shown(column: Column, flavour: str) -> str:
-    """Return a column of a view.
+def _shown(kind: Kind, column: Column, flavour: str) -> str:
+    """Return a column of a view. The price of a trade that was taken back is NULL, not 0.
 
     Adding zero keeps DuckDB 1.5 from comparing the file's decimals with a constant rounded to
     theirs: `volume < 0.123456784` found no row of 0.12345678.
     """
     if _shown_type(column, flavour) == "DOUBLE":
-        return f"{column.name} + 0::DOUBLE AS {column.name}"
+        value = f"{column.name} + 0::DOUBLE"
+        if column.name in kind.priced:
+            value = f"CASE WHEN NOT ({kind.void}) THEN {value} END"
+        return f"{value} AS {column.name}"
     return column.name
 
 
@@ -165,8 +172,8 @@ TABLES: Final = (
     "differences", "rest_bans", "wanted", "config_edits", "revisions",
     "retired", "holes",
 )  # fmt: skip
-# Counts up when the tables or views of schema sync change: then the lake is published anew.
-FORMAT: Final = 4
+# Counts up when the tables or views change: then the lake is published anew.
+FORMAT: Final = 5
 
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
@@ -176,7 +183,7 @@ TRADING: Final = (
     " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
     " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
     " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
-    " AND g.interval IS NOT DISTINCT FROM w.interval)"
+    " AND g.interval IS NOT DISTINCT FROM w.interval AND g.gap_end >= l.known_until)"
 )
 
 
@@ -211,8 +218,13 @@ def _coverage(series: str, now: datetime) -> str:
         f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
         f" patched AS (SELECT {own},"
-        f" sum({rows_inside()})::BIGINT AS patched_rows FROM sync.patched AS n"
-        f" LEFT JOIN sync.expected AS e ON {_same('e')} GROUP BY ALL),"
+        f" sum(if(n.interval IS NULL AND e.part > 1, 0, {rows_inside()}))::BIGINT"
+        " AS patched_rows FROM sync.patched AS n"
+        f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
+        f" AS part FROM sync.expected) AS e ON {_same('e')} GROUP BY ALL),"
+        f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
+        " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
+        " FROM sync.expected GROUP BY ALL),"
         f" lacking AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
         " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
@@ -229,7 +241,7 @@ def _coverage(series: str, now: datetime) -> str:
         " w.symbol IS NOT NULL AS is_wanted,"
         f" coalesce({TRADING}, false) AS is_trading"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
-        f" LEFT JOIN held ON {_same('held')} LEFT JOIN sync.expected AS expected ON"
+        f" LEFT JOIN held ON {_same('held')} LEFT JOIN expected ON"
         f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')}"
         f" LEFT JOIN patched ON {_same('patched')}"
         f" LEFT JOIN sync.wanted AS w ON {_same('w')}"

@@ -2,7 +2,7 @@
 
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.passes import run_audit, run_pass, run_patch, run_tick
+from fullpool.sync.passes import run_audit, run_audited_pass, run_pass, run_patch, run_tick
 from fullpool.sync.preview import Preview, preview
 from fullpool.sync.publishing import publish_state
 from fullpool.sync.work import Builders, Done, Map, Watcher, Work
@@ -20,6 +20,7 @@ __all__ = [
     "preview",
     "publish_state",
     "run_audit",
+    "run_audited_pass",
     "run_pass",
     "run_patch",
     "run_tick",

@@ -1,17 +1,17 @@
-"""Comparing what the vendor lists with what is recorded: archives published anew."""
+"""Comparing what the vendor lists with what is recorded: archives published anew, or late."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from fullpool import logs, revising
+from fullpool import logs, planning, revising
 from fullpool.errors import UnreachableError, UntrustedError
-from fullpool.model import Identity, Known, Period, Series
+from fullpool.model import Known, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.memory import Memory
+from fullpool.sync.listing import list_series
 from fullpool.sync.work import AWAY_AFTER, Work
-from fullpool.vision import list_keys
 
 log = logs.get_logger()
 
@@ -44,14 +44,14 @@ def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
 
 def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -> None:
     known = memory.known_of([want.series for want in batch])
-    wanted = (
-        (w.series, [k for k in known[w.series] if k.archive.period.span.overlaps(w.span)])
-        for w in batch
-    )
-    items = [(series, own) for series, own in wanted if own]
-    for one in work.fetch_map(lambda item: _listings(work, *item), items, lambda _: 1):
+    items = [want for want in batch if known[want.series]]
+
+    def listed(want: Want) -> tuple[Listing, Listing]:
+        return list_series(work, want, work.now(), _wanted(want, known[want.series]))
+
+    for one in work.fetch_map(listed, items, lambda _: 1):
         work.watcher.listed()
-        series, own = one.item
+        series = one.item.series
         if isinstance(one.error, UntrustedError):
             raise one.error
         if one.value is None:
@@ -62,7 +62,21 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
                 raise one.error or UnreachableError("listing the bucket")
             continue
         done.away = 0
-        _compare_one(series, own, one.value, done)
+        monthly, daily = one.value
+        _compare_one(series, _wanted(one.item, known[series]), {**monthly, **daily}, done)
+        chosen = planning.choose(one.item, monthly, daily, work.now())
+        _add_new(planning.unrecorded(chosen, known[series]), done)
+
+
+def _wanted(want: Want, known: Sequence[Known]) -> list[Known]:
+    return [one for one in known if want.overlaps(one.archive.period.span)]
+
+
+def _add_new(found: Sequence[Known], done: Audited) -> None:
+    """Take note of archives that the vendor has put before those on record, or between them."""
+    for one in found:
+        log.info("archive.found", archive=str(one.archive), series=str(one.archive.series))
+    done.found += found
 
 
 def _compare_one(series: Series, own: Sequence[Known], listing: Listing, done: Audited) -> None:
@@ -84,20 +98,4 @@ def _compare_one(series: Series, own: Sequence[Known], listing: Listing, done: A
             archives=len(gone),
             first=str(gone[0].archive),
             last=str(gone[-1].archive),
-        )
-
-
-def _listings(work: Work, series: Series, known: Sequence[Known]) -> Listing:
-    """List the archives of a series from the first one recorded on, of each length."""
-    found: dict[Period, Identity] = {}
-    for first in _firsts(known):
-        found |= list_keys(work.opener(), work.config.network.listing_url, series, first)
-    return found
-
-
-def _firsts(known: Sequence[Known]) -> Iterator[Period]:
-    for cadence in sorted({one.archive.period.cadence for one in known}):
-        yield min(
-            (one.archive.period for one in known if one.archive.period.cadence is cadence),
-            key=lambda period: period.span,
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from fullpool import logs
-from fullpool.model import PartitionFile, Status, Step
+from fullpool.model import GONE, Damage, Fault, PartitionFile, Status, Step
 from fullpool.store.held import damage_of
 from fullpool.store.inventory import forget_gone
 from fullpool.store.state import State
@@ -29,26 +29,25 @@ def give_up_damaged(work: Work, state: State, outcome: Outcome, step: Step) -> N
     note_lost(state, outcome, damaged)
 
 
-def give_up_gone(state: State, tree: Tree, now: datetime) -> dict[PartitionFile, str]:
+def give_up_gone(state: State, tree: Tree, now: datetime) -> dict[PartitionFile, Damage]:
     """Have what files held that are gone fetched again; return them, with that word."""
-    gone = dict.fromkeys(forget_gone(state, tree, now), "is gone")
+    gone = dict.fromkeys(forget_gone(state, tree, now), GONE)
     _tell(gone)
     return gone
 
 
-def note_lost(state: State, outcome: Outcome, lost: Mapping[PartitionFile, str]) -> None:
+def note_lost(state: State, outcome: Outcome, lost: Mapping[PartitionFile, Damage]) -> None:
     """Count the archives of lost files as failed until they are in the lake again."""
     outcome.lost += len(lost)
     outcome.is_dirty = outcome.is_dirty or bool(lost)
     known = state.memory.known_of({file.partition.series for file in lost})
-    for file, damage in lost.items():
-        for one in known[file.partition.series]:
-            is_due = one.status in (Status.EXPECTED, Status.PUBLISHED)
-            if is_due and one.archive.period.span.overlaps(file.partition.period.span):
-                outcome.failed[str(one.archive)] = f"{file.path} {damage}"
+    for own in known.values():
+        for one in own:
+            if one.status is Status.EXPECTED and one.fault in (Fault.GONE, Fault.DAMAGED):
+                outcome.failed[str(one.archive)] = one.reason
 
 
-def _tell(lost: Mapping[PartitionFile, str]) -> None:
+def _tell(lost: Mapping[PartitionFile, Damage]) -> None:
     for file, damage in lost.items():
         series = str(file.partition.series)
-        log.error("partition.damaged", partition=file.path, series=series, reason=damage)
+        log.error("partition.damaged", partition=file.path, series=series, reason=str(damage))

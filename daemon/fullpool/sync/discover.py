@@ -9,11 +9,12 @@ from typing import Final
 from fullpool import logs, planning, vendor
 from fullpool.config import Dataset
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.model import Cadence, Identity, Known, Market, Period, Series, Span, Status, period_of
-from fullpool.planning import Listed, Listing, Want
+from fullpool.model import Cadence, Known, Market, Series, Span, Status
+from fullpool.planning import Listed, Want
 from fullpool.store.memory import Memory
+from fullpool.sync.listing import list_series
 from fullpool.sync.work import AWAY_AFTER, Work
-from fullpool.vision import list_keys, list_symbols
+from fullpool.vision import list_symbols
 
 log = logs.get_logger()
 
@@ -34,7 +35,8 @@ class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
     *failed* holds what could not be listed, with the reason; *unknown* the series
-    that are spelled out and the vendor has no archive of in the time asked for.
+    that are spelled out and the vendor has no archive of in the time asked for; *new* those that
+    were listed for the first time, as a whole.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Discovered:
     found: list[Known] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unknown: list[Series] = field(default_factory=list)
+    new: set[Series] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
         found.listings[series] = _joined(
             shelf.listed, found.listings.get(series) or listings.get(series)
         )
+    found.new = found.listings.keys() - listings.keys()
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
@@ -90,7 +94,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
 
 def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
     """Return the series the configuration asks for."""
-    spans: dict[Series, Span] = {}
+    spans: dict[Series, list[Span]] = defaultdict(list)
     for dataset in work.config.dataset:
         names = dataset.literal_symbols
         if names is None:
@@ -98,8 +102,8 @@ def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list
             names = tuple(filter(dataset.wants, listed))
             found.unknown += dataset.unlisted(listed)
         for series in (one for name in names for one in dataset.series(name)):
-            spans[series] = _hull(spans.get(series), dataset.span)
-    return [Want(series, span) for series, span in sorted(spans.items())]
+            spans[series].append(dataset.span)
+    return [planning.want_of(series, own) for series, own in sorted(spans.items())]
 
 
 def _symbols(
@@ -126,21 +130,15 @@ def _symbols(
     return sorted(names)
 
 
-def _hull(one: Span | None, other: Span) -> Span:
-    if one is None:
-        return other
-    return Span(min(one.start, other.start), max(one.end, other.end))
-
-
 def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:
     """Yield what is left to list: more of the past if that is wanted now, and what came since."""
     if listed is None or listed.until is None:
         yield want
         return
     if want.span.start < listed.span.start:
-        yield Want(want.series, Span(want.span.start, listed.span.start))
+        yield replace(want, span=Span(want.span.start, listed.span.start))
     since = Span(listed.until, max(listed.until, want.span.end))
-    yield Want(want.series, since, is_known=True)
+    yield replace(want, span=since, is_known=True)
 
 
 def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetime) -> list[_Shelf]:
@@ -171,31 +169,10 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
 
 
 def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
-    """List the monthly archives of a series, then the daily ones of the days they leave out."""
-    opener, base_url = work.opener(), work.config.network.listing_url
-    monthly: dict[Period, Identity] = {}
-    daily: dict[Period, Identity] = {}
-    first_month = period_of(want.span.start.date(), Cadence.MONTH)
-    if planning.months_wanted(want, now) or not vendor.has_daily(want.series):
-        monthly = list_keys(opener, base_url, want.series, first_month)
-        daily = _before_first_month(work, want, monthly)
-    first_day = planning.first_day_to_list(want, monthly, now)
-    if first_day is not None:
-        daily |= list_keys(opener, base_url, want.series, first_day)
+    monthly, daily = list_series(work, want, now)
     chosen = planning.choose(want, monthly, daily, now)
     until = planning.known_until(chosen)
     return _Shelf(Listed(want.series, want.span, now, until), tuple(chosen))
-
-
-def _before_first_month(work: Work, want: Want, monthly: Listing) -> dict[Period, Identity]:
-    """List the days just before the first monthly archive: some series began with a day or two."""
-    if not monthly or want.span.start != vendor.beginning() or not vendor.has_daily(want.series):
-        return {}
-    first = min(monthly).first
-    start = Period(period_of(first - timedelta(days=1), Cadence.MONTH).first, Cadence.DAY)
-    base_url = work.config.network.listing_url
-    listed = list_keys(work.opener(), base_url, want.series, start, end=first)
-    return {period: identity for period, identity in listed.items() if period.first < first}
 
 
 def _joined(new: Listed, old: Listed | None) -> Listed:

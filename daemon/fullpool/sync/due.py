@@ -1,6 +1,7 @@
 """The steps for what is due of the series that are wanted."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fullpool import planning
@@ -20,12 +21,12 @@ def due_steps(
     due: Iterable[Known], memory: Memory, wants: Sequence[Want], now: datetime
 ) -> list[Step]:
     """Return the steps for what is due of the series that are wanted."""
-    spans = {want.series: want.span for want in wants}
+    wanted_of = {want.series: want for want in wants}
     wanted = [
         known
         for known in due
-        if known.archive.series in spans
-        and known.archive.period.span.overlaps(spans[known.archive.series])
+        if known.archive.series in wanted_of
+        and wanted_of[known.archive.series].overlaps(known.archive.period.span)
     ]
     wanted += _beside_months(wanted, memory)
     files = memory.files_for({known.archive.series for known in wanted}, now)
@@ -35,13 +36,14 @@ def due_steps(
 def _beside_months(due: Sequence[Known], memory: Memory) -> list[Known]:
     """Return the days in the lake beside a month that was published anew.
 
-    They fill what it lacks, which may be other rows now; of the others nothing was kept.
+    They fill what it lacks, which may be other rows now; of the others nothing was kept. They are
+    fetched whatever their CHECKSUM says.
     """
     months = [known.archive for known in due if planning.is_new_month(known)]
     beside = memory.known_of({month.series for month in months}) if months else {}
     taken = {known.archive for known in due}
     return [
-        known
+        replace(known, sha256="")
         for month in months
         for known in beside[month.series]
         if known.status is Status.PRESENT

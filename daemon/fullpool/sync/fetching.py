@@ -6,16 +6,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fullpool import logs, planning, vendor
+from fullpool import attempts, logs, vendor
+from fullpool.attempts import Tried
 from fullpool.errors import FullpoolError, RedirectedError, UnreachableError
-from fullpool.model import Archive, Checksum, Known, Status, Step, Zipped
-from fullpool.planning import Fault, Tried
+from fullpool.model import Archive, Checksum, Fault, Known, Status, Step, Zipped
 from fullpool.store.finish import sha256_of
 from fullpool.store.orders import Edition, Input
 from fullpool.store.quarantine import quarantine, quarantined
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import AWAY_AFTER, FATAL, Done, Work
-from fullpool.vision import NO_SUM, Answer, Fetched, NoSum, NotModified, NotThere, WrongSum
+from fullpool.vision import (
+    NO_SUM,
+    Answer,
+    Fetched,
+    NoSum,
+    NotModified,
+    NotThere,
+    Unchanged,
+    WrongSum,
+)
 
 log = logs.get_logger()
 
@@ -27,6 +36,13 @@ class Task:
     step: Step
     known: Known
     target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The CHECKSUM of an archive that the lake has; None if there is none any more."""
+
+    sha256: str | None
 
 
 class Fetching:
@@ -59,13 +75,15 @@ class Fetching:
             if not left[id(step)]:
                 yield step, inputs.pop(id(step))
 
-    def _fetch(self, task: Task) -> Answer:
+    def _fetch(self, task: Task) -> Answer | Looked:
         known = task.known
+        if known.status is Status.PRESENT and known.sha256:
+            return Looked(self._work.fetcher().checksum(known.archive))
         etag = None
         if known.status is Status.QUARANTINED and known.identity is not None:
             etag = known.identity.etag or None
         fetcher, accepted = self._work.fetcher(), self._work.config.checks
-        fetched = fetcher.fetch(known.archive, etag, task.target)
+        fetched = fetcher.fetch(known.archive, etag, task.target, held=_held(known))
         if isinstance(fetched, NoSum) and known.identity and accepted.accept_missing_checksum:
             return fetcher.fetch_unsigned(known.archive, task.target)
         if isinstance(fetched, NotModified):
@@ -74,7 +92,7 @@ class Fetching:
                 shutil.copyfile(held, task.target)
         return fetched
 
-    def _input(self, done: Done[Task, Answer]) -> Input | None:
+    def _input(self, done: Done[Task, Answer | Looked]) -> Input | None:
         """Return what came of one download as an input; record it if nothing came."""
         task, value, error = done.item, done.value, done.error
         self._note_reach(error)
@@ -85,8 +103,14 @@ class Fetching:
             return self._taken(known.archive, value)
         if isinstance(value, NotModified) and _is_copy(task.target, value) and known.identity:
             return Input(Edition(known.archive, value.sha256, known.identity), task.target)
+        now = self._work.now()
+        if isinstance(value, Unchanged | Looked):
+            is_same = not isinstance(value, Looked) or value.sha256 in (known.sha256, None)
+            after = attempts.unchanged(known, now) if is_same else attempts.republished(known)
+            self._settle(after)
+            return None
         tried = _tried(known, value, error)
-        after = planning.verdict(known, tried, self._work.now())
+        after = attempts.verdict(known, tried, now)
         if isinstance(value, WrongSum):
             is_lasting = after.status is Status.QUARANTINED
             if is_lasting and self._work.config.checks.accept_wrong_checksum:
@@ -132,11 +156,21 @@ def _is_copy(file: Path, of: NotModified) -> bool:
     return file.exists() and sha256_of(file) == of.sha256
 
 
+def _held(known: Known) -> str:
+    """Return the hash that a CHECKSUM has if the archive is the one in the lake; "" if it cannot.
+
+    One of another length has other bytes, whatever its CHECKSUM says: that may have stayed behind.
+    """
+    size_bytes = known.identity.size_bytes if known.identity else None
+    is_as_long = size_bytes is None or size_bytes == known.held_bytes
+    return known.sha256 if known.is_held and is_as_long else ""
+
+
 def _size_bytes(task: Task) -> int:
     return task.known.identity.size_bytes if task.known.identity else 0
 
 
-def _tried(known: Known, value: Answer | None, error: FullpoolError | None) -> Tried:
+def _tried(known: Known, value: Answer | Looked | None, error: FullpoolError | None) -> Tried:
     match value:
         case NotThere():
             return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")

@@ -53,9 +53,9 @@ class Mending:
         now = self._work.now()
         lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
         for talk in talks:
-            for place, (moment, line) in talk.rows.items():
+            for key, (moment, line) in talk.rows.items():
                 unit = planning.unit_at(talk.gap.series, instant(moment), now)
-                lines[talk.gap.series, unit][place] = (moment, line)
+                lines[talk.gap.series, unit][key] = (moment, line)
         if not lines:
             return set()
         files = self._state.memory.files_of({series for series, _ in lines})
@@ -72,7 +72,7 @@ class Mending:
         return set(round_.unbuilt)
 
     def _patch(self, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
-        ordered = [rows[place] for place in sorted(rows)]
+        ordered = [rows[key] for key in sorted(rows)]
         moments = [moment for moment, _ in ordered]
         span = Span(instant(min(moments)), instant(max(moments) + 1))
         text = "".join(f"{line}\n" for _, line in ordered).encode()

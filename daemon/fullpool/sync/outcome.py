@@ -13,7 +13,8 @@ class Outcome:
     *unknown* the series the vendor has no archive of; *missing* the number of all archives that are
     not in the lake, by status. *patched_rows* came from the API, in *requests*;
     *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
-    found damaged or gone. *is_dirty*: something was recorded that is not published yet.
+    found damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
+    listing. *is_dirty*: something was recorded that is not published yet.
     """
 
     archives: int = 0
@@ -30,6 +31,7 @@ class Outcome:
     gaps: dict[str, int] = field(default_factory=dict)
     open_gaps: dict[str, str] = field(default_factory=dict)
     lost: int = 0
+    is_audited: bool = False
     is_dirty: bool = False
 
     @property

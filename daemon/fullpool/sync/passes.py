@@ -1,17 +1,18 @@
 """Running a pass: discover, then rounds of fetching and building until nothing is due any more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
-from fullpool import __version__, logs
+from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Step
+from fullpool.model import Archive, Step
 from fullpool.planning import Want
 from fullpool.store import catalogue, duck
 from fullpool.store.inventory import is_readable
-from fullpool.store.state import PassSummary, State
+from fullpool.store.state import PassOutcome, PassSummary, State
 from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.disk import require_room
@@ -24,7 +25,7 @@ from fullpool.sync.work import Work
 
 log = logs.get_logger()
 
-_ENDED: Final = ("complete", "incomplete")
+_ENDED: Final = (PassOutcome.COMPLETE, PassOutcome.INCOMPLETE)
 _LONGEST_SPACING_S: Final = 15.0
 
 
@@ -39,10 +40,26 @@ class _Begun:
 def run_pass(work: Work, state: State, command: str) -> Outcome:
     """Bring the lake up to date; what fails is recorded, tried again in a later round, and told.
 
-    Raises what makes going on useless: no host, no trust, no disk. What was recorded by then is
-    published all the same.
+    Audits, if that was not done today. Raises what makes going on useless: no host, no trust, no
+    disk. What was recorded by then is published all the same.
     """
+    last = state.memory.last_audit(work.now())
+    is_audited = last is None or last.date() >= work.now().date()
+    return (_run_pass if is_audited else run_audited_pass)(work, state, command)
 
+
+def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
+    """Do what `run_pass` does, and audit, whenever that was done last."""
+
+    def act(found: Discovered, outcome: Outcome) -> None:
+        _audit(work, state, found, outcome)
+        _rounds(work, state, found.wants, outcome)
+        _patching(work, state, found, outcome).run()
+
+    return _framed(work, state, command, act)
+
+
+def _run_pass(work: Work, state: State, command: str) -> Outcome:
     def act(found: Discovered, outcome: Outcome) -> None:
         _rounds(work, state, found.wants, outcome)
         _patching(work, state, found, outcome).run()
@@ -72,14 +89,21 @@ def run_audit(work: Work, state: State, command: str) -> Outcome:
     """Fetch anew what was published anew. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
-        audited = audit(work, state.memory, found.wants)
-        if audited.found or audited.renamed:
-            state.record_listings([], [*audited.found, *audited.renamed])
-            outcome.is_dirty = True
-        outcome.unlisted |= audited.failed
+        _audit(work, state, found, outcome)
         _fill(work, state, found, outcome)
 
     return _framed(work, state, command, act)
+
+
+def _audit(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
+    """Compare what is recorded with what the vendor lists, but for what was just listed whole."""
+    wants = [want for want in found.wants if want.series not in found.new]
+    audited = audit(work, state.memory, wants)
+    if audited.found or audited.renamed:
+        state.record_listings([], [*audited.found, *audited.renamed], work.now())
+        outcome.is_dirty = True
+    outcome.unlisted |= audited.failed
+    outcome.is_audited = not work.is_ending
 
 
 def _framed(
@@ -88,20 +112,30 @@ def _framed(
     """Discover, act, and record how that went, whatever happens."""
     outcome = Outcome()
     begun = _Begun(command, state.begin_pass(command, __version__, work.now()))
-    result = "interrupted"
+    result, reason = PassOutcome.INTERRUPTED, ""
     with logs.bound(run=begun.number), duck.explained(f"working on {work.tree.root}"):
         try:
+            outcome.is_dirty = _took_back(work, state)
             found = discover(work, state.memory)
             _record(state, found, outcome, work)
             act(found, outcome)
             if not work.is_ending:
-                result = "complete" if outcome.is_complete else "incomplete"
+                is_complete = outcome.is_complete
+                result = PassOutcome.COMPLETE if is_complete else PassOutcome.INCOMPLETE
         except FullpoolError as error:
-            result = f"stopped: {error}"
+            result, reason = PassOutcome.STOPPED, str(error)
             raise
         finally:
-            _close(work, state, begun, outcome, result)
+            _close(work, state, begun, outcome, result, reason)
     return outcome
+
+
+def _took_back(work: Work, state: State) -> bool:
+    """Take back what was recorded while the clock was ahead; return whether anything was."""
+    is_news = state.take_back(work.now())
+    if is_news:
+        log.warning("clock.was_ahead")
+    return is_news
 
 
 def _fill(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
@@ -119,7 +153,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     for one in found.symbols:
         state.record_symbols(one.market, one.kind, one.symbols, now)
     if found.listings or found.found:
-        state.record_listings(list(found.listings.values()), found.found)
+        state.record_listings(list(found.listings.values()), found.found, now)
         outcome.is_dirty = True
     known = state.memory.wanted()
     if state.record_wanted({want.series: want.span for want in found.wants}):
@@ -135,10 +169,20 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
             log.warning("series.unknown", series=str(series))
 
 
-def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:
+def _rounds(
+    work: Work,
+    state: State,
+    wants: Sequence[Want],
+    outcome: Outcome,
+    only: Collection[Archive] = (),
+) -> None:
+    """Run rounds over all that is due, or over some archives *only*, until nothing is any more."""
     for number in range(work.config.limits.rounds):
         now = work.now()
-        steps = due_steps(state.memory.due(now), state.memory, wants, now)
+        _stand_in(state, wants, now)
+        due = state.memory.due(now)
+        due = [known for known in due if known.archive in only] if only else due
+        steps = due_steps(due, state.memory, wants, now)
         if not steps or work.is_ending:
             return
         if number:
@@ -147,23 +191,45 @@ def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -
         Round(work, state, outcome).run(steps)
 
 
+def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:
+    """Have days tried in place of months that are of no use, and the month of days that are."""
+    wanted = {want.series: want for want in wants}
+    found = [
+        known
+        for month, recorded in state.memory.months_of_no_use()
+        if month.series in wanted
+        for known in stand_ins.days_instead(month, recorded, wanted[month.series])
+    ]
+    found += stand_ins.months_instead(state.memory.months_of_lost_days(), wanted, now)
+    if found:
+        state.record_listings([], found, now)
+
+
 def _spacing_s(steps: Sequence[Step], now: float) -> float:
     tries = [known.next_try_at for step in steps for known in step.archives if known.next_try_at]
     longest = max((moment.timestamp() - now for moment in tries), default=0.0)
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
 
 
-def _is_behind(work: Work, state: State, result: str) -> bool:
+def _is_behind(work: Work, state: State, result: PassOutcome) -> bool:
     """Whether readers do not see what the state holds, and there is something to see."""
     if state.is_published() and is_readable(work.tree):
         return False
     return result in _ENDED or bool(state.memory.paths())
 
 
-def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: str) -> None:
+def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
+    work: Work, state: State, begun: _Begun, outcome: Outcome, result: PassOutcome, reason: str
+) -> None:
     """Record how the pass ended, publish that, and remove what its grace has ended for."""
     summary = PassSummary(
-        result, outcome.archives, len(outcome.failed), outcome.downloaded_bytes, outcome.rows
+        outcome=result,
+        reason=reason,
+        audited=outcome.is_audited,
+        archives=outcome.archives,
+        failed=len(outcome.failed),
+        downloaded_bytes=outcome.downloaded_bytes,
+        rows=outcome.rows,
     )
     state.end_pass(begun.number, summary, work.now())
     outcome.missing = state.memory.missing()
@@ -173,7 +239,7 @@ def _close(work: Work, state: State, begun: _Begun, outcome: Outcome, result: st
     log.info(
         "pass.ended",
         command=begun.command,
-        outcome=result,
+        outcome=str(result),
         archives=outcome.archives,
         failed=len(outcome.failed),
         rows=outcome.rows,

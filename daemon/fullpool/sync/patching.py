@@ -1,16 +1,26 @@
 """The last rungs of the ladder: gaps found, asked for at the API, patched or explained."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from fullpool import gaps as grids
-from fullpool import ladder, logs
+from fullpool import attempts, ladder, logs, stand_ins
 from fullpool.errors import NoSymbolError, RestRefusedError
-from fullpool.gaps import Expected, Explanation, Gap, GapStatus, Grid, Places
+from fullpool.evidence import Evidence, renewed
+from fullpool.gaps import (
+    Expected,
+    Explanation,
+    Gap,
+    GapStatus,
+    Neighbours,
+    absences,
+    expected_rows,
+    reconciled,
+)
+from fullpool.grid import Grid, Places, grid_of
 from fullpool.ladder import Heard, Shape
-from fullpool.model import Interval, Known, Market, Series, Span
+from fullpool.model import Archive, Interval, Known, Market, Series, Span
 from fullpool.planning import Want
 from fullpool.rest import Client, address, is_too_old
 from fullpool.store.build import scan
@@ -34,9 +44,9 @@ class Patching:
 
     def __init__(
         self, work: Work, state: State, outcome: Outcome, wants: Sequence[Want],
-        fetch: Callable[[], None],
+        fetch: Callable[[Collection[Archive]], None],
     ) -> None:  # fmt: skip
-        """*fetch* runs what archives are due."""
+        """*fetch* runs what is due of some archives, of all if it is given none."""
         self._work = work
         self._state = state
         self._outcome = outcome
@@ -57,7 +67,7 @@ class Patching:
             if self._work.is_ending or not self._turn():
                 break
             if self._outcome.lost > lost:  # what damaged files held is due again
-                self._fetch()
+                self._fetch(())
                 self._look_again(self._stale())
             self._publish_if_due()
         self._outcome.gaps = self._state.memory.gap_rows()
@@ -102,7 +112,9 @@ class Patching:
         return [
             series
             for series, want in self._wants.items()
-            if series not in unread and known.get(series) != (want.span.start, _until(want, now))
+            if series not in unread
+            and known.get(series)
+            != [(one.start, one.end, _until(want, one, now)) for one in want.parts]
         ]
 
     def _publish_if_due(self) -> None:
@@ -120,35 +132,39 @@ class Patching:
         found: dict[Series, list[Gap]] = {}
         for one_series in series:
             want, held = self._wants[one_series], files[one_series]
-            grid = grids.grid_of(one_series, held)
-            span = ladder.expected_span(want, held, archives[one_series], grid, now)
-            missing = grids.absences(grid, held, span) if span else []
-            gaps = grids.reconciled(one_series, grid, missing, known[one_series], now)
+            grid = grid_of(one_series, held)
+            spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
+            missing = absences(grid, held, spans)
+            gaps = reconciled(one_series, grid, missing, known[one_series], now)
             had = _last_had(archives[one_series])
             found[one_series] = ladder.unpublished(gaps, grid, delays, had, now)
-            until = _until(want, now)
-            start = span.start if span else until
-            rows = grids.expected_rows(grid, held, span)
-            expected.append(
-                Expected(one_series, want.span.start, Span(min(start, until), until), rows)
-            )
+            rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
+            expected += [_expected(want, part, rows, now) for part in want.parts]
         self._report(known, found)
         self._state.record_gaps(found)
         self._state.record_expected(expected)
+        self._look_into(found, archives, now)
         self._outcome.is_dirty = True
+
+    def _look_into(
+        self, found: dict[Series, list[Gap]], archives: dict[Series, list[Known]], now: datetime
+    ) -> None:
+        """Have the archives looked at again that lack rows which were just found missing."""
+        new = [gap for own in found.values() for gap in own if gap.found_at == now]
+        lacking = stand_ins.archives_beside(new, archives)
+        self._state.record_looks([attempts.look_again(known, now) for known in lacking])
 
     def _turn(self) -> bool:
         """Do the next thing for every gap that is due; return whether anything was."""
         now = self._work.now()
-        gaps = self._not_blocked(self._on_their_way(self._wanted()))
+        gaps = self._on_their_way(self._wanted())
         fresh = [gap for gap in gaps if not (gap.is_due(now) and self._was_asked(gap))]
         chosen = ladder.choose(fresh, self._patched, now)
         self._replace(chosen.shared, chosen.shared)
-        if not chosen.to_ask:
-            return bool(chosen.shared)
-        if self._fetch_days(chosen.to_ask):
+        if self._fetch_archives(chosen.to_ask):
             return True
-        return self._ask(chosen.to_ask)
+        to_ask = self._not_blocked(chosen.to_ask, fresh)
+        return self._ask(to_ask) if to_ask else bool(chosen.shared)
 
     def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
         """Record which of the gaps still wait for their archive, and which do so no more."""
@@ -167,13 +183,16 @@ class Patching:
         self._replace(waiting, after)
         return [*_without(gaps, waiting), *after]
 
-    def _not_blocked(self, gaps: Sequence[Gap]) -> list[Gap]:
-        """Return the gaps whose host may be asked; put the others off, or explain them."""
+    def _not_blocked(self, gaps: Sequence[Gap], alike: Sequence[Gap]) -> list[Gap]:
+        """Return the gaps whose host may be asked; put the others off, or explain them.
+
+        *alike* are all that are due, and those just like one.
+        """
         client, now = self._work.rest, self._work.now()
         if client is None:
             return list(gaps)
         errors = {market: client.blocked(market) for market in Market}
-        put_off = [g for g in gaps if g.is_due(now) and errors[g.series.market] is not None]
+        put_off = [g for g in alike if g.is_due(now) and errors[g.series.market] is not None]
         after = [
             ladder.blocked(g, error, now) for g in put_off if (error := errors[g.series.market])
         ]
@@ -193,7 +212,7 @@ class Patching:
         if series not in self._grids:
             is_told_by_rows = series.interval is Interval.D3
             held = self._state.memory.files_of([series])[series] if is_told_by_rows else ()
-            self._grids[series] = grids.grid_of(series, held)
+            self._grids[series] = grid_of(series, held)
         return self._grids[series]
 
     def _replace(self, old: Sequence[Gap], new: Sequence[Gap]) -> None:
@@ -211,13 +230,14 @@ class Patching:
         self._state.record_gaps(found)
         self._outcome.is_dirty = True
 
-    def _fetch_days(self, gaps: Sequence[Gap]) -> bool:
-        """Fetch the daily archives of days whose month lacks rows; return whether there are any."""
-        days = ladder.fills(gaps, self._state.memory.known({gap.series for gap in gaps}))
-        if not days:
+    def _fetch_archives(self, gaps: Sequence[Gap]) -> bool:
+        """Fetch archives that may have what others lack; return whether there are any."""
+        now, known = self._work.now(), self._state.memory.known_of({gap.series for gap in gaps})
+        archives = stand_ins.archives_of(gaps, known, now)
+        if not archives:
             return False
-        self._state.record_listings([], days)
-        self._fetch()
+        self._state.record_listings([], archives, now)
+        self._fetch({known.archive for known in archives})
         self._look_again(self._stale())
         return True
 
@@ -230,22 +250,39 @@ class Patching:
         if client is None or asking is None or not left or asking.requests_left <= 0:
             return bool(old)
         require_room(self._work)
-        files = self._state.memory.files_of({gap.series for gap in left})
-        talks = [asking.about(gap, self._grid(gap.series), files[gap.series]) for gap in left]
+        talks = self._talks(asking, left, now)
         young = [talk.gap for talk in asking.never_listed(talks)]
         self._replace(young, [ladder.unlisted(g, address(client, g.series), now) for g in young])
         gone = {id(gap) for gap in young}
         self._publish_if_due()
         talks = asking.ask([talk for talk in talks if id(talk.gap) not in gone])
-        self._asked.update((talk.gap.series, talk.gap.places) for talk in talks)
         self._record_bans(client)
         self._record(client, talks)
         return True
+
+    def _talks(self, asking: Asking, gaps: Sequence[Gap], now: datetime) -> list[Talk]:
+        """Return the gaps with what is held beside them and what was asked of them before."""
+        series = {gap.series for gap in gaps}
+        files, evidence = self._state.memory.files_of(series), self._evidence_of(series)
+        beside = {one: Neighbours(files[one]) for one in series}
+        return [
+            asking.about(
+                ladder.begun(gap, evidence[gap.series], now),
+                self._grid(gap.series),
+                beside[gap.series],
+                evidence[gap.series],
+            )
+            for gap in gaps
+        ]
+
+    def _evidence_of(self, series: Iterable[Series]) -> dict[Series, list[Evidence]]:
+        return self._state.memory.evidence_of(series)
 
     def _record(self, client: Client, talks: Sequence[Talk]) -> None:
         """Build the rows in, then record what is left of every gap, and why."""
         now = self._work.now()
         left: list[Gap] = []
+        evidence = self._renewed(talks, now)
         Mending(self._work, self._state, self._outcome, client).build(talks)
         if self._work.stop.is_set():  # what was cut off counts as not asked
             talks = [talk for talk in talks if talk.error is None]
@@ -253,7 +290,7 @@ class Patching:
         for talk in talks:
             heard = Heard(
                 gap=talk.gap,
-                asked=talk.asked,
+                evidence=evidence[talk.gap.series],
                 found=sorted(talk.places),
                 url=address(client, talk.gap.series),
                 requests=len(talk.windows),
@@ -264,12 +301,25 @@ class Patching:
                 existed_before=talk.existed_before,
                 is_trading=talk.is_trading,
             )
-            left += ladder.remaining(heard, talk.grid)
+            rest = ladder.remaining(heard, talk.grid)
+            left += rest
+            if not talk.windows or talk.error or not any(gap.is_due(now) for gap in rest):
+                self._asked.add((talk.gap.series, talk.gap.places))
             self._note_failure(talk)
             if talk.rows:
                 self._patched.add(ladder.shape_of(talk.gap))
         self._replace([talk.gap for talk in talks], left)
         self._look_again(self._stale())
+
+    def _renewed(self, talks: Sequence[Talk], now: datetime) -> dict[Series, list[Evidence]]:
+        """Record what the answers show to be missing; return all that is known of these series."""
+        new: dict[Series, list[Evidence]] = defaultdict(list)
+        for talk in talks:
+            new[talk.gap.series] += talk.evidence(now)
+        known = self._evidence_of(new)
+        evidence = {series: renewed(known[series], own) for series, own in new.items()}
+        self._state.record_evidence(evidence)
+        return evidence
 
     def _note_failure(self, talk: Talk) -> None:
         """Take note of what the network or the host kept from us; what they refuse is explained."""
@@ -307,9 +357,16 @@ def _last_had(archives: Iterable[Known]) -> datetime | None:
     return max(ends, default=None)
 
 
-def _until(want: Want, now: datetime) -> datetime:
+def _until(want: Want, part: Span, now: datetime) -> datetime:
     """Return the end of what a series should have by *now*, as far as its rows need not tell."""
-    return ladder.expected_until(want, grids.grid_of(want.series, ()), now)
+    until = ladder.expected_until(want, grid_of(want.series, ()), now)
+    return max(part.start, min(part.end, until))
+
+
+def _expected(want: Want, part: Span, rows: dict[Span, int], now: datetime) -> Expected:
+    until = _until(want, part, now)
+    span = next((one for one in rows if part.covers(one)), Span(until, until))
+    return Expected(want.series, part, Span(min(span.start, until), until), rows.get(span, 0))
 
 
 def _without(gaps: Iterable[Gap], others: Iterable[Gap]) -> list[Gap]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from fullpool import logs
-from fullpool.model import PartitionFile
+from fullpool.model import Damage, PartitionFile
 from fullpool.store import catalogue
 from fullpool.store.state import State
 from fullpool.store.tree import Tree
@@ -48,7 +48,7 @@ def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None
 
 def publish_state(
     state: State, tree: Tree, generation: int, now: datetime
-) -> dict[PartitionFile, str]:
+) -> dict[PartitionFile, Damage]:
     """Make what the state holds the newest generation; return what is left out for it is gone.
 
     What that held is due again. Raises LakeUnwritableError if the lake itself is gone.

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fullpool import logs, planning
+from fullpool import attempts, logs
+from fullpool.attempts import Tried
 from fullpool.errors import DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Known, Period, Series, Status, Step
-from fullpool.planning import Fault, Tried
+from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
 from fullpool.store.build import build
 from fullpool.store.orders import Built, Input, Order
 from fullpool.store.quarantine import is_empty, quarantine, release
@@ -141,7 +141,7 @@ class Round:
     def _reject(self, order: Order, archive: Archive, tried: Tried) -> None:
         (known,) = (one for one in order.step.archives if one.archive == archive)
         (zipped,) = (one.zipped for one in order.inputs if one.edition.archive == archive)
-        after = planning.verdict(known, tried, self._work.now())
+        after = attempts.verdict(known, tried, self._work.now())
         if after.status is Status.QUARANTINED:
             quarantine(self._work.tree, archive, zipped, tried.reason, self._work.now())
         self._settle(after)
@@ -171,6 +171,9 @@ class Round:
         if known.status in (Status.FAILED, Status.QUARANTINED):
             self._outcome.failed[name] = known.reason
             told.warning(_EVENTS[known.status])
+        elif known.status in (Status.PRESENT, Status.PUBLISHED):
+            self._outcome.failed.pop(name, None)
+            told.debug("archive.looked_at", status=str(known.status))
         else:
             self._outcome.failed.pop(name, None)
             told.info(_EVENTS[known.status])

@@ -2,14 +2,28 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fullpool.errors import FullpoolError, RestError
-from fullpool.gaps import Gap, Grid, Places
-from fullpool.model import PartitionFile, Series
-from fullpool.rest import Answer, Client, Window, ask, existed_before, is_trading, windows
+from fullpool.evidence import Evidence, empty_in, unasked
+from fullpool.gaps import Gap, Neighbours
+from fullpool.grid import Grid, Places
+from fullpool.rest import (
+    Answer,
+    Client,
+    Surroundings,
+    Window,
+    ask,
+    existed_before,
+    is_trading,
+    windows,
+)
 from fullpool.sync.work import Work
+
+if TYPE_CHECKING:
+    from fullpool.model import Series
 
 # Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
 _WINDOWS_A_TURN: Final = 200
@@ -17,19 +31,30 @@ _WINDOWS_A_TURN: Final = 200
 
 @dataclass(slots=True)
 class Talk:
-    """What is asked for one gap, and what came of it so far."""
+    """What is asked for one gap, and what came of it so far.
+
+    *unasked* are the places left to ask for, *answered* those of answers, neighbours among them.
+    *rows* are by their key: a moment, or an id.
+    """
 
     gap: Gap
     grid: Grid | None
-    asked: Places
+    unasked: list[Places]
+    around: Surroundings
     is_head: bool = False
     is_tail: bool = False
     windows: list[Window] = field(default_factory=list)
+    answered: list[Places] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     rows: dict[int, tuple[int, str]] = field(default_factory=dict)
     error: RestError | None = None
     existed_before: bool | None = None
     is_trading: bool | None = None
+
+    def evidence(self, at: datetime) -> list[Evidence]:
+        """Return what the answers show of the gap."""
+        gap, found = self.gap, sorted(self.places)
+        return empty_in(gap.series, gap.places, self.answered, found, at)
 
 
 class Asking:
@@ -41,11 +66,15 @@ class Asking:
         self._client = client
         self._living: set[Series] = set()
 
-    def about(self, gap: Gap, grid: Grid | None, held: Sequence[PartitionFile]) -> Talk:
-        """Return a talk about a gap, with what is held on either side of it."""
-        talk = Talk(gap, grid, gap.places)
-        talk.is_head = grid is not None and all(gap.span.end <= f.first_time for f in held)
-        talk.is_tail = grid is not None and all(gap.span.start > f.last_time for f in held)
+    def about(
+        self, gap: Gap, grid: Grid | None, beside: Neighbours, evidence: Sequence[Evidence]
+    ) -> Talk:
+        """Return a talk about a gap, with the rows beside it and what was asked of it before."""
+        before, after = beside.of(gap)
+        around = Surroundings(gap.places, gap.span, before, after)
+        talk = Talk(gap, grid, unasked(gap.places, evidence, gap.asked_since), around)
+        talk.is_head = grid is not None and before is None
+        talk.is_tail = grid is not None and after is None
         return talk
 
     def never_listed(self, talks: Sequence[Talk]) -> list[Talk]:
@@ -78,15 +107,11 @@ class Asking:
         found: list[Talk] = []
         left = min(self.requests_left, _WINDOWS_A_TURN)
         for talk in talks:
-            gap = talk.gap
-            if left <= 0 and talk.error is None:
+            if left <= 0 and talk.error is None and talk.unasked:
                 continue
-            around = Places(gap.places.first - 1, gap.places.end + 1)
-            most = 1 if talk.is_trading is False and gap.series not in self._living else left
-            all_ = windows(gap.series, talk.grid, around, gap.span)
-            talk.windows = list(islice(all_, most)) if talk.error is None else []
-            last = talk.windows[-1].places.end if talk.windows else around.end
-            talk.asked = Places(gap.places.first, min(gap.places.end, last))
+            is_over = talk.is_trading is False and talk.gap.series not in self._living
+            most = 1 if is_over else left
+            talk.windows = list(islice(_windows(talk), most)) if talk.error is None else []
             left -= len(talk.windows)
             self.requests_left -= len(talk.windows)
             found.append(talk)
@@ -94,7 +119,7 @@ class Asking:
 
     def _is_long(self, talk: Talk) -> bool:
         series = talk.gap.series
-        several = islice(windows(series, talk.grid, talk.gap.places), 2)
+        several = islice(_windows(talk), 2)
         return series not in self._living and len(list(several)) > 1
 
     def _read(self, talks: Sequence[Talk]) -> None:
@@ -115,12 +140,7 @@ class Asking:
                 continue
             if window.places.end - 1 in done.value.places:
                 self._living.add(talk.gap.series)
-            talk.places += done.value.places
-            inside = talk.gap.places
-            rows = zip(done.value.places, done.value.moments, done.value.lines, strict=True)
-            for place, moment, line in rows:
-                if inside.first <= place < inside.end:
-                    talk.rows[place] = (moment, line)
+            _take(talk, window, done.value)
         _cut_off(talk for talk in talks if left[id(talk)])
 
     def _look_around(self, talks: Sequence[Talk]) -> None:
@@ -158,6 +178,22 @@ class Asking:
         _cut_off(left.values())
 
 
+def _windows(talk: Talk) -> Iterator[Window]:
+    """Yield the windows of what is left to ask for, with the neighbours on both sides."""
+    for places in talk.unasked:
+        wider = Places(places.first - 1, places.end + 1)
+        yield from windows(talk.gap.series, talk.grid, wider, talk.around)
+
+
+def _take(talk: Talk, window: Window, answer: Answer) -> None:
+    talk.answered.append(window.places)
+    talk.places += answer.places
+    inside = talk.gap.places
+    for place, moment, line in zip(answer.places, answer.moments, answer.lines, strict=True):
+        if inside.first <= place < inside.end:
+            talk.rows[place if talk.grid is None else moment] = (moment, line)
+
+
 def _cut_off(talks: Iterable[Talk]) -> None:
     """Have nobody take what was not asked any more for what the API does not have."""
     for talk in talks:
@@ -169,7 +205,8 @@ def _has_before(talk: Talk) -> bool:
 
 
 def _has_after(talk: Talk) -> bool:
-    return bool(talk.places) and max(talk.places) >= talk.asked.end
+    last = max((places.end for places in talk.answered), default=talk.gap.places.end)
+    return bool(talk.places) and max(talk.places) >= min(last, talk.gap.places.end)
 
 
 def _as_rest(error: FullpoolError | None) -> RestError:

@@ -9,6 +9,7 @@ from fullpool.vision.archives import (
     NoSum,
     NotModified,
     NotThere,
+    Unchanged,
     WrongSum,
 )
 from fullpool.vision.listing import Page, list_keys, list_symbols, parse_page
@@ -25,6 +26,7 @@ __all__ = [
     "NotThere",
     "Opener",
     "Page",
+    "Unchanged",
     "WrongSum",
     "list_keys",
     "list_symbols",

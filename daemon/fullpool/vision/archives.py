@@ -47,6 +47,11 @@ class NotModified:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The CHECKSUM is that of the edition the lake has; the archive was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotThere:
     """The vendor has no such archive (404)."""
 
@@ -64,7 +69,7 @@ class WrongSum:
     reason: str
 
 
-Answer = Fetched | NotModified | NotThere | NoSum | WrongSum
+Answer = Fetched | NotModified | Unchanged | NotThere | NoSum | WrongSum
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +90,19 @@ class Fetcher:
     limit_bytes: int
     received: Callable[[int], None]
 
-    def fetch(self, archive: Archive, etag: str | None, target: Path) -> Answer:
-        """Return the archive, unless it is not there or still the edition *etag*.
+    def fetch(self, archive: Archive, etag: str | None, target: Path, *, held: str = "") -> Answer:
+        """Return the archive, unless it is not there or still the edition *etag*, or *held*.
 
         A large one is written to *target*, a small one held in memory. The CHECKSUM is asked for
-        first: without it the archive is of no use. Raises ArchiveError if the archive could not be
-        had whole, and the opener's errors; no *target* is left then.
+        first: without it the archive is of no use, and if it is *held* the lake has it. Raises
+        ArchiveError if the archive could not be had whole, and the opener's errors; no *target* is
+        left then.
         """
         expected = self.checksum(archive)
         if expected is None:
             return NoSum()
+        if expected == held:
+            return Unchanged()
         found = self._archive(archive, etag, target)
         if found is None:
             return NotModified(expected)

@@ -1,0 +1,95 @@
+"""Archives that are asked for by name in place of others: days of a month, the month of days."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool import vendor
+from fullpool.gaps import Gap
+from fullpool.model import (
+    Archive,
+    Cadence,
+    Known,
+    Period,
+    Series,
+    Span,
+    Status,
+    period_of,
+    periods,
+)
+from fullpool.planning import Want
+
+_MOMENT: Final = timedelta(microseconds=1)
+
+
+def days_instead(month: Archive, recorded: Collection[Period], want: Want) -> list[Known]:
+    """Return the days to ask for by name in place of a month that is of no use."""
+    if not vendor.has_daily(month.series):
+        return []
+    days = (day for day in periods(month.period.span, Cadence.DAY) if day not in recorded)
+    wanted = (day for day in days if want.overlaps(day.span))
+    reason = "the archive of its month is of no use"
+    return [Known(Archive(month.series, day), Status.EXPECTED, reason) for day in wanted]
+
+
+def months_instead(
+    months: Iterable[Archive], wants: Mapping[Series, Want], now: datetime
+) -> list[Known]:
+    """Return which of the *months* to ask for by name, of which a day could not be had."""
+    return [
+        Known(month, Status.EXPECTED, "the archive of one of its days could not be had")
+        for month in months
+        if month.series in wants
+        and wants[month.series].overlaps(month.period.span)
+        and vendor.first_ask(month.series, month.period) <= now
+    ]
+
+
+def archives_of(
+    gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]], now: datetime
+) -> list[Known]:
+    """Return the archives to ask for by name because rows are missing that they may have.
+
+    Days of a month that the lake has, or that is of no use, and months that it has days of. One
+    that is on record is not asked for again here.
+    """
+    found: dict[Archive, None] = {}
+    for gap in gaps:
+        if not vendor.has_daily(gap.series):
+            continue
+        recorded = {one.archive.period: one for one in known.get(gap.series, ())}
+        months = {period_of(period.first, Cadence.MONTH) for period in recorded}
+        for month in periods(gap.span, Cadence.MONTH):
+            one = recorded.get(month)
+            if one is None and month in months:
+                is_out = vendor.first_ask(gap.series, month) <= now
+                found |= {Archive(gap.series, month): None} if is_out else {}
+            elif one is not None and (one.is_held or one.is_of_no_use):
+                days = periods(_meet(gap.span, month.span), Cadence.DAY)
+                found |= {Archive(gap.series, day): None for day in days if day not in recorded}
+    reason = "rows are missing that it may have"
+    return [Known(archive, Status.EXPECTED, reason) for archive in found]
+
+
+def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]) -> list[Known]:
+    """Return the archives of the lake whose last rows before the gaps, or first after, are there.
+
+    They are those that may have lacked the rows when they were published.
+    """
+    held = {
+        series: {one.archive.period: one for one in own if one.status is Status.PRESENT}
+        for series, own in known.items()
+    }
+    found = {
+        one.archive: one
+        for gap in gaps
+        for moment in (gap.span.start, max(gap.span.start, gap.span.end - _MOMENT))
+        for cadence in (Cadence.DAY, Cadence.MONTH)
+        if (one := held.get(gap.series, {}).get(period_of(moment.date(), cadence))) is not None
+    }
+    return list(found.values())
+
+
+def _meet(one: Span, other: Span) -> Span:
+    start = max(one.start, other.start)
+    return Span(start, max(start, min(one.end, other.end)))

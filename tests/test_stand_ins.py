@@ -1,0 +1,237 @@
+"""Which archives are asked for in place of others, and when an archive is looked at again."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fullpool.attempts import (
+    LOOKS,
+    Tried,
+    look_again,
+    next_look,
+    next_try,
+    republished,
+    unchanged,
+    verdict,
+)
+from fullpool.gaps import Gap
+from fullpool.grid import Places
+from fullpool.model import (
+    Archive,
+    Fault,
+    Identity,
+    Interval,
+    Known,
+    Market,
+    Series,
+    Span,
+    Status,
+    period_from,
+)
+from fullpool.planning import Want, want_of
+from fullpool.stand_ins import archives_beside, archives_of, days_instead, months_instead
+
+M1 = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
+W1 = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
+NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def archive(label: str, series: Series = M1) -> Archive:
+    return Archive(series, period_from(label))
+
+
+def known(label: str, status: Status = Status.PRESENT, attempts: int = 0) -> Known:
+    is_held = status is Status.PRESENT
+    return Known(archive(label), status, attempts=attempts, is_held=is_held)
+
+
+def want(start: str, end: str, series: Series = M1) -> Want:
+    return Want(series, Span(at(start), at(end)))
+
+
+def gap(start: str, end: str, series: Series = M1) -> Gap:
+    return Gap(series, Places(0, 1), Span(at(start), at(end)), NOW)
+
+
+def labels(found: list[Known]) -> list[str]:
+    assert {one.status for one in found} <= {Status.EXPECTED}
+    return [str(one.archive.period) for one in found]
+
+
+def test_days_stand_in_for_a_month_but_for_those_on_record_and_not_wanted() -> None:
+    recorded = {period_from("2024-02-03")}
+    found = days_instead(archive("2024-02"), recorded, want("2024-02-02", "2024-02-05"))
+
+    assert labels(found) == ["2024-02-02", "2024-02-04"]
+    assert days_instead(archive("2024-02", W1), set(), want("2024-01-01", "2025-01-01", W1)) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "expected"),
+    [
+        ("2024-06-15", "2024-05-20", ["2024-05"]),
+        ("2024-06-02T06:00", "2024-05-20", ["2024-05"]),
+        ("2024-06-02T05:59", "2024-05-20", []),
+        ("2024-06-15", "2024-06-01", []),
+    ],
+)
+def test_the_month_of_lost_days_is_asked_for_once_it_can_be_there(
+    now: str, start: str, expected: list[str]
+) -> None:
+    wants = {M1: want(start, "2025-01-01")}
+
+    assert labels(months_instead([archive("2024-05")], wants, at(now))) == expected
+    assert months_instead([archive("2024-05", W1)], wants, at(now)) == []
+
+
+def test_rows_that_are_missing_are_looked_for_in_days_of_months_and_months_of_days() -> None:
+    records = {
+        M1: [
+            known("2024-03"),
+            known("2024-03-05", Status.ABSENT),
+            known("2024-04-10"),
+            known("2024-05", Status.FAILED, attempts=1),
+            known("2024-02", Status.FAILED, attempts=2),
+            known("2024-01", Status.ABSENT),
+            known("2023-12", Status.QUARANTINED),
+        ]
+    }
+
+    def asked(start: str, end: str) -> list[str]:
+        return labels(archives_of([gap(start, end)], records, NOW))
+
+    assert asked("2024-03-04T23:00", "2024-03-06T01:00") == ["2024-03-04", "2024-03-06"]
+    assert asked("2024-04-09T23:00", "2024-04-11T01:00") == ["2024-04"]
+    assert asked("2024-05-02", "2024-05-03") == []
+    assert asked("2024-02-28T23:00", "2024-02-29T01:00") == ["2024-02-28", "2024-02-29"]
+    assert asked("2024-01-02", "2024-01-03") == []
+    assert asked("2023-12-02", "2023-12-03") == ["2023-12-02"]
+    assert asked("2023-11-02", "2023-11-03") == []
+    assert asked("2024-03-31T23:00", "2024-04-01T01:00") == ["2024-03-31", "2024-04"]
+
+
+def test_a_month_that_is_not_over_is_not_asked_for() -> None:
+    records = {M1: [known("2024-06-10")]}
+    a_hole = [gap("2024-06-10T05:00", "2024-06-10T06:00")]
+
+    assert archives_of(a_hole, records, NOW) == []
+    assert labels(archives_of(a_hole, records, at("2024-07-02T06:00"))) == ["2024-06"]
+    weeks = [gap("2024-03-04", "2024-03-11", W1)]
+    assert archives_of(weeks, {W1: [Known(archive("2024-03", W1), Status.PRESENT)]}, NOW) == []
+
+
+def test_archives_on_both_sides_of_a_hole_are_looked_at() -> None:
+    records = {
+        M1: [known("2024-03"), known("2024-04-01"), known("2024-04-02"), known("2024-04-03")]
+    }
+    over_midnight = [gap("2024-03-31T22:00", "2024-04-02T00:00")]
+    after = [gap("2024-04-02T10:00", "2024-04-02T10:00")]
+
+    def beside(gaps: list[Gap]) -> list[str]:
+        return [str(one.archive.period) for one in archives_beside(gaps, records)]
+
+    assert beside(over_midnight) == ["2024-03", "2024-04-01"]
+    assert beside(after) == ["2024-04-02"]
+    assert archives_beside(over_midnight, {M1: [known("2024-03", Status.FAILED)]}) == []
+
+
+def test_an_archive_with_a_hole_is_looked_at_ever_more_slowly_and_then_no_more() -> None:
+    looks = [next_look(number, NOW) for number in range(LOOKS + 1)]
+
+    assert looks == [NOW + 30 * MINUTE, NOW + 2 * HOUR, NOW + 8 * HOUR, None]
+    again = look_again(replace(known("2024-03"), attempts=7), NOW)
+    assert (again.attempts, again.next_try_at) == (0, NOW + 30 * MINUTE)
+
+
+def test_a_look_that_shows_nothing_new_is_counted() -> None:
+    one = look_again(known("2024-03"), NOW)
+    looks = []
+    while one.next_try_at is not None:
+        one = unchanged(one, NOW)
+        looks.append((one.status, one.attempts, one.next_try_at))
+
+    assert looks == [
+        (Status.PRESENT, 1, NOW + 2 * HOUR),
+        (Status.PRESENT, 2, NOW + 8 * HOUR),
+        (Status.PRESENT, 3, None),
+    ]
+
+
+@pytest.mark.parametrize(("age", "look"), [(59 * MINUTE, 30 * MINUTE), (HOUR, None), (-HOUR, None)])
+def test_a_listing_of_a_moment_ago_is_believed_only_after_another_look(
+    age: timedelta, look: timedelta | None
+) -> None:
+    """The archive may be new, and the CHECKSUM still the old one."""
+    listed = Identity("new", 5, NOW - age)
+    one = replace(known("2024-03"), status=Status.PUBLISHED, identity=listed, fault=Fault.OTHER)
+    after = unchanged(one, NOW)
+
+    assert after.next_try_at == (None if look is None else NOW + look)
+    assert (after.status, after.identity, after.fault) == (Status.PRESENT, listed, None)
+
+
+def test_an_archive_with_another_checksum_is_due_at_once() -> None:
+    one = replace(known("2024-03"), attempts=2, next_try_at=NOW, identity=Identity("old", 5))
+    after = republished(one)
+
+    assert (after.status, after.attempts, after.next_try_at) == (Status.PUBLISHED, 0, None)
+    assert after.identity is None
+    assert after.is_held
+
+
+def test_a_wrong_checksum_is_asked_for_again_soon() -> None:
+    waits = [next_try(Status.QUARANTINED, n, NOW, Fault.WRONG_SUM) for n in range(1, 10)]
+
+    assert [wait - NOW for wait in waits if wait][:4] == [
+        10 * MINUTE, 10 * MINUTE, 40 * MINUTE, 160 * MINUTE
+    ]  # fmt: skip
+    assert waits[-1] == NOW + 7 * DAY
+
+
+@pytest.mark.parametrize("fault", [Fault.WRONG_SUM, Fault.NO_SUM])
+def test_a_checksum_is_to_blame_when_two_tries_in_a_row_say_so(fault: Fault) -> None:
+    listed = Known(archive("2024-03"), Status.PUBLISHED, "", Identity("e", 5))
+    once = verdict(listed, Tried(fault, "some words"), NOW)
+    twice = verdict(once, Tried(fault, "other words"), NOW)
+    between = verdict(verdict(once, Tried(Fault.OTHER, "503"), NOW), Tried(fault, "words"), NOW)
+
+    assert (once.status, once.fault, once.attempts) == (Status.FAILED, fault, 1)
+    assert twice.status is Status.QUARANTINED
+    assert (twice.identity is None) == (fault is Fault.WRONG_SUM)
+    assert between.status is Status.FAILED
+
+
+def test_several_datasets_of_one_series_leave_out_what_lies_between_them() -> None:
+    spans = [
+        ("2024-03-01", "2024-04-01"),
+        ("2024-01-01", "2024-02-01"),
+        ("2024-03-20", "2024-05-01"),
+    ]
+    wanted = want_of(M1, [Span(at(start), at(end)) for start, end in spans])
+
+    assert [(f"{p.start:%m-%d}", f"{p.end:%m-%d}") for p in wanted.parts] == [
+        ("01-01", "02-01"),
+        ("03-01", "05-01"),
+    ]
+    assert not wanted.overlaps(Span(at("2024-02-01"), at("2024-03-01")))
+    assert wanted.overlaps(Span(at("2024-02-01"), at("2024-03-02")))
+    assert wanted.covers(period_from("2024-04").span)
+    assert not wanted.covers(Span(at("2024-01-31"), at("2024-03-02")))
+    touching = want_of(M1, [Span(at("2024-01-01"), at("2024-02-01")), period_from("2024-02").span])
+    assert len(touching.parts) == 1
+
+
+def test_a_part_of_a_want_leaves_out_what_the_whole_does() -> None:
+    spans = [period_from("2024-01").span, period_from("2024-03").span]
+    later = replace(want_of(M1, spans), span=Span(at("2024-02-10"), at("2024-03-05")))
+
+    assert later.parts == [Span(at("2024-03-01"), at("2024-03-05"))]
+    between = replace(later, span=Span(at("2024-02-10"), at("2024-02-20")))
+    assert between.parts == []
+    assert period_from("2024-03-01").before() == period_from("2024-02-29")
