@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers test-faults torture soak \
+.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -55,6 +55,9 @@ torture: $(INSTALLED) ## 200 kills under load, 20,000 mutants of archives, 400 h
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
 	$(BIN)/python -m pytest -m readers -s $(ARGS)
+
+mutants: $(INSTALLED) ## Change the pure modules line by line, and count what their tests notice: half an hour
+	sh tests/mutants.sh $(PYTHON) $(VENV) $(ARGS)
 
 soak: $(INSTALLED) ## The daemon at accelerated time for 10 minutes; plot in benchmarks/results
 	$(BIN)/python benchmarks/soak.py

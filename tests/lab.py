@@ -116,8 +116,9 @@ class Lab:
             return PASSES[name](replace(work, now=lambda: moment), state, name)
 
     def put(self, key: str, text: str, published: datetime | None = None) -> None:
-        """Publish an archive."""
-        self.vendor.put_bytes(key, zipped(_member(key), text.encode()), published)
+        """Publish an archive, long ago unless told otherwise."""
+        content = zipped(_member(key), text.encode())
+        self.vendor.put_bytes(key, content, published or at("2018-03-02"))
 
     def tell_api(self, key: str, text: str) -> None:
         """Have the API know rows."""

@@ -256,7 +256,7 @@ def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:
 
 def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    with mounted(small, "-t", "tmpfs", "-o", "size=3m", "none"):
+    with mounted(small, "-t", "tmpfs", "-o", "size=4m", "none"):
         vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)) * 100_000)
         config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
         refused(run("sync", "-c", config), Exit.DISK_FULL, "No space left")

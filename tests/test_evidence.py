@@ -1,6 +1,7 @@
 """What answers show to be missing, and what they come to together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -8,14 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.evidence import Evidence, Proof, empty_in, proof_of, renewed, unasked, united, without
+from fullpool.evidence import (
+    Evidence,
+    Index,
+    Proof,
+    empty_in,
+    proof_of,
+    renewed,
+    unasked,
+    united,
+    without,
+)
+from fullpool.gaps import Gap
 from fullpool.grid import Places
-from fullpool.model import Interval, Market, Series
+from fullpool.model import Interval, Market, Series, Span
 
 BARS = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 TRADES = Series(Market.SPOT, "aggTrades", "BTCUSDT")
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
+HERE = Span(NOW, LATER)
 
 ranges = st.tuples(st.integers(0, 40), st.integers(1, 9)).map(lambda r: Places(r[0], r[0] + r[1]))
 several = st.lists(ranges, max_size=5)
@@ -28,13 +41,13 @@ def members(places: Sequence[Places]) -> list[int]:
 def shown(
     gap: Places, asked: Sequence[Places], *found: int, series: Series = BARS
 ) -> list[tuple[int, int, bool, bool]]:
-    evidence = empty_in(series, gap, asked, found, NOW)
+    evidence = empty_in(Gap(series, gap, HERE, NOW), asked, found, NOW)
     assert {(one.series, one.asked_at) for one in evidence} <= {(series, NOW)}
     return [(e.places.first, e.places.end, e.row_before, e.row_after) for e in evidence]
 
 
 def known(first: int, end: int, at: datetime = NOW, *, sides: str = "ba") -> Evidence:
-    return Evidence(BARS, Places(first, end), at, "b" in sides, "a" in sides)
+    return Evidence(BARS, Places(first, end), HERE, at, "b" in sides, "a" in sides)
 
 
 def test_a_window_with_both_neighbours_and_nothing_between() -> None:
@@ -91,8 +104,10 @@ def test_what_is_left_without_some_places(places: Places, taken: list[Places]) -
 
 @given(st.lists(ranges, max_size=4), ranges)
 def test_new_evidence_takes_the_place_of_old(old: list[Places], new: Places) -> None:
-    earlier = [Evidence(BARS, one, NOW, row_before=True, row_after=True) for one in united(old)]
-    fresh = Evidence(BARS, new, LATER, row_before=False, row_after=True)
+    earlier = [
+        Evidence(BARS, one, HERE, NOW, row_before=True, row_after=True) for one in united(old)
+    ]
+    fresh = Evidence(BARS, new, HERE, LATER, row_before=False, row_after=True)
     found = renewed(earlier, [fresh])
 
     assert fresh in found
@@ -112,6 +127,26 @@ def test_what_was_asked_before_does_not_count() -> None:
     assert unasked(Places(10, 20), evidence, None) == [Places(10, 20)]
     assert unasked(Places(10, 20), evidence, NOW) == [Places(18, 20)]
     assert unasked(Places(10, 20), evidence, LATER) == [Places(10, 15), Places(18, 20)]
+
+
+def test_evidence_is_found_by_its_places_and_of_trades_by_the_life_of_the_symbol() -> None:
+    years = Span(NOW + timedelta(days=400), NOW + timedelta(days=401))
+    bars = [known(10, 15), known(15, 30), known(40, 50)]
+    lives = [replace(known(31, 32), series=TRADES, near=near) for near in (HERE, years)]
+    again = Index(lives)
+
+    def of(index: Index, first: int, end: int, series: Series, near: Span = HERE) -> list[Evidence]:
+        return index.of(Gap(series, Places(first, end), near, NOW))
+
+    assert of(Index(bars), 14, 41, BARS) == bars
+    assert of(Index(bars), 15, 40, BARS) == bars[1:2]
+    assert of(Index(bars), 30, 40, BARS) == []
+    assert of(again, 31, 32, TRADES) == lives[:1]
+    assert of(again, 31, 32, TRADES, years) == lives[1:]
+    later = replace(lives[1], asked_at=LATER)
+    assert renewed(lives, [later]) == [lives[0], later]
+    gaps = [Gap(BARS, Places(first, first + 2), HERE, NOW) for first in (12, 14)]
+    assert Index(bars).of_any(gaps) == bars[:2]
 
 
 def test_a_gap_is_judged_by_what_surrounds_the_whole_of_it() -> None:

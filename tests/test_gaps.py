@@ -133,7 +133,7 @@ def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
     other = PartitionFile(
         Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "b", 1, 1, 1, NOW, NOW, 0, 25, 29
     )
-    missing = absences(None, [one, other], [Span(EPOCH, NOW)])
+    missing = absences(None, [one, other], [Span(EPOCH, NOW + ONE_DAY)])
 
     assert [absence.places for absence in missing] == [Places(13, 15), Places(20, 25)]
 
@@ -214,8 +214,10 @@ def test_ids_that_begin_anew_are_two_lives() -> None:
     day, later = (Partition(TRADES, Period(NOW.date() + n * ONE_DAY, Cadence.DAY)) for n in (0, 9))
     first = PartitionFile(day, "a", 1, 9, 1, NOW, NOW, 0, 1, 10, (Hole(4, 6, NOW, NOW),))
     again = NOW + 9 * ONE_DAY
-    second = PartitionFile(later, "b", 1, 9, 1, again, again, 0, 1, 20, (Hole(4, 6, again, again),))
-    spans = [Span(EPOCH, again)]
+    second = PartitionFile(
+        later, "b", 1, 19, 1, again, again, 0, 1, 20, (Hole(4, 6, again, again),)
+    )
+    spans = [Span(EPOCH, again + ONE_DAY)]
 
     missing = absences(None, [first, second], spans)
     explained = replace(gap(5, 6, Explanation.TOO_OLD_FOR_API), series=TRADES, span=Span(NOW, NOW))

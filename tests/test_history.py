@@ -198,12 +198,14 @@ class History(RuleBasedStateMachine):
         start=starts, is_late=st.booleans(), count=st.integers(1, LAST - FIRST + 1),
         month=st.one_of(st.none(), holes), then=runs, outage=outages, is_split=st.booleans(),
         shift=st.sampled_from([0, 0, 3, 28 * 60]), ids_begin_anew=st.booleans(),
+        is_by_cron=st.booleans(),
     )  # fmt: skip
     def begin(
         self, *, start: int | None, count: int, month: Holes | None, then: str,
         outage: tuple[int, int], shift: int, is_late: bool, is_split: bool, ids_begin_anew: bool,
+        is_by_cron: bool,
     ) -> None:  # fmt: skip
-        self.start, self.is_split = start, is_split
+        self.start, self.is_split, self.is_by_cron = start, is_split, is_by_cron
         at = self.midnight(3) + outage[0] * HOUR
         self.down = range(self.slot_at(at), self.slot_at(at + outage[1] * HOUR))
         self.shift = shift * SECOND if self.kind.every == HOUR and self.kind.is_kline else 0 * DAY
@@ -337,7 +339,8 @@ class History(RuleBasedStateMachine):
         content = self.zipped(who, name, rows)
         if how == "strays":  # a row of days ago between the others
             lines = [self.line(*row) for row in rows.items()]
-            lines.insert(1, self.line(min(rows) - 3 * DAY // self.kind.every, self.edition))
+            day = datetime.fromisoformat(f"{name}-01"[:10]).replace(tzinfo=UTC)
+            lines.insert(1, self.line(self.slot_at(day - 3 * DAY), self.edition))
             member = self.key(who, name).rpartition("/")[2].replace(".zip", ".csv")
             content = zipped(member, "".join(lines).encode())
             how = "cut" if len(rows) < 2 else how
@@ -488,8 +491,8 @@ class History(RuleBasedStateMachine):
         self.repair()  # nothing else reads a file that nobody writes to
         for days in (2, 2, 2, 400, 400):  # then what was believed for a year is looked into again
             self.now += days * DAY
-            self.run("audit")
-            self.run("sync")
+            for name in ("sync",) if self.is_by_cron else ("audit", "tick", "patch"):
+                self.run(name)
         if not tree_of(self.config).current.exists():
             return
         self.require_quiet()
@@ -560,7 +563,7 @@ class History(RuleBasedStateMachine):
             assert found[0] in values, (symbol.name, slot, day, found, values)
         elif having:
             assert found is not None, (symbol.name, slot, day, having)
-        elif slot in symbol.api and not is_head and self.is_asked_for(symbol, slot):
+        elif record and slot in symbol.api and not is_head and self.is_asked_for(symbol, slot):
             assert found is not None, (symbol.name, slot, day)
         elif not unsure & set(names):
             assert found is None or found == (FROM_API, "rest"), (symbol.name, slot, day, found)

@@ -42,7 +42,7 @@ def heard(one: Gap, *found: int, error: RestError | None = None) -> Heard:
     """Return what the API said; *found* counts from the first place of the gap."""
     places = sorted(one.places.first + number for number in found)
     asked = Places(one.places.first - 1, one.places.end + 1)
-    evidence = empty_in(one.series, one.places, [asked], places, NOW)
+    evidence = empty_in(one, [asked], places, NOW)
     return Heard(replace(one, asked_since=NOW), evidence, places, "url", 1, NOW, error)
 
 
@@ -202,7 +202,7 @@ def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -
         known("2024-05", Status.QUARANTINED),
         known("2024-03-06", Status.ABSENT),
     ]
-    days = stand_ins.archives_of(gaps, {series(): archives}, NOW)
+    days = stand_ins.archives_of(gaps, {series(): archives}, {series(): want("2017-01-01")}, NOW)
 
     assert [str(one.archive.period) for one in days] == ["2024-03-05", "2024-05-02"]
 

@@ -159,20 +159,68 @@ def test_a_hole_of_one_series_hides_none_of_another() -> None:
         assert lab.ask("SELECT count(*) FROM agg_trades WHERE symbol = 'BUSDT'") == ALL_ROWS
 
 
+def follow(lab: Lab, days: int) -> None:
+    """Have the first days of March, each published when the vendor does."""
+    for number in range(days):
+        day = at("2024-03-01") + number * DAY
+        put_hours(lab, f"{day:%Y-%m-%d}", day + 1.2 * DAY)
+
+
 def test_a_pass_with_the_clock_ahead_delays_nothing() -> None:
-    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
-        lab.has_api = False
-        start = at("2024-03-01")
-        for number in range(10):
-            put_hours(lab, f"{start + number * DAY:%Y-%m-%d}")
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        follow(lab, 10)
         lab.run("sync", "2024-03-11T09:00")
         for name in ("tick", "audit", "patch", "sync"):
             lab.run(name, at("2024-03-11T09:00") + 40 * DAY)
-        put_hours(lab, "2024-03-11")
+        follow(lab, 11)
         lab.run("tick", "2024-03-12T09:00")
-        lab.run("tick", "2024-03-12T09:30")
 
         assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
+
+
+def test_a_pass_some_hours_ahead_loses_no_late_archive() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        follow(lab, 10)
+        lab.run("sync", "2024-03-11T09:00")
+        lab.run("tick", "2024-03-12T03:30")  # the 11th is not there yet
+        lab.run("tick", "2024-03-12T09:00")
+        follow(lab, 11)
+        lab.run("tick", "2024-03-12T04:30")
+
+        assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
+
+
+def test_a_pass_with_the_clock_behind_forgets_nothing() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")) as lab:
+        follow(lab, 5)
+        lab.tell_api(
+            HOURS.format("daily", "2024-03-01"), bars(at("2024-03-01"), at("2024-03-02"), HOUR)
+        )
+        lab.run("sync", "2024-03-11T09:00")
+        before = lab.ask("FROM sync.gaps")
+        lab.run("tick", "2000-01-01")
+        requests = lab.requests()
+        lab.run("sync", "2024-03-11T09:00:30")
+
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(len(before),)]
+        assert lab.requests() == requests
+
+
+def test_what_was_decided_ahead_of_time_without_asking_is_decided_again() -> None:
+    lacking = hourly("2024-03-10").splitlines(keepends=True)[6]
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-10", end="2024-03-11")) as lab:
+        for day in MARCH[9:11]:
+            lab.tell_api(trades("daily", day), HEADER + hourly(day))
+            text = HEADER + hourly(day).replace(lacking, "")
+            lab.put(trades("daily", day), text, at(day) + 1.2 * DAY)
+        lab.run("tick", "2024-03-12T04:00")
+        lab.run("patch", "2024-03-17T04:00")  # the clock is five days ahead
+        ahead = lab.ask("SELECT explanation FROM sync.gaps")
+        lab.run("sync", "2024-03-12T04:30")
+
+        assert ahead == [("too_old_for_api",)]
+        assert lab.ask("SELECT explanation FROM sync.gaps") == []
+        assert lab.ask("SELECT count(*) FROM agg_trades WHERE source = 'rest'") == [(1,)]
 
 
 def outage(day: datetime) -> str:
@@ -501,3 +549,158 @@ def test_a_new_edition_whose_checksum_stayed_behind_is_not_taken_for_the_old_one
 
         status = lab.ask("SELECT status, fault, row_count FROM sync.archives")
         assert status == [("quarantined", "wrong_checksum", 24)]
+
+
+def test_a_gap_whose_archive_failed_is_not_explained_by_the_lack_of_it() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-09", end="2024-03-11")) as lab:
+        for day in MARCH[8:11]:
+            lab.put(trades("daily", day), HEADER + hourly(day))
+        lab.vendor.fail(Fault("*2024-03-10.zip", "status", 503))
+        lab.run("sync", "2024-03-20")
+
+        gaps = lab.ask("SELECT row_count, status, reason LIKE '%2024-03-10%' FROM sync.gaps")
+        assert gaps == [(24, "open", True)]
+
+
+def test_a_hole_outside_what_is_wanted_is_no_gap() -> None:
+    def without(*days: str) -> str:
+        lines = [hourly(day).splitlines(keepends=True) for day in MARCH]
+        return "".join(
+            "".join(own[:5] + own[6:] if day in days else own)
+            for day, own in zip(MARCH, lines, strict=True)
+        )
+
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-15", end="2024-03-31")) as lab:
+        for day in MARCH[14:]:
+            lines = hourly(day).splitlines(keepends=True)
+            kept = lines[:7] + lines[8:] if day == "2024-03-20" else lines
+            lab.put(trades("daily", day), HEADER + "".join(kept))
+        lab.put(trades("monthly", "2024-03"), HEADER + without("2024-03-05"))
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        sql = "SELECT expected_rows = present_rows, present_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(True, 743)]
+
+
+def test_two_lives_of_a_symbol_with_a_hole_at_the_same_id_are_explained_each_for_itself() -> None:
+    first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10])).splitlines(True)
+    second = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[20:])).splitlines(True)
+    with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        for lines in (first, second):
+            del lines[30]
+        text = "".join(first + second).replace("true", "True,True")
+        lab.put(SPOT_TRADES.format("monthly", "2024-03"), text)
+        known = "".join(second).replace("true", "True,True")
+        lab.tell_api(SPOT_TRADES.format("monthly", "2024-03"), known)
+        lab.run("sync", "2024-04-10")
+
+        sql = "SELECT day(gap_start), explanation FROM sync.gaps ORDER BY ALL"
+        assert lab.ask(sql) == [(2, "too_old_for_api"), (22, "empty_at_source")]
+
+
+def test_a_look_that_fails_makes_no_failed_archive_and_ends_no_looks() -> None:
+    whole = bars(at("2024-03-01"), at("2024-03-02"), MINUTE).splitlines(keepends=True)
+    key = MINUTES.format("daily", "2024-03-01")
+    text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-01")
+    with Lab(text, has_api=False) as lab:
+        lab.put(key, "".join(whole[:600]), at("2024-03-02T08:00"))
+        lab.run("sync", "2024-03-02T09:00")
+        lab.vendor.fail(Fault("*.CHECKSUM", "status", 503))
+        outcome = lab.run("sync", "2024-03-02T09:40")
+        lab.vendor.fail()
+        lab.put(key, "".join(whole), at("2024-03-02T10:00"))
+        lab.run("sync", "2024-03-02T12:00")
+
+        assert outcome.is_complete
+        assert lab.ask("SELECT count(*) FROM klines") == [(1440,)]
+
+
+def test_both_archives_beside_a_hole_over_midnight_are_looked_at() -> None:
+    one, two = at("2024-03-01"), at("2024-03-02")
+    text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-02")
+    with Lab(text, has_api=False) as lab:
+        lab.put(MINUTES.format("daily", "2024-03-01"), bars(one, two - 2 * HOUR, MINUTE))
+        lab.run("sync", "2024-03-02T09:00")
+        lab.put(MINUTES.format("daily", "2024-03-02"), bars(two + 2 * HOUR, two + DAY, MINUTE))
+        lab.run("sync", "2024-03-03T09:00")
+
+        sql = "SELECT next_try_at IS NOT NULL FROM sync.archives WHERE status = 'present'"
+        assert lab.ask(sql) == [(True,), (True,)]
+
+
+def test_a_hole_of_the_api_that_is_wider_than_the_lake_s_is_explained() -> None:
+    day, key = at("2024-03-01"), HOURS.format("daily", "2024-03-01")
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
+        lab.put(key, bars(day, day + 10 * HOUR, HOUR) + bars(day + 12 * HOUR, day + DAY, HOUR))
+        known = bars(day, day + 9 * HOUR, HOUR) + bars(day + 14 * HOUR, day + DAY, HOUR)
+        lab.tell_api(key, known)
+        lab.run("sync", "2024-04-01")
+        before = lab.requests()
+        lab.run("sync", "2024-04-02")
+
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(2, "empty_at_source")]
+        assert lab.requests() == before
+
+
+def test_trades_at_midnight_that_only_look_alike_are_compared_once() -> None:
+    one, two = at("2024-03-01"), at("2024-03-02")
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-02")) as lab:
+        first = "".join(trade(1 + n, one + n * HOUR) for n in range(24))
+        late = trade(26, two + timedelta(milliseconds=5))
+        early = trade(25, two + timedelta(milliseconds=2))
+        second = "".join(trade(27 + n, two + (n + 0.5) * HOUR) for n in range(24))
+        lab.put(trades("daily", "2024-03-01"), HEADER + first + late)
+        lab.put(trades("daily", "2024-03-02"), HEADER + early + second)
+        lab.run("sync", "2024-03-03T09:00")
+        outcome = lab.run("tick", "2024-03-03T10:00")
+
+        assert (outcome.built, outcome.generation) == (0, None)
+        assert lab.ask("SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades") == [
+            (50, 50)
+        ]
+
+
+def test_a_new_edition_of_a_month_that_cannot_be_had_costs_no_day_beside_it() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        start, end, hole = at("2024-03-01"), at("2024-04-01"), at("2024-03-10")
+        month = bars(start, hole, HOUR) + bars(hole + HOUR, end, HOUR)
+        lab.put(HOURS.format("monthly", "2024-03"), month)
+        put_hours(lab, "2024-03-10")
+        lab.run("sync", "2024-04-10")
+        lab.put(HOURS.format("monthly", "2024-03"), month, at("2024-04-11"))
+        lab.vendor.fail(Fault("*2024-03.zip", "status", 503))
+        before = len(lab.fetched())
+        outcomes = [lab.run("sync", f"2024-04-12T0{hour}:00") for hour in range(3)]
+
+        assert lab.fetched()[before:].count("AUSDT-1h-2024-03-10.zip") == 0
+        assert sum(outcome.built for outcome in outcomes) == 0
+
+
+def test_what_was_left_out_between_two_datasets_is_listed_once_it_is_wanted() -> None:
+    parts = [("2023-01-01", "2023-01-31"), ("2023-12-01", "2023-12-31")]
+    with Lab() as lab:
+        lab.datasets = "".join(
+            dataset("spot/klines/AUSDT/1h", start=start, end=end) for start, end in parts
+        )
+        months = [at(f"2023-{month:02d}-01") for month in range(1, 13)] + [at("2024-01-01")]
+        for start, end in pairwise(months):
+            lab.put(HOURS.format("monthly", f"{start:%Y-%m}"), bars(start, end, HOUR))
+        lab.run("sync", "2024-03-01")
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2023-01-01", end="2023-12-31")
+        lab.run("sync", "2024-03-01T10:00")
+
+        assert lab.requests() == 0
+        assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(8760, 1)]
+
+
+def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-01-01", end="2024-03-31")) as lab:
+        for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
+            put_month_of_hours(lab, month, days)
+        lab.run("sync", "2024-04-10")
+        lab.vendor.remove(HOURS.format("monthly", "2024-02"))
+        before = len(lab.fetched())
+        lab.run("audit", "2024-04-11")
+
+        assert lab.fetched()[before:] == []

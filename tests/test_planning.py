@@ -234,14 +234,16 @@ def held(series: Series, label: str) -> PartitionFile:
 def test_an_archive_goes_into_the_partitions_of_its_unit(
     series: Series, label: str, unit: str, partitions: int
 ) -> None:
-    (step,) = steps([known(series, label)], [], NOW)
+    (step,) = steps([known(series, label)], [], frozenset(), NOW)
 
     assert str(step.unit) == unit
     assert len(step.partitions) == partitions
 
 
 def test_archives_of_one_partition_are_one_step_and_replace_its_file() -> None:
-    (step,) = steps([known(M1, "2024-06-14"), known(M1, "2024-06-13")], [held(M1, "2024-06")], NOW)
+    (step,) = steps(
+        [known(M1, "2024-06-14"), known(M1, "2024-06-13")], [held(M1, "2024-06")], frozenset(), NOW
+    )
 
     assert [str(k.archive.period) for k in step.archives] == ["2024-06-13", "2024-06-14"]
     assert [file.path for file in step.files] == ["2024-06.parquet"]
@@ -249,7 +251,10 @@ def test_archives_of_one_partition_are_one_step_and_replace_its_file() -> None:
 
 def test_a_month_of_trades_replaces_the_files_of_its_days() -> None:
     (step,) = steps(
-        [known(TRADES, "2024-05")], [held(TRADES, "2024-05-02"), held(TRADES, "2024-06-01")], NOW
+        [known(TRADES, "2024-05")],
+        [held(TRADES, "2024-05-02"), held(TRADES, "2024-06-01")],
+        frozenset(),
+        NOW,
     )
 
     assert [file.path for file in step.files] == ["2024-05-02.parquet"]
@@ -258,7 +263,7 @@ def test_a_month_of_trades_replaces_the_files_of_its_days() -> None:
 def test_months_of_a_closed_year_are_folded_and_those_of_an_open_one_are_not() -> None:
     files = [held(M1, "2023-01"), held(M1, "2023-02"), held(M1, "2024-01")]
 
-    (step,) = steps([], files, NOW)
+    (step,) = steps([], files, frozenset(), NOW)
 
     assert str(step.unit) == "2023"
     assert step.reason == "fold a closed year"
@@ -267,7 +272,15 @@ def test_months_of_a_closed_year_are_folded_and_those_of_an_open_one_are_not() -
 
 def test_a_folded_year_is_left_alone() -> None:
     assert (
-        list(steps([], [held(M1, "2023"), held(H1, "2023"), held(TRADES, "2023-05-01")], NOW)) == []
+        list(
+            steps(
+                [],
+                [held(M1, "2023"), held(H1, "2023"), held(TRADES, "2023-05-01")],
+                frozenset(),
+                NOW,
+            )
+        )
+        == []
     )
 
 
@@ -317,7 +330,7 @@ def test_the_verdict_after_a_try_that_brought_nothing(
 
 
 def test_a_day_is_written_together_with_its_month_when_both_are_due() -> None:
-    (step,) = steps([known(TRADES, "2024-05"), known(TRADES, "2024-05-07")], [], NOW)
+    (step,) = steps([known(TRADES, "2024-05"), known(TRADES, "2024-05-07")], [], frozenset(), NOW)
 
     assert str(step.unit) == "2024-05"
     assert len(step.archives) == 2

@@ -1,5 +1,6 @@
 """The API's client: its pool, its pace, its manners."""
 
+import socketserver
 import ssl
 import threading
 import time
@@ -8,16 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from fullpool import app
 from fullpool.config import Rest
-from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
+from fullpool.errors import (
+    NoSymbolError,
+    RestBannedError,
+    RestError,
+    RestRefusedError,
+    RestSilentError,
+)
 from fullpool.grid import Grid, Places
 from fullpool.model import Ban, Interval, Market, Series
 from fullpool.rest import Client, Window, ask, windows
 from fullpool.rest.budget import Budget
+from fullpool.rest.pool import Pool
 from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 
 
@@ -181,6 +190,56 @@ def test_the_open_bar_is_never_taken(vendor: Simulator) -> None:
         answer = ask(client, grid, Window(series, Places(place - 3, place + 2)))
 
     assert answer.places == (place - 3, place - 2, place - 1)
+
+
+class HangingUp(socketserver.StreamRequestHandler):
+    """Promises to keep the connection, and closes it after so many answers; 0: before the first."""
+
+    answers: ClassVar[int]
+    seen: ClassVar[list[str]]
+
+    def handle(self) -> None:
+        for _ in range(self.answers):
+            line = self.rfile.readline()
+            if not line:
+                return
+            while self.rfile.readline().strip():
+                pass
+            self.seen.append(line.decode())
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        if not self.answers:
+            self.seen.append(self.rfile.readline().decode())
+
+
+@contextmanager
+def hanging_up(answers: int) -> Iterator[tuple[Pool, str, list[str]]]:
+    class Handler(HangingUp):
+        pass
+
+    Handler.answers, Handler.seen = answers, []
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context, stop = ssl.create_default_context(), threading.Event()
+        pool = Pool(Rest(), context, time.monotonic, stop)
+        yield pool, f"http://127.0.0.1:{server.server_address[1]}/", Handler.seen
+        pool.close()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+def test_a_kept_connection_that_the_host_closed_costs_no_request(answers: int) -> None:
+    with hanging_up(answers) as (pool, url, seen), ThreadPoolExecutor(8) as threads:
+        replies = list(threads.map(lambda _: pool.get(url, {}, {}, 100), range(100)))
+
+        assert [reply.body for reply in replies] == [b"[]"] * 100
+        assert len(seen) == 100
+
+
+def test_a_new_connection_that_is_closed_without_an_answer_is_not_tried_again() -> None:
+    with hanging_up(0) as (pool, url, seen), pytest.raises(RestSilentError):
+        pool.get(url, {}, {}, 100)
+
+    assert len(seen) == 1
 
 
 def test_windows_keep_within_the_api_s_limits() -> None:

@@ -55,6 +55,9 @@ def want(start: str, end: str, series: Series = M1) -> Want:
     return Want(series, Span(at(start), at(end)))
 
 
+WANTS = {one: want("2017-01-01", "2200-01-01", one) for one in (M1, W1)}
+
+
 def gap(start: str, end: str, series: Series = M1) -> Gap:
     return Gap(series, Places(0, 1), Span(at(start), at(end)), NOW)
 
@@ -104,7 +107,7 @@ def test_rows_that_are_missing_are_looked_for_in_days_of_months_and_months_of_da
     }
 
     def asked(start: str, end: str) -> list[str]:
-        return labels(archives_of([gap(start, end)], records, NOW))
+        return labels(archives_of([gap(start, end)], records, WANTS, NOW))
 
     assert asked("2024-03-04T23:00", "2024-03-06T01:00") == ["2024-03-04", "2024-03-06"]
     assert asked("2024-04-09T23:00", "2024-04-11T01:00") == ["2024-04"]
@@ -120,10 +123,13 @@ def test_a_month_that_is_not_over_is_not_asked_for() -> None:
     records = {M1: [known("2024-06-10")]}
     a_hole = [gap("2024-06-10T05:00", "2024-06-10T06:00")]
 
-    assert archives_of(a_hole, records, NOW) == []
-    assert labels(archives_of(a_hole, records, at("2024-07-02T06:00"))) == ["2024-06"]
+    assert archives_of(a_hole, records, WANTS, NOW) == []
+    assert labels(archives_of(a_hole, records, WANTS, at("2024-07-02T06:00"))) == ["2024-06"]
+    later = {M1: want("2024-07-01", "2200-01-01")}
+    assert archives_of(a_hole, records, later, at("2024-07-02T06:00")) == []
     weeks = [gap("2024-03-04", "2024-03-11", W1)]
-    assert archives_of(weeks, {W1: [Known(archive("2024-03", W1), Status.PRESENT)]}, NOW) == []
+    held = {W1: [Known(archive("2024-03", W1), Status.PRESENT)]}
+    assert archives_of(weeks, held, WANTS, NOW) == []
 
 
 def test_archives_on_both_sides_of_a_hole_are_looked_at() -> None:

@@ -10,6 +10,7 @@ from fullpool.errors import LakeNewerError, StateDamagedError
 from fullpool.model import (
     Archive,
     Checksum,
+    Fault,
     Identity,
     Interval,
     Known,
@@ -18,6 +19,7 @@ from fullpool.model import (
     Status,
     period_from,
 )
+from fullpool.store.migrations import MIGRATIONS
 from fullpool.store.opening import open_state
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -97,3 +99,52 @@ def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
     assert state.memory.due(NOW) == []
     assert len(state.memory.due(later)) == 1
     state.close()
+
+
+OLD_STATE = """
+INSERT INTO sync.archives (key, market, kind, symbol, interval, period, period_start, period_end,
+    status, reason, size_bytes, sha256, row_count, tried_at, checksum) VALUES
+    ('a', 'spot', 'klines', 'BTCUSDT', '1m', '2024-01', '2024-01-01', '2024-02-01', 'present',
+        '', 99, 'hash', 5, '2024-06-01', 'verified'),
+    ('b', 'spot', 'klines', 'BTCUSDT', '1m', '2024-02', '2024-02-01', '2024-03-01', 'quarantined',
+        'sha256 is', 98, NULL, NULL, '2024-06-01', 'wrong'),
+    ('c', 'spot', 'klines', 'BTCUSDT', '1m', '2024-03', '2024-03-01', '2024-04-01', 'quarantined',
+        '3 rows lie outside', 97, NULL, NULL, '2024-06-01', NULL),
+    ('d', 'spot', 'klines', 'BTCUSDT', '1m', '2024-04', '2024-04-01', '2024-05-01', 'expected',
+        'its partition file x is gone', 96, 'hash', NULL, NULL, NULL),
+    ('e', 'spot', 'klines', 'BTCUSDT', '1m', '2024-05', '2024-05-01', '2024-06-01', 'expected',
+        'its partition file x has 3 bytes, not 4', 95, 'hash', NULL, NULL, NULL);
+INSERT INTO sync.passes (id, command, outcome, started_at) VALUES
+    (1, 'sync', 'complete', '2024-06-01'), (2, 'audit', 'incomplete', '2024-06-02'),
+    (3, 'sync', 'stopped: no host', '2024-06-03');
+"""
+
+
+def test_what_an_older_state_says_in_words_becomes_values(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{path}' AS state (STORAGE_VERSION 'v1.5.0')")
+        connection.execute("USE state")
+        for name, migration in MIGRATIONS[:4]:
+            migration(connection)
+            connection.execute("INSERT INTO sync.migrations VALUES (?, now())", [name])
+        connection.execute(OLD_STATE)
+
+    state = open_state(path, path.parent / "spill", NOW)
+    known = sorted(state.memory.known([BTC]), key=lambda one: one.archive)
+    passes = state.connection.execute("SELECT outcome, reason, audited FROM sync.passes").fetchall()
+    last = state.memory.last_audit(NOW)
+    state.close()
+
+    assert [(one.status, one.fault) for one in known] == [
+        (Status.PRESENT, None),
+        (Status.QUARANTINED, Fault.WRONG_SUM),
+        (Status.QUARANTINED, Fault.WRONG_ROWS),
+        (Status.EXPECTED, Fault.GONE),
+        (Status.EXPECTED, Fault.DAMAGED),
+    ]
+    assert [(one.sha256, one.held_bytes) for one in known[:2]] == [("hash", 99), ("", None)]
+    assert passes == [
+        ("complete", None, False), ("incomplete", None, True), ("stopped", "no host", False),
+    ]  # fmt: skip
+    assert last == datetime(2024, 6, 2, tzinfo=UTC)

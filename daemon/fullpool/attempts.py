@@ -83,7 +83,7 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
         case Fault.NO_SUM if known.fault is result.fault:
             status, identity = Status.QUARANTINED, known.identity
         case Fault.WRONG_ROWS:
-            status = Status.QUARANTINED
+            status, identity = Status.QUARANTINED, _as_listed(known.identity, identity)
         case _:
             status, identity = Status.FAILED, known.identity
     return replace(
@@ -96,6 +96,16 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
         checksum=_SAID.get(result.fault),
         fault=result.fault,
     )
+
+
+def _as_listed(listed: Identity | None, fetched: Identity | None) -> Identity | None:
+    """Return the edition by the listing's names, which later listings are compared with.
+
+    A mirror may give another ETag with the archive itself.
+    """
+    if listed is not None and fetched is not None and listed.size_bytes == fetched.size_bytes:
+        return listed
+    return fetched
 
 
 def unchanged(known: Known, now: datetime) -> Known:
@@ -116,6 +126,11 @@ def unchanged(known: Known, now: datetime) -> Known:
         next_try_at=next_look(looks, now),
         fault=None,
     )
+
+
+def not_looked(known: Known, now: datetime) -> Known:
+    """Return what is known of an archive of the lake that could not be looked at."""
+    return replace(known, next_try_at=next_look(known.attempts, now))
 
 
 def republished(known: Known) -> Known:

@@ -1,22 +1,26 @@
 """What the API was asked of a series and does not have: intervals of places."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from fullpool.gaps import Gap
 from fullpool.grid import Places, subtract
-from fullpool.model import Series
+from fullpool.model import Series, Span
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Places that the API was asked for at *asked_at* and has no row of.
 
-    *row_before* and *row_after*: it has rows on that side, in the same answers.
+    *row_before* and *row_after*: it has rows on that side, in the same answers. *near* is where the
+    gap was: the ids of a symbol that is used again begin anew.
     """
 
     series: Series
     places: Places
+    near: Span
     asked_at: datetime
     row_before: bool
     row_after: bool
@@ -30,23 +34,52 @@ class Proof:
     row_after: bool
 
 
+class Index:
+    """The evidence on one series by its places."""
+
+    def __init__(self, known: Iterable[Evidence]) -> None:
+        self._known = sorted(known, key=lambda one: one.places)
+        self._starts = [one.places.first for one in self._known]
+
+    def of(self, gap: Gap) -> list[Evidence]:
+        """Return the evidence that has places of *gap*, in their order."""
+        at = bisect_left(self._starts, gap.places.first)
+        while at and self._known[at - 1].places.end > gap.places.first:
+            at -= 1
+        end = bisect_left(self._starts, gap.places.end)
+        beside = (one for one in self._known[at:end] if one.places.meet(gap.places))
+        return [one for one in beside if _is_of(one, gap)]
+
+    def of_any(self, gaps: Iterable[Gap]) -> list[Evidence]:
+        """Return the evidence that has places of one of *gaps*, each piece once."""
+        return list({id(one): one for gap in gaps for one in self.of(gap)}.values())
+
+
+def _is_of(one: Evidence, gap: Gap) -> bool:
+    """Whether evidence is on the life of a symbol that a gap is in."""
+    if gap.series.interval is not None:
+        return True
+    return one.near.start <= gap.span.end and gap.span.start <= one.near.end
+
+
 def empty_in(
-    series: Series, gap: Places, asked: Iterable[Places], found: Sequence[int], at: datetime
+    gap: Gap, asked: Iterable[Places], found: Sequence[int], at: datetime
 ) -> list[Evidence]:
-    """Return what answers show of the places of *gap*.
+    """Return what answers show of a gap.
 
     *asked* are the places of answers, neighbours of the gap among them, *found* those that came.
     """
+    series = gap.series
     shown: list[Evidence] = []
     for whole in united(asked):
         came = [place for place in found if whole.first <= place < whole.end]
         beyond = [place for place in found if place >= whole.end]
-        for empty in subtract(whole.meet(gap), came):
+        for empty in subtract(whole.meet(gap.places), came):
             before = bool(came) and came[0] < empty.first
             after = bool(came) and came[-1] >= empty.end
             # Trades are asked for by their first id: what is beyond the window is told as well.
             after = after or (bool(beyond) and series.interval is None)
-            shown.append(Evidence(series, empty, at, before, after))
+            shown.append(Evidence(series, empty, gap.span, at, before, after))
     return shown
 
 
@@ -63,9 +96,21 @@ def united(places: Iterable[Places]) -> list[Places]:
 
 def renewed(old: Iterable[Evidence], new: Sequence[Evidence]) -> list[Evidence]:
     """Return all evidence of a series once *new* takes the place of what it overlaps."""
-    taken = united(one.places for one in new)
-    kept = [part for one in old for part in _without(one, taken)]
+    taken = sorted(new, key=lambda one: one.places)
+    starts = [one.places.first for one in taken]
+    kept: list[Evidence] = []
+    for one in old:
+        at = max(bisect_left(starts, one.places.first) - 1, 0)
+        end = bisect_left(starts, one.places.end)
+        over = [other.places for other in taken[at:end] if _same_life(one, other)]
+        kept += _without(one, united(over))
     return sorted([*kept, *new], key=lambda one: one.places)
+
+
+def _same_life(one: Evidence, other: Evidence) -> bool:
+    near, beside = one.near, other.near
+    is_bar = one.series.interval is not None
+    return is_bar or (near.start <= beside.end and beside.start <= near.end)
 
 
 def _without(one: Evidence, taken: Sequence[Places]) -> list[Evidence]:

@@ -3,15 +3,13 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any
 
 from fullpool.grid import Grid, Places
-from fullpool.model import Hole, PartitionFile, Series, Span
-
-# Ids that are not beyond those of so long before began anew.
-_ANOTHER_LIFE: Final = timedelta(days=1)
+from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
 class GapStatus(StrEnum):
@@ -110,8 +108,8 @@ def absences(
     head nor tail. *expected* are the spans where rows should be.
     """
     if grid is None:
-        holes = (hole for files in _by_span(held, expected) for hole in _holes(files))
-        return [absence for hole in holes if (absence := _ids_between(hole))]
+        missing = (one for files in _by_span(held, expected) for one in _ids_missing(files))
+        return [one for one in missing if any(_touch(one.span, span) for span in expected)]
     if not expected:
         return []
     whole = grid.places(Span(expected[0].start, expected[-1].end))
@@ -146,10 +144,35 @@ def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[Absence
             yield Absence(places, grid.span(places))
 
 
+def _ids_missing(held: Sequence[PartitionFile]) -> Iterator[Absence]:
+    """Yield the ids between those of a file, and of two; not what another file beside may have.
+
+    Trades of the same moment at midnight may be in the archives of both days.
+    """
+    shared = [
+        Places(after.first_key, before.last_key + 1)
+        for before, after in pairwise(held)
+        if after.first_key <= before.last_key and _is_same_life(before, after)
+    ]
+    for hole in _holes(held):
+        absence = _ids_between(hole)
+        if absence and not any(_covers(places, absence.places) for places in shared):
+            yield absence
+
+
+def _covers(places: Places, others: Places) -> bool:
+    return places.first <= others.first and others.end <= places.end
+
+
 def _ids_between(hole: Hole) -> Absence | None:
     places = Places(hole.before + 1, hole.after)
     end = max(hole.before_time, hole.after_time)
     return Absence(places, Span(hole.before_time, end)) if places else None
+
+
+def _touch(one: Span, other: Span) -> bool:
+    """Whether a span overlaps another, or is an instant of it."""
+    return one.start < other.end and other.start <= one.end
 
 
 def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[PartitionFile]]:
@@ -162,7 +185,7 @@ def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[
 
 
 class Neighbours:
-    """The rows of the lake on both sides of the gaps of one series."""
+    """The bars of the lake on both sides of the gaps of one series."""
 
     def __init__(self, held: Sequence[PartitionFile]) -> None:
         pairs = [(hole.before_time, hole.after_time) for hole in _holes(held)]
@@ -172,7 +195,7 @@ class Neighbours:
         self._first = ends[0]
 
     def of(self, gap: Gap) -> tuple[datetime | None, datetime | None]:
-        """Return when the rows before and after a gap are; None where there is none."""
+        """Return when the bars before and after a gap are; None where there is none."""
         at = bisect_left(self._before, gap.span.start) - 1
         if at < 0:
             return None, self._first
@@ -204,6 +227,16 @@ def reconciled(
         for absence in missing
         for gap in _joined(grid, _parts(series, grid, absence, index.beside(absence), now))
     ]
+
+
+def newly_missing(
+    series: Series, grid: Grid | None, missing: Sequence[Absence], known: Sequence[Gap],
+    now: datetime,
+) -> list[Gap]:  # fmt: skip
+    """Return the parts of what is missing that no gap tells of yet."""
+    index = _Index(grid, known)
+    parts = (part for one in missing for part in _parts(series, grid, one, index.beside(one), now))
+    return [part for part in parts if part.found_at == now]
 
 
 class _Index:
@@ -309,9 +342,13 @@ def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
 def expected_rows(
     grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
 ) -> list[int]:
-    """Return how many rows each span should have: bars of the grid, or ids from first to last."""
+    """Return how many rows each span should have: bars of the grid; or ids held and missing."""
     if grid is None:
-        return [_ids_of(files) for files in _by_span(held, expected)]
+        return [
+            sum(file.rows for file in files)
+            + sum(len(one.places) for one in absences(None, files, [span]))
+            for files, span in zip(_by_span(held, expected), expected, strict=True)
+        ]
     return [
         len(grid.places(span))
         + _off_grid(grid, [f for f in held if span.covers(Span(f.first_time, f.last_time))])
@@ -319,22 +356,10 @@ def expected_rows(
     ]
 
 
-def _ids_of(held: Sequence[PartitionFile]) -> int:
-    """Return how many ids there are from first to last; where they begin anew, of each life."""
-    rows, before = 0, None
-    for file in held:
-        is_same = before is not None and _is_same_life(before, file)
-        first = before.last_key + 1 if is_same and before is not None else file.first_key
-        rows += file.last_key - first + 1
-        before = file
-    return rows
-
-
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
-    """Whether ids go on; for a while one trade at midnight may be in both files."""
-    if file.first_time < before.last_time + _ANOTHER_LIFE:
-        return file.last_key > before.last_key
-    return file.first_key > before.last_key
+    """Whether ids go on from one file to the next, and do not begin anew."""
+    is_soon = file.first_time < before.last_time + ANOTHER_LIFE
+    return is_soon and file.last_key > before.last_key
 
 
 def _off_grid(grid: Grid, held: Sequence[PartitionFile]) -> int:

@@ -216,7 +216,7 @@ def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
         reason=f"the same bars are missing at the source of {', '.join(names)}",
         evidence=_json({"witnesses": names, "market": str(gap.series.market)}),
         asked_at=None,
-        next_try_at=now + _BELIEVED[Explanation.EMPTY_AT_SOURCE],
+        next_try_at=min([now + _BELIEVED[Explanation.EMPTY_AT_SOURCE], *_coming(gap, now)]),
     )
 
 
@@ -224,9 +224,9 @@ def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
 class Heard:
     """What the API said of a gap, or of parts of it.
 
-    *evidence* is all that is known of its series, *found* are the places that came, sorted.
-    *is_head* and *is_tail*: nothing is held before the gap, or after it. Only then
-    *existed_before* or *is_trading* is asked; None if not.
+    *evidence* is all that is known of it, *found* are the places that came, sorted. *is_head* and
+    *is_tail*: nothing is held before the gap, or after it. What no row tells is asked:
+    *existed_before* and *existed_after*, at the tail *is_trading*; None if it was not.
     """
 
     gap: Gap
@@ -239,6 +239,7 @@ class Heard:
     is_head: bool = False
     is_tail: bool = False
     existed_before: bool | None = None
+    existed_after: bool | None = None
     is_trading: bool | None = None
 
 
@@ -272,16 +273,16 @@ def _judged(heard: Heard, gap: Gap) -> Gap:
     if proof is None:
         return replace(gap, next_try_at=heard.at)  # what is left of it is asked for at once
     gap = _evident(heard, gap, proof)
-    before = proof.row_before or (heard.is_head and heard.existed_before)
+    before, after = proof.row_before or heard.existed_before, proof.row_after or heard.existed_after
     if heard.is_head and not proof.row_before and heard.existed_before is False:
         return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
-    if before and proof.row_after:
-        why = "the API has the rows around it, and not these"
+    if before and after:
+        why = "the API has rows around it, and not these"
         return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
     if gap.series.interval is None and proof.row_after:
         why = "the API's trades begin after it: it has not the row before it, which is in the lake"
         return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
-    lacking = "before" if proof.row_after else "after"
+    lacking = "before" if after else "after"
     reason = f"the API has neither these rows nor the one {lacking} them"
     return _open(gap, reason, heard.at + _wait(gap.attempts))
 
@@ -300,6 +301,7 @@ def _evident(heard: Heard, gap: Gap, proof: Proof | None) -> Gap:
             "row_before": bool(proof and proof.row_before),
             "row_after": bool(proof and proof.row_after),
             "existed_before": heard.existed_before,
+            "existed_after": heard.existed_after,
             "is_trading": heard.is_trading,
         }
     )
@@ -368,6 +370,13 @@ def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
 def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
     """Return what becomes of a gap whose host is not to be asked now."""
     return _failed(gap, error, now)
+
+
+def held_up(gap: Gap, archive: Known, now: datetime) -> Gap:
+    """Return a gap whose rows are in an archive that failed: nobody knows that they are not."""
+    gap = replace(gap, attempts=gap.attempts + 1)
+    reason = f"the archive {archive.archive.period} may have it, and failed: {archive.reason}"
+    return _open(gap, reason, now + _wait(gap.attempts))
 
 
 def too_old(gap: Gap, now: datetime) -> Gap:

@@ -13,6 +13,9 @@ MAX_SYMBOL_LENGTH: Final = 40  # the vendor's longest is 24; file names hold 255
 
 # An archive that failed so often has others tried in its place.
 TRIES: Final = 2
+# Rows of one id that are more than this from each other are of two lives of a symbol, which was
+# suspended and used again.
+ANOTHER_LIFE: Final = timedelta(days=1)
 
 _DAY: Final = timedelta(days=1)
 
@@ -75,6 +78,11 @@ class Span:
 
     def covers(self, other: "Span") -> bool:
         return self.start <= other.start and other.end <= self.end
+
+    def meet(self, other: "Span") -> "Span":
+        """Return what both have; of no length if nothing."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.end, other.end)))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -269,6 +277,11 @@ class Known:
     fault: Fault | None = None
     sha256: str = ""
     held_bytes: int | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the vendor has a newer edition of this archive than the lake, and it failed."""
+        return self.status in (Status.FAILED, Status.QUARANTINED)
 
     @property
     def is_of_no_use(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -87,14 +88,15 @@ def want_of(series: Series, spans: Iterable[Span]) -> Want:
 class Listed:
     """What the state holds of a series' last listing.
 
-    *span* is what was asked for, *at* when; all periods of it before *until* are recorded. *until*
-    is None if the vendor had no archive of the series.
+    *span* is what was asked for but for what was *left_out*, *at* when; all periods of it before
+    *until* are recorded. *until* is None if the vendor had no archive of the series.
     """
 
     series: Series
     span: Span
     at: datetime
     until: datetime | None
+    left_out: tuple[Span, ...] = ()
 
 
 def months_wanted(want: Want, now: datetime) -> list[Period]:
@@ -131,9 +133,7 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
         return []
     birth = want.span.start if want.is_known else min(p.span.start for p in listed)
     life = Span(birth, max(p.span.end for p in listed))
-    span = _meet(_possible(want, now), life)
-    if span is None:
-        return []
+    span = _possible(want, now).meet(life)
     chosen: list[Known] = []
     for month in periods(span, Cadence.MONTH):
         is_whole = span.covers(month.span) and want.covers(month.span)
@@ -150,8 +150,8 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
 def _days_of(
     series: Series, month: Period, span: Span, daily: Listing, now: datetime
 ) -> Iterator[Known]:
-    inside = _meet(month.span, span)
-    days = list(periods(inside, Cadence.DAY)) if inside else []
+    inside = month.span.meet(span)
+    days = list(periods(inside, Cadence.DAY))
     is_whole = inside == month.span
     if is_whole and vendor.is_overdue(month, now) and not any(day in daily for day in days):
         yield _unlisted(series, month, now)
@@ -174,7 +174,11 @@ def _unlisted(series: Series, period: Period, now: datetime) -> Known:
 
 
 def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
-    """Return the listed archives that are not on record, but for months held by all their days."""
+    """Return the listed archives that are not on record and not in the lake by others.
+
+    Not months of which all days are in the lake, nor days of a month that is: should that have a
+    hole, they are asked for because of it.
+    """
     recorded = {one.archive for one in known}
     held = {one.archive.period for one in known if one.is_held}
     return [
@@ -182,6 +186,7 @@ def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
         for one in chosen
         if one.status is Status.PUBLISHED
         and one.archive not in recorded
+        and period_of(one.archive.period.first, Cadence.MONTH) not in held
         and not held.issuperset(periods(one.archive.period.span, Cadence.DAY))
     ]
 
@@ -222,6 +227,8 @@ def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now
         return True
     if min(want.span.end, listed.at) > listed.span.end:
         return True
+    if any(want.overlaps(out) for out in listed.left_out):
+        return True
     if listed.until is None:
         return now - listed.at >= min(dormant_age, LOOK_FOR_NEW)
     if listed.at - listed.until > DORMANT_AFTER:
@@ -230,10 +237,16 @@ def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now
     return is_behind and now - listed.at >= RELIST_AFTER
 
 
-def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -> Iterator[Step]:
+def steps(
+    due: Iterable[Known],
+    files: Iterable[PartitionFile],
+    compared: AbstractSet[tuple[str, str]],
+    now: datetime,
+) -> Iterator[Step]:
     """Group the archives that are due by the partitions they go into, oldest series first.
 
-    Also yields steps without archives: folds of a closed year's monthly files into one.
+    Also yields steps without archives: folds of a closed year's monthly files into one, and files
+    that may have rows of the day beside them, unless the paths of the two are *compared* already.
     """
     archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
     placed = [(known, known.archive.series, _unit(known.archive, now)) for known in due]
@@ -246,16 +259,20 @@ def steps(due: Iterable[Known], files: Iterable[PartitionFile], now: datetime) -
     for file in files:
         held[file.partition.series, _unit(file.partition, now)].append(file)
     wider = _merge_units(archives, held)
-    beside = _beside(held)
+    beside = _beside(held, compared)
     work = {*archives, *beside, *(key for key in held if _folds(held[key], key, now))}
     for series, unit in sorted(work):
         due_here = archives.get((series, unit), [])
         step = _step(series, unit, due_here, wider[series, unit], now)
-        yield step if due_here else replace(step, beside=beside.get((series, unit), ()))
+        if not due_here and (series, unit) in beside:
+            reason = "cut what the day beside has too"
+            step = replace(step, beside=beside[series, unit], reason=reason)
+        yield step
 
 
 def _beside(
     held: Mapping[tuple[Series, Period], list[PartitionFile]],
+    compared: AbstractSet[tuple[str, str]],
 ) -> dict[tuple[Series, Period], tuple[PartitionFile, ...]]:
     """Return the files with rows outside their day that may be in a file beside it, with those.
 
@@ -269,7 +286,11 @@ def _beside(
             days = [unit.before()] if file.first_time < unit.span.start else []
             days += [unit.next()] if file.last_time >= unit.span.end else []
             others = [other for day in days for other in held.get((series, day), ())]
-            meeting = tuple(other for other in others if _shares_keys(file, other))
+            meeting = tuple(
+                other
+                for other in others
+                if _shares_keys(file, other) and (file.path, other.path) not in compared
+            )
             if meeting:
                 found[series, unit] = meeting
     return found
@@ -277,12 +298,6 @@ def _beside(
 
 def _shares_keys(one: PartitionFile, other: PartitionFile) -> bool:
     return one.first_key <= other.last_key and other.first_key <= one.last_key
-
-
-def is_new_month(known: Known) -> bool:
-    """Whether a monthly archive is due that the lake has an older edition of."""
-    is_month = known.archive.period.cadence is Cadence.MONTH
-    return is_month and known.is_held and known.status in (Status.PUBLISHED, Status.FAILED)
 
 
 def _merge_units(
@@ -367,9 +382,3 @@ def _possible(want: Want, now: datetime) -> Span:
     today = period_of(now.date(), Cadence.DAY).span.start
     start = want.span.start
     return Span(start, max(start, min(want.span.end, today)))
-
-
-def _meet(one: Span, other: Span) -> Span | None:
-    if not one.overlaps(other):
-        return None
-    return Span(max(one.start, other.start), min(one.end, other.end))

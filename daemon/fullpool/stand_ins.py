@@ -12,7 +12,6 @@ from fullpool.model import (
     Known,
     Period,
     Series,
-    Span,
     Status,
     period_of,
     periods,
@@ -46,7 +45,10 @@ def months_instead(
 
 
 def archives_of(
-    gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]], now: datetime
+    gaps: Iterable[Gap],
+    known: Mapping[Series, Sequence[Known]],
+    wants: Mapping[Series, Want],
+    now: datetime,
 ) -> list[Known]:
     """Return the archives to ask for by name because rows are missing that they may have.
 
@@ -65,10 +67,22 @@ def archives_of(
                 is_out = vendor.first_ask(gap.series, month) <= now
                 found |= {Archive(gap.series, month): None} if is_out else {}
             elif one is not None and (one.is_held or one.is_of_no_use):
-                days = periods(_meet(gap.span, month.span), Cadence.DAY)
+                days = periods(gap.span.meet(month.span), Cadence.DAY)
                 found |= {Archive(gap.series, day): None for day in days if day not in recorded}
     reason = "rows are missing that it may have"
-    return [Known(archive, Status.EXPECTED, reason) for archive in found]
+    return [
+        Known(archive, Status.EXPECTED, reason)
+        for archive in found
+        if wants[archive.series].overlaps(archive.period.span)
+    ]
+
+
+def failing(gap: Gap, known: Iterable[Known]) -> Known | None:
+    """Return an archive that the vendor has, that rows of the gap are in, and that failed."""
+    return next(
+        (one for one in known if one.is_failing and one.archive.period.span.overlaps(gap.span)),
+        None,
+    )
 
 
 def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]) -> list[Known]:
@@ -88,8 +102,3 @@ def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]
         if (one := held.get(gap.series, {}).get(period_of(moment.date(), cadence))) is not None
     }
     return list(found.values())
-
-
-def _meet(one: Span, other: Span) -> Span:
-    start = max(one.start, other.start)
-    return Span(start, max(start, min(one.end, other.end)))

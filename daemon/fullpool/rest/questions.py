@@ -16,7 +16,7 @@ from fullpool import vendor
 from fullpool.errors import RestError
 from fullpool.grid import Grid, Places
 from fullpool.kinds import KINDS
-from fullpool.model import EPOCH, Interval, Market, Series, Span, instant
+from fullpool.model import ANOTHER_LIFE, EPOCH, Interval, Market, Series, Span, instant
 from fullpool.rest.client import PREFIX, Client
 
 # Most rows for their weight: spot always takes 2, futures 2 up to 499 and 10 for 1500.
@@ -31,8 +31,6 @@ _TRADES_KEPT: Final = timedelta(hours=47)
 
 # How far the times of trades may be from those of their neighbours by id.
 _LEEWAY: Final = timedelta(hours=1)
-# A trade with an id of the gap and a time so long after it: the ids of the symbol began anew.
-_ANOTHER_LIFE: Final = timedelta(days=1)
 
 # First and last id of a trade that the vendor took back: it keeps its own id, without a price.
 # Source: binance-spot-api-docs, CHANGELOG of 2022-04-12.
@@ -134,10 +132,23 @@ def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bo
     query = _query(series) | {
         "startTime": _ms(end - _LONGEST_WINDOW), "endTime": _ms(end), "limit": 1
     }  # fmt: skip
+    return _has_rows(client, series, query)
+
+
+def _has_rows(client: Client, series: Series, query: dict[str, str | int]) -> bool:
     found = client.get(series.market, series.kind, query, 2)
     if not isinstance(found, list):
         raise RestError(f"asking for {series}: the answer is not a list")
     return bool(found)
+
+
+def existed_after(client: Client, grid: Grid, series: Series, place: int) -> bool:
+    """Whether the API has a bar of the series in the half year from *place* on."""
+    start = grid.opens(place)
+    query = _query(series) | {
+        "startTime": _ms(start), "endTime": _ms(start + _LONGEST_WINDOW), "limit": 1
+    }  # fmt: skip
+    return _has_rows(client, series, query)
 
 
 def is_trading(client: Client, series: Series) -> bool:
@@ -280,7 +291,7 @@ def _of_its_life(row: tuple[int, int, str], window: Window) -> tuple[int, int, s
     """Return a trade by its place; one long after the gap, in a symbol used again, is beyond it."""
     key, moment, line = row
     around = window.around
-    if around is not None and instant(moment) > around.span.end + _ANOTHER_LIFE:
+    if around is not None and instant(moment) > around.span.end + ANOTHER_LIFE:
         return max(key, around.places.end), moment, line
     return row
 
@@ -302,7 +313,7 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if window.around is not None and item["a"] < window.places.end - 1:
         span = window.around.span
         earliest, latest = span.start - _LEEWAY, span.end + _LEEWAY
-        is_later = instant(moment) > span.end + _ANOTHER_LIFE
+        is_later = instant(moment) > span.end + ANOTHER_LIFE
         if not earliest <= instant(moment) <= latest and not is_later:
             raise _wrong(window, f"trade {item['a']} is not of the time of its neighbours")
     price, quantity = _number(item["p"], window), _number(item["q"], window)

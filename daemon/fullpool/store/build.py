@@ -43,6 +43,9 @@ def build(order: Order) -> Built:
         _scratch(order) as scratch,
     ):
         _require_whole(order)
+        repetitions = tuple(_repetitions(order))
+        if order.step.beside and not repetitions:
+            return Built(order.step, (), (), ())
         load, rejected = _load(order, order.inputs, scratch)
         try:
             whole = _write(order, load, scratch, _arrangement(order, load))
@@ -53,7 +56,7 @@ def build(order: Order) -> Built:
             whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
             return Built(order.step, (), tuple(load.accepted), tuple(rejected))
-        differences = (*_differences(order, load, whole.path), *_repetitions(order))
+        differences = (*_differences(order, load, whole.path), *repetitions)
         connection, accepted = _connection(order), tuple(load.accepted)
         revised = revisions(connection, order, accepted, load.origin, whole.path)
         files = finish.publish(connection, order, whole, scratch)

@@ -10,34 +10,35 @@ from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
 from fullpool.model import Damage, PartitionFile, Series, Status
 from fullpool.store.bulk import AMONG, Rows, insert
-from fullpool.store.reading import (
+from fullpool.store.gap_rows import (
     EVIDENCE_COLUMNS,
     EXPECTED_COLUMNS,
     GAP_COLUMNS,
-    SERIES_COLUMNS,
-    SERIES_NAME,
     evidence_row,
     expected_row,
     gap_row,
     lost_row,
-    naive,
-    series_names,
 )
+from fullpool.store.reading import SERIES_COLUMNS, SERIES_NAME, naive, series_names
 
 # Rows of one statement: 300,000 gaps as one text need more memory than the state may have.
 _WRITTEN_TOGETHER: Final = 10_000
 # A clock that is set a little every hour takes nothing back.
 _AHEAD: Final = timedelta(minutes=5)
+# By so much the vendor's own clock may differ from ours.
+_BEHIND: Final = timedelta(hours=1)
 _TAKEN_BACK: Final = (
-    """DELETE FROM sync.archives WHERE recorded_at > ? AND row_count IS NULL
-    AND status IN ('expected', 'not_published', 'absent')""",
-    "UPDATE sync.archives SET next_try_at = NULL, recorded_at = NULL WHERE recorded_at > ?",
-    "DELETE FROM sync.listings WHERE listed_at > ?",
-    "DELETE FROM sync.symbols WHERE listed_at > ?",
-    "DELETE FROM sync.rest_bans WHERE banned_at > ?",
-    "DELETE FROM sync.evidence WHERE asked_at > ?",
+    """DELETE FROM sync.archives WHERE recorded_at > $limit AND row_count IS NULL
+    AND period_end > $limit AND status IN ('expected', 'not_published', 'absent')""",
+    """UPDATE sync.archives SET next_try_at = NULL, attempts = 0, recorded_at = NULL
+    WHERE recorded_at > $limit""",
+    "DELETE FROM sync.listings WHERE listed_at > $limit",
+    "DELETE FROM sync.symbols WHERE listed_at > $limit",
+    "DELETE FROM sync.rest_bans WHERE banned_at > $limit",
+    "DELETE FROM sync.evidence WHERE asked_at > $limit",
     """UPDATE sync.gaps SET status = 'open', explanation = NULL, asked_at = NULL, attempts = 0,
-    next_try_at = NULL, asked_since = NULL WHERE greatest(found_at, asked_at) > ?""",
+    next_try_at = NULL, asked_since = NULL, recorded_at = NULL
+    WHERE greatest(recorded_at, found_at, asked_at) > $limit""",
 )
 
 
@@ -49,19 +50,14 @@ def insert_many(
         insert(connection, table, columns, rows[at : at + _WRITTEN_TOGETHER])
 
 
-def write_gaps(connection: duckdb.DuckDBPyConnection, gaps: Mapping[Series, Sequence[Gap]]) -> None:
-    """Write the gaps of some series anew; forget the evidence on what is no gap any more."""
+def write_gaps(
+    connection: duckdb.DuckDBPyConnection, gaps: Mapping[Series, Sequence[Gap]], at: datetime
+) -> None:
+    """Write the gaps of some series anew."""
     names = [series_names(gaps)]
     connection.execute(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", names)
-    rows = [gap_row(gap) for own in gaps.values() for gap in own]
+    rows = [gap_row(gap, at) for own in gaps.values() for gap in own]
     insert_many(connection, "sync.gaps", GAP_COLUMNS, rows)
-    connection.execute(
-        f"DELETE FROM sync.evidence AS e WHERE {SERIES_NAME}{AMONG} AND NOT EXISTS"
-        " (SELECT 1 FROM sync.gaps AS g WHERE"
-        f" {' AND '.join(f'g.{one} = e.{one}' for one in SERIES_COLUMNS)}"
-        " AND g.first_place < e.end_place AND g.end_place > e.first_place)",
-        names,
-    )
 
 
 def write_evidence(
@@ -104,9 +100,20 @@ def write_lost(
     )
 
 
+def is_behind(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
+    """Whether the vendor has published something, by its own clock, that is long after *now*."""
+    found = connection.execute("SELECT max(modified_at) FROM sync.archives").fetchone()
+    return bool(found and found[0] and found[0] > naive(now + _BEHIND))
+
+
 def take_back(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
-    """Take back what was recorded long after *now*; return whether anything was."""
-    limit, changed = [naive(now + _AHEAD)], 0
+    """Take back what was recorded long after *now*; return whether anything was.
+
+    Nothing is if the clock is behind: then it is *now* that is wrong.
+    """
+    if is_behind(connection, now):
+        return False
+    limit, changed = {"limit": naive(now + _AHEAD)}, 0
     for sql in _TAKEN_BACK:
         found = connection.execute(sql, limit).fetchone()
         changed += found[0] if found else 0

@@ -27,18 +27,15 @@ from fullpool.model import (
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG
+from fullpool.store.gap_rows import EVIDENCE_COLUMNS, GAPS, evidence_in, gap_in
 from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
-    EVIDENCE_COLUMNS,
-    GAPS,
     LISTINGS,
     PARTITIONS,
     SERIES_COLUMNS,
     SERIES_NAME,
     at_utc,
-    evidence_in,
-    gap_in,
     known_in,
     listed_in,
     naive,
@@ -64,6 +61,9 @@ _UNTRIED: Final = (
     "a.market = gaps.market AND a.kind = gaps.kind AND a.symbol = gaps.symbol"
     " AND a.interval IS NOT DISTINCT FROM gaps.interval AND a.status IN ('expected', 'published')"
     " AND a.period_start < gaps.gap_end AND a.period_end > gaps.gap_start"
+    " AND EXISTS (SELECT 1 FROM sync.wanted AS w WHERE w.market = a.market AND w.kind = a.kind"
+    " AND w.symbol = a.symbol AND w.interval IS NOT DISTINCT FROM a.interval"
+    " AND w.wanted_from < a.period_end AND w.wanted_to > a.period_start)"
 )
 _LEARNED_FROM: Final = timedelta(days=60)
 _LEARNED_FROM_ARCHIVES: Final = 20
@@ -71,7 +71,8 @@ _MONTH_LENGTH: Final = len("2024-01")
 _DAY_LENGTH: Final = len("2024-01-01")
 _ASTRAY: Final = (
     f"(length(period) = {_DAY_LENGTH} AND (first_time < period::DATE OR"
-    " last_time >= period::DATE + INTERVAL 1 DAY))"
+    " last_time >= period::DATE + INTERVAL 1 DAY)"
+    " AND path NOT IN (SELECT path FROM sync.compared))"
 )
 _SINCE: Final = "period_start >= known_until"
 _NAMES_OF_M: Final = ", ".join(f"m.{name}" for name in SERIES_COLUMNS)
@@ -181,6 +182,10 @@ class Memory:
             found[file.partition.series].append(whole)
         return found
 
+    def compared(self) -> set[tuple[str, str]]:
+        """Return the files that have no row of one beside them, with that."""
+        return {(path, other) for path, other in self._rows("FROM sync.compared")}
+
     def paths(self) -> set[str]:
         """Return the current partition files."""
         return {path for (path,) in self._rows("SELECT path FROM sync.partitions")}
@@ -266,17 +271,6 @@ class Memory:
             ],
         )  # fmt: skip
         return [Archive(series_in(row), period_from(row[4])) for row in found]
-
-    def archives_lacking(self, gaps: Iterable[Gap]) -> list[Known]:
-        """Return the archives of the lake that rows of *gaps* would be in."""
-        known = self.known_of({gap.series for gap in gaps})
-        found = {
-            one.archive: one
-            for gap in gaps
-            for one in known[gap.series]
-            if one.status is Status.PRESENT and one.archive.period.span.overlaps(gap.span)
-        }
-        return list(found.values())
 
     def gaps_of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
         """Return what is known of the gaps of *series*."""

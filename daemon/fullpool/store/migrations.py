@@ -112,6 +112,9 @@ def record_decisions(connection: duckdb.DuckDBPyConnection) -> None:
         """UPDATE sync.archives SET fault = if(ends_with(reason, 'is gone'), 'file_gone',
             'file_damaged') WHERE status = 'expected' AND sha256 IS NOT NULL""",
         "ALTER TABLE sync.gaps ADD COLUMN asked_since TIMESTAMP",
+        "ALTER TABLE sync.gaps ADD COLUMN recorded_at TIMESTAMP",
+        "ALTER TABLE sync.listings ADD COLUMN left_out VARCHAR",
+        "CREATE TABLE sync.compared (path VARCHAR, beside VARCHAR)",
         "ALTER TABLE sync.passes ADD COLUMN reason VARCHAR",
         "ALTER TABLE sync.passes ADD COLUMN audited BOOLEAN",
         """UPDATE sync.passes SET audited = command = 'audit',
@@ -119,7 +122,8 @@ def record_decisions(connection: duckdb.DuckDBPyConnection) -> None:
             outcome = if(starts_with(outcome, 'stopped: '), 'stopped', outcome)""",
         "ALTER TABLE sync.expected ADD COLUMN wanted_to TIMESTAMP",
         f"""CREATE TABLE sync.evidence ({_SERIES}, first_place BIGINT, end_place BIGINT,
-            asked_at TIMESTAMP, row_before BOOLEAN, row_after BOOLEAN)""",
+            near_from TIMESTAMP, near_to TIMESTAMP, asked_at TIMESTAMP, row_before BOOLEAN,
+            row_after BOOLEAN)""",
     ):
         connection.execute(sql)
 

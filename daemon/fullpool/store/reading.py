@@ -1,18 +1,15 @@
 """Rows of the `sync` tables as our values, and back. The state and the catalogue have the same."""
 
 import functools
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fullpool import vendor
-from fullpool.evidence import Evidence
-from fullpool.gaps import Expected, Explanation, Gap, GapStatus
-from fullpool.grid import Places
 from fullpool.model import (
     Archive,
     Checksum,
-    Damage,
     Fault,
     Identity,
     Interval,
@@ -41,13 +38,7 @@ PARTITIONS: Final = (
 )
 LISTINGS: Final = (
     "SELECT market, kind, symbol, interval, listed_from, listed_to, listed_at,"
-    " known_until FROM sync.listings"
-)
-
-GAPS: Final = (
-    "SELECT gaps.market, gaps.kind, gaps.symbol, gaps.interval, gap_start, gap_end, first_place,"
-    " end_place, status, explanation, reason, evidence, found_at, asked_at, attempts, next_try_at,"
-    " asked_since FROM sync.gaps"
+    " known_until, left_out FROM sync.listings"
 )
 
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
@@ -68,17 +59,6 @@ PARTITION_COLUMNS: Final = (
 )  # fmt: skip
 HOLE_COLUMNS: Final = ("path", "before_key", "after_key", "before_time", "after_time")
 RUN_COLUMNS: Final = ("path", "first_time", "last_time", "row_count")
-GAP_COLUMNS: Final = (
-    *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",
-    "explanation", "reason", "evidence", "found_at", "asked_at", "attempts", "next_try_at",
-    "asked_since",
-)  # fmt: skip
-EXPECTED_COLUMNS: Final = (
-    *SERIES_COLUMNS, "wanted_from", "wanted_to", "expected_from", "expected_until", "row_count",
-)  # fmt: skip
-EVIDENCE_COLUMNS: Final = (
-    *SERIES_COLUMNS, "first_place", "end_place", "asked_at", "row_before", "row_after",
-)  # fmt: skip
 DIFFERENCE_COLUMNS: Final = (
     *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
     "other_source", "other_value", "found_at",
@@ -89,7 +69,9 @@ REVISION_COLUMNS: Final = (
     "rows_added", "rows_removed", "rows_changed", "generation",
 )  # fmt: skip
 WANTED_COLUMNS: Final = (*SERIES_COLUMNS, "wanted_from", "wanted_to")
-LISTING_COLUMNS: Final = (*SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until")
+LISTING_COLUMNS: Final = (
+    *SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until", "left_out",
+)  # fmt: skip
 
 
 def naive(moment: datetime) -> datetime:
@@ -99,6 +81,10 @@ def naive(moment: datetime) -> datetime:
 
 def at_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def series_values(series: Series) -> tuple[str, str, str, str]:
@@ -160,9 +146,15 @@ def partition_file_in(row: Sequence[Any]) -> PartitionFile:
 
 def listed_in(row: Sequence[Any]) -> Listed:
     """Return one row of LISTINGS."""
-    start, end, at, until = row[4:]
+    start, end, at, until, left_out = row[4:]
     span = Span(at_utc(start), at_utc(end))
-    return Listed(series_in(row), span, at_utc(at), at_utc(until) if until else None)
+    return Listed(
+        series_in(row),
+        span,
+        at_utc(at),
+        at_utc(until) if until else None,
+        tuple(Span(*map(_utc, one)) for one in json.loads(left_out or "[]")),
+    )
 
 
 def tried_row(known: Known, recorded_at: datetime, *, is_tried: bool = True) -> tuple[Any, ...]:
@@ -229,24 +221,6 @@ def partition_row(file: PartitionFile, at: datetime) -> tuple[Any, ...]:
     )
 
 
-def look_row(known: Known) -> tuple[Any, ...]:
-    """Return key, attempts and next try of an archive of the lake."""
-    look = naive(known.next_try_at) if known.next_try_at else None
-    return (vendor.archive_key(known.archive), known.attempts, look)
-
-
-def lost_row(file: PartitionFile, damage: Damage) -> tuple[Any, ...]:
-    """Return series, span, reason and fault of what a lost file held."""
-    span = file.partition.period.span
-    return (
-        *series_values(file.partition.series),
-        naive(span.start),
-        naive(span.end),
-        f"its partition file {file.path} {damage.words}",
-        str(damage.fault),
-    )
-
-
 def hole_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
     """Return the values of HOLE_COLUMNS, one row a hole."""
     return [
@@ -298,77 +272,6 @@ def revision_row(one: Revision, generation: int, at: datetime) -> tuple[Any, ...
     )
 
 
-def gap_in(row: Sequence[Any]) -> Gap:
-    """Return one row of GAPS."""
-    (start, end, first, last, status, explanation, reason, evidence, found_at, asked_at, attempts,
-     next_try_at, asked_since) = row[4:]  # fmt: skip
-    return Gap(
-        series=series_in(row),
-        places=Places(first, last),
-        span=Span(at_utc(start), at_utc(end)),
-        found_at=at_utc(found_at),
-        status=GapStatus(status),
-        explanation=Explanation(explanation) if explanation else None,
-        reason=reason,
-        evidence=evidence,
-        asked_at=at_utc(asked_at) if asked_at else None,
-        attempts=attempts,
-        next_try_at=at_utc(next_try_at) if next_try_at else None,
-        asked_since=at_utc(asked_since) if asked_since else None,
-    )
-
-
-def gap_row(gap: Gap) -> tuple[Any, ...]:
-    """Return the values of GAP_COLUMNS."""
-    return (
-        *series_values(gap.series),
-        naive(gap.span.start),
-        naive(gap.span.end),
-        gap.places.first,
-        gap.places.end,
-        len(gap.places),
-        str(gap.status),
-        str(gap.explanation) if gap.explanation else None,
-        gap.reason,
-        gap.evidence,
-        naive(gap.found_at),
-        naive(gap.asked_at) if gap.asked_at else None,
-        gap.attempts,
-        naive(gap.next_try_at) if gap.next_try_at else None,
-        naive(gap.asked_since) if gap.asked_since else None,
-    )
-
-
-def evidence_in(row: Sequence[Any]) -> Evidence:
-    """Return one row of EVIDENCE_COLUMNS."""
-    first, end, asked_at, before, after = row[4:]
-    return Evidence(series_in(row), Places(first, end), at_utc(asked_at), before, after)
-
-
-def evidence_row(one: Evidence) -> tuple[Any, ...]:
-    """Return the values of EVIDENCE_COLUMNS."""
-    places = one.places.first, one.places.end
-    return (
-        *series_values(one.series),
-        *places,
-        naive(one.asked_at),
-        one.row_before,
-        one.row_after,
-    )
-
-
-def expected_row(one: Expected) -> tuple[Any, ...]:
-    """Return the values of EXPECTED_COLUMNS."""
-    return (
-        *series_values(one.series),
-        naive(one.wanted.start),
-        naive(one.wanted.end),
-        naive(one.span.start),
-        naive(one.span.end),
-        one.rows,
-    )
-
-
 def wanted_row(series: Series, span: Span) -> tuple[Any, ...]:
     """Return the values of WANTED_COLUMNS."""
     return (*series_values(series), naive(span.start), naive(span.end))
@@ -384,6 +287,7 @@ def listing_row(listed: Listed) -> tuple[Any, ...]:
         naive(span.end),
         naive(listed.at),
         until,
+        json.dumps([(one.start.isoformat(), one.end.isoformat()) for one in listed.left_out]),
     )
 
 

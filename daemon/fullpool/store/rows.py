@@ -16,7 +16,7 @@ from typing import Final
 
 from fullpool.decode import Layout
 from fullpool.kinds import Column, Kind, Type
-from fullpool.model import Span
+from fullpool.model import ANOTHER_LIFE, Span
 from fullpool.store.duck import quoted
 from fullpool.store.holes import key_of
 
@@ -38,8 +38,7 @@ class Width(StrEnum):
 
 _READ_AS: Final = {Width.NARROW: "DECIMAL(18,9)", Width.WIDE: "DECIMAL(38,9)"}
 _DECIMALS: Final = (Type.PRICE, Type.AMOUNT)
-# Of two rows with one id that are so far from each other, the second is of another life.
-_ANOTHER_LIFE: Final = "INTERVAL 1 DAY"
+_ANOTHER_LIFE: Final = f"INTERVAL {ANOTHER_LIFE.days} DAY"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,41 +14,40 @@ import duckdb
 
 from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
-from fullpool.model import Ban, Checksum, Damage, Known, PartitionFile, Series, Span, Status
+from fullpool.model import (
+    Ban,
+    Checksum,
+    Damage,
+    Known,
+    PartitionFile,
+    Series,
+    Span,
+    Status,
+)
 from fullpool.planning import Listed
 from fullpool.store import duck
+from fullpool.store.build_records import write_built, write_findings
 from fullpool.store.bulk import AMONG, insert, replace, update, values_of
 from fullpool.store.gap_records import (
     insert_many,
+    is_behind,
     take_back,
     write_evidence,
     write_expected,
     write_gaps,
     write_lost,
 )
+from fullpool.store.gap_rows import look_row
 from fullpool.store.memory import Memory
 from fullpool.store.orders import Built
 from fullpool.store.reading import (
-    DIFFERENCE_COLUMNS,
-    HOLE_COLUMNS,
     LISTING_COLUMNS,
-    PARTITION_COLUMNS,
-    PRESENT_COLUMNS,
-    REVISION_COLUMNS,
-    RUN_COLUMNS,
     SERIES_COLUMNS,
     SERIES_NAME,
     TRIED_COLUMNS,
     WANTED_COLUMNS,
-    difference_row,
-    hole_rows,
     listing_row,
-    look_row,
     naive,
-    partition_row,
-    present_row,
-    revision_row,
-    run_rows,
     series_names,
     tried_row,
     wanted_row,
@@ -166,6 +165,8 @@ class State:
         with self._transaction():
             replace(self.connection, "sync.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows)
             replace(self.connection, "sync.archives", ("key",), TRIED_COLUMNS, archives)
+            # Where the first one is known, rows are expected, also if none can be had.
+            self._doubt({known.archive.series for known in found})
 
     def record_looks(self, known: Sequence[Known]) -> None:
         """Record when archives of the lake are looked at again."""
@@ -182,31 +183,10 @@ class State:
 
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
-        files = [file for one in built for file in one.files]
-        differences = [difference_row(d, at) for one in built for d in one.differences]
-        present = [present_row(accepted, at) for one in built for accepted in one.accepted]
-        replaced = [file.path for one in built if one.files for file in one.step.files]
-        revisions = [
-            revision_row(revision, one.files[0].generation, at)
-            for one in built
-            for revision in one.revisions
-        ]
         with self._transaction():
-            self._retire(replaced, at)
-            rows = [partition_row(file, at) for file in files]
-            insert(self.connection, "sync.partitions", PARTITION_COLUMNS, rows)
-            self._insert_findings(files)
-            insert(self.connection, "sync.differences", DIFFERENCE_COLUMNS, differences)
-            insert(self.connection, "sync.revisions", REVISION_COLUMNS, revisions)
-            update(self.connection, "sync.archives", "key", PRESENT_COLUMNS, present)
+            self._retire([f.path for one in built if one.files for f in one.step.files], at)
+            write_built(self.connection, built, at)
             self._doubt({one.step.series for one in built if one.files})
-
-    def _insert_findings(self, files: Sequence[PartitionFile]) -> None:
-        """Write the holes in files, and the runs of rows of REST."""
-        holes = [row for file in files for row in hole_rows(file)]
-        insert(self.connection, "sync.holes", HOLE_COLUMNS, holes)
-        runs = [row for file in files for row in run_rows(file)]
-        insert(self.connection, "sync.runs", RUN_COLUMNS, runs)
 
     def _doubt(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for anew, by this pass or whichever comes."""
@@ -251,13 +231,13 @@ class State:
         rows = [(f.path, f.patched_rows, f.first_key, f.last_key) for f in files]
         with self._transaction():
             update(self.connection, "sync.partitions", "path", columns, rows)
-            self._insert_findings(files)
+            write_findings(self.connection, files)
             self._doubt({file.partition.series for file in files})
 
-    def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
-        """Write the gaps of some series anew, and forget evidence of what is no gap any more."""
+    def record_gaps(self, gaps: Mapping[Series, Sequence[Gap]], at: datetime) -> None:
+        """Write the gaps of some series anew."""
         with self._transaction():
-            write_gaps(self.connection, gaps)
+            write_gaps(self.connection, gaps, at)
 
     def record_evidence(self, evidence: Mapping[Series, Sequence[Evidence]]) -> None:
         """Write anew what the API was asked of some series and does not have."""
@@ -285,8 +265,9 @@ class State:
             f" WHERE path{AMONG}",
             [naive(at), values_of(paths)],
         )
-        for table in ("sync.partitions", "sync.holes", "sync.runs"):
+        for table in ("sync.partitions", "sync.holes", "sync.runs", "sync.compared"):
             self._run(f"DELETE FROM {table} WHERE path{AMONG}", [values_of(paths)])
+        self._run(f"DELETE FROM sync.compared WHERE beside{AMONG}", [values_of(paths)])
 
     def retired_before(self, moment: datetime) -> list[str]:
         """Return the files that only generations replaced before *moment* refer to."""
@@ -359,6 +340,10 @@ class State:
         """
         with self._transaction():
             return take_back(self.connection, now)
+
+    def is_behind(self, now: datetime) -> bool:
+        """Whether the clock is behind: the vendor published something long after *now*."""
+        return is_behind(self.connection, now)
 
     def begin_pass(self, command: str, version: str, at: datetime) -> int:
         number = self.next_value("pass")

@@ -170,7 +170,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
 TABLES: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
     "differences", "rest_bans", "wanted", "config_edits", "revisions",
-    "retired", "holes",
+    "retired", "holes", "compared",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published anew.
 FORMAT: Final = 5

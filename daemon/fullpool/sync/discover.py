@@ -137,6 +137,9 @@ def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:
         return
     if want.span.start < listed.span.start:
         yield replace(want, span=Span(want.span.start, listed.span.start))
+    for out in listed.left_out:
+        if want.overlaps(out):
+            yield replace(want, span=out, is_known=True)
     since = Span(listed.until, max(listed.until, want.span.end))
     yield replace(want, span=since, is_known=True)
 
@@ -172,15 +175,18 @@ def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
     monthly, daily = list_series(work, want, now)
     chosen = planning.choose(want, monthly, daily, now)
     until = planning.known_until(chosen)
-    return _Shelf(Listed(want.series, want.span, now, until), tuple(chosen))
+    return _Shelf(Listed(want.series, want.span, now, until, want.left_out), tuple(chosen))
 
 
 def _joined(new: Listed, old: Listed | None) -> Listed:
     """Return a listing that also stands for what an earlier one covered."""
     if old is None or old.until is None:
         return new
+    if old.until > new.span.end and new.span.start >= old.span.start:
+        return replace(old, left_out=new.left_out)  # what was left out between
     if new.span.start < old.span.start:
-        return replace(old, span=Span(new.span.start, old.span.end))
+        span = Span(new.span.start, old.span.end)
+        return replace(old, span=span, left_out=new.left_out)
     span = Span(old.span.start, new.span.end)
     return replace(new, span=span, until=new.until or old.until)
 

@@ -1,12 +1,11 @@
 """The steps for what is due of the series that are wanted."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from fullpool import planning
 from fullpool.config import Checks
-from fullpool.model import Checksum, Known, Status, Step
+from fullpool.model import Checksum, Known, Step
 from fullpool.planning import Want
 from fullpool.store.memory import Memory
 
@@ -28,25 +27,5 @@ def due_steps(
         if known.archive.series in wanted_of
         and wanted_of[known.archive.series].overlaps(known.archive.period.span)
     ]
-    wanted += _beside_months(wanted, memory)
     files = memory.files_for({known.archive.series for known in wanted}, now)
-    return list(planning.steps(wanted, files, now))
-
-
-def _beside_months(due: Sequence[Known], memory: Memory) -> list[Known]:
-    """Return the days in the lake beside a month that was published anew.
-
-    They fill what it lacks, which may be other rows now; of the others nothing was kept. They are
-    fetched whatever their CHECKSUM says.
-    """
-    months = [known.archive for known in due if planning.is_new_month(known)]
-    beside = memory.known_of({month.series for month in months}) if months else {}
-    taken = {known.archive for known in due}
-    return [
-        replace(known, sha256="")
-        for month in months
-        for known in beside[month.series]
-        if known.status is Status.PRESENT
-        and known.archive not in taken
-        and month.period.span.covers(known.archive.period.span)
-    ]
+    return list(planning.steps(wanted, files, memory.compared(), now))

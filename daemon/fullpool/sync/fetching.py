@@ -109,6 +109,9 @@ class Fetching:
             after = attempts.unchanged(known, now) if is_same else attempts.republished(known)
             self._settle(after)
             return None
+        if known.status is Status.PRESENT and known.sha256:
+            self._settle(attempts.not_looked(known, now))
+            return None
         tried = _tried(known, value, error)
         after = attempts.verdict(known, tried, now)
         if isinstance(value, WrongSum):

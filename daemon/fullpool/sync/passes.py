@@ -8,7 +8,7 @@ from typing import Final
 
 from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Archive, Step
+from fullpool.model import Archive, Known, Step
 from fullpool.planning import Want
 from fullpool.store import catalogue, duck
 from fullpool.store.inventory import is_readable
@@ -17,6 +17,7 @@ from fullpool.sync.audit import audit
 from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.disk import require_room
 from fullpool.sync.due import accepted_checksums, due_steps
+from fullpool.sync.finding import Finding
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.patching import Patching
 from fullpool.sync.publishing import publish
@@ -132,6 +133,8 @@ def _framed(
 
 def _took_back(work: Work, state: State) -> bool:
     """Take back what was recorded while the clock was ahead; return whether anything was."""
+    if state.is_behind(work.now()):
+        log.warning("clock.is_behind", now=work.now().isoformat())
     is_news = state.take_back(work.now())
     if is_news:
         log.warning("clock.was_ahead")
@@ -140,11 +143,11 @@ def _took_back(work: Work, state: State) -> bool:
 
 def _fill(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
-    _patching(work, state, found, outcome).look()
+    Finding(work, state, outcome, found.wants).look()
 
 
 def _patching(work: Work, state: State, found: Discovered, outcome: Outcome) -> Patching:
-    fetch = partial(_rounds, work, state, found.wants, outcome)
+    fetch = partial(_rounds_over_some, work, state, found.wants, outcome)
     return Patching(work, state, outcome, found.wants, fetch)
 
 
@@ -169,20 +172,37 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
             log.warning("series.unknown", series=str(series))
 
 
-def _rounds(
+def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:
+    """Run rounds over all that is due, until nothing is any more."""
+    _rounds_over(work, state, wants, outcome, state.memory.due)
+
+
+def _rounds_over_some(
     work: Work,
     state: State,
     wants: Sequence[Want],
     outcome: Outcome,
-    only: Collection[Archive] = (),
+    archives: Collection[Archive],
 ) -> None:
-    """Run rounds over all that is due, or over some archives *only*, until nothing is any more."""
+    """Run rounds over those of some archives that are due."""
+
+    def due(now: datetime) -> list[Known]:
+        return [known for known in state.memory.due(now) if known.archive in archives]
+
+    _rounds_over(work, state, wants, outcome, due)
+
+
+def _rounds_over(
+    work: Work,
+    state: State,
+    wants: Sequence[Want],
+    outcome: Outcome,
+    due: Callable[[datetime], list[Known]],
+) -> None:
     for number in range(work.config.limits.rounds):
         now = work.now()
         _stand_in(state, wants, now)
-        due = state.memory.due(now)
-        due = [known for known in due if known.archive in only] if only else due
-        steps = due_steps(due, state.memory, wants, now)
+        steps = due_steps(due(now), state.memory, wants, now)
         if not steps or work.is_ending:
             return
         if number:

@@ -16,6 +16,7 @@ from fullpool.rest import (
     Surroundings,
     Window,
     ask,
+    existed_after,
     existed_before,
     is_trading,
     windows,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fullpool.model import Series
 
 # Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
-_WINDOWS_A_TURN: Final = 200
+WINDOWS_A_TURN: Final = 200
 
 
 @dataclass(slots=True)
@@ -49,12 +50,12 @@ class Talk:
     rows: dict[int, tuple[int, str]] = field(default_factory=dict)
     error: RestError | None = None
     existed_before: bool | None = None
+    existed_after: bool | None = None
     is_trading: bool | None = None
 
     def evidence(self, at: datetime) -> list[Evidence]:
         """Return what the answers show of the gap."""
-        gap, found = self.gap, sorted(self.places)
-        return empty_in(gap.series, gap.places, self.answered, found, at)
+        return empty_in(self.gap, self.answered, sorted(self.places), at)
 
 
 class Asking:
@@ -105,7 +106,7 @@ class Asking:
         tails = [t for t in talks if t.is_tail and t.error is None and self._is_long(t)]
         self._ask_if_trading(tails)
         found: list[Talk] = []
-        left = min(self.requests_left, _WINDOWS_A_TURN)
+        left = min(self.requests_left, WINDOWS_A_TURN)
         for talk in talks:
             if left <= 0 and talk.error is None and talk.unasked:
                 continue
@@ -144,19 +145,27 @@ class Asking:
         _cut_off(talk for talk in talks if left[id(talk)])
 
     def _look_around(self, talks: Sequence[Talk]) -> None:
-        """Ask what tells an outage from the beginning or the end of a series."""
-        heads = [t for t in talks if t.error is None and t.is_head and not _has_before(t)]
-        tails = [
-            t for t in talks
-            if t.error is None and t.is_tail and t.is_trading is None and not _has_after(t)
-        ]  # fmt: skip
+        """Ask what tells an outage from the beginning or the end of a series.
+
+        The API's hole may be wider than the lake's, which has the rows beside it from archives.
+        """
+        bars = [t for t in talks if t.error is None and t.grid is not None]
+        without_before = [t for t in bars if not _has_before(t)]
+        without_after = [t for t in bars if not t.is_tail and not _has_after(t)]
+        tails = [t for t in bars if t.is_tail and t.is_trading is None and not _has_after(t)]
 
         def before(talk: Talk) -> bool:
             assert talk.grid is not None
             return existed_before(self._client, talk.grid, talk.gap.series, talk.gap.places.first)
 
-        for talk, value in self._answers(heads, before):
+        def after(talk: Talk) -> bool:
+            assert talk.grid is not None
+            return existed_after(self._client, talk.grid, talk.gap.series, talk.gap.places.end)
+
+        for talk, value in self._answers(without_before, before):
             talk.existed_before = value
+        for talk, value in self._answers(without_after, after):
+            talk.existed_after = value
         self._ask_if_trading(tails)
 
     def _ask_if_trading(self, talks: Sequence[Talk]) -> None:
