@@ -97,33 +97,43 @@ def name_checksums(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def record_decisions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep what decisions hang on as values of its own: faults, times, evidence, parts of spans."""
+def add_decisions(connection: duckdb.DuckDBPyConnection) -> None:
+    """What decisions hang on as values of its own: faults, times, evidence, parts of spans."""
     for sql in (
         "ALTER TABLE sync.archives ADD COLUMN fault VARCHAR",
         "ALTER TABLE sync.archives ADD COLUMN recorded_at TIMESTAMP",
-        "UPDATE sync.archives SET recorded_at = tried_at",
         "ALTER TABLE sync.archives ADD COLUMN held_bytes BIGINT",
-        "UPDATE sync.archives SET held_bytes = size_bytes WHERE status = 'present'",
-        """UPDATE sync.archives SET fault = CASE checksum WHEN 'missing' THEN 'no_checksum'
-            WHEN 'wrong' THEN 'wrong_checksum' ELSE 'wrong_rows' END
-            WHERE status = 'quarantined'""",
-        "UPDATE sync.archives SET fault = 'other' WHERE status = 'failed'",
-        """UPDATE sync.archives SET fault = if(ends_with(reason, 'is gone'), 'file_gone',
-            'file_damaged') WHERE status = 'expected' AND sha256 IS NOT NULL""",
         "ALTER TABLE sync.gaps ADD COLUMN asked_since TIMESTAMP",
         "ALTER TABLE sync.gaps ADD COLUMN recorded_at TIMESTAMP",
         "ALTER TABLE sync.listings ADD COLUMN left_out VARCHAR",
-        "CREATE TABLE sync.compared (path VARCHAR, beside VARCHAR)",
         "ALTER TABLE sync.passes ADD COLUMN reason VARCHAR",
         "ALTER TABLE sync.passes ADD COLUMN audited BOOLEAN",
-        """UPDATE sync.passes SET audited = command = 'audit',
-            reason = if(starts_with(outcome, 'stopped: '), outcome[10:], NULL),
-            outcome = if(starts_with(outcome, 'stopped: '), 'stopped', outcome)""",
         "ALTER TABLE sync.expected ADD COLUMN wanted_to TIMESTAMP",
+        "CREATE TABLE sync.compared (path VARCHAR, beside VARCHAR)",
         f"""CREATE TABLE sync.evidence ({_SERIES}, first_place BIGINT, end_place BIGINT,
             near_from TIMESTAMP, near_to TIMESTAMP, asked_at TIMESTAMP, row_before BOOLEAN,
             row_after BOOLEAN)""",
+    ):
+        connection.execute(sql)
+
+
+def fill_decisions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say in values what reasons and outcomes said in words.
+
+    A transaction of its own: DuckDB 1.5 changes no rows of a table that the same one has altered.
+    """
+    for sql in (
+        """UPDATE sync.archives SET recorded_at = tried_at,
+            held_bytes = if(status = 'present', size_bytes, NULL),
+            fault = CASE WHEN status = 'failed' THEN 'other'
+            WHEN status = 'quarantined' AND checksum = 'missing' THEN 'no_checksum'
+            WHEN status = 'quarantined' AND checksum = 'wrong' THEN 'wrong_checksum'
+            WHEN status = 'quarantined' THEN 'wrong_rows'
+            WHEN status = 'expected' AND sha256 IS NOT NULL THEN
+            if(ends_with(reason, 'is gone'), 'file_gone', 'file_damaged') END""",
+        """UPDATE sync.passes SET audited = command = 'audit',
+            reason = if(starts_with(outcome, 'stopped: '), outcome[10:], NULL),
+            outcome = if(starts_with(outcome, 'stopped: '), 'stopped', outcome)""",
     ):
         connection.execute(sql)
 
@@ -133,7 +143,8 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0002_add_gaps", add_gaps),
     ("0003_add_daemon", add_daemon),
     ("0004_name_checksums", name_checksums),
-    ("0005_record_decisions", record_decisions),
+    ("0005_add_decisions", add_decisions),
+    ("0006_fill_decisions", fill_decisions),
 )
 
 
