@@ -230,7 +230,10 @@ def test_archives_are_malformed(world: World) -> None:
     world.configure(rounds=1)
     done = world.sync()
     held = ask(world.config, "SELECT symbol, count(*) FROM klines GROUP BY 1")
-    missing = ask(world.config, "SELECT status, count(*) FROM sync.missing GROUP BY 1 ORDER BY 1")
+    missing = ask(  # the months of these days were asked for as well, and there are none
+        world.config,
+        "SELECT status, count(*) FROM sync.missing WHERE length(period) = 10 GROUP BY 1 ORDER BY 1",
+    )
     for key, content in good.items():
         world.vendor.put_bytes(key, content, datetime(2024, 9, 1, tzinfo=UTC))
     with duckdb.connect(str(tree_of(world.config).state)) as state:

@@ -694,6 +694,20 @@ def test_what_was_left_out_between_two_datasets_is_listed_once_it_is_wanted() ->
         assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(8760, 1)]
 
 
+def test_what_two_datasets_left_out_is_listed_after_a_rebuild_as_well() -> None:
+    with Lab() as lab:
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-02")
+        lab.datasets += dataset("spot/klines/AUSDT/1h", start="2024-03-08", end="2024-03-09")
+        follow(lab, 9)
+        lab.run("sync", "2024-03-11T09:00")
+        app.rebuild(lab.config, Event())
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")
+        lab.run("sync", "2024-03-11T10:00")
+
+        assert lab.requests() == 0
+        assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(216, 1)]
+
+
 def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-01-01", end="2024-03-31")) as lab:
         for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):

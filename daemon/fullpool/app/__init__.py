@@ -23,7 +23,16 @@ from fullpool.store import inventory, worker
 from fullpool.store.memory import no_memory
 from fullpool.store.reader import reading
 from fullpool.store.state import State
-from fullpool.sync import Outcome, Preview, Watcher, Work, preview, run_audited_pass, run_pass
+from fullpool.sync import (
+    Outcome,
+    Preview,
+    Watcher,
+    Work,
+    preview,
+    run_audited_pass,
+    run_pass,
+    tell_gone,
+)
 
 __all__ = [
     "Finding",
@@ -124,7 +133,7 @@ def _synced(
     tree = tree_of(config)
     worker.collect_rarely()
     with writing(tree, command, clock.now()), opened_state(tree) as state:
-        inventory.sweep(state, tree, clock.now())
+        tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)
         with working(config, watcher, stop, builders, bans=state.memory.bans()) as work:
             return act(work, state, command)

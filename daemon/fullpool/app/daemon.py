@@ -35,7 +35,7 @@ from fullpool.store.figures import figures_of
 from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state import ConfigEdit, State
 from fullpool.store.tree import SPILL, empty
-from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick
+from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick, tell_gone
 
 log = logs.get_logger()
 
@@ -69,7 +69,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
         opened_state(tree) as state,
     ):
         held.watch_state()
-        inventory.sweep(state, tree, clock.now())
+        tell_gone(inventory.sweep(state, tree, clock.now()))
         Daemon(path, config, state, reporting, stop).run(asked, held)
 
 

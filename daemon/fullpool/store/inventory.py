@@ -97,8 +97,8 @@ def _not_own(tree: Tree, reason: str) -> StateDamagedError:
     )
 
 
-def sweep(state: State, tree: Tree, now: datetime) -> None:
-    """Put right what a killed process or a person left.
+def sweep(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
+    """Put right what a killed process or a person left; return the files that are gone.
 
     Moves partition files that were never recorded to quarantine and removes such generations; takes
     note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
@@ -112,7 +112,7 @@ def sweep(state: State, tree: Tree, now: datetime) -> None:
     for path, _ in found:
         if path not in known:
             take_out(tree, path)
-    forget_gone(state, tree, now)
+    return forget_gone(state, tree, now)
 
 
 def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.kinds import is_hive_key
 from fullpool.store import duck
 from fullpool.store.memory import Memory
 from fullpool.store.tree import Tree
@@ -157,6 +158,11 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
     """
     if target.exists() or target.is_symlink():
         raise UsageError(f"exporting to {target}: it is there already", hint=_INSIDE)
+    if wrong := next((name for name in target.absolute().parts if is_hive_key(name)), None):
+        raise UsageError(
+            f"exporting to {target}: engines would read the folder {wrong} as a column",
+            hint="name a folder that is not called market=, interval= or symbol=",
+        )
     if target.resolve().is_relative_to(tree.root.resolve()):
         raise UsageError(f"exporting to {target}: that is inside the lake", hint=_INSIDE)
     with reading(tree, as_of) as reader:

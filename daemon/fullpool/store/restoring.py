@@ -12,8 +12,8 @@ from typing import Any, Final
 import duckdb
 
 from fullpool import vendor
-from fullpool.model import Cadence, Known, PartitionFile, Period, Span, Status, periods
-from fullpool.planning import Listed
+from fullpool.model import Cadence, Known, PartitionFile, Period, Series, Span, Status, periods
+from fullpool.planning import Listed, want_of
 from fullpool.store import duck
 from fullpool.store.bulk import insert
 from fullpool.store.provenance import Source
@@ -84,13 +84,19 @@ def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
 
 
 def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:
-    """Return listings that stand for what is on record, so that only what came since is listed."""
+    """Return listings that stand for what is on record, so that only what came since is listed.
+
+    What lies between archives on record counts as left out: it is listed if it is wanted.
+    """
+    spans: dict[Series, list[Span]] = defaultdict(list)
     for row in connection.execute(
-        f"SELECT {', '.join(SERIES_COLUMNS)}, min(period_start), max(period_end) FROM sync.archives"
-        " GROUP BY ALL ORDER BY ALL"
+        f"SELECT {', '.join(SERIES_COLUMNS)}, period_start, period_end FROM sync.archives"
     ).fetchall():
-        start, end = at_utc(row[4]), at_utc(row[5])
-        yield Listed(series_in(row), Span(start, end), end, end)
+        spans[series_in(row)].append(Span(at_utc(row[4]), at_utc(row[5])))
+    for series, own in sorted(spans.items()):
+        whole = want_of(series, own)
+        end = whole.span.end
+        yield Listed(series, whole.span, end, end, whole.left_out)
 
 
 def _whole(found: Sequence[Read]) -> Iterator[Source]:

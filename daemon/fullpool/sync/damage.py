@@ -1,6 +1,6 @@
 """Files of the lake that are not what was written: what was in them is due again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fullpool import logs
@@ -34,6 +34,11 @@ def give_up_gone(state: State, tree: Tree, now: datetime) -> dict[PartitionFile,
     gone = dict.fromkeys(forget_gone(state, tree, now), GONE)
     _tell(gone)
     return gone
+
+
+def tell_gone(files: Iterable[PartitionFile]) -> None:
+    """Log that files of the lake are gone."""
+    _tell(dict.fromkeys(files, GONE))
 
 
 def note_lost(state: State, outcome: Outcome, lost: Mapping[PartitionFile, Damage]) -> None:
