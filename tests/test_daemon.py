@@ -73,10 +73,10 @@ def place(vendor: Vendor, tmp_path: Path) -> Place:
 
 def test_it_fills_the_lake_and_says_so(place: Place) -> None:
     with place.running() as daemon:
-        daemon.until(lambda: "full" in daemon.status())
+        said = daemon.until(lambda: one if "full" in (one := daemon.status()) else "")
 
         assert place.ask("SELECT count(*) FROM klines") == [(5 * 1440,)]
-        assert daemon.status().startswith("1 series full; next look at ")
+        assert said.startswith("1 series full; next look at ")
 
         def shown() -> dict[str, Any]:
             done = place.run("status", "-c", str(place.config), "--json")
