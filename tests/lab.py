@@ -62,7 +62,10 @@ def days_of(month: str, first: int, last: int) -> list[str]:
 
 
 class Inline:
-    """Builds in this process."""
+    """Builds in this process: processes are not what is tested. *done* is told of each build."""
+
+    def __init__(self, done: Callable[[], object] = lambda: None) -> None:
+        self._done = done
 
     def start(self) -> None: ...
 
@@ -71,7 +74,9 @@ class Inline:
     ) -> Iterator[Done[A, B]]:
         for item in items:
             try:
-                yield Done(item, function(item), None)
+                built = function(item)
+                self._done()
+                yield Done(item, built, None)
             except FullpoolError as error:
                 yield Done(item, None, error)
 

@@ -162,7 +162,9 @@ def absence(first: int, end: int) -> Absence:
 
 def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
     known = [gap(10, 20, Explanation.TOO_OLD_FOR_API), gap(30, 35, attempts=3), gap(80, 90)]
-    found = reconciled(SERIES, Grid(Interval.M1), [absence(5, 20), absence(29, 33)], known, NOW)
+    found = reconciled(
+        SERIES, Grid(Interval.M1), [absence(5, 20), absence(29, 33)], known, NOW
+    ).gaps
 
     assert [(g.places.first, g.places.end, g.status, g.attempts) for g in found] == [
         (5, 10, "open", 0),
@@ -175,18 +177,26 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
     asked = gap(10, 20, attempts=2)
     asked = replace(asked, asked_since=NOW, next_try_at=NOW + timedelta(days=1))
     empty = replace(gap(26, 30, Explanation.EMPTY_AT_SOURCE), next_try_at=NOW + timedelta(days=30))
-    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [asked, empty], NOW)
+    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [asked, empty], NOW).gaps
 
     assert (whole.places, whole.status, whole.attempts) == (Places(10, 30), "open", 2)
     assert whole.is_due(NOW)
     assert whole.asked_since == NOW
 
 
+def test_what_no_gap_tells_of_yet_is_new_whatever_it_is_joined_with() -> None:
+    earlier = replace(gap(10, 20), found_at=NOW - timedelta(days=1))
+    told = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [earlier], NOW)
+
+    assert [one.places for one in told.gaps] == [Places(10, 30)]
+    assert [one.places for one in told.new] == [Places(20, 30)]
+
+
 def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None:
     one, other = gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(20, 30, Explanation.EMPTY_AT_SOURCE)
     one = replace(one, next_try_at=NOW + timedelta(days=9))
     other = replace(other, next_try_at=NOW + timedelta(days=3))
-    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [one, other], NOW)
+    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [one, other], NOW).gaps
 
     assert whole.explanation is Explanation.EMPTY_AT_SOURCE
     assert whole.next_try_at == NOW + timedelta(days=3)
@@ -195,7 +205,7 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
 def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
     known = [gap(10, 20, Explanation.DELISTED)]
     tail = replace(absence(10, 45), is_tail=True)
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [tail], known, NOW)
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [tail], known, NOW).gaps
 
     assert (found.places, found.explanation) == (Places(10, 45), Explanation.DELISTED)
 
@@ -205,7 +215,7 @@ def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
     explanation: Explanation,
 ) -> None:
     known = [gap(10, 20, explanation)]
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 20)], known, NOW)
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 20)], known, NOW).gaps
 
     assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
 
@@ -221,7 +231,7 @@ def test_ids_that_begin_anew_are_two_lives() -> None:
 
     missing = absences(None, [first, second], spans)
     explained = replace(gap(5, 6, Explanation.TOO_OLD_FOR_API), series=TRADES, span=Span(NOW, NOW))
-    found = reconciled(TRADES, None, missing, [explained], again)
+    found = reconciled(TRADES, None, missing, [explained], again).gaps
 
     assert expected_rows(None, [first, second], spans) == [30]
     assert [(g.span.start, g.explanation) for g in found] == [
@@ -278,7 +288,7 @@ def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[i
         gap(a, b, Explanation.EMPTY_AT_SOURCE)
         for a, b in zip(others[::2], others[1::2], strict=False)
     ]
-    found = reconciled(SERIES, Grid(Interval.M1), missing, known, NOW)
+    found = reconciled(SERIES, Grid(Interval.M1), missing, known, NOW).gaps
 
     def covered(parts: list[Places]) -> list[int]:
         return [n for one in parts for n in range(one.first, one.end)]

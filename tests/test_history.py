@@ -13,20 +13,20 @@ HISTORIES says how many are invented.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import hypothesis.strategies as st
 import time_machine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from fullpool import app, sync
+from fullpool import app
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
 from fullpool.app.verifying import foreign_files, recorded_files
@@ -38,22 +38,16 @@ from fullpool.simulator.generate import zipped
 from fullpool.store import duck, inventory
 from fullpool.store.reader import reading
 from fullpool.store.verifying import Inspection, inspect
-from fullpool.sync import Done
+from lab import DAY, HOUR, PASSES, Inline
 from vendor import Seen, Vendor, ask, dataset, tree_of
 
-A = TypeVar("A")
-B = TypeVar("B")
 # Rows that an archive lacks: (first, number) in hours, the first after the fourth day began.
 Holes = Sequence[tuple[int, int]]
 
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+SECOND = timedelta(seconds=1)
 # The days of a history, counted from the first of its month. The next month has an archive too.
 FIRST, LATE, LAST = -5, 15, 66
 FROM_API: Final = 1_000_000
-PASSES: Final = {
-    "sync": sync.run_pass, "tick": sync.run_tick, "patch": sync.run_patch, "audit": sync.run_audit,
-}  # fmt: skip
-DUE: Final = {"expected", "published"}
 
 # Both months (None and "next"), a few days next to each other, and where the months meet.
 periods = st.sampled_from([None, "next", 3, 4, 5, 6, -1, 0, 30, 31, 32, 61])
@@ -123,26 +117,6 @@ TRADES: Final = Kind(
 
 class Killed(BaseException):
     """The end of a process."""
-
-
-class Inline:
-    """Builds in this process: processes are not what is tested. *done* is told of each build."""
-
-    def __init__(self, done: Callable[[], object]) -> None:
-        self._done = done
-
-    def start(self) -> None: ...
-
-    def __call__(
-        self, function: Callable[[A], B], items: Iterable[A], _weight: Callable[[A], int]
-    ) -> Iterator[Done[A, B]]:
-        for item in items:
-            try:
-                built = function(item)
-                self._done()
-                yield Done(item, built, None)
-            except FullpoolError as error:
-                yield Done(item, None, error)
 
 
 @dataclass

@@ -135,9 +135,20 @@ def not_looked(known: Known, now: datetime) -> Known:
 
 def republished(known: Known) -> Known:
     """Return an archive of the lake whose CHECKSUM is another by now: it is due."""
-    reason = "its CHECKSUM is another by now"
+    return due_again(known, Status.PUBLISHED, "its CHECKSUM is another by now", None)
+
+
+def due_again(known: Known, status: Status, reason: str, listed: Identity | None) -> Known:
+    """Return an archive that is to be fetched at once, as if for the first time."""
     return replace(
-        known, status=Status.PUBLISHED, reason=reason, attempts=0, next_try_at=None, identity=None
+        known,
+        status=status,
+        reason=reason,
+        identity=listed,
+        attempts=0,
+        next_try_at=None,
+        checksum=None,
+        fault=None,
     )
 
 

@@ -48,18 +48,17 @@ class Index:
             at -= 1
         end = bisect_left(self._starts, gap.places.end)
         beside = (one for one in self._known[at:end] if one.places.meet(gap.places))
-        return [one for one in beside if _is_of(one, gap)]
+        return [one for one in beside if _is_same_life(one, gap.span)]
 
     def of_any(self, gaps: Iterable[Gap]) -> list[Evidence]:
         """Return the evidence that has places of one of *gaps*, each piece once."""
         return list({id(one): one for gap in gaps for one in self.of(gap)}.values())
 
 
-def _is_of(one: Evidence, gap: Gap) -> bool:
-    """Whether evidence is on the life of a symbol that a gap is in."""
-    if gap.series.interval is not None:
-        return True
-    return one.near.start <= gap.span.end and gap.span.start <= one.near.end
+def _is_same_life(one: Evidence, near: Span) -> bool:
+    """Whether evidence is on the life of a symbol that something *near* is in."""
+    is_bar = one.series.interval is not None
+    return is_bar or (one.near.start <= near.end and near.start <= one.near.end)
 
 
 def empty_in(
@@ -102,15 +101,9 @@ def renewed(old: Iterable[Evidence], new: Sequence[Evidence]) -> list[Evidence]:
     for one in old:
         at = max(bisect_left(starts, one.places.first) - 1, 0)
         end = bisect_left(starts, one.places.end)
-        over = [other.places for other in taken[at:end] if _same_life(one, other)]
+        over = [other.places for other in taken[at:end] if _is_same_life(one, other.near)]
         kept += _without(one, united(over))
     return sorted([*kept, *new], key=lambda one: one.places)
-
-
-def _same_life(one: Evidence, other: Evidence) -> bool:
-    near, beside = one.near, other.near
-    is_bar = one.series.interval is not None
-    return is_bar or (near.start <= beside.end and beside.start <= near.end)
 
 
 def _without(one: Evidence, taken: Sequence[Places]) -> list[Evidence]:

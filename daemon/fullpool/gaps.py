@@ -212,31 +212,31 @@ def _holes(held: Sequence[PartitionFile]) -> Iterator[Hole]:
         before = one
 
 
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The gaps of a series, and the parts of them, as they were found, that nothing told of yet."""
+
+    gaps: list[Gap]
+    new: list[Gap]
+
+
 def reconciled(
     series: Series, grid: Grid | None, missing: Sequence[Absence], known: Sequence[Gap],
     now: datetime,
-) -> list[Gap]:  # fmt: skip
+) -> Reconciled:  # fmt: skip
     """Return the gaps of a series: what is missing, each part with what is known of it by now.
 
     Gaps that are filled meanwhile are gone. What follows the end of a delisted series belongs to
     that, until it trades again. Parts that touch and that the API was to be asked for are one gap.
     """
     index = _Index(grid, known)
-    return [
-        gap
-        for absence in missing
-        for gap in _joined(grid, _parts(series, grid, absence, index.beside(absence), now))
-    ]
-
-
-def newly_missing(
-    series: Series, grid: Grid | None, missing: Sequence[Absence], known: Sequence[Gap],
-    now: datetime,
-) -> list[Gap]:  # fmt: skip
-    """Return the parts of what is missing that no gap tells of yet."""
-    index = _Index(grid, known)
-    parts = (part for one in missing for part in _parts(series, grid, one, index.beside(one), now))
-    return [part for part in parts if part.found_at == now]
+    gaps: list[Gap] = []
+    new: list[Gap] = []
+    for absence in missing:
+        parts = _parts(series, grid, absence, index.beside(absence), now)
+        gaps += _joined(grid, parts)
+        new += [part for part in parts if part.found_at == now]
+    return Reconciled(gaps, new)
 
 
 class _Index:

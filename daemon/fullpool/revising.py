@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from fullpool.attempts import due_again
 from fullpool.model import Cadence, Identity, Known, Status
 from fullpool.planning import Listing
 
@@ -24,29 +25,15 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
         listed = listing.get(one.archive.period)
         if listed is None:
             if _is_promised(one) and one.archive.period.cadence is Cadence.DAY:
-                yield one, _due(one, Status.EXPECTED, "the vendor lists it no more", None)
+                yield one, due_again(one, Status.EXPECTED, "the vendor lists it no more", None)
         elif one.status in _NOT_THERE:
-            yield one, _due(one, Status.PUBLISHED, "published after all", listed)
+            yield one, due_again(one, Status.PUBLISHED, "published after all", listed)
         elif one.status in _COMPARED and one.identity is not None:
             if _has_other_bytes(one.identity, listed):
                 reason = f"published anew: {_words(one.identity)} became {_words(listed)}"
-                yield one, _due(one, Status.PUBLISHED, reason, listed)
+                yield one, due_again(one, Status.PUBLISHED, reason, listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)
-
-
-def _due(known: Known, status: Status, reason: str, listed: Identity | None) -> Known:
-    """Return an archive that is to be fetched at once, as if for the first time."""
-    return replace(
-        known,
-        status=status,
-        reason=reason,
-        identity=listed,
-        attempts=0,
-        next_try_at=None,
-        checksum=None,
-        fault=None,
-    )
 
 
 def _is_promised(known: Known) -> bool:

@@ -109,10 +109,8 @@ def is_behind(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
 def take_back(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
     """Take back what was recorded long after *now*; return whether anything was.
 
-    Nothing is if the clock is behind: then it is *now* that is wrong.
+    Not to be done while the clock is behind: then it is *now* that is wrong.
     """
-    if is_behind(connection, now):
-        return False
     limit, changed = {"limit": naive(now + _AHEAD)}, 0
     for sql in _TAKEN_BACK:
         found = connection.execute(sql, limit).fetchone()

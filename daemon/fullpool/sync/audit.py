@@ -44,12 +44,16 @@ def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
 
 def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -> None:
     known = memory.known_of([want.series for want in batch])
-    items = [want for want in batch if known[want.series]]
+    wanted = {
+        want: [one for one in known[want.series] if want.overlaps(one.archive.period.span)]
+        for want in batch
+        if known[want.series]
+    }
 
     def listed(want: Want) -> tuple[Listing, Listing]:
-        return list_series(work, want, work.now(), _wanted(want, known[want.series]))
+        return list_series(work, want, work.now(), wanted[want])
 
-    for one in work.fetch_map(listed, items, lambda _: 1):
+    for one in work.fetch_map(listed, wanted, lambda _: 1):
         work.watcher.listed()
         series = one.item.series
         if isinstance(one.error, UntrustedError):
@@ -63,13 +67,9 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
             continue
         done.away = 0
         monthly, daily = one.value
-        _compare_one(series, _wanted(one.item, known[series]), {**monthly, **daily}, done)
+        _compare_one(series, wanted[one.item], {**monthly, **daily}, done)
         chosen = planning.choose(one.item, monthly, daily, work.now())
         _add_new(planning.unrecorded(chosen, known[series]), done)
-
-
-def _wanted(want: Want, known: Sequence[Known]) -> list[Known]:
-    return [one for one in known if want.overlaps(one.archive.period.span)]
 
 
 def _add_new(found: Sequence[Known], done: Audited) -> None:

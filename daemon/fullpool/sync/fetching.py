@@ -77,7 +77,7 @@ class Fetching:
 
     def _fetch(self, task: Task) -> Answer | Looked:
         known = task.known
-        if known.status is Status.PRESENT and known.sha256:
+        if _is_look(known):
             return Looked(self._work.fetcher().checksum(known.archive))
         etag = None
         if known.status is Status.QUARANTINED and known.identity is not None:
@@ -109,7 +109,7 @@ class Fetching:
             after = attempts.unchanged(known, now) if is_same else attempts.republished(known)
             self._settle(after)
             return None
-        if known.status is Status.PRESENT and known.sha256:
+        if _is_look(known):
             self._settle(attempts.not_looked(known, now))
             return None
         tried = _tried(known, value, error)
@@ -157,6 +157,11 @@ def _task(step: Step, known: Known, staging: Path) -> Task:
 def _is_copy(file: Path, of: NotModified) -> bool:
     """Whether a file is what the CHECKSUM names: one that was taken in without it is not."""
     return file.exists() and sha256_of(file) == of.sha256
+
+
+def _is_look(known: Known) -> bool:
+    """Whether only the CHECKSUM of an archive is asked for, which the lake has."""
+    return known.status is Status.PRESENT and bool(known.sha256)
 
 
 def _held(known: Known) -> str:

@@ -11,7 +11,6 @@ from fullpool.gaps import (
     GapStatus,
     absences,
     expected_rows,
-    newly_missing,
     reconciled,
 )
 from fullpool.grid import grid_of
@@ -34,6 +33,8 @@ class Finding:
         self._state = state
         self._outcome = outcome
         self._wants = {want.series: want for want in wants}
+        # Rows that are held would count as of the future.
+        self._is_behind = state.is_behind(work.now())
 
     def look(self) -> None:
         """Compare what is held with what should be, where either may have changed."""
@@ -63,9 +64,9 @@ class Finding:
 
     def _stale(self) -> list[Series]:
         """Return the series whose gaps may have changed since they were looked for."""
+        if self._is_behind:
+            return []
         known, now = self._state.memory.expected(), self._work.now()
-        if self._state.is_behind(now):
-            return []  # rows that are held would count as of the future
         unread = {file.partition.series for file in self._state.memory.unscanned()}
         return [
             series
@@ -90,11 +91,11 @@ class Finding:
             grid = grid_of(one_series, held)
             spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
             missing = absences(grid, held, spans)
-            gaps = reconciled(one_series, grid, missing, known[one_series], now)
-            new = newly_missing(one_series, grid, missing, known[one_series], now)
-            lacking += stand_ins.archives_beside(new, archives)
-            had = last_had(archives[one_series])
-            found[one_series] = ladder.unpublished(gaps, grid, delays, had, now)
+            told = reconciled(one_series, grid, missing, known[one_series], now)
+            own = archives[one_series]
+            lacking += stand_ins.archives_beside(told.new, {one_series: own})
+            had = last_had(own)
+            found[one_series] = ladder.unpublished(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
         report(known, found)
@@ -107,17 +108,10 @@ class Finding:
     def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
         """Forget evidence on what is no gap any more."""
         known = self._state.memory.evidence_of(found)
-        if not known:
-            return
-        kept = {series: Index(known[series]) for series in known}
-        self._state.record_evidence(
-            {
-                series: list(
-                    {id(one): one for gap in found[series] for one in kept[series].of(gap)}.values()
-                )
-                for series in known
-            }
-        )
+        if known:
+            self._state.record_evidence(
+                {series: Index(own).of_any(found[series]) for series, own in known.items()}
+            )
 
 
 def report(before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:

@@ -45,8 +45,9 @@ def run_pass(work: Work, state: State, command: str) -> Outcome:
     disk. What was recorded by then is published all the same.
     """
     last = state.memory.last_audit(work.now())
-    is_audited = last is None or last.date() >= work.now().date()
-    return (_run_pass if is_audited else run_audited_pass)(work, state, command)
+    if last is not None and last.date() < work.now().date():
+        return run_audited_pass(work, state, command)
+    return _framed(work, state, command, partial(_bring_up_to_date, work, state))
 
 
 def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
@@ -54,18 +55,14 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
     def act(found: Discovered, outcome: Outcome) -> None:
         _audit(work, state, found, outcome)
-        _rounds(work, state, found.wants, outcome)
-        _patching(work, state, found, outcome).run()
+        _bring_up_to_date(work, state, found, outcome)
 
     return _framed(work, state, command, act)
 
 
-def _run_pass(work: Work, state: State, command: str) -> Outcome:
-    def act(found: Discovered, outcome: Outcome) -> None:
-        _rounds(work, state, found.wants, outcome)
-        _patching(work, state, found, outcome).run()
-
-    return _framed(work, state, command, act)
+def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
+    _rounds(work, state, found.wants, outcome)
+    _patching(work, state, found, outcome).run()
 
 
 def run_tick(work: Work, state: State, command: str) -> Outcome:
@@ -135,6 +132,7 @@ def _took_back(work: Work, state: State) -> bool:
     """Take back what was recorded while the clock was ahead; return whether anything was."""
     if state.is_behind(work.now()):
         log.warning("clock.is_behind", now=work.now().isoformat())
+        return False
     is_news = state.take_back(work.now())
     if is_news:
         log.warning("clock.was_ahead")
