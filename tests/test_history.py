@@ -356,19 +356,17 @@ class History(RuleBasedStateMachine):
             path.write_bytes(zipped(member, text.encode()))
         self.vendor.simulator.api.refresh()
 
-    @rule(who=symbols, is_ended=st.booleans())
-    def end(self, who: str, *, is_ended: bool) -> None:
-        """Have a symbol no more trade, or again."""
-        api = self.vendor.simulator.api
-        api.ended = api.ended | {who} if is_ended else api.ended - {who}
+    @rule(number=st.integers(0, 99), then=runs)
+    def publish_again(self, number: int, then: str) -> None:
+        """Publish a whole edition of what the vendor has already."""
+        listed = [(one.name, name) for one in self.symbols.values() for name in one.archives]
+        if listed:
+            self.put(*sorted(listed)[number % len(listed)], [])
+            self.run(then)
 
     @rule(hours=st.sampled_from([1, 6, 30, 24 * 3, 24 * 10, 24 * 30]))
     def time_passes(self, hours: int) -> None:
         self.now += hours * HOUR
-
-    @rule(start=starts, is_split=st.booleans())
-    def edit(self, start: int | None, *, is_split: bool) -> None:
-        self.start, self.is_split = start, is_split
 
     @rule(number=st.integers(0, 9), is_damaged=st.booleans())
     def lose(self, number: int, *, is_damaged: bool) -> None:
@@ -381,12 +379,26 @@ class History(RuleBasedStateMachine):
             if is_damaged:
                 path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 
-    @rule()
+    @rule(
+        what=st.sampled_from(["end", "edit", "rebuild", "repair"]), who=symbols, start=starts,
+        is_so=st.booleans(),
+    )  # fmt: skip
+    def rarely(self, what: str, who: str, start: int | None, *, is_so: bool) -> None:
+        """Do what happens less often than the rest, and would undo most of it."""
+        if what == "end":  # the symbol trades no more, or again
+            api = self.vendor.simulator.api
+            api.ended = api.ended | {who} if is_so else api.ended - {who}
+        elif what == "edit":
+            self.start, self.is_split = start, is_so
+        elif what == "rebuild":
+            self.rebuild()
+        else:
+            self.repair()
+
     def rebuild(self) -> None:
         with suppress(FullpoolError), time_machine.travel(self.now, tick=True):
             app.rebuild(self.config, Event())
 
-    @rule()
     def repair(self) -> None:
         config = self.config
         with suppress(FullpoolError), time_machine.travel(self.now, tick=True):
@@ -632,7 +644,7 @@ class Trades(History):
 
 settings.register_profile(
     "histories",
-    max_examples=int(os.environ.get("HISTORIES", "6")),
+    max_examples=int(os.environ.get("HISTORIES", "4")),
     derandomize="HISTORIES" not in os.environ,
     stateful_step_count=16,
     deadline=None,
