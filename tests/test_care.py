@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,15 @@ import pytest
 
 from fullpool import app
 from fullpool.app import ills
+from fullpool.app.assembly import opened_state
+from fullpool.app.lock import writing
 from fullpool.config import Config
-from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError
+from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError, UntrustedError
 from fullpool.simulator import Fault
+from fullpool.store.inventory import swept_if_cut_short
 from fullpool.store.reader import reading
 from fullpool.store.rebuilding import newest_files
+from fullpool.store.state import State
 from harm import files, flip, rows_of, run, truncate, verified
 from vendor import Seen, Vendor, ask, audit, dataset, snapshot, sync, tree_of
 
@@ -94,6 +99,45 @@ def test_a_foreign_file_is_found_and_taken_out(config: Config) -> None:
     assert verified(config).is_whole
     kept = tree_of(config).quarantine / "damaged"
     assert len(list(kept.rglob("*.parquet"))) == 2
+
+
+def unrecorded(config: Config, state: State) -> Path:
+    """Leave a file as a pass does that is killed before it has recorded it."""
+    victim = next(path for path in files(config) if "AUSDT" in str(path))
+    generation = state.next_value("generation")
+    left = victim.with_name(f"2024-07.g{generation:06d}.parquet")
+    shutil.copy(victim, left)
+    return left
+
+
+def test_what_a_killed_pass_left_is_no_damage_and_the_next_takes_it_out(config: Config) -> None:
+    with opened_state(tree_of(config)) as state:
+        left = unrecorded(config, state)
+    found = verified(config)
+
+    assert found.left_over == (str(left.relative_to(tree_of(config).root)),)
+    assert found.is_whole
+    assert doctor(config) == []
+    sync(config)
+    assert not left.exists()
+    assert verified(config).left_over == ()
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: bool) -> None:
+    tree, stop = tree_of(config), Event()
+    with (
+        writing(tree, "run", app.clock.now()),
+        opened_state(tree) as state,
+        nullcontext() if is_stopped else pytest.raises(UntrustedError),
+        swept_if_cut_short(state, tree, stop),
+    ):
+        left = unrecorded(config, state)
+        stop.set()
+        if not is_stopped:
+            raise UntrustedError("asking the vendor: redirected")
+
+    assert not left.exists()
 
 
 def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:

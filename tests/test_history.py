@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from fullpool import app
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
-from fullpool.app.verifying import foreign_files, recorded_files
+from fullpool.app.verifying import recorded_files, unknown_files
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import EPOCH
@@ -499,7 +499,7 @@ class History(RuleBasedStateMachine):
             for file in recorded_files(reader.memory):
                 inspected = inspect(Inspection(file, tree.root, 512))
                 assert not inspected.problems, inspected
-            assert not foreign_files(tree, reader.memory)
+            assert not unknown_files(tree, reader.memory)
 
     def require_all_of(self, symbol: Symbol) -> None:
         found = ask(self.config, self.kind.rows, [symbol.name])

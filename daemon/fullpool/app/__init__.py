@@ -135,7 +135,10 @@ def _synced(
     with writing(tree, command, clock.now()), opened_state(tree) as state:
         tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)
-        with working(config, watcher, stop, builders, bans=state.memory.bans()) as work:
+        with (
+            inventory.swept_if_cut_short(state, tree, stop),
+            working(config, watcher, stop, builders, bans=state.memory.bans()) as work,
+        ):
             return act(work, state, command)
 
 

@@ -191,15 +191,18 @@ class Daemon:
         builders = pools.processes(
             config.limits.builders, self._stop, reporting.liveness.worker_started
         )
-        with working(
-            config,
-            reporting.activity,
-            self._stop,
-            builders,
-            bans=self._state.memory.bans(),
-            enough=self._enough,
-            sleep=clock.sleeper(self._stop, reporting.liveness.moved),
-        ) as work:
+        with (
+            inventory.swept_if_cut_short(self._state, self._tree, self._stop),
+            working(
+                config,
+                reporting.activity,
+                self._stop,
+                builders,
+                bans=self._state.memory.bans(),
+                enough=self._enough,
+                sleep=clock.sleeper(self._stop, reporting.liveness.moved),
+            ) as work,
+        ):
             outcome = _PASSES[job](work, self._state, str(job))
             if work.rest is not None and work.rest.requests:
                 reporting.weights = work.rest.weights()

@@ -10,7 +10,7 @@ from typing import Final
 from fullpool.app import clock
 from fullpool.app.ills import Finding, recorded
 from fullpool.app.lock import is_held, writing
-from fullpool.app.verifying import foreign_files
+from fullpool.app.verifying import left_over_files, unknown_files
 from fullpool.errors import (
     DamagedError,
     FullpoolError,
@@ -109,7 +109,8 @@ def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
             f"{len(damaged)} files of the lake are gone or of another length, such as {damaged[0]}",
             DamagedError.hint,
         )
-    if foreign := sorted(foreign_files(tree, reader.memory)):
+    unknown = unknown_files(tree, reader.memory)
+    if foreign := sorted(unknown - left_over_files(tree, unknown)):
         yield Finding(
             f"{len(foreign)} files in the lake are not its own, such as {foreign[0]}",
             "`fullpool verify --repair` moves them to .quarantine",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,10 +10,11 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, tree_of, working
 from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
-from fullpool.errors import IncompleteError
+from fullpool.errors import FullpoolError, IncompleteError
 from fullpool.model import Archive, Damage, Fault, Known, PartitionFile, Status, Stop
 from fullpool.store import inventory
 from fullpool.store.memory import Memory
+from fullpool.store.opening import open_state_to_look
 from fullpool.store.reader import reading
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.store.verifying import Inspected, Inspection, inspect
@@ -27,8 +28,9 @@ _NONE: Final = ""
 class Verified:
     """What a verification found.
 
-    *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none any
-    more; of *unanswered* ones it could not be had, for the reason given.
+    *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
+    out. *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none
+    any more; of *unanswered* ones it could not be had, for the reason given.
     """
 
     files: int
@@ -37,6 +39,7 @@ class Verified:
     damaged: tuple[Inspected, ...]
     unread: tuple[Inspected, ...]
     foreign: tuple[str, ...]
+    left_over: tuple[str, ...] = ()
     outdated: tuple[Archive, ...] = ()
     withdrawn: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
@@ -55,7 +58,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     with reading(tree) as reader:
         files = recorded_files(reader.memory)
         unscanned = {file.path for file in reader.memory.unscanned()}
-        foreign = foreign_files(tree, reader.memory)
+        unknown = unknown_files(tree, reader.memory)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
         for file in files
@@ -67,15 +70,17 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
         current = reader.memory.paths()
-        foreign -= inventory.known_paths(reader.memory)
+        unknown -= inventory.known_paths(reader.memory)
     wrong = [one for one in found if one.problems and one.file.path in current]
+    left_over = left_over_files(tree, unknown)
     return Verified(
         files=len(found),
         size_bytes=sum(one.size_bytes for one in found),
         seconds=time.monotonic() - began,
         damaged=tuple(one for one in wrong if not one.is_unread),
         unread=tuple(one for one in wrong if one.is_unread),
-        foreign=tuple(sorted(foreign)),
+        foreign=tuple(sorted(unknown - left_over)),
+        left_over=() if is_held(tree) else tuple(sorted(left_over)),
     )
 
 
@@ -88,7 +93,8 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
     """
     tree, now = tree_of(config), clock.now()
     with writing(tree, "verify --repair", now), opened_state(tree) as state:
-        own = (one for one in inventory.partition_files(tree) if one[0] not in verified.foreign)
+        strays = {*verified.foreign, *verified.left_over}
+        own = (one for one in inventory.partition_files(tree) if one[0] not in strays)
         inventory.require_own_state(state, tree, own)
         held = state.memory.paths()
         lost = {
@@ -101,7 +107,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
             keep_copy(tree, file.path)
         state.record_lost(lost, now)
         state.record_listings([], list(_due_again(state.memory, verified.outdated)), now)
-        for path in sorted(set(verified.foreign) - inventory.known_paths(state.memory)):
+        for path in sorted(strays - inventory.known_paths(state.memory)):
             take_out(tree, path)
         if lost or verified.outdated:
             publish_state(state, tree, state.next_value("generation"), now)
@@ -165,14 +171,34 @@ def _inspected(
             yield one
 
 
-def foreign_files(tree: Tree, memory: Memory) -> set[str]:
-    """Return files that nothing refers to, but for those of a pass that is at work.
+def unknown_files(tree: Tree, memory: Memory) -> set[str]:
+    """Return the files where partition files are that nothing refers to."""
+    return inventory.files_in(tree) - inventory.known_paths(memory)
+
+
+def left_over_files(tree: Tree, unknown: Iterable[str]) -> set[str]:
+    """Return those of a pass that is at work, or that was killed: the next one takes them out.
 
     A build that was begun before a publication and ended after it bears that one's number.
     """
-    paths, published = inventory.files_in(tree), tree.published()
-    young = {path for path in paths if (generation_in(path) or 0) >= published}
-    return paths - inventory.known_paths(memory) - (young if is_held(tree) else set())
+    published = tree.published()
+    young = {path for path in unknown if (generation_in(path) or 0) >= published}
+    if not young or is_held(tree):
+        return young
+    last = _last_generation(tree)
+    return {path for path in young if last is None or (generation_in(path) or 0) <= last}
+
+
+def _last_generation(tree: Tree) -> int | None:
+    """Return the last number that a pass was given; None if the state is not to be looked at."""
+    try:
+        with (
+            writing(tree, "verify", clock.now()),
+            closing(open_state_to_look(tree.state)) as state,
+        ):
+            return state.last_value("generation")
+    except FullpoolError:
+        return None
 
 
 def _archives(memory: Memory, files: Iterable[PartitionFile]) -> Iterable[Archive]:

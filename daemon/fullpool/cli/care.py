@@ -83,6 +83,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
                 "damaged": damaged,
                 "unread": unread,
                 "foreign": found.foreign,
+                "left_over": found.left_over,
                 "outdated": [str(archive) for archive in found.outdated],
                 "withdrawn": [str(archive) for archive in found.withdrawn],
                 "unanswered": found.unanswered,
@@ -99,6 +100,7 @@ def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
     _list("unread, and left alone", unread)
     _list("foreign: not a file of this lake", found.foreign)
+    _list("left over from a pass that was killed, for the next to take out", found.left_over)
     _list("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
     _list("withdrawn, the vendor has it no more", [str(one) for one in found.withdrawn])
     _list("unanswered: its CHECKSUM could not be had", found.unanswered)

@@ -5,13 +5,14 @@ Holds the three to each other, and puts right what a killed process or a person 
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import duckdb
 
 from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
 from fullpool.kinds import KINDS
-from fullpool.model import GONE, PartitionFile
+from fullpool.model import GONE, PartitionFile, Stop
 from fullpool.store import views
 from fullpool.store.catalogue import remove_foreign_log
 from fullpool.store.memory import Memory
@@ -104,15 +105,35 @@ def sweep(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
     note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
     and touches nothing, if the state is not this lake's.
     """
-    found = list(partition_files(tree))
-    require_own_state(state, tree, found)
+    require_own_state(state, tree, partition_files(tree))
     _sweep_generations(state, tree, now)
     remove_foreign_log(tree)
+    take_out_unrecorded(state, tree)
+    return forget_gone(state, tree, now)
+
+
+def take_out_unrecorded(state: State, tree: Tree) -> None:
+    """Move partition files that the state does not know to quarantine, while nothing is built."""
     known = known_paths(state.memory)
-    for path, _ in found:
+    for path, _ in partition_files(tree):
         if path not in known:
             take_out(tree, path)
-    return forget_gone(state, tree, now)
+
+
+@contextmanager
+def swept_if_cut_short(state: State, tree: Tree, stop: Stop) -> Iterator[None]:
+    """Take out what a pass has built but not recorded, if it ends with an error or is stopped.
+
+    To be left once no worker is at work any more.
+    """
+    is_whole = False
+    try:
+        yield
+        is_whole = not stop.is_set()
+    finally:
+        if not is_whole:
+            with suppress(FullpoolError, OSError):  # the next start sweeps as well
+                take_out_unrecorded(state, tree)
 
 
 def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
