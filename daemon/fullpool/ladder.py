@@ -367,6 +367,12 @@ def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
     return replace(explained, evidence=_json(evidence))
 
 
+def not_asked(gap: Gap) -> Gap:
+    """Return a gap that no archive fills, where the API is not to be asked."""
+    reason = "no archive has these rows, and rest.enabled = false: the API is not asked"
+    return replace(gap, reason=reason)
+
+
 def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
     """Return what becomes of a gap whose host is not to be asked now."""
     return _failed(gap, error, now)

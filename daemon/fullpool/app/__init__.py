@@ -15,6 +15,7 @@ from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
+from fullpool.app.spelled import remarks_on
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
@@ -53,6 +54,7 @@ __all__ = [
     "look_on_signal",
     "plan",
     "rebuild",
+    "remarks_on",
     "repair",
     "require_complete",
     "require_listed",

@@ -14,6 +14,7 @@ from fullpool.app.ills import Finding
 from fullpool.app.pools import Idle
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
+from fullpool.app.spelled import remarks_on
 from fullpool.app.symptoms import symptoms
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
@@ -27,12 +28,18 @@ _NEAR_FLOOR: Final = 1.25
 def examine(config: Config, watcher: Watcher) -> list[Finding]:
     """Return everything that needs a person; asks the vendor's hosts for their time."""
     tree = tree_of(config)
-    return [*_disk(config, tree), *_daemon(tree), *_host(config, watcher), *symptoms(tree)]
+    return [
+        *_disk(config, tree),
+        *_daemon(tree),
+        *_host(config, watcher),
+        *_asked_for(config),
+        *symptoms(tree, clock.now()),
+    ]
 
 
 def examine_lake(tree: Tree) -> list[Finding]:
     """Return what needs a person about a lake whose configuration is not at hand."""
-    return [*_daemon(tree), *symptoms(tree)]
+    return [*_daemon(tree), *symptoms(tree, clock.now())]
 
 
 def _disk(config: Config, tree: Tree) -> Iterator[Finding]:
@@ -51,6 +58,11 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
     if said is not None:
         for problem in said["config_problems"]:
             yield Finding(f"an edit of {said['config']} is refused: {problem}", "mend it")
+
+
+def _asked_for(config: Config) -> Iterator[Finding]:
+    for remark in remarks_on(config):
+        yield Finding(remark, "mend its spelling in the configuration, or take it out there")
 
 
 def _host(config: Config, watcher: Watcher) -> Iterator[Finding]:

@@ -8,9 +8,14 @@ from typing import Any, Final
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
 
+# So long after the end of its last bar a series lags more than is usual: archives of days come
+# within hours, and those of months, which 3d, 1w and 1mo are published by, up to twenty days late.
 _LAGS: Final = timedelta(days=3)
+_LAGS_BY_MONTH: Final = timedelta(days=31 + 20 + 3)
 _OPEN_FOR: Final = timedelta(days=1)
 _MANY_GENERATIONS: Final = 500
+# Two years of minutes: more than a hiccup of one series.
+_MANY_ROWS: Final = 1_000_000
 # Of what is wrong in the same way, so many are told.
 _SHOWN: Final = 5
 
@@ -31,14 +36,24 @@ class Ill:
     what: str
     advice: str
 
+    def at(self, now: datetime) -> str:
+        """Return the query as of *now*."""
+        return self.sql.replace("now()", f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}'")
+
 
 _ARCHIVES: Final = "if(count(*) = 1, '1 archive', count(*) || ' archives') AS archives"
 ILLS: Final = (
     Ill(
-        "SELECT market || '/' || kind || '/' || symbol || coalesce('/' || interval, '') AS series,"
-        " lag_s // 86400 AS days FROM sync.coverage WHERE is_trading"
-        f" AND lag_s > {_LAGS.total_seconds()} ORDER BY lag_s DESC LIMIT {_SHOWN}",
-        "{series} lags by {days} days, more than usual",
+        "WITH late AS (SELECT market || '/' || kind || '/' || symbol"
+        " || coalesce('/' || interval, '') AS series,"
+        f" lag_s + date_diff('second', published_at, now()) AS lag,"
+        " if(interval IN ('3d', '1w', '1mo'),"
+        f" {_LAGS_BY_MONTH.total_seconds()}, {_LAGS.total_seconds()}) AS usual"
+        " FROM sync.coverage, sync.published WHERE is_trading)"
+        " SELECT any_value(series ORDER BY lag DESC) AS series, max(lag) // 86400 AS days,"
+        " if(count(*) = 1, '', ' and ' || count(*) - 1 || ' more') AS others"
+        " FROM late WHERE lag > usual HAVING count(*) > 0",
+        "{series}{others} lags by {days} days, more than usual",
         "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
     ),
     Ill(
@@ -64,15 +79,22 @@ ILLS: Final = (
         "name them in the configuration to have them fetched again; its rows are not in the lake",
     ),
     Ill(
-        "SELECT count(*) AS gaps FROM sync.gaps WHERE status = 'open'"
-        f" AND found_at < now() AT TIME ZONE 'UTC' - INTERVAL {_OPEN_FOR.days} DAY"
+        "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
+        f" WHERE status = 'open' AND found_at < now() - INTERVAL {_OPEN_FOR.days} DAY"
         " HAVING gaps > 0",
-        "gaps that are open for more than a day: {gaps}",
+        "gaps that are open for more than a day: {gaps}, of {rows} rows",
         "`fullpool gaps --open` tells why each could not be had",
     ),
     Ill(
-        "SELECT host, banned_until FROM sync.rest_bans"
-        " WHERE banned_until > now() AT TIME ZONE 'UTC'",
+        "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
+        f" WHERE status = 'open' AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
+        f" HAVING sum(row_count) > {_MANY_ROWS}",
+        "{rows} rows were found missing within a day, and no source has given them yet",
+        "`fullpool gaps --open` lists them; whether the API is asked, and how much of it, is said"
+        " in [rest] of the configuration",
+    ),
+    Ill(
+        "SELECT host, banned_until FROM sync.rest_bans WHERE banned_until > now()",
         "the API's host {host} is not asked before {banned_until} UTC",
         "lower rest.weight_share if other programs use this address; gaps wait until then",
     ),
@@ -85,10 +107,10 @@ ILLS: Final = (
 )
 
 
-def recorded(reader: Reader, tree: Tree) -> Iterator[Finding]:
+def recorded(reader: Reader, tree: Tree, now: datetime) -> Iterator[Finding]:
     """Yield what the newest generation tells of, in the order of `ILLS`."""
     for ill in ILLS:
-        for row in reader.query(ill.sql).as_dicts():
+        for row in reader.query(ill.at(now)).as_dicts():
             shown = {name: _plain(value) for name, value in row.items()}
             yield Finding(ill.what.format(**shown), ill.advice.format(**shown))
     count = len(tree.generations())

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +30,8 @@ _OF_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _PRIVATE: Final = 0o077
 
 
-def symptoms(tree: Tree) -> Iterator[Finding]:
-    """Yield what is wrong with a lake, as far as it can be seen without reading every file."""
+def symptoms(tree: Tree, now: datetime) -> Iterator[Finding]:
+    """Yield what is wrong with a lake *now*, as far as it can be seen without reading its files."""
     if tree.root.exists() and not os.access(tree.root, os.R_OK | os.X_OK):
         yield Finding(f"{tree.root} cannot be read", "give its group read access: docs/operate.md")
         return
@@ -48,7 +49,7 @@ def symptoms(tree: Tree) -> Iterator[Finding]:
     try:
         with reading(tree) as reader:
             yield from _files(reader, tree)
-            yield from recorded(reader, tree)
+            yield from recorded(reader, tree, now)
     except NoLakeError as error:
         yield Finding(str(error), error.hint)
 

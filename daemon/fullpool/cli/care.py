@@ -58,8 +58,16 @@ def _require_whole(found: app.Verified, lake: str) -> None:
             f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
             f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
-            f" {len(found.outdated)} archives have another CHECKSUM by now"
+            f" {len(found.outdated)} archives have another CHECKSUM by now",
+            hint=_hint(found),
         )
+
+
+def _hint(found: app.Verified) -> str | None:
+    """Return what to do if nothing but the vendor has changed; None for what is usual."""
+    if found.damaged or found.foreign or found.unread:
+        return None
+    return "`fullpool verify --vendor --repair` has them fetched again by the next sync"
 
 
 def _require_answers(found: app.Verified, lake: str) -> None:

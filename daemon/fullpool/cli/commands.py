@@ -150,10 +150,12 @@ def plan(
 @program.command()
 def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
     """Show what the lake holds, how fresh it is, and what is missing and why."""
-    tree = _tree(config, lake)
-    report.daemon(app.status_of(tree), is_json=json)
+    settings = app.load_lake_config(config, lake)
+    tree = app.tree_of(settings)
+    said = app.status_of(tree)
+    report.daemon(said, is_json=json)
     with reading(tree) as reader:
-        report.status(reader, tree, app.status_of(tree), is_json=json)
+        report.status(reader, tree, said, app.remarks_on(settings), is_json=json)
 
 
 @program.command()
@@ -256,7 +258,8 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check a configuration file: every mistake at once, or what it asks for."""
-    report.config(app.checked_config(file), file, is_json=json)
+    checked = app.checked_config(file)
+    report.config(checked, file, app.remarks_on(checked), is_json=json)
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:

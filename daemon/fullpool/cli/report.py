@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +25,7 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
     if is_json:
         screen.show_json(_done(done))
         return
-    for series in done.unknown:
-        sys.stdout.write(
-            f"the vendor has no archive of {series} in the time asked for; is it spelled right?\n"
-        )
+    remarks(done.remarks)
     if not done.built:
         is_all = done.is_complete and Status.PUBLISHED not in done.missing
         sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
@@ -51,6 +48,12 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         sys.stdout.write(f"missing archives: {counts} (`fullpool status` tells why)\n")
 
 
+def remarks(said: Iterable[str]) -> None:
+    """Print what is to be said of the symbols that are asked for."""
+    for one in said:
+        sys.stdout.write(f"{one}\n")
+
+
 def _done(done: Outcome) -> dict[str, Any]:
     return {
         "archives": done.archives,
@@ -59,6 +62,7 @@ def _done(done: Outcome) -> dict[str, Any]:
         "partitions": done.built,
         "generation": done.generation,
         "unknown_series": [str(series) for series in done.unknown],
+        "remarks": done.remarks,
         "failed": done.failed | done.unlisted,
         "missing": done.missing,
         "patched_rows": done.patched_rows,
@@ -83,7 +87,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
         screen.show_table("", tuple(groups[0]), [tuple(group.values()) for group in groups])
     _series("new", found.begun)
     _series("not configured any more (their data stays)", found.left)
-    _series("without an archive in the time asked for (spelled right?)", found.unknown)
+    remarks(found.remarks)
     count, size_bytes = _total(groups, "archives"), _total(groups, "bytes")
     sys.stdout.write(f"{app.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
 
@@ -96,6 +100,7 @@ def _planned(found: Preview, groups: Sequence[Mapping[str, Any]]) -> dict[str, A
         "new_series": [str(series) for series in found.begun],
         "series_left": [str(series) for series in found.left],
         "unknown_series": [str(series) for series in found.unknown],
+        "remarks": found.remarks,
         "failed": dict(found.failed),
     }
 
@@ -135,11 +140,13 @@ _STATUS_SQL: Final = """
            c.row_count AS rows, c.expected_rows AS expected, c.present_rows AS present,
            c.patched_rows AS patched,
            c.explained_rows AS explained, c.open_rows AS open, c.is_wanted AS kept, c.files,
-           round(c.size_bytes / 1e6, 1) AS mb, round(c.lag_s / 3600, 1) AS lag_h,
+           round(c.size_bytes / 1e6, 1) AS mb,
+           round((c.lag_s + date_diff('second', published_at, now() AT TIME ZONE 'UTC')) / 3600, 1)
+           AS lag_h,
            (SELECT count(*) FROM sync.missing AS m
             WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
               AND m.interval IS NOT DISTINCT FROM c.interval) AS missing_archives
-    FROM sync.coverage AS c ORDER BY ALL"""
+    FROM sync.coverage AS c, sync.published ORDER BY ALL"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
@@ -207,7 +214,10 @@ def daemon(said: Mapping[str, Any] | None, *, is_json: bool) -> None:
         sys.stdout.write(f"  refused: {problem}\n")
 
 
-def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_json: bool) -> None:
+def status(
+    reader: Reader, tree: Tree, said: Mapping[str, Any] | None, of_symbols: Sequence[str],
+    *, is_json: bool,
+) -> None:  # fmt: skip
     """Print coverage, freshness, what is missing and the last pass."""
     series, missing = reader.query(_STATUS_SQL), reader.query(_MISSING_SQL)
     published = reader.query("SELECT published_at FROM sync.published").rows[0][0]
@@ -223,6 +233,7 @@ def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_jso
                 "missing": missing.as_dicts(),
                 "last_pass": last.as_dicts(),
                 "replaced": replaced,
+                "remarks": of_symbols,
             }
         )
         return
@@ -239,10 +250,11 @@ def status(reader: Reader, tree: Tree, said: Mapping[str, Any] | None, *, is_jso
         sys.stdout.write(f"{left:,} series not configured any more; their data stays (not kept)\n")
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
+    remarks(of_symbols)
 
 
-def config(parsed: Config, file: Path, *, is_json: bool) -> None:
-    """Print what a configuration asks for."""
+def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) -> None:
+    """Print what a configuration asks for, and what is to be said of that."""
     rows = [
         (
             one.market,
@@ -257,7 +269,12 @@ def config(parsed: Config, file: Path, *, is_json: bool) -> None:
     names = ("market", "kind", "symbols", "intervals", "from", "to")
     if is_json:
         screen.show_json(
-            {"file": str(file), "datasets": [dict(zip(names, row, strict=True)) for row in rows]}
+            {
+                "file": str(file),
+                "datasets": [dict(zip(names, row, strict=True)) for row in rows],
+                "remarks": said,
+            }
         )
         return
     screen.show_table(f"{file} is right; the lake is {parsed.lake.path}", names, rows)
+    remarks(said)

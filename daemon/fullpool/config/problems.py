@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fullpool.config.settings import Config
-from fullpool.config.spelling import nearest
+from fullpool.config.spelling import nearest, nearest_interval
 
 
 def problems_of(error: ValidationError, text: str) -> Iterator[str]:
@@ -86,7 +86,12 @@ def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
         return f"unknown key; allowed here: {', '.join(allowed)}{nearest(str(loc[-1]), allowed)}"
     if kind == "enum":
         expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-        hint = nearest(str(detail["input"]), expected.split(", "))
+        given_text, is_interval = str(detail["input"]), "intervals" in loc
+        hint = (
+            nearest_interval(given_text)
+            if is_interval
+            else nearest(given_text, expected.split(", "))
+        )
         return f"must be one of {expected}, not {given}{hint}"
     if kind == "value_error":
         return f"{detail['ctx']['error']}, not {given}"

@@ -4,7 +4,7 @@ The keys, their defaults and units are explained in `config/fullpool.toml`; a te
 file with this module.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -143,6 +143,12 @@ class Dataset:
         """Return the series of symbols that are spelled out and not among *symbols*."""
         known = set(symbols)
         return [one for name in self.named if name not in known for one in self.series(name)]
+
+    def unfit(self, symbols: Iterable[str]) -> list[str]:
+        """Return the patterns that none of *symbols* fits."""
+        patterns = [p for p in self.symbols if not p.startswith("!") and not is_plain(p)]
+        rest = list(symbols)
+        return [one for one in patterns if not any(fnmatchcase(name, one) for name in rest)]
 
     def series(self, symbol: str) -> tuple[Series, ...]:
         """Return the series of *symbol*, one an interval."""

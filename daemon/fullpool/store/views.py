@@ -6,8 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from fullpool.grid import Grid
 from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
-from fullpool.model import PartitionFile
+from fullpool.model import Interval, PartitionFile
 from fullpool.store.duck import quoted
 from fullpool.store.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 
@@ -157,7 +158,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
     yield "CREATE TABLE sync.open_gaps AS FROM sync.gaps WHERE status = 'open'"
     yield (
         f"CREATE TABLE sync.freshness AS SELECT {series}, max(last_time) AS last_time,"
-        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
+        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC"
     )
     yield (
@@ -173,7 +174,7 @@ TABLES: Final = (
     "retired", "holes", "compared",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published anew.
-FORMAT: Final = 5
+FORMAT: Final = 6
 
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
@@ -185,6 +186,16 @@ TRADING: Final = (
     " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
     " AND g.interval IS NOT DISTINCT FROM w.interval AND g.gap_end >= l.known_until)"
 )
+
+
+def _end_of(opened: str) -> str:
+    """Return the SQL of when the bar ends that opened then; of a trade its own time."""
+    lengths = " ".join(
+        f"WHEN {quoted(interval)} THEN INTERVAL "
+        + (f"{step.total_seconds():.0f} SECOND" if (step := Grid(interval).step) else "1 MONTH")
+        for interval in Interval
+    )
+    return f"{opened} + CASE interval {lengths} ELSE INTERVAL 0 SECOND END"
 
 
 def rows_inside() -> str:
@@ -215,7 +226,7 @@ def _coverage(series: str, now: datetime) -> str:
         " min(first_time) AS first_time, max(last_time) AS last_time,"
         " sum(row_count)::BIGINT AS row_count, count(*) AS files,"
         " sum(size_bytes)::BIGINT AS size_bytes,"
-        f" date_diff('second', max(last_time), TIMESTAMP '{now}') AS lag_s"
+        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
         f" patched AS (SELECT {own},"
         f" sum(if(n.interval IS NULL AND e.part > 1, 0, {rows_inside()}))::BIGINT"

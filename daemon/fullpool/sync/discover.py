@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fullpool import logs, planning, vendor
-from fullpool.config import Dataset
+from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Cadence, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
@@ -35,8 +35,9 @@ class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
     *failed* holds what could not be listed, with the reason; *unknown* the series
-    that are spelled out and the vendor has no archive of in the time asked for; *new* those that
-    were listed for the first time, as a whole.
+    that are spelled out and the vendor has no archive of in the time asked for, *remarks* tells of
+    them and of patterns that no symbol fits; *new* are series that were listed for the first time,
+    as a whole.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Discovered:
     found: list[Known] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unknown: list[Series] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     new: set[Series] = field(default_factory=set)
 
 
@@ -89,7 +91,19 @@ def discover(work: Work, memory: Memory) -> Discovered:
     # A pattern may well take in symbols that lack an interval.
     named = {s for one in work.config.dataset for name in one.named for s in one.series(name)}
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
+    found.remarks += unknown.told(found.unknown, _symbols_beside(work, memory, found, now))
     return found
+
+
+def _symbols_beside(
+    work: Work, memory: Memory, found: Discovered, now: datetime
+) -> dict[tuple[Market, str], Sequence[str]]:
+    """Return the symbols of the kinds that lack some: one of them may be meant."""
+    symbols: dict[tuple[Market, str], Sequence[str]] = {}
+    for market, kind in {(series.market, series.kind) for series in found.unknown}:
+        with suppress(FullpoolError):  # it is only a hint
+            symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+    return symbols
 
 
 def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
@@ -98,19 +112,25 @@ def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list
     for dataset in work.config.dataset:
         names = dataset.literal_symbols
         if names is None:
-            listed = _symbols(work, memory, dataset, found, now)
+            listed = _symbols(work, memory, dataset.market, dataset.kind, found, now)
             names = tuple(filter(dataset.wants, listed))
             found.unknown += dataset.unlisted(listed)
+            found.remarks += [
+                unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
+                for pattern in dataset.unfit(listed)
+            ]
         for series in (one for name in names for one in dataset.series(name)):
             spans[series].append(dataset.span)
     return [planning.want_of(series, own) for series, own in sorted(spans.items())]
 
 
-def _symbols(
-    work: Work, memory: Memory, dataset: Dataset, found: Discovered, now: datetime
+def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where it is noted
+    work: Work, memory: Memory, market: Market, kind: str, found: Discovered, now: datetime
 ) -> Sequence[str]:
     """Return the symbols of a market and kind: as held if that is recent, else listed anew."""
-    market, kind = dataset.market, dataset.kind
+    just = (one.symbols for one in found.symbols if (one.market, one.kind) == (market, kind))
+    if (names_now := next(just, None)) is not None:
+        return names_now
     max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)
     held = memory.symbols(market, kind, now - max_age)
     if held:

@@ -10,8 +10,9 @@ class Outcome:
     """Counts of a pass, and what is missing by its end.
 
     *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
-    *unknown* the series the vendor has no archive of; *missing* the number of all archives that are
-    not in the lake, by status. *patched_rows* came from the API, in *requests*;
+    *unknown* the series the vendor has no archive of, *remarks* tells of them; *missing* the number
+    of all archives that are not in the lake, by status. *patched_rows* came from the API, in
+    *requests*;
     *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
     found damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet.
@@ -25,6 +26,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     unlisted: dict[str, str] = field(default_factory=dict)
     unknown: tuple[Series, ...] = ()
+    remarks: tuple[str, ...] = ()
     missing: dict[str, int] = field(default_factory=dict)
     patched_rows: int = 0
     requests: int = 0

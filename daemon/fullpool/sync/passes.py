@@ -163,11 +163,11 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     for checksum in accepted_checksums(work.config.checks):
         state.reopen_quarantined(checksum)
     outcome.unlisted = found.failed
-    outcome.unknown = tuple(found.unknown)
-    for series in found.unknown:
-        is_news = series in found.listings or series not in known
-        if is_news or found.symbols:  # once a day, when it is looked for anew
-            log.warning("series.unknown", series=str(series))
+    outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
+    is_news = any(one in found.listings or one not in known for one in found.unknown)
+    if is_news or found.symbols:  # once a day, when they are looked for anew
+        for remark in found.remarks:
+            log.warning("series.unknown", reason=remark)
 
 
 def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:

@@ -186,7 +186,10 @@ class Patching:
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
         self._replace(old, [self._too_old(gap, now) for gap in old])
         left = _without(gaps, old)[:WINDOWS_A_TURN]
-        if client is None or asking is None or not left or asking.requests_left <= 0:
+        if client is None or asking is None:
+            self._tell_not_asked(_without(gaps, old))
+            return bool(old)
+        if not left or asking.requests_left <= 0:
             return bool(old)
         require_room(self._work)
         talks = self._talks(asking, left, now)
@@ -198,6 +201,11 @@ class Patching:
         self._record_bans(client)
         self._record(client, talks)
         return True
+
+    def _tell_not_asked(self, gaps: Sequence[Gap]) -> None:
+        after = {gap: ladder.not_asked(gap) for gap in gaps}
+        news = [gap for gap, told in after.items() if told != gap]
+        self._replace(news, [after[gap] for gap in news])
 
     def _talks(self, asking: Asking, gaps: Sequence[Gap], now: datetime) -> list[Talk]:
         """Return the gaps with what is held beside them and what was asked of them before."""

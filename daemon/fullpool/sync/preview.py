@@ -17,13 +17,15 @@ _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)
 class Preview:
     """The steps of the next pass, and the series that are new to it or left alone from now on.
 
-    *unknown* are series that the vendor has no archive of; *failed* could not be listed, and why.
+    *unknown* are series that the vendor has no archive of, *remarks* tells of them; *failed* could
+    not be listed, and why.
     """
 
     steps: tuple[Step, ...]
     begun: tuple[Series, ...]
     left: tuple[Series, ...]
     unknown: tuple[Series, ...]
+    remarks: tuple[str, ...]
     failed: Mapping[str, str]
 
 
@@ -40,5 +42,6 @@ def preview(work: Work, memory: Memory) -> Preview:
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
         unknown=tuple(found.unknown),
+        remarks=tuple(found.remarks),
         failed=found.failed,
     )

@@ -1,0 +1,38 @@
+"""What a configuration spells out that the vendor does not have, as far as the lake tells."""
+
+from contextlib import suppress
+
+from fullpool import unknown, vendor
+from fullpool.app.assembly import tree_of
+from fullpool.config import Config
+from fullpool.errors import FullpoolError
+from fullpool.store.memory import Memory
+from fullpool.store.reader import reading
+
+
+def remarks_on(config: Config) -> list[str]:
+    """Return what is to be said of the symbols of a configuration; nothing if no lake tells."""
+    with suppress(FullpoolError), reading(tree_of(config)) as reader:
+        return remarks_by(reader.memory, config)
+    return []
+
+
+def remarks_by(memory: Memory, config: Config) -> list[str]:
+    """Return a line for each market and kind with names that the vendor was found not to have."""
+    listings, long_ago = memory.listings(), vendor.beginning()
+    symbols = {
+        (one.market, one.kind): memory.symbols(one.market, one.kind, long_ago)
+        for one in config.dataset
+    }
+    strange, unfit = set(), []
+    for dataset in config.dataset:
+        listed = symbols[dataset.market, dataset.kind]
+        if listed:
+            strange.update(dataset.unlisted(listed))
+            unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
+        for series in (one for name in dataset.named for one in dataset.series(name)):
+            known = listings.get(series)
+            if known is not None:
+                (strange.discard if known.until else strange.add)(series)
+    lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
+    return [*lines, *unknown.told(sorted(strange), symbols)]

@@ -1,0 +1,49 @@
+"""Series that the configuration spells out and the vendor has nothing of: told together."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from fullpool.config.spelling import nearest_symbol
+from fullpool.model import Market, Series
+
+# Of one market and kind, so many are named.
+_NAMED: Final = 10
+
+Symbols = Mapping[tuple[Market, str], Collection[str]]
+
+
+def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
+    """Return a line or two for each market and kind: what the vendor has nothing of.
+
+    *symbols* are those it has, as far as they were listed. Of a symbol that it does not have the
+    nearest one is named; of one that it has, what lacks archives in the time asked for.
+    """
+    by_kind: dict[tuple[Market, str], list[Series]] = defaultdict(list)
+    for series in unknown:
+        by_kind[series.market, series.kind].append(series)
+    lines: list[str] = []
+    for (market, kind), own in sorted(by_kind.items()):
+        names = symbols.get((market, kind), ())
+        strange = sorted({series.symbol for series in own if series.symbol not in names})
+        if strange:
+            shown = [one + nearest_symbol(one, names) for one in strange[:_NAMED]]
+            lines.append(f"{market}/{kind}: the vendor has no {_listed('symbol', strange, shown)}")
+        lacking = [str(series) for series in own if series.symbol in names]
+        if lacking:
+            lines.append(f"no archive in the time asked for: {_more(lacking, lacking[:_NAMED])}")
+    return lines
+
+
+def unfit_pattern(market: Market, kind: str, pattern: str) -> str:
+    """Say that no symbol fits a pattern."""
+    return f"{market}/{kind}: no symbol of the vendor fits {pattern}"
+
+
+def _listed(what: str, names: Collection[str], shown: Collection[str]) -> str:
+    return f"{what}{'s' if len(names) > 1 else ''} {_more(names, shown)}"
+
+
+def _more(names: Collection[str], shown: Collection[str]) -> str:
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {left:,} more" if left else "")
