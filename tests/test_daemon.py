@@ -1,9 +1,11 @@
 """`fullpool run` as a process: by the clock, through edits, crashes and stops."""
 
+import grp
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import urllib.error
@@ -200,6 +202,55 @@ def test_sighup_has_it_look_at_once_and_tells_the_manager(place: Place) -> None:
         assert told[0] == "RELOADING=1"
         assert told[1].startswith("MONOTONIC_USEC=")
         assert told[2] == "READY=1"
+
+
+def test_reload_asks_the_daemon_of_the_lake_and_no_other_process(place: Place) -> None:
+    place.lake = place.lake / ("deep/" * 20) / "lake"  # longer than the name of a socket may be
+    place.write(A)
+    with place.running() as daemon, subprocess.Popen(["sleep", "60"]) as stranger:
+        said = json.loads((place.lake / ".daemon.json").read_text())
+        (place.lake / ".daemon.json").write_text(json.dumps(said | {"pid": stranger.pid}))
+        place.write(B)
+        done = place.run("reload", "-c", str(place.config))
+
+        assert done.returncode == Exit.OK, done.stderr
+        assert daemon.events("config.applied")
+        assert stranger.poll() is None
+        stranger.kill()
+        socket_mode = (place.lake / ".control/socket").stat().st_mode
+        assert stat.S_IMODE(socket_mode) == 0o600
+
+
+def test_a_group_may_be_let_reload(place: Place) -> None:
+    place.config.write_text(
+        place.config.read_text().replace("[lake]\n", "[lake]\ncontrol_group = 'daemon'\n")
+    )
+    with place.running():
+        made = (place.lake / ".control/socket").stat()
+
+        assert stat.S_IMODE(made.st_mode) == 0o660
+        assert grp.getgrgid(made.st_gid).gr_name == "daemon"
+
+
+def test_without_a_socket_the_daemon_goes_on(place: Place) -> None:
+    place.lake.mkdir()
+    (place.lake / ".control").write_text("in the way")
+    with place.running() as daemon:
+        assert daemon.events("control.unavailable")
+        done = place.run("reload", "-c", str(place.config))
+
+    assert done.returncode == Exit.NOT_RUNNING
+    assert "an edit is noticed all the same" in done.stderr
+
+
+def test_a_caller_that_says_nothing_keeps_no_other_waiting(place: Place) -> None:
+    with (
+        place.running(),
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent,
+    ):
+        silent.connect(str(place.lake / ".control/socket"))
+
+        assert place.run("reload", "-c", str(place.config)).returncode == Exit.OK
 
 
 def test_reload_without_a_daemon_says_so(place: Place) -> None:

@@ -8,13 +8,14 @@ from typing import Final
 from fullpool.app import clock, pools
 from fullpool.app.activity import counted
 from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
+from fullpool.app.control import Asked, look_on_signal
 from fullpool.app.doctor import examine, examine_lake
 from fullpool.app.ills import Finding
 from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
-from fullpool.app.signals import Flag, leave, look_on_signal, stop_on_signals
+from fullpool.app.signals import Flag, leave, stop_on_signals
 from fullpool.app.spelled import remarks_on
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
@@ -144,7 +145,7 @@ def _synced(
             return act(work, state, command)
 
 
-def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
+def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
     """Keep the lake full until *stop* is set; see `daemon.run`."""
     # What only the daemon needs takes a tenth of a second to load.
     from fullpool.app import daemon  # noqa: PLC0415

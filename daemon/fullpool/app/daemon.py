@@ -15,6 +15,7 @@ from typing import Final
 from fullpool import __version__, logs
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
+from fullpool.app.control import Answer, Asked, listening
 from fullpool.app.lock import Held, writing
 from fullpool.app.reloading import require_same_lake
 from fullpool.app.reporting import Reporting
@@ -55,7 +56,7 @@ _PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
 Message = Job | Look | BaseException
 
 
-def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
+def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
     """Keep the lake of *config*, which *path* holds, full until *stop* is set.
 
     *asked*: look at the configuration now. Raises LakeBusyError, and whatever keeps it from
@@ -67,6 +68,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Flag) -> None:
         writing(tree, "run", clock.now()) as held,
         Reporting(path, config, stop) as reporting,
         opened_state(tree) as state,
+        listening(tree.control, config.lake.control_group, asked),
     ):
         held.watch_state()
         tell_gone(inventory.sweep(state, tree, clock.now()))
@@ -90,7 +92,7 @@ class Daemon:
         self._pending: dict[Job, None] = {}  # in the order of arrival
         self._timetable = Timetable(self._inbox.put, clock.now)
 
-    def run(self, asked: Flag, held: Held) -> None:
+    def run(self, asked: Asked, held: Held) -> None:
         """Do what is due, then what becomes due, until stopped."""
         self._timetable.apply(self._config.schedule)
         self._timetable.start()
@@ -221,7 +223,7 @@ class Daemon:
         self._pending |= dict.fromkeys(self._missed())
         log.info("house.kept", freed_bytes=freed, thinned=thinned)
 
-    def _look_out(self, asked: Flag) -> None:
+    def _look_out(self, asked: Asked) -> None:
         """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
         lookout = Lookout(
             self._path,
@@ -233,7 +235,7 @@ class Daemon:
         )
         try:
             for look in lookout.looks():
-                self._answer(look)
+                self._answer(look, asked)
         except Exception as error:  # noqa: BLE001 - the main thread ends with it
             self._enough.set()
             self._inbox.put(error)
@@ -249,7 +251,7 @@ class Daemon:
         except (MetricsError, ValueError) as error:
             raise ConfigError(str(self._path), (str(error),)) from error
 
-    def _answer(self, look: Look) -> None:
+    def _answer(self, look: Look, asked: Asked) -> None:
         """Take over what a look found, and tell everybody."""
         if look.is_asked:
             self._reporting.manager.reloading()
@@ -265,6 +267,7 @@ class Daemon:
         self._reporting.looked(problems)
         if look.is_asked:
             self._reporting.manager.ready()
+            asked.answer(Answer(str(self._path), problems, self._reporting.text()))
         if look.config is not None or (look.is_news and look.is_new):
             self._inbox.put(look)
 

@@ -42,7 +42,6 @@ class Reporting:
         self.weights: Mapping[str, int] = {}
         self._since = clock.now()
         self._tree = tree_of(config)
-        self._looks = 0
         self._said = ""
         self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
         self._wrote = time.monotonic()
@@ -84,7 +83,6 @@ class Reporting:
     def looked(self, problems: tuple[str, ...]) -> None:
         """Take note that the configuration was looked at, and what is wrong with it."""
         self.activity.refused = problems
-        self._looks += 1
         self.say()
 
     def measured(self, figures: Figures) -> None:
@@ -101,10 +99,14 @@ class Reporting:
             except MetricsError as error:
                 log.warning("metrics.failed", reason=str(error), hint=error.hint)
 
+    def text(self) -> str:
+        """Return what is going on, in a line."""
+        return self.activity.text(self.next_tick)
+
     def say(self) -> None:
         """Tell the manager and the file for `status` what is going on, if that is news."""
         with self._saying:
-            text = self.activity.text(self.next_tick)
+            text = self.text()
             said = self._status(text)
             if said != self._said:
                 self._said = said
@@ -121,7 +123,6 @@ class Reporting:
                 "since": f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
                 "status": text,
                 "config": str(self._path),
-                "config_looks": self._looks,
                 "config_problems": self.activity.refused,
             },
             ensure_ascii=False,

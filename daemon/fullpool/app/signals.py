@@ -40,13 +40,6 @@ def stop_on_signals() -> Flag:
     return stop
 
 
-def look_on_signal() -> Flag:
-    """Return a flag that SIGHUP sets."""
-    asked = Flag()
-    signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
-    return asked
-
-
 def leave(code: int) -> NoReturn:
     """End the process; what was registered to run at its end runs.
 

@@ -182,6 +182,7 @@ class Lake:
     path: LakePath = "~/fullpool-lake"
     retain_hours: Annotated[Number, Field(ge=0, le=24 * 366)] = 24.0
     min_free_gb: Annotated[Number, Field(ge=0)] = 2.0
+    control_group: str = ""
 
     @property
     def grace(self) -> timedelta:

@@ -45,6 +45,11 @@ class Tree:
         return self.root / ".daemon.json"
 
     @property
+    def control(self) -> Path:
+        """The socket that the running daemon listens at."""
+        return self.root / ".control" / "socket"
+
+    @property
     def catalogues(self) -> Path:
         return self.root / ".catalogue"
 

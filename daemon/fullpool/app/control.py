@@ -1,0 +1,187 @@
+"""Asking a running daemon over a socket in the lake, and the daemon's end of it.
+
+The socket is the lake's own: whoever may write there reaches the daemon that holds it, and nobody
+else, in whatever PID namespace either of them is.
+"""
+
+import grp
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from fullpool import logs
+from fullpool.app.signals import Flag
+from fullpool.errors import NotRunningError
+
+log = logs.get_logger()
+
+_RELOAD: Final = b"reload\n"
+_OWNERS, _GROUPS = 0o600, 0o660
+# A caller that says nothing for so long is not waited for.
+_CALLER_S: Final = 2.0
+# The daemon answers within this, or something is wrong with it.
+_ANSWER_S: Final = 120.0
+_MOST_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a look at the configuration came to, and what the daemon is doing."""
+
+    config: str
+    problems: tuple[str, ...]
+    status: str
+
+
+class Asked(Flag):
+    """Set when somebody wants the configuration looked at; those who wait get the answer."""
+
+    __slots__ = ("_taken", "_waiting")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self._taken: list[Future[Answer]] = []
+
+    def ask(self) -> Future[Answer]:
+        """Ask for a look that begins after this; the answer is in what is returned."""
+        future: Future[Answer] = Future()
+        self._waiting.put(future)
+        self.set()
+        return future
+
+    def clear(self) -> None:
+        """Take it back, for the look begins now: it answers all who asked before."""
+        super().clear()
+        with suppress(Empty):
+            while True:
+                self._taken.append(self._waiting.get_nowait())
+
+    def answer(self, answer: Answer) -> None:
+        """Tell those whom the look that has ended was for."""
+        for future in self._taken:
+            future.set_result(answer)
+        self._taken.clear()
+
+
+def look_on_signal() -> Asked:
+    """Return what SIGHUP sets too."""
+    asked = Asked()
+    signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
+    return asked
+
+
+@contextmanager
+def listening(path: Path, group: str, asked: Asked) -> Iterator[None]:
+    """Answer whoever asks at the socket *path*; its owner may, and members of *group* if given.
+
+    Where the file system has no sockets, that is logged, and the daemon goes on without.
+    """
+    try:
+        server = _opened(path, group)
+    except (OSError, KeyError) as error:
+        log.warning("control.unavailable", path=str(path), reason=str(error))
+        yield
+        return
+    with closing(server):
+        threading.Thread(target=_serve, args=(server, asked), name="control", daemon=True).start()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _opened(path: Path, group: str) -> socket.socket:
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)  # of a daemon that was killed: this one holds the lake
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(path) as short:
+            before = os.umask(0o177)
+            try:
+                server.bind(short)
+            finally:
+                os.umask(before)
+        if group:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            path.chmod(_GROUPS)
+        server.listen()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name for *path* that a socket can have: 107 bytes are the most."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _serve(server: socket.socket, asked: Asked) -> None:
+    while True:
+        try:
+            caller, _ = server.accept()
+        except OSError:
+            return  # it was closed: the daemon ends
+        # Each in a thread of its own: one who says nothing keeps no other waiting.
+        threading.Thread(target=_hear, args=(caller, asked), name="caller", daemon=True).start()
+
+
+def _hear(caller: socket.socket, asked: Asked) -> None:
+    with caller, suppress(OSError, TimeoutError):
+        caller.settimeout(_CALLER_S)
+        if caller.recv(len(_RELOAD)) == _RELOAD:
+            answer = asked.ask().result(_ANSWER_S)
+            caller.sendall(json.dumps(asdict(answer), ensure_ascii=False).encode())
+
+
+def ask(path: Path, timeout_s: float) -> Answer:
+    """Ask the daemon that listens at *path* to look at its configuration now.
+
+    Raises NotRunningError if nobody listens there, or does not answer in time.
+    """
+    doing = f"asking the daemon at {path}"
+    try:
+        with (
+            _short(path) as short,
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
+        ):
+            daemon.settimeout(timeout_s)
+            daemon.connect(short)
+            daemon.sendall(_RELOAD)
+            said = b"".join(iter(lambda: daemon.recv(_MOST_BYTES), b""))
+    except PermissionError as error:
+        raise NotRunningError(
+            f"{doing}: {error}",
+            hint="run this as its user or as root, name a group in lake.control_group, or save the"
+            " file again",
+        ) from error
+    except TimeoutError as error:
+        raise NotRunningError(f"{doing}: no answer in {timeout_s:.0f} s") from error
+    except OSError as error:
+        raise NotRunningError(
+            f"{doing}: {error}", hint="it has no socket; an edit is noticed all the same"
+        ) from error
+    return _parsed(said, doing)
+
+
+def _parsed(said: bytes, doing: str) -> Answer:
+    try:
+        found = json.loads(said)
+        return Answer(found["config"], tuple(found["problems"]), found["status"])
+    except (ValueError, KeyError) as error:
+        raise NotRunningError(f"{doing}: it ended without an answer") from error
