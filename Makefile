@@ -6,8 +6,9 @@ GAP_TESTS := tests/test_gaps.py tests/test_ladder.py tests/test_rest.py
 # One gap of each kind, from the archives to the patched lake.
 GAPS_END_TO_END := tests/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
-# Hundreds of tests start our program: with its modules compiled once, as an installed one has them.
-unexport PYTHONDONTWRITEBYTECODE
+# Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
+# and with an output that is buffered, as everybody has it.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
 .PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean

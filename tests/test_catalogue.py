@@ -14,7 +14,7 @@ import pytest
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
-from fullpool.store import catalogue, views
+from fullpool.store import catalogue, duck, views
 from fullpool.store.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
@@ -253,3 +253,10 @@ def test_rows_of_a_run_are_counted_inside_what_is_expected(
         ).fetchone()
 
     assert found == (inside,)
+
+
+def test_no_connection_of_ours_draws_progress_on_the_program_s_output(tmp_path: Path) -> None:
+    with duck.connect(tmp_path) as connection:
+        found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+
+    assert found == (False,)

@@ -23,6 +23,11 @@ KLINES, TRADES = KINDS["klines"], KINDS["aggTrades"]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LIMIT = 10**9
 
+HEADER = (
+    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+    b"taker_buy_quote_volume,ignore\n"
+)
+
 
 def write(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -149,7 +154,12 @@ def test_a_damaged_zip_is_malformed(tmp_path: Path, damage: object) -> None:
         ({"b.csv": b"1"}, r"holds \['b.csv'\]"),
         ({"a.csv": b"1", "b.csv": b"1"}, "not exactly"),
         ({"../a.csv": b"1"}, "not exactly"),
-        ({"a.csv": b""}, "less than|no rows|columns|header"),
+        ({"a.csv": b""}, "the file is empty"),
+        ({"a.csv": b"\n" + kline(START).encode()}, "its first line is blank"),
+        ({"a.csv": kline(START).encode() * 3 + b"\n" + kline(START).encode()}, "a line is blank"),
+        ({"a.csv": kline(START).encode() + b"\n"}, "a line is blank"),
+        ({"a.csv": HEADER}, "it holds a header and no rows"),
+        ({"a.csv": HEADER + b"\n" + kline(START).encode()}, "a line is blank"),
         ({"a.csv": b"<html>\n<body>"}, "the header is"),
         ({"a.csv": b"1,2,3\n"}, "3 columns"),
         ({"a.csv": kline(START).replace("17040672", "abc", 1).encode()}, "header|no time"),

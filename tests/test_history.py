@@ -172,13 +172,15 @@ class History(RuleBasedStateMachine):
         start=starts, is_late=st.booleans(), count=st.integers(1, LAST - FIRST + 1),
         month=st.one_of(st.none(), holes), then=runs, outage=outages, is_split=st.booleans(),
         shift=st.sampled_from([0, 0, 3, 28 * 60]), ids_begin_anew=st.booleans(),
-        is_by_cron=st.booleans(),
+        is_by_cron=st.booleans(), late=st.sampled_from([0, 0, 6, 12]),
+        spoiled=st.sampled_from(["", "", "cut", "unsigned"]),
     )  # fmt: skip
     def begin(
         self, *, start: int | None, count: int, month: Holes | None, then: str,
         outage: tuple[int, int], shift: int, is_late: bool, is_split: bool, ids_begin_anew: bool,
-        is_by_cron: bool,
+        is_by_cron: bool, late: int, spoiled: str,
     ) -> None:  # fmt: skip
+        """Publish what there is at first; some series have their oldest days filled in later."""
         self.start, self.is_split, self.is_by_cron = start, is_split, is_by_cron
         at = self.midnight(3) + outage[0] * HOUR
         self.down = range(self.slot_at(at), self.slot_at(at + outage[1] * HOUR))
@@ -186,13 +188,15 @@ class History(RuleBasedStateMachine):
         self.shifted = range(self.down.stop, self.down.stop + 43)
         self.ids_begin_anew = ids_begin_anew
         self.now = self.midnight(68 if is_late else 31) + 7 * HOUR
-        for day in self.days[:count]:
+        for day in self.days[min(late, count - 1) : count]:
             if day < self.now.date():
                 self.put("AUSDT", str(day), [])
                 self.put("BUSDT", str(day), [])
         if month is not None:
             self.put("AUSDT", self.month, month)
             self.put("BUSDT", self.month, [])
+        if spoiled:
+            self.spoil_one("AUSDT", self.month, spoiled)
         self.run(then)
 
     def midnight(self, day: int) -> datetime:
@@ -306,8 +310,12 @@ class History(RuleBasedStateMachine):
     )  # fmt: skip
     def spoil(self, who: str, period: int | str | None, how: str, then: str) -> None:
         """Publish an edition that is of no use."""
-        name = self.name_of(period)
-        rows = self.new_rows(name, []) if self.is_over(name) else {}
+        if self.is_over(self.name_of(period)):
+            self.spoil_one(who, self.name_of(period), how)
+            self.run(then)
+
+    def spoil_one(self, who: str, name: str, how: str) -> None:
+        rows = self.new_rows(name, [])
         if not rows:
             return
         content = self.zipped(who, name, rows)
@@ -328,7 +336,6 @@ class History(RuleBasedStateMachine):
             key = self.key(who, name)
             text = f"{'0' * 64}  {key.rpartition('/')[2]}\n"
             self.vendor.put_bytes(f"{key}.CHECKSUM", text.encode())
-        self.run(then)
 
     @rule(who=symbols, period=periods)
     def withdraw(self, who: str, period: int | str | None) -> None:

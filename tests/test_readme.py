@@ -43,7 +43,10 @@ def test_the_log_events_are_those_of_the_code() -> None:
 
 def _logged() -> set[str]:
     """Return every text in the sources that has the form of an event."""
-    nouns = "archive|series|partition|generation|pass|gap|row|rest|config|clock|daemon|house|job"
+    nouns = (
+        "archive|series|partition|generation|pass|gap|row|rest|config|clock|control|daemon|house"
+        "|job"
+    )
     event = re.compile(rf'"((?:{nouns}|metrics)\.[a-z_]+)"')
     return {name for path in SOURCES for name in event.findall(path.read_text())}
 

@@ -86,13 +86,16 @@ def sniff(head: bytes, kind: Kind) -> tuple[Layout, int]:
     are taken by their names. Raises MalformedError if names or number of columns are unknown.
     """
     lines = head.split(b"\n", 2)
+    if not lines[0].strip():
+        raise MalformedError("its first line is blank" if head else "the file is empty")
     if head[:1].isdigit():
         columns, header_bytes, row = _columns_by_count(lines[0], kind), 0, lines[0]
     else:
         columns, header_bytes = _columns_by_name(lines[0], kind), len(lines[0]) + 1
         row = lines[1] if len(lines) > 1 else b""
     if not row.strip():
-        raise MalformedError("the file holds no rows")
+        is_blank = len(lines) > 2 and lines[2].strip()
+        raise MalformedError("a line is blank" if is_blank else "it holds a header and no rows")
     time_at = [column.name for column in columns].index(kind.time)
     return Layout(columns, _unit(_field(row, time_at))), header_bytes
 
@@ -173,6 +176,8 @@ def _copy(chunks: Iterable[bytes], sink: IO[bytes]) -> tuple[int, bytes]:
     """Write *chunks* to *sink*; return the number of lines and the last line."""
     rows, tail = 0, b""
     for chunk in chunks:
+        if b"\n\n" in chunk or (chunk[:1] == b"\n" and tail.endswith(b"\n")):
+            raise MalformedError("a line is blank")
         sink.write(chunk)
         rows += chunk.count(b"\n")
         tail = chunk[-_MAX_LINE_BYTES:] if len(chunk) >= _MAX_LINE_BYTES else tail + chunk

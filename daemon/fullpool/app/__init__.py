@@ -15,7 +15,16 @@ from fullpool.app.lock import writing
 from fullpool.app.rebuilding import Rebuilt, rebuild
 from fullpool.app.reloading import ask_to_reload
 from fullpool.app.said import status_of
-from fullpool.app.signals import Flag, leave, stop_on_signals
+from fullpool.app.signals import (
+    Flag,
+    Interrupted,
+    exit_code,
+    is_stopped,
+    leave,
+    say_stopped,
+    stop_on_signals,
+    watch_signals,
+)
 from fullpool.app.spelled import remarks_on
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
@@ -38,6 +47,7 @@ from fullpool.sync import (
 
 __all__ = [
     "Finding",
+    "Interrupted",
     "Rebuilt",
     "Verified",
     "ask_to_reload",
@@ -48,7 +58,9 @@ __all__ = [
     "counted",
     "examine",
     "examine_lake",
+    "exit_code",
     "find_config",
+    "is_stopped",
     "leave",
     "load_config",
     "load_lake_config",
@@ -60,11 +72,13 @@ __all__ = [
     "require_complete",
     "require_listed",
     "run",
+    "say_stopped",
     "status_of",
     "stop_on_signals",
     "sync",
     "tree_of",
     "verify",
+    "watch_signals",
 ]
 
 

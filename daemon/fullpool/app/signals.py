@@ -1,10 +1,24 @@
-"""What signals ask for, as flags: a handler may interrupt anything, so it takes no lock."""
+"""What SIGINT and SIGTERM ask for: an end in order, and soon, whatever the program is at.
+
+A handler in Python runs on the main thread, between two of its steps: while that thread waits for
+a name to be resolved, or for a query, none does. So a thread waits for signals too, at a pipe that
+the C handler writes to at once.
+"""
 
 import atexit
 import os
 import signal
+import socket
 import sys
-from typing import NoReturn
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+# So long a command that was told to stop may take for what it is at; then it is done again.
+_GRACE_S: Final = 1.5
+_SHOW_CURSOR: Final = "\x1b[?25h"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Flag:
@@ -25,19 +39,97 @@ class Flag:
         return self._is_set
 
 
-def stop_on_signals() -> Flag:
-    """Return a flag that SIGINT or SIGTERM sets; a second one ends the program at once."""
-    stop = Flag()
+class Interrupted(BaseException):
+    """Raised on the main thread of a command that watches no flag."""
 
-    def ask(number: int, _frame: object) -> None:
-        if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.set()
 
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-    return stop
+@dataclass(slots=True)
+class _Ending:
+    """What was asked for so far. *is_watched*: the command looks at *stop* and ends by itself.
+
+    *is_patient*: it has a thread of its own that sees to that.
+    """
+
+    stop: Flag = field(default_factory=Flag)
+    number: int = 0
+    is_watched: bool = False
+    is_patient: bool = False
+    said: str = "stopped"
+
+
+_ending: Final = _Ending()
+
+
+def watch_signals() -> None:
+    """Have SIGINT and SIGTERM end this program. To be called once, on the main thread."""
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        signal.signal(number, _handle)
+    threading.excepthook = _tell_of_thread
+    threading.Thread(target=_wait, args=(heard, told), name="signals", daemon=True).start()
+
+
+def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
+    """Tell what ended a thread; threads that trip over the end of the program are no news."""
+    if not _ending.stop.is_set():
+        threading.__excepthook__(args)
+
+
+def _handle(number: int, _frame: object) -> None:
+    _ending.number = _ending.number or number
+    _ending.stop.set()
+    if not _ending.is_watched:
+        raise Interrupted
+
+
+def _wait(heard: socket.socket, _told: socket.socket) -> None:
+    """Set the flag at the first signal; end the program at the second, or when its time is up."""
+    _next(heard, None)
+    _ending.stop.set()
+    if _ending.is_patient:
+        _next(heard, None)
+    else:
+        with suppress(TimeoutError):
+            _next(heard, _GRACE_S)
+    say_stopped()
+    leave_at_once(exit_code())
+
+
+def _next(heard: socket.socket, timeout_s: float | None) -> None:
+    """Wait for the next signal that ends a program; others come here too."""
+    heard.settimeout(timeout_s)
+    while (number := heard.recv(1)[0]) not in _SIGNALS:
+        continue
+    _ending.number = _ending.number or number
+
+
+def stop_on_signals(said: str = "stopped", *, is_patient: bool = False) -> Flag:
+    """Return the flag that SIGINT or SIGTERM sets; a second one ends the program at once.
+
+    The command is to look at it, and *said* is what is told of its end. It is ended after a short
+    while all the same, unless it *is_patient*.
+    """
+    _ending.is_watched, _ending.is_patient, _ending.said = True, is_patient, said
+    return _ending.stop
+
+
+def is_stopped() -> bool:
+    """Whether a signal asked for the end."""
+    return _ending.stop.is_set()
+
+
+def exit_code() -> int:
+    """Return what a program exits with that a signal ended: 130 or 143."""
+    return 128 + (_ending.number or signal.SIGINT)
+
+
+def say_stopped() -> None:
+    """Say in a line that a signal ended the program."""
+    with suppress(OSError, ValueError):
+        cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
+        sys.stderr.write(f"{cursor}{_ending.said}\n")
 
 
 def leave(code: int) -> NoReturn:
@@ -46,12 +138,14 @@ def leave(code: int) -> NoReturn:
     No thread is waited for that waits for a host, and no module is taken apart: that alone takes a
     tenth of a second.
     """
+    _ending.is_watched = True  # nothing is to be raised from here on
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit does not
     leave_at_once(code)
 
 
 def leave_at_once(code: int) -> NoReturn:
     """End the process, whatever it is at; workers end with it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

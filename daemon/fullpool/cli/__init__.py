@@ -18,7 +18,12 @@ def main() -> NoReturn:
     """Run the command in sys.argv; never returns."""
     sys.stdout = sys.stdout or _nowhere()  # None: it was closed from the start
     sys.stderr = _lossy(sys.stderr) if sys.stderr else _nowhere()
-    app.leave(_run())
+    try:
+        app.watch_signals()
+        code = _run()
+    except app.Interrupted:  # as it was about to tell something else
+        code = _stopped()
+    app.leave(code)
 
 
 class _Lossy(io.FileIO):
@@ -46,15 +51,27 @@ def _run() -> int:
     try:
         code = _code_of_program()
         sys.stdout.flush()
+    except app.Interrupted:
+        return _stopped()
     except FullpoolError as error:
-        return _told(error)
+        return _stopped() if app.is_stopped() else _told(error)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
         os.dup2(_nowhere().fileno(), sys.stdout.fileno())
         return int(Exit.OK)
-    except OSError as error:
+    except Exception as error:
+        if app.is_stopped():  # DuckDB and others have errors of their own for that
+            return _stopped()
+        if not isinstance(error, OSError):
+            raise
         return _told(refused(error, "using files or the output"))
-    return code
+    return _stopped() if app.is_stopped() else code
+
+
+def _stopped() -> int:
+    """Tell that a signal ended the command, and nothing else: that is why it could not go on."""
+    app.say_stopped()
+    return app.exit_code()
 
 
 def _told(error: FullpoolError) -> int:

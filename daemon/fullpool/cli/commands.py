@@ -93,15 +93,14 @@ def sync(
     republished or published late.
     """
     logs.configure(log_level.upper())
-    stop, act = app.stop_on_signals(), app.audited_sync if audit else app.sync
+    stop = app.stop_on_signals(
+        "stopped; what was finished is in the lake, the rest is done next time"
+    )
+    act = app.audited_sync if audit else app.sync
     with screen.watcher() as watcher:
         outcome = act(app.load_config(app.find_config(config)), watcher, stop)
     report.outcome(outcome, is_json=json)
-    if not stop.is_set():
-        app.require_complete(outcome)
-    else:
-        sys.stderr.write("stopped; what was finished is in the lake, the rest is done next time\n")
-        app.leave(Exit.INTERRUPTED)
+    app.require_complete(outcome)
 
 
 @program.command()
@@ -113,7 +112,7 @@ def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
     it look now. SIGTERM or Ctrl-C stops it within seconds, a second one at once.
     """
     logs.configure(log_level.upper(), journal=app.clock.variable("JOURNAL_STREAM"))
-    stop, asked = app.stop_on_signals(), app.look_on_signal()
+    stop, asked = app.stop_on_signals(is_patient=True), app.look_on_signal()
     path = app.find_config(config).absolute()
     app.run(path, app.load_config(path), stop, asked)
     app.leave(Exit.OK)

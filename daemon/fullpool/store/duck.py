@@ -40,7 +40,7 @@ def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyC
     Its configuration is locked then, whatever SQL it is given.
     """
     connection = duckdb.connect(":memory:", config={**_ALONE, **settings})
-    connection.execute("SET TimeZone = 'UTC'")
+    _configure(connection)
     folders = listed([f"{root}/"]) if root else "[]"
     connection.execute(f"SET allowed_directories = {folders}")
     connection.execute("SET enable_external_access = false")
@@ -63,8 +63,14 @@ def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnec
 def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a published catalogue."""
     connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
-    connection.execute("SET TimeZone = 'UTC'")
+    _configure(connection)
     return connection
+
+
+def _configure(connection: duckdb.DuckDBPyConnection) -> None:
+    """Show times in UTC, and no progress: DuckDB draws it on the program's own output."""
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
 
 
 @contextmanager

@@ -176,8 +176,10 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
             plain = target / _plain(path)
             plain.parent.mkdir(parents=True, exist_ok=True)
             os.link(tree.root / path, plain)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         hint = _FILE_GONE if isinstance(error, FileNotFoundError) else _INSIDE
         raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
     return len(paths)
