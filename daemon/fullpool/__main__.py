@@ -5,11 +5,25 @@ before the command runs.
 """
 
 import gc
+import os
 import signal
+import sys
+
+
+def _use_utf8() -> None:
+    """Start again with names of files in UTF-8 where the locale has another encoding for them.
+
+    The vendor lists symbols in Chinese. What is printed stays in the encoding of the terminal.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and "PYTHONUTF8" not in os.environ:
+        shown = f"{sys.stdout.encoding}:backslashreplace" if sys.stdout else "utf-8"
+        env = {"PYTHONIOENCODING": shown, **os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], env)  # noqa: S606
 
 
 def main() -> None:
     """Run the command in sys.argv; never returns."""
+    _use_utf8()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has its own
     gc.disable()  # what is loaded stays: to look through it for garbage takes a tenth of the start
     from fullpool.cli import main as run  # noqa: PLC0415 - see above

@@ -112,14 +112,21 @@ def find_config(given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    home = Path("~/.config/fullpool/fullpool.toml").expanduser()
     named = clock.variable("FULLPOOL_CONFIG")
-    places = [Path(named)] if named else [*map(Path, _PLACES), home, _SYSTEM_WIDE]
+    places = [Path(named)] if named else [*map(Path, _PLACES), *_at_home(), _SYSTEM_WIDE]
     for place in places:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
     raise ConfigError("the configuration", (f"there is none; looked for {looked}",))
+
+
+def _at_home() -> list[Path]:
+    """Return where a user's own configuration is; nowhere if the user has no home."""
+    try:
+        return [Path("~/.config/fullpool/fullpool.toml").expanduser()]
+    except RuntimeError:
+        return []
 
 
 _PLACES: Final = ("fullpool.toml", "config/fullpool.toml")

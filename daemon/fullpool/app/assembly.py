@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock, pools
-from fullpool.config import Config, Network
+from fullpool.config import Config, Network, misread_signs
 from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.model import Ban, Stop
@@ -29,11 +29,16 @@ _AHEAD: Final = 160
 def tree_of(config: Config) -> Tree:
     """Return the lake's tree.
 
-    Raises UsageError for the home of a user that is not there, or below a folder whose name would
-    stand in every row.
+    Raises UsageError for the home of a user that is not there, and where DuckDB would not find the
+    files, or would have a folder's name stand in every row.
     """
     try:
         root = Path(config.lake.path).expanduser().absolute()
+        if signs := misread_signs(str(root)):
+            raise UsageError(
+                f"looking for the lake {root}: DuckDB finds no files below a name with {signs}",
+                hint="rename that folder, or put the lake elsewhere",
+            )
         if wrong := next((name for name in root.parts if is_hive_key(name)), None):
             raise UsageError(
                 f"looking for the lake {root}: DuckDB would read the folder {wrong} as a column",

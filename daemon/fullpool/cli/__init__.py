@@ -17,6 +17,8 @@ from fullpool.errors import Exit, FullpoolError, refused
 def main() -> NoReturn:
     """Run the command in sys.argv; never returns."""
     sys.stdout = sys.stdout or _nowhere()  # None: it was closed from the start
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack letters of the vendor's
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = _lossy(sys.stderr) if sys.stderr else _nowhere()
     try:
         app.watch_signals()

@@ -1,5 +1,6 @@
 """The commands, each a few lines: options in, a call of app, what came of it out."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -206,7 +207,7 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     """
     if json and as_csv:
         raise UsageError("asking the lake: --csv and --json at once", hint="give one of them")
-    text = sys.stdin.read() if query == "-" else query
+    text = _readable(query)
     with reading(_tree(config, lake), as_of) as reader:
         answer = reader.query(text)
     if json:
@@ -218,6 +219,15 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
         if len(answer.rows) > MAX_TABLE_ROWS:
             left = len(answer.rows) - MAX_TABLE_ROWS
             sys.stderr.write(f"and {left:,} rows more; --csv and --json print them all\n")
+
+
+def _readable(query: str) -> str:
+    """Return the SQL, from standard input if that is said. Raises UsageError unless it is UTF-8."""
+    content = sys.stdin.buffer.read() if query == "-" else os.fsencode(query)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"reading the SQL: {error}", hint="give it in UTF-8") from error
 
 
 @program.command()

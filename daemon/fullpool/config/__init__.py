@@ -12,6 +12,7 @@ from fullpool.config.settings import (
     Network,
     Rest,
     Schedule,
+    misread_signs,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Network",
     "Rest",
     "Schedule",
+    "misread_signs",
     "parse",
     "parse_bytes",
 ]

@@ -54,9 +54,16 @@ def _is_day(day: date) -> date:
     return day
 
 
+def misread_signs(path: str) -> str:
+    """Return the signs of a path that DuckDB, or the views of the lake, take for something else."""
+    return " ".join(sign for sign in "|?\\" if sign in path)
+
+
 def _is_lake_path(text: str) -> str:
-    if not text or "|" in text or "\0" in text:
-        raise ValueError("must be the path of a folder and may not hold the sign |")
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a folder")
+    if signs := misread_signs(text):
+        raise ValueError(f"may not hold {signs}: DuckDB would not find the files there")
     if wrong := next((name for name in Path(text).parts if is_hive_key(name)), None):
         raise ValueError(
             f"may not lie below a folder called {wrong}: DuckDB would read it as a column"
