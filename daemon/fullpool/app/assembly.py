@@ -119,6 +119,7 @@ def _client(
     return Client(
         config.rest,
         context,
+        connect_timeout_s=config.network.connect_timeout_s,
         bans=bans,
         now=clock.now,
         monotonic=time.monotonic,
@@ -137,6 +138,7 @@ def openers(
         monotonic=time.monotonic,
         stop=stop,
         allow_http=network.allow_http,
+        connect_timeout_s=network.connect_timeout_s,
         read_timeout_s=network.read_timeout_s,
         deadline_s=network.deadline_s,
     )

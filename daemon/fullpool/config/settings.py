@@ -208,6 +208,7 @@ class Network:
     allow_http: Flag = False
     ca_file: str = ""
     connections: Annotated[Whole, Field(ge=1, le=64)] = 32
+    connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
     deadline_s: Seconds = 1800.0
 

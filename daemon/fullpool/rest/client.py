@@ -62,6 +62,7 @@ class Client:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         stop: Stop,
+        connect_timeout_s: float = 5.0,
     ) -> None:
         self.settings = settings
         self.now = now
@@ -76,6 +77,7 @@ class Client:
         self._info: dict[Market, Any] = {}
         self._opening = {market: threading.Lock() for market in Market}
         self._context = context
+        self._connect_timeout_s = connect_timeout_s
         self._opened: Pool | None = None
 
     def __enter__(self) -> Self:
@@ -92,7 +94,13 @@ class Client:
             if self._opened is None:
                 from fullpool.rest.pool import Pool  # noqa: PLC0415 - most passes ask nothing
 
-                self._opened = Pool(self.settings, self._context, self._monotonic, self._stop)
+                self._opened = Pool(
+                    self.settings,
+                    self._context,
+                    self._connect_timeout_s,
+                    monotonic=self._monotonic,
+                    stop=self._stop,
+                )
             return self._opened
 
     @property

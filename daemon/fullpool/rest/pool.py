@@ -1,14 +1,18 @@
 """The pooled HTTP client itself. The one owner of httpx."""
 
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import httpcore
 import httpx
+from httpcore._backends.sync import SyncStream
 
 from fullpool import __version__
 from fullpool.config import Rest as Settings
+from fullpool.dialing import dial
 from fullpool.errors import RestError, RestSilentError
 from fullpool.model import Stop
 
@@ -42,6 +46,31 @@ class _Seen:
         return is_lost and not self._is_new and not self._is_answered
 
 
+class _Dialing(httpcore.SyncBackend):
+    """Connects by whichever address answers first."""
+
+    def __init__(self, dial_to: Callable[[str, int], socket.socket]) -> None:
+        self._dial_to = dial_to
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        del local_address, socket_options
+        try:
+            connection = self._dial_to(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        connection.settimeout(timeout)
+        return SyncStream(connection)
+
+
 def _silent(url: str, error: Exception) -> RestSilentError:
     return RestSilentError(f"asking {url}: {error or type(error).__name__}")
 
@@ -53,6 +82,8 @@ class Pool:
         self,
         settings: Settings,
         context: ssl.SSLContext,
+        connect_timeout_s: float,
+        *,
         monotonic: Callable[[], float],
         stop: Stop,
     ) -> None:
@@ -60,13 +91,21 @@ class Pool:
         self._monotonic = monotonic
         self._stop = stop
         self._kept = settings.max_keepalive_connections
-        self._http = httpx.Client(
+        transport = httpx.HTTPTransport(
             verify=context,
+            trust_env=False,
             limits=httpx.Limits(
                 max_keepalive_connections=settings.max_keepalive_connections,
                 max_connections=settings.max_connections,
                 keepalive_expiry=settings.keepalive_expiry,
             ),
+        )
+        # httpx has no way to say how to connect; its pool has.
+        transport._pool._network_backend = _Dialing(  # noqa: SLF001
+            lambda host, port: dial(host, port, connect_timeout_s, stop, monotonic)
+        )
+        self._http = httpx.Client(
+            transport=transport,
             timeout=settings.timeout_s,
             trust_env=False,
             headers={"User-Agent": f"fullpool/{__version__}"},

@@ -15,5 +15,6 @@ class Access:
     monotonic: Callable[[], float]
     stop: Stop
     allow_http: bool = False
+    connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     deadline_s: float = 1800.0

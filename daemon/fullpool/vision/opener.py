@@ -7,6 +7,7 @@ a host, and opens it anew, once, when the server closed it while it lay idle.
 
 import contextlib
 import http.client
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
 from fullpool import __version__
+from fullpool.dialing import dial
 from fullpool.errors import (
     NO_ROOM,
     ArchiveError,
@@ -180,8 +182,14 @@ class _Kept(urllib.request.BaseHandler):
                 known = http.client.HTTPSConnection(host, timeout=timeout_s, context=context)
             else:
                 known = http.client.HTTPConnection(host, timeout=timeout_s)
+            known._create_connection = self._dial  # type: ignore[attr-defined] # noqa: SLF001
             self._connections[scheme, host] = known
         return known, known.sock is not None
+
+    def _dial(self, address: tuple[str, int], _timeout: object, _source: object) -> socket.socket:
+        """Connect, in place of http.client, which tries one address after the other."""
+        access = self._access
+        return dial(*address, access.connect_timeout_s, access.stop, access.monotonic)
 
     def _exchange(
         self, connection: http.client.HTTPConnection, request: urllib.request.Request
