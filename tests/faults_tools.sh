@@ -9,3 +9,4 @@ command -v strace >/dev/null || install strace
 command -v faketime >/dev/null || install faketime
 command -v mkfs.btrfs >/dev/null || install btrfs-progs
 ldconfig -p | grep -q libfuse.so.2 || install libfuse2
+command -v squid >/dev/null || install squid-openssl

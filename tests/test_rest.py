@@ -24,6 +24,7 @@ from fullpool.errors import (
 )
 from fullpool.grid import Grid, Places
 from fullpool.model import Ban, Interval, Market, Series
+from fullpool.proxies import Route
 from fullpool.rest import Client, Window, ask, windows
 from fullpool.rest.budget import Budget
 from fullpool.rest.pool import Pool
@@ -220,7 +221,7 @@ def hanging_up(answers: int) -> Iterator[tuple[Pool, str, list[str]]]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context, stop = ssl.create_default_context(), threading.Event()
-        pool = Pool(Rest(), context, 5.0, monotonic=time.monotonic, stop=stop)
+        pool = Pool(Rest(), context, Route(), monotonic=time.monotonic, stop=stop)
         yield pool, f"http://127.0.0.1:{server.server_address[1]}/", Handler.seen
         pool.close()
         server.shutdown()

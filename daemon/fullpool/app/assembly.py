@@ -13,6 +13,7 @@ from fullpool.config import Config, Network, misread_signs
 from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.model import Ban, Stop
+from fullpool.proxies import Route, proxies
 from fullpool.rest import Client
 from fullpool.store import inventory
 from fullpool.store.opening import open_state
@@ -119,7 +120,7 @@ def _client(
     return Client(
         config.rest,
         context,
-        connect_timeout_s=config.network.connect_timeout_s,
+        route=_route(config.network),
         bans=bans,
         now=clock.now,
         monotonic=time.monotonic,
@@ -138,7 +139,7 @@ def openers(
         monotonic=time.monotonic,
         stop=stop,
         allow_http=network.allow_http,
-        connect_timeout_s=network.connect_timeout_s,
+        route=_route(network),
         read_timeout_s=network.read_timeout_s,
         deadline_s=network.deadline_s,
     )
@@ -169,9 +170,16 @@ def require_certificates(config: Config, source: str) -> None:
 
 def _context(network: Network) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=network.ca_file or None)
+        context = ssl.create_default_context(cafile=network.ca_file or None)
+        # Python 3.13 and newer refuse what many companies' own certificates lack.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     except OSError as error:
         raise UntrustedError(
             f"loading the CA certificates {network.ca_file}: {error}",
             hint="check network.ca_file: it must be a file of PEM certificates",
         ) from error
+    return context
+
+
+def _route(network: Network) -> Route:
+    return Route(network.connect_timeout_s, proxies(network.proxy, clock.proxies()))

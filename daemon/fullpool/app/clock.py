@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.request import getproxies_environment
 
 from fullpool.model import Stop
 
@@ -23,6 +24,11 @@ def sleeper(stop: Stop, beat: Callable[[], None] = lambda: None) -> Callable[[fl
             time.sleep(min(left, 0.2))  # noqa: TID251 - here it is waited, and nowhere else
 
     return sleep
+
+
+def proxies() -> dict[str, str]:
+    """Return the proxies that the environment names, by scheme, and under `no` what needs none."""
+    return getproxies_environment()
 
 
 def variable(name: str) -> str:

@@ -18,6 +18,7 @@ from fullpool import vendor
 from fullpool.config.spelling import nearest
 from fullpool.kinds import KINDS, is_hive_key
 from fullpool.model import Interval, Market, Series, Span, is_symbol
+from fullpool.proxies import ENVIRONMENT, NONE, proxy_in
 from fullpool.timing import Timing, timing_from
 
 _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -82,6 +83,12 @@ def _is_timing(text: str) -> str:
     return text
 
 
+def _is_proxy(text: str) -> str:
+    if text not in (ENVIRONMENT, NONE):
+        proxy_in(text)
+    return text
+
+
 def _is_loopback(text: str) -> str:
     if text:
         host, port = host_and_port(text)
@@ -107,6 +114,7 @@ Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
 Listen = Annotated[str, AfterValidator(_is_loopback)]
+ProxyText = Annotated[str, AfterValidator(_is_proxy)]
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 
 
@@ -207,6 +215,7 @@ class Network:
     listing_url: Url = vendor.LISTING_URL
     allow_http: Flag = False
     ca_file: str = ""
+    proxy: ProxyText = ENVIRONMENT
     connections: Annotated[Whole, Field(ge=1, le=64)] = 32
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0

@@ -24,6 +24,7 @@ from fullpool.errors import (
     RestSilentError,
 )
 from fullpool.model import Ban, Market, Stop
+from fullpool.proxies import DIRECT, Route
 from fullpool.rest.budget import Budget
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Client:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         stop: Stop,
-        connect_timeout_s: float = 5.0,
+        route: Route = DIRECT,
     ) -> None:
         self.settings = settings
         self.now = now
@@ -77,7 +78,7 @@ class Client:
         self._info: dict[Market, Any] = {}
         self._opening = {market: threading.Lock() for market in Market}
         self._context = context
-        self._connect_timeout_s = connect_timeout_s
+        self._route = route
         self._opened: Pool | None = None
 
     def __enter__(self) -> Self:
@@ -97,7 +98,7 @@ class Client:
                 self._opened = Pool(
                     self.settings,
                     self._context,
-                    self._connect_timeout_s,
+                    self._route,
                     monotonic=self._monotonic,
                     stop=self._stop,
                 )

@@ -14,7 +14,8 @@ from fullpool import __version__
 from fullpool.config import Rest as Settings
 from fullpool.dialing import dial
 from fullpool.errors import RestError, RestSilentError
-from fullpool.model import Stop
+from fullpool.model import Market, Stop
+from fullpool.proxies import Route
 
 _ANSWERED: Final = "http11.receive_response_headers.complete"
 
@@ -82,7 +83,7 @@ class Pool:
         self,
         settings: Settings,
         context: ssl.SSLContext,
-        connect_timeout_s: float,
+        route: Route,
         *,
         monotonic: Callable[[], float],
         stop: Stop,
@@ -91,21 +92,31 @@ class Pool:
         self._monotonic = monotonic
         self._stop = stop
         self._kept = settings.max_keepalive_connections
-        transport = httpx.HTTPTransport(
-            verify=context,
-            trust_env=False,
-            limits=httpx.Limits(
-                max_keepalive_connections=settings.max_keepalive_connections,
-                max_connections=settings.max_connections,
-                keepalive_expiry=settings.keepalive_expiry,
-            ),
+        limits = httpx.Limits(
+            max_keepalive_connections=settings.max_keepalive_connections,
+            max_connections=settings.max_connections,
+            keepalive_expiry=settings.keepalive_expiry,
         )
-        # httpx has no way to say how to connect; its pool has.
-        transport._pool._network_backend = _Dialing(  # noqa: SLF001
-            lambda host, port: dial(host, port, connect_timeout_s, stop, monotonic)
-        )
+
+        def transport(proxy: httpx.Proxy | None = None) -> httpx.HTTPTransport:
+            made = httpx.HTTPTransport(verify=context, trust_env=False, limits=limits, proxy=proxy)
+            # httpx has no way to say how to connect; its pool has.
+            made._pool._network_backend = _Dialing(  # noqa: SLF001
+                lambda host, port: dial(host, port, route.connect_timeout_s, stop, monotonic)
+            )
+            return made
+
+        by = {url: route.proxy_of(url) for url in (settings.url(market) for market in Market)}
+        mounts = {
+            url: transport(
+                httpx.Proxy(proxy.url, ssl_context=context if proxy.scheme == "https" else None)
+            )
+            for url, proxy in by.items()
+            if proxy is not None
+        }
         self._http = httpx.Client(
-            transport=transport,
+            transport=transport(),
+            mounts=mounts,
             timeout=settings.timeout_s,
             trust_env=False,
             headers={"User-Agent": f"fullpool/{__version__}"},

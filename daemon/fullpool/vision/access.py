@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fullpool.model import Stop
+from fullpool.proxies import DIRECT, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,6 @@ class Access:
     monotonic: Callable[[], float]
     stop: Stop
     allow_http: bool = False
-    connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     deadline_s: float = 1800.0
+    route: Route = DIRECT

@@ -7,7 +7,6 @@ a host, and opens it anew, once, when the server closed it while it lay idle.
 
 import contextlib
 import http.client
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -15,7 +14,6 @@ from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
 from fullpool import __version__
-from fullpool.dialing import dial
 from fullpool.errors import (
     NO_ROOM,
     ArchiveError,
@@ -25,7 +23,9 @@ from fullpool.errors import (
     UnreachableError,
     UntrustedError,
 )
+from fullpool.proxies import Proxy
 from fullpool.vision.access import Access
+from fullpool.vision.connections import connection_to
 from fullpool.vision.responses import responses
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -176,40 +176,35 @@ class _Kept(urllib.request.BaseHandler):
         """Return the connection to a host, and whether it has been used before."""
         known = self._connections.get((scheme, host))
         if known is None:
-            timeout_s = self._access.read_timeout_s
-            if scheme == "https":
-                context = self._access.context
-                known = http.client.HTTPSConnection(host, timeout=timeout_s, context=context)
-            else:
-                known = http.client.HTTPConnection(host, timeout=timeout_s)
-            known._create_connection = self._dial  # type: ignore[attr-defined] # noqa: SLF001
+            known = connection_to(scheme, host, self._access)
             self._connections[scheme, host] = known
         return known, known.sock is not None
-
-    def _dial(self, address: tuple[str, int], _timeout: object, _source: object) -> socket.socket:
-        """Connect, in place of http.client, which tries one address after the other."""
-        access = self._access
-        return dial(*address, access.connect_timeout_s, access.stop, access.monotonic)
 
     def _exchange(
         self, connection: http.client.HTTPConnection, request: urllib.request.Request
     ) -> http.client.HTTPResponse:
+        proxy = self._access.route.proxy_of(request.full_url)
+        if connection.sock is None:
+            connection.response_class = http.client.HTTPResponse  # of a proxy that makes a tunnel
+            _connect(connection, request.host, proxy)
         # http.client calls it as it would a class of responses.
         connection.response_class = cast("Any", responses(connection, self._access))
-        if connection.sock is None:
-            _connect(connection)
         connection.sock.settimeout(self._access.read_timeout_s)
-        connection.request("GET", request.selector, headers=dict(request.header_items()))
+        headers, target = dict(request.header_items()), request.selector
+        if proxy is not None and request.type == "http":  # over https it is asked for a tunnel
+            headers, target = headers | dict(proxy.headers), request.full_url
+        connection.request("GET", target, headers=headers)
         response = connection.getresponse()
         response.url = request.full_url
         response.msg = cast("Any", response.reason)  # what urllib's handlers expect
         return response
 
 
-def _connect(connection: http.client.HTTPConnection) -> None:
+def _connect(connection: http.client.HTTPConnection, host: str, proxy: Proxy | None) -> None:
+    by = f" through the proxy {proxy.shown}" if proxy else ""
     try:
         connection.connect()
     except ssl.SSLCertVerificationError:
         raise
-    except OSError as error:
-        raise UnreachableError(f"connecting to {connection.host}: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(f"connecting to {host}{by}: {error}") from error

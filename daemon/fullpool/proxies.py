@@ -1,0 +1,85 @@
+"""Which proxy a host is reached by, if any."""
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+ENVIRONMENT, NONE = "env", "none"
+SCHEMES: Final = ("http", "https")
+# A proxy would look for these on its own machine.
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_PORTS: Final = {"http": 80, "https": 443}
+
+# The proxy that an address is reached by; None if it is reached directly.
+ProxyOf = Callable[[str], "Proxy | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, with what it is to be told of who asks; *shown* has no password."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    headers: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def proxy_in(text: str) -> Proxy:
+    """Return the proxy that a URL names, without a scheme by http. Raises ValueError."""
+    url = text if "://" in text else f"http://{text}"
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise ValueError("must be the address of a proxy like http://proxy.example:3128")
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    port = parts.port or _PORTS[parts.scheme]
+    return Proxy(url, parts.scheme, parts.hostname, port, headers)
+
+
+def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
+    """Return which proxy each address is reached by.
+
+    *setting* is `env`, `none` or a URL; *environment* has proxies by scheme, and under `no` the
+    hosts that are reached directly, as urllib reads it.
+    """
+    known = dict(environment)
+    if setting == NONE:
+        known = {}
+    elif setting != ENVIRONMENT:
+        known = {"all": setting, "no": known.get("no", "")}
+
+    def proxy_of(url: str) -> Proxy | None:
+        parts = urlsplit(url)
+        found = known.get(parts.scheme) or known.get("all")
+        if not found or parts.hostname in _LOOPBACK:
+            return None
+        is_direct = proxy_bypass_environment(parts.netloc.rpartition("@")[2], known)
+        return None if is_direct else proxy_in(found)
+
+    return proxy_of
+
+
+def direct(_url: str) -> Proxy | None:
+    """Reach everything without a proxy."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How hosts are reached: by which proxy, and how long a connection may take to come about."""
+
+    connect_timeout_s: float = 5.0
+    proxy_of: ProxyOf = direct
+
+
+DIRECT: Final = Route()

@@ -1,0 +1,42 @@
+"""Connections of http.client: direct, or by a proxy."""
+
+import http.client
+import socket
+
+from fullpool.dialing import dial
+from fullpool.proxies import Proxy
+from fullpool.vision.access import Access
+from fullpool.vision.tunnel import behind
+
+
+def connection_to(scheme: str, host: str, access: Access) -> http.client.HTTPConnection:
+    """Return a connection that is not open yet; TLS to the host goes through a proxy's tunnel."""
+    proxy = access.route.proxy_of(f"{scheme}://{host}")
+    where = f"{proxy.host}:{proxy.port}" if proxy and ":" not in proxy.host else host
+    where = f"[{proxy.host}]:{proxy.port}" if proxy and ":" in proxy.host else where
+    timeout_s = access.read_timeout_s
+    made: http.client.HTTPConnection
+    if scheme == "https":
+        made = http.client.HTTPSConnection(where, timeout=timeout_s, context=access.context)
+        if proxy is not None:
+            made.set_tunnel(host, headers=dict(proxy.headers))
+    else:
+        made = http.client.HTTPConnection(where, timeout=timeout_s)
+
+    def connect(address: tuple[str, int], _timeout: object, _source: object) -> socket.socket:
+        """Connect, in place of http.client, which tries one address after the other."""
+        return _connected(address, proxy, access, is_tls=scheme == "https")
+
+    made._create_connection = connect  # type: ignore[attr-defined] # noqa: SLF001
+    return made
+
+
+def _connected(
+    address: tuple[str, int], proxy: Proxy | None, access: Access, *, is_tls: bool
+) -> socket.socket:
+    plain = dial(*address, access.route.connect_timeout_s, access.stop, access.monotonic)
+    if proxy is None or proxy.scheme == "http":
+        return plain
+    plain.settimeout(access.read_timeout_s)
+    outer = access.context.wrap_socket(plain, server_hostname=proxy.host)
+    return behind(outer) if is_tls else outer
