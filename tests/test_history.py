@@ -614,11 +614,7 @@ class History(RuleBasedStateMachine):
             seen.update(dict.fromkeys(slots, explanation))
             if self.shift < HOUR / 4:
                 assert not held.keys() & slots, (symbol.name, start, until, explanation)
-            api = symbol.api
-            is_beside = api and min(api) < min(slots) and max(api) > max(slots)
-            is_ended = symbol.name in self.vendor.simulator.api.ended
-            if self.kind.is_kline and is_beside and not is_ended and not self.shift:
-                assert explanation, (symbol.name, start, until)
+            assert explanation or not self.is_to_be_explained(symbol, slots), (start, until)
             if explanation == "empty_at_source":
                 assert not symbol.api & slots - held.keys(), (symbol.name, start, until)
             if explanation == "delisted":
@@ -632,6 +628,12 @@ class History(RuleBasedStateMachine):
             if self.start is None:
                 wanted = {slot for slot in wanted if slot > min(held)}
             assert wanted <= held.keys() | seen.keys(), (symbol.name, len(wanted))
+
+    def is_to_be_explained(self, symbol: Symbol, slots: set[int]) -> bool:
+        """Whether the API has bars on both sides of a gap, so that nothing is left to be asked."""
+        api, is_ended = symbol.api, symbol.name in self.vendor.simulator.api.ended
+        is_beside = bool(api) and min(api) < min(slots) and max(api) > max(slots)
+        return self.kind.is_kline and is_beside and not is_ended and not self.shift
 
     def slots_between(self, first: int, end: int, start: datetime) -> set[int]:
         if self.kind.is_kline:

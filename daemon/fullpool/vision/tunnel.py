@@ -18,7 +18,7 @@ _CHUNK: Final = 1 << 16
 class _End(socket.socket):
     """An end of a pair, which is no TCP: what http.client sets of that goes without saying."""
 
-    def setsockopt(self, level: int, *args: Any) -> None:  # type: ignore[override]
+    def setsockopt(self, level: int, *args: Any) -> None:
         if level != socket.IPPROTO_TCP:
             super().setsockopt(level, *args)
 
