@@ -247,3 +247,56 @@ def test_files_may_be_no_larger_than_a_few_blocks(
     world.require_clean_end(done)
     assert done.returncode != Exit.OK
     world.require_sound(clean)
+
+
+def test_a_file_system_without_hard_links_will_do(
+    world: World, clean: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    rule = tmp_path / "rule.json"
+    with faulty(world.lake, rule):
+        refusal = {"call": "link", "errno": errno.EPERM, "match": "", "after": 0, "times": ALWAYS}
+        rule.write_text(json.dumps(refusal))
+        done = world.sync()
+
+        assert done.returncode == Exit.OK, done.stderr
+        assert rule.with_suffix(".log").read_text(), "nothing failed"
+        assert world.digest() == clean
+        world.require_sound(clean)
+
+
+def test_a_file_system_without_symbolic_links_is_told_before_the_first_download(
+    world: World, tmp_path: Path
+) -> None:
+    rule = tmp_path / "rule.json"
+    with faulty(world.lake, rule):
+        refusal = {"call": "symlink", "errno": errno.EOPNOTSUPP, "match": ""}
+        rule.write_text(json.dumps(refusal | {"after": 0, "times": ALWAYS}))
+        done = world.sync()
+
+    assert done.returncode == Exit.LAKE_UNWRITABLE
+    assert "making a symbolic link in" in done.stderr
+    assert world.vendor.simulator.requests == []
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("error", ["ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_told_before_the_first_download(
+    world: World, error: str
+) -> None:
+    done = world.under_strace(f"flock:error={error}")
+
+    assert done.returncode == Exit.LAKE_UNWRITABLE
+    assert f"locking the folder {world.lake} (flock)" in done.stderr
+    assert world.vendor.simulator.requests == []
+
+
+@pytest.mark.parametrize("options", ["ro", "size=0k,nr_inodes=1"])
+def test_where_processes_can_share_nothing_a_thread_builds(
+    world: World, clean: list[tuple[object, ...]], options: str
+) -> None:
+    script = f'mount -t tmpfs -o {options} tmpfs /dev/shm && exec "$@"'
+    done = world.sync("unshare", "--mount", "sh", "-c", script, "sh")
+
+    assert done.returncode == Exit.OK, done.stderr
+    assert world.digest() == clean
+    world.require_sound(clean)

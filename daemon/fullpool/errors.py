@@ -31,6 +31,8 @@ class Exit(IntEnum):
 
 # What the system says when a disk, or a quota of it, is used up; and when too many files are open.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+# And when a file system has no hard links, or no symbolic ones.
+NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 

@@ -1,7 +1,6 @@
-"""One writer at a time: an flock on the lake's own folder."""
+"""One writer at a time: an flock on the lake's folder, and a lease where that does not reach."""
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from fullpool.app import lease
+from fullpool.app.lease import Lease
 from fullpool.errors import LakeBusyError, LakeUnwritableError, StateDamagedError, refused
 from fullpool.store.tree import Tree
 
@@ -21,8 +22,9 @@ _NOT_OTHERS: Final = 0o022
 class Held:
     """A lake that this process holds for writing."""
 
-    def __init__(self, tree: Tree, descriptor: int) -> None:
+    def __init__(self, tree: Tree, descriptor: int, mine: Lease) -> None:
         self._tree = tree
+        self._mine = mine
         self._descriptor = descriptor
         self._state: os.stat_result | None = None
 
@@ -34,7 +36,13 @@ class Held:
         """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it.
 
         StateDamagedError if the state was: what is recorded in the open one would be lost.
+        LakeBusyError if another machine took this one for dead, and writes the lake by now.
         """
+        if not lease.is_own(self._tree.owner, self._mine):
+            raise LakeBusyError(
+                f"looking after the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
+                " over while this machine stood still"
+            )
         if not _is_still(self._tree.root, os.fstat(self._descriptor)):
             raise LakeUnwritableError(
                 f"looking after the lake {self._tree.root}: it is not the folder it was any more",
@@ -65,8 +73,12 @@ def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
         raise refused(error, f"opening the lake {tree.root}") from error
     try:
         _lock(descriptor, tree)
-        _sign(tree, command, now)
-        yield Held(tree, descriptor)
+        mine = lease.own(command, now)
+        lease.require_free(tree.owner, mine, time.sleep)  # noqa: TID251 - here it is waited
+        with suppress(OSError):
+            tree.daemon.unlink(missing_ok=True)  # of one that was killed
+        with lease.held(tree.owner, mine):
+            yield Held(tree, descriptor, mine)
     finally:
         os.close(descriptor)
 
@@ -77,9 +89,20 @@ def _lock(descriptor: int, tree: Tree) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_BETWEEN_S)  # noqa: TID251 - somebody may only have looked: `is_held`
+        except OSError as error:
+            raise _without_locks(tree, error) from error
         else:
             return
-    raise LakeBusyError(f"locking the lake {tree.root}: {_holder(tree)} is writing it")
+    holder = lease.read(tree.owner) or "another process"
+    raise LakeBusyError(f"locking the lake {tree.root}: {holder} is writing it")
+
+
+def _without_locks(tree: Tree, error: OSError) -> LakeUnwritableError:
+    return LakeUnwritableError(
+        f"locking the folder {tree.root} (flock): {error}",
+        hint="its file system has no locks, so that two writers could not be told apart: put the"
+        " lake on another one, or mount that with locks",
+    )
 
 
 def is_held(tree: Tree) -> bool:
@@ -92,24 +115,8 @@ def is_held(tree: Tree) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise _without_locks(tree, error) from error
     finally:
         os.close(descriptor)
     return False
-
-
-def _sign(tree: Tree, command: str, now: datetime) -> None:
-    text = json.dumps(
-        {"pid": os.getpid(), "command": command, "since": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
-    )
-    # A full disk is no reason not to start: it is what the first pass then tells.
-    with suppress(OSError):
-        tree.owner.write_text(text + "\n")
-        tree.daemon.unlink(missing_ok=True)  # of one that was killed
-
-
-def _holder(tree: Tree) -> str:
-    try:
-        owner = json.loads(tree.owner.read_text())
-        return f"`fullpool {owner['command']}` (process {owner['pid']}, since {owner['since']})"
-    except (OSError, ValueError, KeyError):
-        return "another process"

@@ -24,10 +24,13 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
+from fullpool import logs
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
 from fullpool.model import Stop
 from fullpool.store import worker
 from fullpool.sync import Builders, Done, Map
+
+log = logs.get_logger()
 
 # How soon a map notices that the work is to stop.
 _LOOK_EVERY_S: Final = 0.2
@@ -54,13 +57,43 @@ def processes(
 ) -> Iterator[Builders]:
     """Hand out a map over *count* processes; one that dies fails its item and is replaced.
 
-    *started* is told the number of each process.
+    *started* is told the number of each process. Where processes cannot share anything (a container
+    whose /dev/shm cannot be written), a thread of this one builds.
     """
+    if not _has_semaphores():
+        log.warning("workers.unavailable", path="/dev/shm", builders=1)  # noqa: S108
+        with threads(1, 1, stop) as build_map:
+            yield _InProcess(build_map)
+        return
     workers = _Workers(count, stop, started)
     try:
         yield workers
     finally:
         workers.shutdown()
+
+
+def _has_semaphores() -> bool:
+    """Whether this process can share a lock with others, as workers do."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError:
+        return False
+    return True
+
+
+class _InProcess:
+    """Builders that are one thread."""
+
+    def __init__(self, build_map: Map) -> None:
+        self._map = build_map
+
+    def start(self) -> None:
+        """Start nobody: the thread is there when it is needed."""
+
+    def __call__(
+        self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
+    ) -> Iterator[Done[A, B]]:
+        return self._map(function, items, weight)
 
 
 class Idle:

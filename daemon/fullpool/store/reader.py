@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import duckdb
 
-from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.errors import NO_LINKS, LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.store import duck
 from fullpool.store.memory import Memory
@@ -23,6 +23,7 @@ _FILE_GONE: Final = (
     "a file of this generation is gone; `fullpool sync` fetches the newest one's again, but what"
     " `verify --repair` took out of an older one is in .quarantine/damaged for good"
 )
+_NO_LINKS: Final = "an export is made of hard links, which this file system has not: copy the files"
 _WRITABLE: Final = 0o222
 
 
@@ -181,6 +182,7 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
         if not isinstance(error, OSError):
             raise
         hint = _FILE_GONE if isinstance(error, FileNotFoundError) else _INSIDE
+        hint = _NO_LINKS if error.errno in NO_LINKS else hint
         raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
     return len(paths)
 

@@ -1,11 +1,13 @@
 """The lake's folders and file names, and how a finished file gets its name."""
 
+import errno
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fullpool.errors import NO_LINKS, LakeUnwritableError
 from fullpool.kinds import KINDS
 from fullpool.model import Interval, Market, Partition, Series, period_from
 
@@ -83,6 +85,24 @@ class Tree:
         for folder in (self.staging, self.quarantine, self.state.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)  # older versions left them to the umask
+        _require_symlinks(self.staging)
+
+
+def _require_symlinks(folder: Path) -> None:
+    """Raise LakeUnwritableError where readers could not be led to the newest generation."""
+    probe = folder / "probe"
+    try:
+        probe.unlink(missing_ok=True)
+        probe.symlink_to("nowhere")
+        probe.unlink()
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        raise LakeUnwritableError(
+            f"making a symbolic link in {folder}: {error}",
+            hint="this file system has none, and a lake is read through one: put it on another,"
+            " such as ext4, xfs, btrfs, ZFS or NFS",
+        ) from error
 
 
 def partition_path(partition: Partition, generation: int) -> str:
@@ -123,10 +143,23 @@ def settle(staged: Path, target: Path) -> None:
     sync_file(staged)
     made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(staged, target)  # unlike a rename, it refuses a name that is taken
-    staged.unlink()
+    _name(staged, target)
     for folder in dict.fromkeys((target.parent, *(f.parent for f in made))):
         sync_folder(folder)
+
+
+def _name(staged: Path, target: Path) -> None:
+    """Give a file its name. Raises FileExistsError if that is taken, unlike a rename."""
+    try:
+        os.link(staged, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.exists():  # nobody else writes here
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(target)) from error
+        staged.rename(target)
+    else:
+        staged.unlink()
 
 
 def close_to_writing(file: Path) -> None:
@@ -173,7 +206,13 @@ def keep_copy(tree: Tree, path: str) -> None:
     Readers of generations that name it are not disturbed.
     """
     if (tree.root / path).exists():
-        os.link(tree.root / path, _room_for(tree, path))
+        room = _room_for(tree, path)
+        try:
+            os.link(tree.root / path, room)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            shutil.copy2(tree.root / path, room)
 
 
 def _room_for(tree: Tree, path: str) -> Path:

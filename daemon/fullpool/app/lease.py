@@ -1,0 +1,155 @@
+"""Who writes a lake, said in the lake itself: where locks do not reach from machine to machine.
+
+The lock (flock) of a share may hold on one machine alone. So its holder also leaves a lease and
+renews it. Who finds one of a process that this machine can see knows at once whether it lives; one
+of another machine, or from before a start of this one, is watched for a while: it is renewed, or
+was left behind by a crash.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fullpool.errors import LakeBusyError
+
+RENEW_S: Final = 5.0
+# Renewed three times in this, if its holder lives.
+_WATCH_S: Final = 3 * RENEW_S
+_LOOK_S: Final = 0.5
+# A process that was killed lets its lock go a moment before it has ended.
+_TO_END_S: Final = 1.0
+# The states of a process that nobody has taken note of yet: zombie, dead.
+_ENDED: Final = ("Z", "X")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who writes: *boot* tells the machine since its start, *namespace* where *pid* is a number.
+
+    *began* is when the process was started, in ticks since the boot: numbers are used again.
+    """
+
+    command: str
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    began: int
+    since: str
+    renewed: int = 0
+
+    def __str__(self) -> str:
+        return f"`fullpool {self.command}` (process {self.pid} on {self.host}, since {self.since})"
+
+    def is_seen_from(self, other: "Lease") -> bool:
+        """Whether its process is among those that *other* can see."""
+        return (self.boot, self.namespace) == (other.boot, other.namespace)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process, which can be seen, has not ended."""
+        return bool(self.began) and _began(self.pid) == self.began
+
+
+def own(command: str, now: datetime) -> Lease:
+    """Return the lease of this process."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    with suppress(OSError):
+        return Lease(
+            command=command,
+            host=os.uname().nodename,
+            boot=boot.read_text().strip(),
+            namespace=str(Path("/proc/self/ns/pid").readlink()),
+            pid=os.getpid(),
+            began=_began(os.getpid()),
+            since=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        )
+    # Without a /proc nobody can be seen: every lease is watched.
+    since = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    return Lease(command, os.uname().nodename, "", f"{os.getpid()}", os.getpid(), 0, since)
+
+
+def _began(pid: int) -> int:
+    """Return when a process was started; 0 if there is none, or it has ended."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return 0 if after_name[0] in _ENDED else int(after_name[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def read(path: Path) -> Lease | None:
+    """Return the lease in a file; None if there is none."""
+    try:
+        return Lease(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def require_free(path: Path, mine: Lease, sleep: Callable[[float], None]) -> None:
+    """Raise LakeBusyError if another process holds the lease, naming it."""
+    found = read(path)
+    if found is None or (found.is_seen_from(mine) and not _lives_on(found, mine, sleep)):
+        return
+    if found.is_seen_from(mine):
+        raise LakeBusyError(f"locking the lake: {found} is writing it")
+    for _ in range(int(_WATCH_S / _LOOK_S)):
+        sleep(_LOOK_S)
+        if (later := read(path)) is None:
+            return
+        if later != found:
+            raise LakeBusyError(f"locking the lake: {later} is writing it")
+
+
+def _lives_on(found: Lease, mine: Lease, sleep: Callable[[float], None]) -> bool:
+    """Whether a process that has the lease is another than this one, and does not end just now."""
+    for _ in range(int(_TO_END_S / _LOOK_S) + 1):
+        if found.pid == mine.pid or not found.is_alive:
+            return False
+        sleep(_LOOK_S)
+    return True
+
+
+@contextmanager
+def held(path: Path, mine: Lease) -> Iterator[None]:
+    """Leave the lease and renew it; take it away in the end, unless it is another's by then."""
+    ended = threading.Event()
+    _write(path, mine)
+    renewing = threading.Thread(target=_renew, args=(path, mine, ended), name="lease", daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+        if is_own(path, mine):
+            path.unlink(missing_ok=True)
+
+
+def is_own(path: Path, mine: Lease) -> bool:
+    """Whether nobody else has taken the lease."""
+    found = read(path)
+    return found is None or replace(found, renewed=0) == mine
+
+
+def _renew(path: Path, mine: Lease, ended: threading.Event) -> None:
+    count = 0
+    while not ended.wait(RENEW_S):
+        count += 1
+        if not is_own(path, mine):
+            return
+        _write(path, replace(mine, renewed=count))
+
+
+def _write(path: Path, lease: Lease) -> None:
+    # A full disk is no reason not to start: it is what the first pass then tells.
+    with suppress(OSError):
+        new = path.with_name(path.name + ".new")
+        new.write_text(json.dumps(asdict(lease)) + "\n", encoding="utf-8")
+        new.replace(path)
