@@ -98,11 +98,17 @@ def discover(work: Work, memory: Memory) -> Discovered:
 def _symbols_beside(
     work: Work, memory: Memory, found: Discovered, now: datetime
 ) -> dict[tuple[Market, str], Sequence[str]]:
-    """Return the symbols of the kinds that lack some: one of them may be meant."""
+    """Return the symbols of the kinds that lack some: one of them may be meant.
+
+    They are listed as often as the unknown series are.
+    """
+    just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
     symbols: dict[tuple[Market, str], Sequence[str]] = {}
     for market, kind in {(series.market, series.kind) for series in found.unknown}:
-        with suppress(FullpoolError):  # it is only a hint
-            symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+        symbols[market, kind] = memory.symbols(market, kind, vendor.beginning())
+        if (market, kind) in just:
+            with suppress(FullpoolError):  # it is only a hint
+                symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
     return symbols
 
 
