@@ -103,13 +103,14 @@ def _symbols_beside(
     They are listed as often as the unknown series are.
     """
     just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
-    symbols: dict[tuple[Market, str], Sequence[str]] = {}
-    for market, kind in {(series.market, series.kind) for series in found.unknown}:
-        symbols[market, kind] = memory.symbols(market, kind, vendor.beginning())
-        if (market, kind) in just:
-            with suppress(FullpoolError):  # it is only a hint
-                symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
-    return symbols
+    symbols: dict[tuple[Market, str], Sequence[str]] = {
+        (series.market, series.kind): memory.symbols(series.market, series.kind, vendor.beginning())
+        for series in found.unknown
+    }
+    for market, kind in just:
+        with suppress(FullpoolError):  # it is only a hint
+            symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+    return symbols | {(one.market, one.kind): one.symbols for one in found.symbols}
 
 
 def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
