@@ -718,3 +718,15 @@ def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None
         lab.run("audit", "2024-04-11")
 
         assert lab.fetched()[before:] == []
+
+
+@pytest.mark.parametrize("place", [12, 24])
+def test_a_blank_line_is_told_as_one(place: int) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        lines = bars(at("2024-03-01"), at("2024-03-02"), HOUR).splitlines(keepends=True)
+        key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-03-01.zip"
+        lab.put(key, "".join([*lines[:place], "\n", *lines[place:]]))
+        lab.run("sync", "2024-03-02T08:00")
+
+        found = lab.ask("SELECT status, reason FROM sync.archives")
+        assert found == [("quarantined", "1 lines are blank")]

@@ -47,6 +47,16 @@ class _Seen:
         return is_lost and not self._is_new and not self._is_answered
 
 
+def _by_proxy(settings: Settings, context: ssl.SSLContext, route: Route) -> dict[str, httpx.Proxy]:
+    """Return the API's hosts that are reached by a proxy, each with that."""
+    by = {url: route.proxy_of(url) for url in (settings.url(market) for market in Market)}
+    return {
+        url: httpx.Proxy(proxy.url, ssl_context=context if proxy.scheme == "https" else None)
+        for url, proxy in by.items()
+        if proxy is not None
+    }
+
+
 class _Dialing(httpcore.SyncBackend):
     """Connects by whichever address answers first."""
 
@@ -106,17 +116,11 @@ class Pool:
             )
             return made
 
-        by = {url: route.proxy_of(url) for url in (settings.url(market) for market in Market)}
-        mounts = {
-            url: transport(
-                httpx.Proxy(proxy.url, ssl_context=context if proxy.scheme == "https" else None)
-            )
-            for url, proxy in by.items()
-            if proxy is not None
-        }
         self._http = httpx.Client(
             transport=transport(),
-            mounts=mounts,
+            mounts={
+                url: transport(proxy) for url, proxy in _by_proxy(settings, context, route).items()
+            },
             timeout=settings.timeout_s,
             trust_env=False,
             headers={"User-Agent": f"fullpool/{__version__}"},

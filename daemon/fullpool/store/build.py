@@ -204,7 +204,16 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     except (duckdb.DataError, duckdb.InvalidInputException):
         branches = _branches(order, load, scratch, rows.Width.WIDE, arranged)
         finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
-    return finish.checked(_connection(order), order.step.series, whole, arranged)
+    found = finish.checked(_connection(order), order.step.series, whole, arranged)
+    if found and arranged is rows.AS_THEY_COME and not order.step.files:
+        _require_rows_in_all_lines(load, found.rows)
+    return found
+
+
+def _require_rows_in_all_lines(load: _Load, count: int) -> None:
+    """Raise MalformedError if there are fewer rows than lines: DuckDB passes over blank ones."""
+    if blank := sum(one.rows for one in load.accepted) - count:
+        raise MalformedError(f"{blank} lines are blank")
 
 
 def _branches(
@@ -324,7 +333,9 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
         return duck.summary(error).replace(str(scratch), "")
     assert found is not None
-    outside, differing = found
+    outside, differing, count = found
+    if blank := load.accepted[0].rows - count:
+        return f"{blank} lines are blank"
     if outside:
         return f"{outside} rows lie outside {span}"
     if differing:

@@ -105,17 +105,18 @@ def sweep(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
     note of files that are gone, so that their archives are fetched again. Raises StateDamagedError,
     and touches nothing, if the state is not this lake's.
     """
-    require_own_state(state, tree, partition_files(tree))
+    found = list(partition_files(tree))
+    require_own_state(state, tree, found)
     _sweep_generations(state, tree, now)
     remove_foreign_log(tree)
-    take_out_unrecorded(state, tree)
+    take_out_unrecorded(state, tree, found)
     return forget_gone(state, tree, now)
 
 
-def take_out_unrecorded(state: State, tree: Tree) -> None:
-    """Move partition files that the state does not know to quarantine, while nothing is built."""
+def take_out_unrecorded(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
+    """Move those partition files to quarantine that the state does not know; nothing is built."""
     known = known_paths(state.memory)
-    for path, _ in partition_files(tree):
+    for path, _ in found:
         if path not in known:
             take_out(tree, path)
 
@@ -133,7 +134,7 @@ def swept_if_cut_short(state: State, tree: Tree, stop: Stop) -> Iterator[None]:
     finally:
         if not is_whole:
             with suppress(FullpoolError, OSError):  # the next start sweeps as well
-                take_out_unrecorded(state, tree)
+                take_out_unrecorded(state, tree, partition_files(tree))
 
 
 def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:

@@ -273,14 +273,14 @@ def check_of(kind: Kind, path: Path, arranged: Arrangement, missing: str) -> str
 
 
 def verdict_of(kind: Kind, branch: str, span: Span) -> str:
-    """Select how many rows lie outside *span*, and how many keys have rows that differ."""
+    """Select how many rows lie outside *span*, how many keys have rows that differ, and all."""
     span = kind.around(span)
     lives, life = with_lives(kind, f"SELECT DISTINCT * FROM ({branch})")
     keys = f"SELECT DISTINCT {kind.key}{life} FROM ({lives})"
     return (
         f"SELECT count(*) FILTER (NOT {within(kind.time, span)}),"
         f" (SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch})))"
-        f" - (SELECT count(*) FROM ({keys})) FROM ({branch})"
+        f" - (SELECT count(*) FROM ({keys})), count(*) FROM ({branch})"
     )
 
 

@@ -211,6 +211,8 @@ def _rounds_over(
 
 def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:
     """Have days tried in place of months that are of no use, and the month of days that are."""
+    if not state.memory.missing():
+        return
     wanted = {want.series: want for want in wants}
     found = [
         known
