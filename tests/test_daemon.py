@@ -386,10 +386,16 @@ def test_the_metrics_are_in_a_file_and_at_an_address(place: Place) -> None:
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(request, timeout=5)
 
+        place.write(A, more=QUICK + f'[metrics]\nlisten = "{address}"\nanyone = true\n')
+        daemon.until(lambda: "fullpool_archives" in _metrics(address, "evil.example"))
 
-def _metrics(address: str) -> str:
+
+def _metrics(address: str, host: str = "") -> str:
+    request = urllib.request.Request(f"http://{address}/metrics")
+    if host:
+        request.add_header("Host", host)
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             body: str = answer.read().decode()
             return body
     except OSError:

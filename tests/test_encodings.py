@@ -117,3 +117,12 @@ def test_a_user_without_a_home_is_told_where_a_configuration_was_looked_for() ->
 
     assert done.returncode == Exit.CONFIG
     assert "looked for fullpool.toml" in done.stderr
+
+
+def test_check_remarks_on_figures_that_other_machines_may_read(config: Path) -> None:
+    listen = "[metrics]\nlisten = '0.0.0.0:9187'\nanyone = true\n"
+    config.write_text(listen + config.read_text())
+    done = run("check", config)
+
+    assert done.returncode == Exit.OK
+    assert "metrics.listen: whoever reaches 0.0.0.0:9187 may read them" in done.stdout

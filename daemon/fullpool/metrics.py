@@ -134,15 +134,16 @@ def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> 
 class Endpoint:
     """Serves the metrics at an address of this machine, to those who name it as such.
 
-    A web page could otherwise have a browser read them, by a name of its own that leads here.
+    A web page could otherwise have a browser read them, by a name of its own that leads here. Where
+    *anyone* may read them, by any name.
     """
 
-    def __init__(self, gauges: Gauges, address: str) -> None:
+    def __init__(self, gauges: Gauges, address: str, *, anyone: bool = False) -> None:
         host, port = host_and_port(address)
         application = make_wsgi_app(gauges.registry)
 
         def guarded(environ: Any, start: Any) -> Any:
-            if _host(environ.get("HTTP_HOST", "")) not in LOOPBACK:
+            if not anyone and _host(environ.get("HTTP_HOST", "")) not in LOOPBACK:
                 start("403 Forbidden", [("Content-Type", "text/plain")])
                 return [b"this address answers to the names of this machine only\n"]
             return application(environ, start)

@@ -68,10 +68,14 @@ class Reporting:
 
     def apply(self, metrics: Metrics) -> None:
         """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
-        if metrics.listen != self._metrics.listen:
+        if (metrics.listen, metrics.anyone) != (self._metrics.listen, self._metrics.anyone):
             with ExitStack() as opened:
+                if metrics.listen == self._metrics.listen:
+                    self._endpoint.close()  # or its address would be in use
                 if metrics.listen:
-                    opened.enter_context(Endpoint(self._gauges, metrics.listen))
+                    opened.enter_context(
+                        Endpoint(self._gauges, metrics.listen, anyone=metrics.anyone)
+                    )
                 self._endpoint.close()
                 self._endpoint = opened.pop_all()
         self._metrics = metrics

@@ -268,7 +268,8 @@ def check(
 ) -> None:
     """Check a configuration file: every mistake at once, or what it asks for."""
     checked = app.checked_config(file)
-    report.config(checked, file, app.remarks_on(checked), is_json=json)
+    remarks = [*report.choices(checked), *app.remarks_on(checked)]
+    report.config(checked, file, remarks, is_json=json)
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:

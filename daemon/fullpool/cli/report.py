@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -251,6 +251,15 @@ def status(
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
     remarks(of_symbols)
+
+
+def choices(parsed: Config) -> Iterator[str]:
+    """Yield what is right as it is, and to be known."""
+    if parsed.metrics.is_beyond:
+        yield (
+            f"metrics.listen: whoever reaches {parsed.metrics.listen} may read them, as"
+            " metrics.anyone allows"
+        )
 
 
 def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from fullpool.config.problems import line_in, problems_of, where
-from fullpool.config.settings import LOOPBACK, Config, Rest, is_plain
+from fullpool.config.settings import LOOPBACK, Config, Metrics, Rest, is_plain
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market
@@ -37,7 +37,7 @@ def parse(text: str, source: str) -> Config:
     except ValidationError as error:
         found = (*sorted(problems_of(error, text), key=line_in), *between)
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
-    found = (*between, *_narrow(config.rest))
+    found = (*between, *_narrow(config.rest), *_open(config.metrics))
     if found:
         raise ConfigError(source, found)
     return config
@@ -121,4 +121,12 @@ def _narrow(rest: Rest) -> Iterator[str]:
         yield (
             f"rest.max_connections: {rest.max_connections} is less than max_keepalive_connections,"
             f" {rest.max_keepalive_connections}"
+        )
+
+
+def _open(metrics: Metrics) -> Iterator[str]:
+    if metrics.is_beyond and not metrics.anyone:
+        yield (
+            f"metrics.listen: {metrics.listen} is open to other machines; set metrics.anyone = true"
+            " if that is meant"
         )

@@ -89,11 +89,10 @@ def _is_proxy(text: str) -> str:
     return text
 
 
-def _is_loopback(text: str) -> str:
-    if text:
-        host, port = host_and_port(text)
-        if host not in LOOPBACK or not 1 <= port <= 65_535:
-            raise ValueError("must be an address of this machine like 127.0.0.1:9187, or empty")
+def _is_address(text: str) -> str:
+    host, port = host_and_port(text)
+    if text and (not host or not 1 <= port <= 65_535):
+        raise ValueError("must be an address of this machine like 127.0.0.1:9187, or empty")
     return text
 
 
@@ -113,7 +112,7 @@ LakePath = Annotated[str, AfterValidator(_is_lake_path)]
 Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
-Listen = Annotated[str, AfterValidator(_is_loopback)]
+Listen = Annotated[str, AfterValidator(_is_address)]
 ProxyText = Annotated[str, AfterValidator(_is_proxy)]
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 
@@ -305,6 +304,12 @@ class Metrics:
 
     file: str = "fullpool.prom"
     listen: Listen = ""
+    anyone: Flag = False
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether other machines may read the figures."""
+        return bool(self.listen) and host_and_port(self.listen)[0] not in LOOPBACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
