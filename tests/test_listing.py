@@ -113,7 +113,7 @@ def test_a_listing_that_runs_in_circles_is_given_up(tmp_path: Path, opener: Open
     body = PAGE % b"<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>"
 
     class Circling(Bucket):
-        def page(self, prefix: str, marker: str, delimiter: str) -> bytes:
+        def page(self, prefix: str, marker: str, delimiter: str, limit: int = 1000) -> bytes:
             return body
 
     with (

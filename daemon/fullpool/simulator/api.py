@@ -11,10 +11,12 @@ import time
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fullpool.simulator.symbols import symbol_info
 
 _PREFIXES = {"/api/v3/": "spot", "/fapi/v1/": "um", "/dapi/v1/": "cm"}
 _FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
@@ -25,6 +27,10 @@ _TRADES_WEIGHT = {"spot": 4, "um": 20, "cm": 20}
 _INFO_WEIGHT = {"spot": 20, "um": 1, "cm": 1}
 _CM_WINDOW_MS = 200 * 86_400_000
 _MICROSECONDS_ABOVE = 10**14
+_INTERVALS = (
+    "1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w",
+    "1mo",
+)  # fmt: skip
 
 Row = list[str]
 
@@ -102,6 +108,8 @@ class Api:
 
     def _value(self, market: str, name: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
         """Return the JSON of a good answer."""
+        if name == "ping":
+            return "{}"
         if name == "time":
             return json.dumps({"serverTime": int(self._now() * 1000)})
         if name == "exchangeInfo":
@@ -117,36 +125,41 @@ class Api:
         names = sorted({path.name for path in root.glob("*/*/*") if path.is_dir()})
         if symbol is not None and symbol not in names and symbol != "BTCUSDT":
             raise ApiError(400, -1121, "Invalid symbol.")
-        key = "contractStatus" if market == "cm" else "status"
+        asked = [name for name in names if symbol in (None, name)]
         return {
             "timezone": "UTC",
             "serverTime": int(self._now() * 1000),
+            "exchangeFilters": [],
             "rateLimits": [
                 {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
                  "limit": self.weights[market]},
             ],
-            "symbols": [
-                {"symbol": name, "pair": name, key: "BREAK" if name in self.ended else "TRADING"}
-                for name in names if symbol in (None, name)
-            ],
+            "symbols": [symbol_info(market, name, ended=name in self.ended) for name in asked],
         }  # fmt: skip
 
     def _klines(self, market: str, kind: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
-        symbol = query.get("pair" if kind == "indexPriceKlines" else "symbol", "")
-        interval = "1mo" if query.get("interval") == "1M" else query.get("interval", "")
+        symbol = _required(query, "pair" if kind == "indexPriceKlines" else "symbol")
+        interval = "1mo" if query.get("interval") == "1M" else _required(query, "interval")
+        if interval not in _INTERVALS:
+            raise ApiError(400, -1120, "Invalid interval.")
         times, texts = self._rows(market, kind, symbol, interval, micro)
         start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
         if market == "cm" and "startTime" in query and end - start > _CM_WINDOW_MS:
             raise ApiError(400, -4088, "Maximum time interval is 200 days.")
-        limit = min(int(query.get("limit", _DEFAULT_LIMIT)), _MAX_LIMIT[market])
         first, last = bisect_left(times, start), bisect_right(times, end)
-        return f"[{','.join(texts[first:last][:limit])}]"
+        is_newest = "startTime" not in query
+        return _joined(texts[first:last], _limit(query, _MAX_LIMIT[market]), is_newest=is_newest)
 
     def _trades(self, market: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
-        ids, texts = self._rows(market, "aggTrades", query.get("symbol", ""), "", micro)
-        limit = min(int(query.get("limit", _DEFAULT_LIMIT)), 1000)
-        at = bisect_left(ids, int(query.get("fromId", 0)))
-        return f"[{','.join(texts[at : at + limit])}]"
+        ids, texts = self._rows(market, "aggTrades", _required(query, "symbol"), "", micro)
+        if "fromId" in query:
+            texts = texts[bisect_left(ids, _whole(query, "fromId", 0)) :]
+        elif query.keys() & {"startTime", "endTime"}:
+            start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+            by_time = [(_milliseconds(json.loads(text)["T"]), text) for text in texts]
+            texts = [text for moment, text in by_time if start <= moment <= end]
+        is_newest = not query.keys() & {"fromId", "startTime"}
+        return _joined(texts, _limit(query, 1000), is_newest=is_newest)
 
     def _rows(
         self,
@@ -203,8 +216,38 @@ def _weight(market: str, name: str, query: Mapping[str, str]) -> int:
 
 
 def _bound(query: Mapping[str, str], name: str, default: int) -> int:
-    value = int(query.get(name, default))
-    return value // 1000 if _MICROSECONDS_ABOVE <= value < 1 << 61 else value
+    value = _whole(query, name, default)
+    return _milliseconds(value) if value < 1 << 61 else value
+
+
+def _milliseconds(value: int) -> int:
+    return value // 1000 if value >= _MICROSECONDS_ABOVE else value
+
+
+def _whole(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return a parameter that is a whole number. Raises ApiError in the API's words."""
+    text = query.get(name, str(default))
+    if not text.lstrip("-").isdigit():
+        words = f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
+        raise ApiError(400, -1100, words)
+    return int(text)
+
+
+def _required(query: Mapping[str, str], name: str) -> str:
+    if not query.get(name):
+        words = f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+        raise ApiError(400, -1102, words)
+    return query[name]
+
+
+def _limit(query: Mapping[str, str], most: int) -> int:
+    return min(_whole(query, "limit", _DEFAULT_LIMIT), most)
+
+
+def _joined(texts: Sequence[str], limit: int, *, is_newest: bool) -> str:
+    """Return the JSON of at most *limit* rows: the oldest, or the newest."""
+    shown = texts[max(len(texts) - limit, 0) :] if is_newest else texts[:limit]
+    return f"[{','.join(shown)}]"
 
 
 def _bar(row: Row, micro: bool) -> list[Any]:  # noqa: FBT001

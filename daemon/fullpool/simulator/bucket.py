@@ -5,8 +5,10 @@ vendor spells it: without a newline for spot, with one for futures.
 Sources: AWS S3 API reference, ListObjects; the bucket's own pages and answers.
 """
 
+import base64
 import hashlib
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,8 +69,28 @@ class Bucket:
         with self._lock:
             return self._entries.get(key)
 
-    def page(self, prefix: str, marker: str, delimiter: str) -> bytes:
+    def page(self, prefix: str, marker: str, delimiter: str, limit: int = PAGE_KEYS) -> bytes:
         """Return one page of the listing as XML, as ListObjects version 1 answers."""
+        page = self._page(prefix, marker, delimiter, limit)
+        parts = ["<Marker>", escape(marker), "</Marker>"]
+        if page.last and delimiter:  # S3 leaves it out where no delimiter was given
+            parts += ["<NextMarker>", escape(page.last), "</NextMarker>"]
+        return _page_xml(page, (prefix, delimiter), limit, "".join(parts))
+
+    def page_v2(
+        self, prefix: str, after: str, delimiter: str, limit: int = PAGE_KEYS, token: str = ""
+    ) -> bytes:
+        """Return one page as ListObjects version 2 answers: a *token* goes on where it was."""
+        page = self._page(prefix, _after(token) if token else after, delimiter, limit)
+        parts = [f"<KeyCount>{len(page.entries) + len(page.folders)}</KeyCount>"]
+        parts += [f"<StartAfter>{escape(after)}</StartAfter>"] if after else []
+        parts += [f"<ContinuationToken>{token}</ContinuationToken>"] if token else []
+        if page.last:
+            following = f"<NextContinuationToken>{_token(page.last)}</NextContinuationToken>"
+            parts.append(following)
+        return _page_xml(page, (prefix, delimiter), limit, "".join(parts))
+
+    def _page(self, prefix: str, marker: str, delimiter: str, limit: int) -> "_Page":
         with self._lock:
             keys, encoded, entries = self._keys, self._encoded, self._entries
         found: list[str] = []
@@ -83,22 +105,18 @@ class Bucket:
             folder = key[: cut + 1] if cut >= 0 else ""
             if folder and (folder == last or marker.startswith(folder)):
                 continue
-            if len(found) + len(folders) == PAGE_KEYS:
+            if len(found) + len(folders) == limit:
                 is_truncated = True
                 break
             last = folder or key
             (folders if folder else found).append(last)
-        return _page_xml(
-            (prefix, marker, delimiter),
-            [entries[key] for key in found],
-            folders,
-            last * is_truncated,
-        )
+        return _Page([entries[key] for key in found], folders, last * is_truncated)
 
     def _entry(self, path: Path) -> Entry:
         key = path.relative_to(self.folder).as_posix()
         stat = path.stat()
-        modified = datetime.fromtimestamp(int(stat.st_mtime), UTC)
+        # Files that were invented may have times ahead; a bucket has none.
+        modified = datetime.fromtimestamp(int(min(stat.st_mtime, time.time())), UTC)
         old = self._entries.get(key)
         if (
             old is not None
@@ -118,29 +136,45 @@ def _checksum(entry: Entry) -> Entry:
     return Entry(entry.key + _CHECKSUM, len(body), etag, entry.modified, None, body)
 
 
-def _page_xml(
-    asked: tuple[str, str, str], entries: list[Entry], folders: list[str], next_marker: str
-) -> bytes:
-    prefix, marker, delimiter = map(escape, asked)
+@dataclass(frozen=True)
+class _Page:
+    """A part of the listing, and the last name in it if more follow."""
+
+    entries: list[Entry]
+    folders: list[str]
+    last: str
+
+
+def _token(key: str) -> str:
+    """Return what stands for a place in the listing; to clients it means nothing."""
+    return base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def _after(token: str) -> str:
+    return base64.urlsafe_b64decode(token).decode()
+
+
+def _page_xml(page: _Page, asked: tuple[str, str], limit: int, of_version: str) -> bytes:
+    prefix, delimiter = map(escape, asked)
     parts = [
         (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix><Marker>{marker}</Marker>"
+            f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix>{of_version}"
+            f"<MaxKeys>{limit}</MaxKeys>"
         )
     ]
-    if next_marker and delimiter:  # S3 leaves it out where no delimiter was given
-        parts.append(f"<NextMarker>{escape(next_marker)}</NextMarker>")
-    parts.append(f"<MaxKeys>{PAGE_KEYS}</MaxKeys>")
     if delimiter:
         parts.append(f"<Delimiter>{delimiter}</Delimiter>")
-    parts.append(f"<IsTruncated>{'true' if next_marker else 'false'}</IsTruncated>")
+    parts.append(f"<IsTruncated>{'true' if page.last else 'false'}</IsTruncated>")
     parts += [
         f"<Contents><Key>{escape(entry.key)}</Key>"
         f"<LastModified>{entry.modified:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
         f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size>"
         "<StorageClass>STANDARD</StorageClass></Contents>"
-        for entry in entries
+        for entry in page.entries
     ]
-    parts += [f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in folders]
+    parts += [
+        f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in page.folders
+    ]
     return "".join([*parts, "</ListBucketResult>"]).encode()

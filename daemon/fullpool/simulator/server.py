@@ -1,5 +1,6 @@
 """The stand-in's HTTP server: keep-alive, no Nagle trap, optional TLS, a record of all requests."""
 
+import re
 import socket
 import ssl
 import struct
@@ -7,17 +8,47 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from email.utils import format_datetime
+from datetime import UTC
+from email.utils import format_datetime, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from fullpool.simulator.api import Api
-from fullpool.simulator.bucket import Bucket, Entry
+from fullpool.simulator.bucket import PAGE_KEYS, Bucket, Entry
 from fullpool.simulator.faults import Fault
 
 _BUCKET_PATHS = ("", "/", "/data.binance.vision", "/data.binance.vision/")
+_LOCATION = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint'
+    b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">ap-northeast-1</LocationConstraint>'
+)
+
+
+def _listed(bucket: Bucket, asked: dict[str, str]) -> bytes:
+    """Return one page. Raises ValueError for arguments that make no sense."""
+    prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+    limit = min(int(asked.get("max-keys", PAGE_KEYS)), PAGE_KEYS)
+    if asked.get("list-type") == "2":
+        after, token = asked.get("start-after", ""), asked.get("continuation-token", "")
+        return bucket.page_v2(prefix, after, delimiter, limit, token)
+    return bucket.page(prefix, asked.get("marker", ""), delimiter, limit)
+
+
+def part_of(asked: str, length: int) -> range | None:
+    """Return the bytes that a Range header asks for; None for all, an empty range for none.
+
+    Of several ranges S3 serves none: it answers with the whole object.
+    """
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.strip())
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if not first:  # the last so many bytes
+        return range(max(length - int(last), 0), length) if int(last) else range(0)
+    end = min(int(last) + 1, length) if last else length
+    return range(int(first), end) if int(first) < end else range(0)
 
 
 class Simulator:
@@ -123,9 +154,21 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._serve(owner.bucket.get(key), key, fault)
 
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the body."""
+        self.do_GET()
+
     def _list(self, query: dict[str, list[str]]) -> None:
-        asked = [query.get(name, [""])[0] for name in ("prefix", "marker", "delimiter")]
-        self._answer(200, self.server.owner.bucket.page(*asked), "application/xml")
+        asked = {name: values[0] for name, values in query.items()}
+        if "location" in asked:  # some clients ask where a bucket is first
+            self._answer(200, _LOCATION, "application/xml")
+            return
+        try:
+            page = _listed(self.server.owner.bucket, asked)
+        except ValueError:
+            self._error(400, "InvalidArgument", "Argument is not valid.", self.path)
+            return
+        self._answer(200, page, "application/xml")
 
     def _serve(self, entry: Entry | None, key: str, fault: Fault | None) -> None:
         if entry is None:
@@ -134,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         etag = f'"{entry.etag}"'
         modified = format_datetime(entry.modified, usegmt=True)
         headers = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
-        if etag in self.headers.get("If-None-Match", ""):
+        if self._is_as_known(etag, entry):
             self._answer(304, b"", None, headers)
             return
         body = entry.read()
@@ -145,7 +188,24 @@ class _Handler(BaseHTTPRequestHandler):
             at = min(fault.value, len(body) - 1)
             body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
         content_type = "application/zip" if key.endswith(".zip") else "binary/octet-stream"
-        self._answer(200, body, content_type, headers)
+        part = part_of(self.headers.get("Range", ""), len(body))
+        if part is None:
+            self._answer(200, body, content_type, headers)
+        elif not part:
+            self._error(416, "InvalidRange", "The requested range is not satisfiable", key)
+        else:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+            self._answer(206, body[part.start : part.stop], content_type, headers)
+
+    def _is_as_known(self, etag: str, entry: Entry) -> bool:
+        """Whether a client has the object; of its two conditions the ETag counts."""
+        if "If-None-Match" in self.headers:
+            return etag in self.headers["If-None-Match"]
+        try:
+            since = parsedate_to_datetime(self.headers.get("If-Modified-Since", ""))
+        except ValueError:
+            return False
+        return entry.modified <= since.astimezone(UTC)
 
     def _fail(self, fault: Fault) -> bool:
         """Do what needs no object; return whether that was the answer."""
@@ -208,4 +268,5 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if sent is None else sent)
+        if self.command != "HEAD":
+            self.wfile.write(body if sent is None else sent)
