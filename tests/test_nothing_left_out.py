@@ -730,3 +730,26 @@ def test_a_blank_line_is_told_as_one(place: int) -> None:
 
         found = lab.ask("SELECT status, reason FROM sync.archives")
         assert found == [("quarantined", "1 lines are blank")]
+
+
+@pytest.mark.parametrize("first", ["2024-03-12T08:00", "2024-04-10T08:00"])
+def test_days_that_were_lost_at_the_head_of_what_is_asked_for_are_had_from_their_month(
+    first: str,
+) -> None:
+    """Trades tell of no hole before their first row; the month is published later than its days."""
+    series = "um/aggTrades/AUSDT"
+    key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+    with Lab(dataset(series, start="2024-03-05"), has_api=False) as lab:
+        for day in days_of("2024-03", 8, 31):
+            if day < first:
+                lab.put(key.format("daily", day), HEADER + hourly(day))
+        lab.run("sync", first)
+        for day in days_of("2024-03", 8, 31):
+            lab.put(key.format("daily", day), HEADER + hourly(day))
+        whole = "".join(hourly(day) for day in days_of("2024-03", 1, 31))
+        lab.put(key.format("monthly", "2024-03"), HEADER + whole)
+        for now in ("2024-04-10T09:00", "2024-04-11T09:00", "2024-04-12T09:00"):
+            lab.run("sync", now)
+
+        sql = "SELECT count(*) FROM agg_trades WHERE transact_time >= '2024-03-05'"
+        assert lab.ask(sql) == [(27 * 24,)]

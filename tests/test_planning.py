@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fullpool import vendor
 from fullpool.attempts import Tried, next_try, verdict
 from fullpool.model import (
     Archive,
@@ -143,16 +144,25 @@ def test_the_end_of_the_span_ends_the_plan() -> None:
     st.sets(st.sampled_from(["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"])),
     st.dates(date(2023, 12, 1), date(2024, 6, 14)),
 )
-def test_every_listed_day_of_the_span_is_covered_exactly_once(
+def test_every_day_of_the_span_that_any_archive_has_is_covered(
     day_set: set[date], months: set[str], start: date
 ) -> None:
+    """Once, but where a month stands beside its days because one of them was lost."""
     daily = {Period(day, Cadence.DAY): IDENTITY for day in day_set}
     monthly = listing(*months)
     wanted = want(M1, start.isoformat())
 
     chosen = choose(wanted, monthly, daily, NOW)
 
-    covered = [d for k in chosen for d in periods(k.archive.period.span, Cadence.DAY)]
+    periods_chosen = [known.archive.period for known in chosen]
+    lost = {k.archive.period for k in chosen if k.status is Status.ABSENT}
+    beside = [
+        month
+        for month in periods_chosen
+        if month.cadence is Cadence.MONTH and lost & set(periods(month.span, Cadence.DAY))
+    ]
+    once = [period for period in periods_chosen if period not in beside]
+    covered = [day for period in once for day in periods(period.span, Cadence.DAY)]
     published = {
         d
         for k in chosen
@@ -160,7 +170,10 @@ def test_every_listed_day_of_the_span_is_covered_exactly_once(
         for d in periods(k.archive.period.span, Cadence.DAY)
     }
     assert len(covered) == len(set(covered))
+    in_months = {day for month in monthly for day in periods(month.span, Cadence.DAY)}
+    overdue = {day for day in in_months if vendor.is_overdue(day, NOW)}
     assert {day for day in daily if wanted.span.covers(day.span)} <= published
+    assert {day for day in overdue if wanted.span.covers(day.span)} <= published
 
 
 def test_days_are_listed_from_the_first_month_without_an_archive() -> None:

@@ -121,6 +121,13 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
     return None
 
 
+def lacks_first_days(want: Want, daily: Listing) -> bool:
+    """Whether the days listed begin after the span that is asked for: their month may have more."""
+    if not daily or want.span.start == vendor.beginning():
+        return False
+    return min(daily).span.start > want.span.start
+
+
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:
     """Return the archives a series needs: closed months by monthly, the rest by daily archive.
 
@@ -143,7 +150,10 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
             chosen.append(_published(want.series, month, monthly[month]))
         else:
             days = _days_of(want.series, month, span, daily, now)
-            chosen += [known for known in days if want.overlaps(known.archive.period.span)]
+            wanted = [known for known in days if want.overlaps(known.archive.period.span)]
+            if month in monthly and any(known.status is Status.ABSENT for known in wanted):
+                chosen.append(_published(want.series, month, monthly[month]))
+            chosen += wanted
     return chosen
 
 

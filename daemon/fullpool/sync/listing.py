@@ -30,6 +30,9 @@ def list_series(
         days.append(first_day)
     if days:
         daily |= list_keys(opener, base_url, want.series, min(days))
+    if not monthly and planning.lacks_first_days(want, daily):
+        month = period_of(want.span.start.date(), Cadence.MONTH)
+        monthly = list_keys(opener, base_url, want.series, month)
     return monthly, daily
 
 
