@@ -130,7 +130,7 @@ def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: 
         writing(tree, "run", app.clock.now()),
         opened_state(tree) as state,
         nullcontext() if is_stopped else pytest.raises(UntrustedError),
-        swept_if_cut_short(state, tree, stop),
+        swept_if_cut_short(state, tree, stop, lambda: True),
     ):
         left = unrecorded(config, state)
         stop.set()

@@ -753,3 +753,24 @@ def test_days_that_were_lost_at_the_head_of_what_is_asked_for_are_had_from_their
 
         sql = "SELECT count(*) FROM agg_trades WHERE transact_time >= '2024-03-05'"
         assert lab.ask(sql) == [(27 * 24,)]
+
+
+def test_days_of_a_month_that_is_held_are_not_fetched_after_an_edit_and_a_rebuild() -> None:
+    """After `start` was moved into a month its days would be asked for, and would replace it."""
+    key = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        whole = bars(at("2024-03-01"), at("2024-04-01"), HOUR, volume=1)
+        lab.put(key.format("monthly", "2024-03"), whole)
+        for day in days_of("2024-03", 1, 31):
+            lab.put(key.format("daily", day), bars(at(day), at(day) + DAY, HOUR, volume=2))
+        lab.run("sync", "2024-04-03T08:00")
+        before = lab.fetched()
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-10")
+        app.rebuild(lab.config, Event())
+        for now in ("2024-04-03T09:00", "2024-04-04T09:00"):
+            lab.run("sync", now)
+
+        assert [name for name in lab.fetched()[len(before) :] if "2024-03-" in name] == []
+        assert lab.ask("SELECT DISTINCT volume FROM klines WHERE open_time < '2024-04-01'") == [
+            (1,)
+        ]

@@ -23,6 +23,13 @@ from vendor import Vendor, dataset, wait
 ENVIRONMENT = {"https": "http://one:3128", "http": "two:80", "no": "localhost,.direct.example"}
 
 
+def run(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fullpool", *map(str, arguments)],
+        check=False, capture_output=True, text=True, env={**os.environ, **env},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("setting", "url", "expected"),
     [
@@ -72,6 +79,30 @@ def test_what_is_no_proxy_is_refused(vendor: Vendor, tmp_path: Path, wrong: str)
     assert "must be the address of a proxy like http://proxy.example:3128" in done.stderr
 
 
+def test_a_proxy_of_the_environment_that_is_none_is_told(vendor: Vendor, tmp_path: Path) -> None:
+    path = tmp_path / "fullpool.toml"
+    path.write_text(vendor.config_text(tmp_path / "lake", dataset("spot/klines/AUSDT/1m")))
+    for command in ("sync", "plan", "doctor"):
+        done = run(command, "-c", path, ALL_PROXY="socks5://quant:secret@proxy:1080")
+
+        assert done.returncode == Exit.USAGE or command == "doctor"
+        assert "ALL_PROXY must be the address of a proxy" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_password_stands_in_no_message(vendor: Vendor, tmp_path: Path) -> None:
+    text = vendor.config_text(tmp_path, dataset("spot/klines/AUSDT/1m"))
+    path = tmp_path / "fullpool.toml"
+    for wrong in ("socks5://quant:secret@proxy:1080", "http://quant:secret@proxy:31x8"):
+        path.write_text(text.replace("[network]\n", f"[network]\nproxy = '{wrong}'\n"))
+        done = run("check", path)
+
+        assert done.returncode == Exit.CONFIG
+        assert "secret" not in done.stdout + done.stderr
+    assert "secret" not in repr(proxy_in("http://quant:secret@proxy.example:3128"))
+
+
 # Through squid
 
 SQUID = """
@@ -95,13 +126,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
-
-
-def run(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fullpool", *map(str, arguments)],
-        check=False, capture_output=True, text=True, env={**os.environ, **env},
-    )  # fmt: skip
 
 
 @dataclass

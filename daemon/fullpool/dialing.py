@@ -24,7 +24,10 @@ Address = tuple[socket.AddressFamily, Any]
 def dial(
     host: str, port: int, timeout_s: float, stop: Stop, monotonic: Callable[[], float]
 ) -> socket.socket:
-    """Return a connected socket. Raises OSError if no address answers within *timeout_s*."""
+    """Return a connected socket.
+
+    Raises OSError if the name has no address, or none answers within *timeout_s* after that.
+    """
     with ExitStack() as opened, selectors.DefaultSelector() as selector:
         race = _Race(selector, opened)
         rest, end = iter(addresses(host, port)), monotonic() + timeout_s
@@ -42,7 +45,10 @@ def dial(
 
 def addresses(host: str, port: int) -> list[Address]:
     """Return where a host is, the families in turn, beginning with the one the system prefers."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(errno.EINVAL, "that is no name of a host") from error
     known = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     first = [one for one in known if one[0] == known[0][0]]
     others = [one for one in known if one[0] != known[0][0]]

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
@@ -21,11 +21,11 @@ ProxyOf = Callable[[str], "Proxy | None"]
 class Proxy:
     """A proxy, with what it is to be told of who asks; *shown* has no password."""
 
-    url: str
+    url: str = field(repr=False)
     scheme: str
     host: str
     port: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
     @property
     def shown(self) -> str:
@@ -36,21 +36,24 @@ def proxy_in(text: str) -> Proxy:
     """Return the proxy that a URL names, without a scheme by http. Raises ValueError."""
     url = text if "://" in text else f"http://{text}"
     parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in SCHEMES or not parts.hostname or port == -1:
         raise ValueError("must be the address of a proxy like http://proxy.example:3128")
     headers = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-    port = parts.port or _PORTS[parts.scheme]
-    return Proxy(url, parts.scheme, parts.hostname, port, headers)
+    return Proxy(url, parts.scheme, parts.hostname, port or _PORTS[parts.scheme], headers)
 
 
 def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
     """Return which proxy each address is reached by.
 
     *setting* is `env`, `none` or a URL; *environment* has proxies by scheme, and under `no` the
-    hosts that are reached directly, as urllib reads it.
+    hosts that are reached directly, as urllib reads it. Raises ValueError naming what is no proxy.
     """
     known = dict(environment)
     if setting == NONE:
@@ -58,15 +61,24 @@ def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
     elif setting != ENVIRONMENT:
         known = {"all": setting, "no": known.get("no", "")}
 
+    by_scheme = {name: _named(name, known[name]) for name in (*SCHEMES, "all") if known.get(name)}
+
     def proxy_of(url: str) -> Proxy | None:
         parts = urlsplit(url)
-        found = known.get(parts.scheme) or known.get("all")
+        found = by_scheme.get(parts.scheme) or by_scheme.get("all")
         if not found or parts.hostname in _LOOPBACK:
             return None
         is_direct = proxy_bypass_environment(parts.netloc.rpartition("@")[2], known)
-        return None if is_direct else proxy_in(found)
+        return None if is_direct else found
 
     return proxy_of
+
+
+def _named(name: str, text: str) -> Proxy:
+    try:
+        return proxy_in(text)
+    except ValueError as error:
+        raise ValueError(f"{name.upper()}_PROXY {error}") from error
 
 
 def direct(_url: str) -> Proxy | None:

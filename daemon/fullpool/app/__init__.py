@@ -156,11 +156,11 @@ def _synced(
 ) -> Outcome:
     tree = tree_of(config)
     worker.collect_rarely()
-    with writing(tree, command, clock.now()), opened_state(tree) as state:
+    with writing(tree, command, clock.now()) as held, opened_state(tree) as state:
         tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)
         with (
-            inventory.swept_if_cut_short(state, tree, stop),
+            inventory.swept_if_cut_short(state, tree, stop, held.is_ours),
             working(config, watcher, stop, builders, bans=state.memory.bans()) as work,
         ):
             return act(work, state, command)

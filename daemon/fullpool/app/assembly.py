@@ -182,4 +182,10 @@ def _context(network: Network) -> ssl.SSLContext:
 
 
 def _route(network: Network) -> Route:
-    return Route(network.connect_timeout_s, proxies(network.proxy, clock.proxies()))
+    try:
+        return Route(network.connect_timeout_s, proxies(network.proxy, clock.proxies()))
+    except ValueError as error:
+        raise UsageError(
+            f"looking for a proxy in the environment: {error}",
+            hint='unset it, or say network.proxy = "none", or the address of another one',
+        ) from error

@@ -25,11 +25,13 @@ from fullpool.errors import NotRunningError
 log = logs.get_logger()
 
 _RELOAD: Final = b"reload\n"
-_OWNERS, _GROUPS = 0o600, 0o660
+_GROUPS, _ENTERED = 0o660, 0o711
 # A caller that says nothing for so long is not waited for.
 _CALLER_S: Final = 2.0
 # The daemon answers within this, or something is wrong with it.
 _ANSWER_S: Final = 120.0
+_CALLERS: Final = 16
+_LOOK_EVERY_S: Final = 0.2
 _MOST_BYTES: Final = 1 << 20
 
 
@@ -88,20 +90,24 @@ def listening(path: Path, group: str, asked: Asked) -> Iterator[None]:
     """
     try:
         server = _opened(path, group)
-    except (OSError, KeyError) as error:
+    except OSError as error:
         log.warning("control.unavailable", path=str(path), reason=str(error))
         yield
         return
+    made = path.stat()
     with closing(server):
         threading.Thread(target=_serve, args=(server, asked), name="control", daemon=True).start()
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not the socket of a daemon that took the lake over
+                if os.path.samestat(path.stat(), made):
+                    path.unlink()
 
 
 def _opened(path: Path, group: str) -> socket.socket:
     path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(_ENTERED)
     path.unlink(missing_ok=True)  # of a daemon that was killed: this one holds the lake
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -111,20 +117,40 @@ def _opened(path: Path, group: str) -> socket.socket:
                 server.bind(short)
             finally:
                 os.umask(before)
-        if group:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-            path.chmod(_GROUPS)
         server.listen()
     except BaseException:
         server.close()
+        path.unlink(missing_ok=True)
         raise
+    if group:
+        _let_in(path, group)
     return server
+
+
+def _let_in(path: Path, group: str) -> None:
+    """Let the members of a group ask; if that cannot be, the owner may all the same."""
+    try:
+        number = grp.getgrnam(group).gr_gid
+        if path.stat().st_gid != number:
+            os.chown(path, -1, number)
+        path.chmod(_GROUPS)
+    except (OSError, KeyError) as error:
+        log.warning("control.unavailable", path=str(path), group=group, reason=str(error))
+
+
+@contextmanager
+def room_after(room: threading.BoundedSemaphore) -> Iterator[None]:
+    """Make room for another caller in the end."""
+    try:
+        yield
+    finally:
+        room.release()
 
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
     """Yield a name for *path* that a socket can have: 107 bytes are the most."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
@@ -132,17 +158,24 @@ def _short(path: Path) -> Iterator[str]:
 
 
 def _serve(server: socket.socket, asked: Asked) -> None:
-    while True:
+    room, pause = threading.BoundedSemaphore(_CALLERS), threading.Event()
+    while server.fileno() != -1:  # or it was closed: the daemon ends
         try:
             caller, _ = server.accept()
         except OSError:
-            return  # it was closed: the daemon ends
+            pause.wait(_LOOK_EVERY_S)  # no descriptor is left, or the caller is gone again
+            continue
+        if not room.acquire(blocking=False):
+            caller.close()
+            continue
         # Each in a thread of its own: one who says nothing keeps no other waiting.
-        threading.Thread(target=_hear, args=(caller, asked), name="caller", daemon=True).start()
+        hearing = threading.Thread(target=_hear, args=(caller, asked, room), name="caller")
+        hearing.daemon = True
+        hearing.start()
 
 
-def _hear(caller: socket.socket, asked: Asked) -> None:
-    with caller, suppress(OSError, TimeoutError):
+def _hear(caller: socket.socket, asked: Asked, room: threading.BoundedSemaphore) -> None:
+    with room_after(room), caller, suppress(OSError, TimeoutError):
         caller.settimeout(_CALLER_S)
         if caller.recv(len(_RELOAD)) == _RELOAD:
             answer = asked.ask().result(_ANSWER_S)

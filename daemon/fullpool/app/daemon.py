@@ -19,7 +19,7 @@ from fullpool.app.control import Answer, Asked, listening
 from fullpool.app.lock import Held, writing
 from fullpool.app.reloading import require_same_lake
 from fullpool.app.reporting import Reporting
-from fullpool.app.signals import Flag
+from fullpool.app.signals import Flag, be_patient
 from fullpool.config import Config
 from fullpool.errors import (
     ConfigError,
@@ -70,29 +70,31 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
         opened_state(tree) as state,
         listening(tree.control, config.lake.control_group, asked),
     ):
+        be_patient()
         held.watch_state()
         tell_gone(inventory.sweep(state, tree, clock.now()))
-        Daemon(path, config, state, reporting, stop).run(asked, held)
+        Daemon(path, config, state, reporting, held, stop).run(asked)
 
 
 class Daemon:
     """The jobs of one lake, and the configuration they run by at any time."""
 
-    def __init__(
-        self, path: Path, config: Config, state: State, reporting: Reporting, stop: Flag
+    def __init__(  # noqa: PLR0913, PLR0917 - what a daemon is made of
+        self, path: Path, config: Config, state: State, reporting: Reporting, held: Held, stop: Flag
     ) -> None:
         self._path = path
         self._config = config
         self._state = state
         self._tree = tree_of(config)
         self._reporting = reporting
+        self._held = held
         self._stop = stop
         self._enough = Flag()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._pending: dict[Job, None] = {}  # in the order of arrival
         self._timetable = Timetable(self._inbox.put, clock.now)
 
-    def run(self, asked: Asked, held: Held) -> None:
+    def run(self, asked: Asked) -> None:
         """Do what is due, then what becomes due, until stopped."""
         self._timetable.apply(self._config.schedule)
         self._timetable.start()
@@ -103,10 +105,10 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 self._gather()
-                held.require_in_place()
+                self._held.require_in_place()
                 self._do_next()
         except _FATAL:
-            held.require_in_place()  # a lake that was moved away makes its state look damaged
+            self._held.require_in_place()  # a lake that was moved away makes its state look damaged
             raise
         finally:
             self._timetable.stop()
@@ -194,7 +196,7 @@ class Daemon:
             config.limits.builders, self._stop, reporting.liveness.worker_started
         )
         with (
-            inventory.swept_if_cut_short(self._state, self._tree, self._stop),
+            inventory.swept_if_cut_short(self._state, self._tree, self._stop, self._held.is_ours),
             working(
                 config,
                 reporting.activity,

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from fullpool import logs
 from fullpool.app.liveness import Liveness
-from fullpool.app.signals import leave_at_once
+from fullpool.app.signals import leave_by_force
 from fullpool.errors import Exit
 from fullpool.model import Stop
 from fullpool.notify import Manager
@@ -88,8 +88,7 @@ class Keepalive:
         """Wait for the daemon to stop, but not for long."""
         self._tell_stopping()
         if not self._ended.wait(_GRACE_S):
-            log.warning("daemon.stopped", forced=True)
-            leave_at_once(Exit.OK)
+            leave_by_force(Exit.OK, lambda: log.warning("daemon.stopped", forced=True))
 
     def _tell_stopping(self) -> None:
         self._is_stopping = True

@@ -45,7 +45,8 @@ class Lease:
     renewed: int = 0
 
     def __str__(self) -> str:
-        return f"`fullpool {self.command}` (process {self.pid} on {self.host}, since {self.since})"
+        where = "" if self.host == os.uname().nodename else f" on {self.host}"
+        return f"`fullpool {self.command}` (process {self.pid}{where}, since {self.since})"
 
     def is_seen_from(self, other: "Lease") -> bool:
         """Whether its process is among those that *other* can see."""

@@ -32,13 +32,17 @@ class Held:
         """Have `require_in_place` look for the state too, which is open by now."""
         self._state = self._tree.state.stat()
 
+    def is_ours(self) -> bool:
+        """Whether no other machine has taken the lake over."""
+        return lease.is_own(self._tree.owner, self._mine)
+
     def require_in_place(self) -> None:
         """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it.
 
         StateDamagedError if the state was: what is recorded in the open one would be lost.
         LakeBusyError if another machine took this one for dead, and writes the lake by now.
         """
-        if not lease.is_own(self._tree.owner, self._mine):
+        if not self.is_ours():
             raise LakeBusyError(
                 f"looking after the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
                 " over while this machine stood still"

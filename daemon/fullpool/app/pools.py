@@ -62,8 +62,11 @@ def processes(
     """
     if not _has_semaphores():
         log.warning("workers.unavailable", path="/dev/shm", builders=1)  # noqa: S108
-        with threads(1, 1, stop) as build_map:
-            yield _InProcess(build_map)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="build")
+        try:
+            yield _InProcess(partial(_bounded, pool, _Bounds(8, 1, stop)))
+        finally:
+            pool.shutdown(cancel_futures=True)  # what it is at writes into the lake
         return
     workers = _Workers(count, stop, started)
     try:

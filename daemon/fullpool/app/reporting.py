@@ -62,23 +62,30 @@ class Reporting:
         self._keepalive.__exit__()
         self._endpoint.close()
         # Nobody is to take what was true once for what is.
-        self._tree.daemon.unlink(missing_ok=True)
+        with suppress(OSError):  # not what a daemon says that took the lake over
+            if self._tree.daemon.read_text(encoding="utf-8") == self._said + "\n":
+                self._tree.daemon.unlink()
         if self._metrics.file:
             (self._tree.root / self._metrics.file).unlink(missing_ok=True)
 
     def apply(self, metrics: Metrics) -> None:
         """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
-        if (metrics.listen, metrics.anyone) != (self._metrics.listen, self._metrics.anyone):
-            with ExitStack() as opened:
-                if metrics.listen == self._metrics.listen:
-                    self._endpoint.close()  # or its address would be in use
-                if metrics.listen:
-                    opened.enter_context(
-                        Endpoint(self._gauges, metrics.listen, anyone=metrics.anyone)
-                    )
-                self._endpoint.close()
-                self._endpoint = opened.pop_all()
+        before = self._metrics
+        if (metrics.listen, metrics.anyone) != (before.listen, before.anyone):
+            self._endpoint.close()  # or its port would be in use
+            try:
+                self._serve(metrics)
+            except MetricsError:
+                self._serve(before)
+                raise
         self._metrics = metrics
+
+    def _serve(self, metrics: Metrics) -> None:
+        with ExitStack() as opened:
+            if metrics.listen:
+                endpoint = Endpoint(self._gauges, metrics.listen, anyone=metrics.anyone)
+                opened.enter_context(endpoint)
+            self._endpoint = opened.pop_all()
 
     def ready(self) -> None:
         self._keepalive.ready()

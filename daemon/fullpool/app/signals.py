@@ -11,12 +11,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 # So long a command that was told to stop may take for what it is at; then it is done again.
 _GRACE_S: Final = 1.5
+_TELL_S: Final = 0.3
 _SHOW_CURSOR: Final = "\x1b[?25h"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,8 +95,7 @@ def _wait(heard: socket.socket, _told: socket.socket) -> None:
     else:
         with suppress(TimeoutError):
             _next(heard, _GRACE_S)
-    say_stopped()
-    leave_at_once(exit_code())
+    leave_by_force(exit_code(), say_stopped)
 
 
 def _next(heard: socket.socket, timeout_s: float | None) -> None:
@@ -105,14 +106,19 @@ def _next(heard: socket.socket, timeout_s: float | None) -> None:
     _ending.number = _ending.number or number
 
 
-def stop_on_signals(said: str = "stopped", *, is_patient: bool = False) -> Flag:
+def stop_on_signals(said: str = "stopped") -> Flag:
     """Return the flag that SIGINT or SIGTERM sets; a second one ends the program at once.
 
     The command is to look at it, and *said* is what is told of its end. It is ended after a short
-    while all the same, unless it *is_patient*.
+    while all the same.
     """
-    _ending.is_watched, _ending.is_patient, _ending.said = True, is_patient, said
+    _ending.is_watched, _ending.said = True, said
     return _ending.stop
+
+
+def be_patient() -> None:
+    """Leave it to a thread of the daemon to end it in time."""
+    _ending.is_patient = True
 
 
 def is_stopped() -> bool:
@@ -148,4 +154,22 @@ def leave_at_once(code: int) -> NoReturn:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
+    os._exit(code)
+
+
+def leave_by_force(code: int, say: Callable[[], object]) -> NoReturn:
+    """End the process from another thread than the main one, which may be stuck in a write.
+
+    To *say* anything, and to flush, may have to wait for that for ever.
+    """
+
+    def tell() -> None:
+        say()
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(_TELL_S)
     os._exit(code)

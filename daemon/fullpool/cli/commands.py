@@ -113,7 +113,7 @@ def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
     it look now. SIGTERM or Ctrl-C stops it within seconds, a second one at once.
     """
     logs.configure(log_level.upper(), journal=app.clock.variable("JOURNAL_STREAM"))
-    stop, asked = app.stop_on_signals(is_patient=True), app.look_on_signal()
+    stop, asked = app.stop_on_signals(), app.look_on_signal()
     path = app.find_config(config).absolute()
     app.run(path, app.load_config(path), stop, asked)
     app.leave(Exit.OK)

@@ -94,7 +94,9 @@ def _what(detail: Any, loc: tuple[int | str, ...]) -> str:
         )
         return f"must be one of {expected}, not {given}{hint}"
     if kind == "value_error":
-        return f"{detail['ctx']['error']}, not {given}"
+        what = str(detail["ctx"]["error"])
+        # What was given for a proxy may hold a password.
+        return what if loc[-1:] == ("proxy",) else f"{what}, not {given}"
     if kind == "tuple_type":
         return f"{_listed(loc)}, not {given}"
     message = _WRONG.get(kind) or f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"

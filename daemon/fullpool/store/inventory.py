@@ -4,7 +4,7 @@ Holds the three to each other, and puts right what a killed process or a person 
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -122,17 +122,20 @@ def take_out_unrecorded(state: State, tree: Tree, found: Iterable[tuple[str, int
 
 
 @contextmanager
-def swept_if_cut_short(state: State, tree: Tree, stop: Stop) -> Iterator[None]:
+def swept_if_cut_short(
+    state: State, tree: Tree, stop: Stop, is_ours: Callable[[], bool]
+) -> Iterator[None]:
     """Take out what a pass has built but not recorded, if it ends with an error or is stopped.
 
-    To be left once no worker is at work any more.
+    To be left once no worker is at work any more. Nothing is touched unless the lake *is_ours*
+    still: what the state does not know may be another machine's.
     """
     is_whole = False
     try:
         yield
         is_whole = not stop.is_set()
     finally:
-        if not is_whole:
+        if not is_whole and is_ours():
             with suppress(FullpoolError, OSError):  # the next start sweeps as well
                 take_out_unrecorded(state, tree, partition_files(tree))
 

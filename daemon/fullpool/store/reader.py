@@ -23,7 +23,10 @@ _FILE_GONE: Final = (
     "a file of this generation is gone; `fullpool sync` fetches the newest one's again, but what"
     " `verify --repair` took out of an older one is in .quarantine/damaged for good"
 )
-_NO_LINKS: Final = "an export is made of hard links, which this file system has not: copy the files"
+_NO_LINKS: Final = (
+    "an export is made of hard links: this file system has none, or the files are another user's;"
+    " run it as the lake's owner, or copy the files"
+)
 _WRITABLE: Final = 0o222
 
 

@@ -1,7 +1,7 @@
 """Finding out which series there are and which archives the vendor has of them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.model import Cadence, Known, Market, Series, Span, Status
+from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status, period_of
 from fullpool.planning import Listed, Want
 from fullpool.store.memory import Memory
 from fullpool.sync.listing import list_series
@@ -78,7 +78,11 @@ def discover(work: Work, memory: Memory) -> Discovered:
     )
     held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
     for shelf in shelves:
-        found.found += [new for new in shelf.chosen if _is_news(new, held.get(new.archive))]
+        found.found += [
+            new
+            for new in shelf.chosen
+            if _is_news(new, held.get(new.archive)) and not _is_in_month(new.archive, held)
+        ]
         series = shelf.listed.series
         found.listings[series] = _joined(
             shelf.listed, found.listings.get(series) or listings.get(series)
@@ -223,6 +227,14 @@ def _is_news(new: Known, old: Known | None) -> bool:
     if old is None:
         return True
     return new.status is Status.PUBLISHED and old.status in _NOT_THERE_YET
+
+
+def _is_in_month(archive: Archive, held: Mapping[Archive, Known]) -> bool:
+    """Whether the month of a day is in the lake: its holes have the day asked for, nothing else."""
+    if archive.period.cadence is not Cadence.DAY:
+        return False
+    month = held.get(Archive(archive.series, period_of(archive.period.first, Cadence.MONTH)))
+    return month is not None and month.is_held
 
 
 def _add_computed(

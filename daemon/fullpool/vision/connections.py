@@ -2,8 +2,10 @@
 
 import http.client
 import socket
+import ssl
 
 from fullpool.dialing import dial
+from fullpool.errors import UntrustedError
 from fullpool.proxies import Proxy
 from fullpool.vision.access import Access
 from fullpool.vision.tunnel import behind
@@ -38,5 +40,11 @@ def _connected(
     if proxy is None or proxy.scheme == "http":
         return plain
     plain.settimeout(access.read_timeout_s)
-    outer = access.context.wrap_socket(plain, server_hostname=proxy.host)
+    try:
+        outer = access.context.wrap_socket(plain, server_hostname=proxy.host)
+    except ssl.SSLCertVerificationError as error:
+        plain.close()
+        raise UntrustedError(
+            f"connecting to the proxy {proxy.shown}: {error.verify_message}"
+        ) from error
     return behind(outer) if is_tls else outer

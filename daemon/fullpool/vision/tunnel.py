@@ -5,14 +5,17 @@ the proxy is handed on between its connection and one end of a pair of sockets; 
 TLS to the host is put.
 """
 
-import select
+import selectors
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 _CHUNK: Final = 1 << 16
+# A proxy that takes nothing for so long is gone.
+_SEND_S: Final = 60.0
 
 
 class _End(socket.socket):
@@ -37,12 +40,23 @@ def _hand_on(outer: ssl.SSLSocket, far: socket.socket) -> None:
     with outer, far, suppress(OSError):
         outer.setblocking(False)
         while True:
-            timeout_s = 0 if outer.pending() else None  # what is decrypted wakes no select
-            readable = select.select([outer, far], [], [], timeout_s)[0]
+            timeout_s = 0 if outer.pending() else None  # what is decrypted wakes no selector
+            readable = _ready([outer, far], selectors.EVENT_READ, timeout_s)
             if far in readable and not _is_sent(outer, far):
                 return
             if (outer in readable or outer.pending()) and not _is_received(outer, far):
                 return
+
+
+def _ready(
+    sockets: Sequence[socket.socket], event: int, timeout_s: float | None
+) -> list[socket.socket]:
+    """Return those of *sockets* that can be read, or written to."""
+    with selectors.DefaultSelector() as selector:
+        for one in sockets:
+            selector.register(one, event)
+        chosen = {key.fd for key, _ in selector.select(timeout_s)}
+    return [one for one in sockets if one.fileno() in chosen]
 
 
 def _is_sent(outer: ssl.SSLSocket, far: socket.socket) -> bool:
@@ -53,9 +67,11 @@ def _is_sent(outer: ssl.SSLSocket, far: socket.socket) -> bool:
         try:
             content = content[outer.send(content) :]
         except ssl.SSLWantWriteError:
-            select.select([], [outer], [])
+            if not _ready([outer], selectors.EVENT_WRITE, _SEND_S):
+                return False
         except ssl.SSLWantReadError:
-            select.select([outer], [], [])
+            if not _ready([outer], selectors.EVENT_READ, _SEND_S):
+                return False
     return True
 
 
