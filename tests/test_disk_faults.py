@@ -114,7 +114,7 @@ def faulty(lake: Path, rule: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", lake], check=True)
-        served.wait(10)
+        served.wait(60)
 
 
 ALWAYS = 1_000_000
@@ -262,6 +262,7 @@ def test_a_file_system_without_hard_links_will_do(
         assert rule.with_suffix(".log").read_text(), "nothing failed"
         assert world.digest() == clean
         world.require_sound(clean)
+        rule.write_text("")
 
 
 def test_a_file_system_without_symbolic_links_is_told_before_the_first_download(
@@ -272,6 +273,7 @@ def test_a_file_system_without_symbolic_links_is_told_before_the_first_download(
         refusal = {"call": "symlink", "errno": errno.EOPNOTSUPP, "match": ""}
         rule.write_text(json.dumps(refusal | {"after": 0, "times": ALWAYS}))
         done = world.sync()
+        rule.write_text("")
 
     assert done.returncode == Exit.LAKE_UNWRITABLE
     assert "making a symbolic link in" in done.stderr
