@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -79,9 +77,8 @@ def test_a_signal_ends_it_at_any_moment(
     world.require_sound(clean)
 
 
-@contextmanager
-def silent_resolver(world: World) -> Iterator[list[str]]:
-    """Yield what a command is run under to find a name server that never answers."""
+def silent_resolver(world: World) -> list[str]:
+    """Return what a command is run under to find a name server that never answers."""
     resolver = world.folder / "resolv.conf"
     resolver.write_text("nameserver 127.0.0.1\n")
     script = world.folder / "silent.sh"
@@ -92,7 +89,7 @@ def silent_resolver(world: World) -> Iterator[list[str]]:
         f"mount --bind {resolver} /etc/resolv.conf && ip link set lo up\n"
         f'{sys.executable} -c "{listener}" &\nsleep 0.3\nexec "$@"\n'
     )
-    yield ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "bash", str(script)]
+    return ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "bash", str(script)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
@@ -106,11 +103,10 @@ def test_a_signal_is_noticed_while_a_name_is_resolved(
     line = f"{sys.executable} -m fullpool {command} -c {world.path}"
     # The signal comes from inside: `unshare` would not hand it on.
     inside = f'{line} & p=$!; sleep 2.5; kill -{number} $p; wait $p; echo "code $?"'
-    with silent_resolver(world) as before:
-        done = subprocess.run(
-            [*before, "bash", "-c", inside],
-            check=False, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+    done = subprocess.run(
+        [*silent_resolver(world), "bash", "-c", inside],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
 
     assert f"code {0 if command == 'run' else 128 + number}" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr

@@ -27,13 +27,14 @@ class Exit(IntEnum):
     DAMAGED = 16
     UNHEALTHY = 17
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 # What the system says when a disk, or a quota of it, is used up; and when too many files are open.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
 # And when a file system has no hard links, or no symbolic ones.
 NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class FullpoolError(Exception):

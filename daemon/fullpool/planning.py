@@ -123,9 +123,8 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
 
 def lacks_first_days(want: Want, daily: Listing) -> bool:
     """Whether the days listed begin after the span that is asked for: their month may have more."""
-    if not daily or want.span.start == vendor.beginning():
-        return False
-    return min(daily).span.start > want.span.start
+    is_known = want.span.start != vendor.beginning()
+    return bool(daily) and is_known and min(daily).span.start > want.span.start
 
 
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:
@@ -190,15 +189,22 @@ def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
     hole, they are asked for because of it.
     """
     recorded = {one.archive for one in known}
-    held = {one.archive.period for one in known if one.is_held}
+    in_lake = {one.archive for one in known if one.is_held}
+    held = {archive.period for archive in in_lake}
     return [
         one
         for one in chosen
         if one.status is Status.PUBLISHED
         and one.archive not in recorded
-        and period_of(one.archive.period.first, Cadence.MONTH) not in held
+        and not has_month_of(in_lake, one.archive)
         and not held.issuperset(periods(one.archive.period.span, Cadence.DAY))
     ]
+
+
+def has_month_of(in_lake: AbstractSet[Archive], archive: Archive) -> bool:
+    """Whether the archive of its month is in the lake: only holes have a day asked for then."""
+    month = period_of(archive.period.first, Cadence.MONTH)
+    return archive.period != month and Archive(archive.series, month) in in_lake
 
 
 def known_until(chosen: Sequence[Known]) -> datetime | None:

@@ -28,8 +28,14 @@ class Proxy:
     headers: Mapping[str, str] = field(repr=False)
 
     @property
+    def netloc(self) -> str:
+        """Host and port; an address of IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
     def shown(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.netloc}"
 
 
 def proxy_in(text: str) -> Proxy:

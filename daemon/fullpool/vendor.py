@@ -42,7 +42,7 @@ ROOT: Final = "data"
 _FOLDER: Final = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
 _PERIOD_FOLDER: Final = {Cadence.DAY: "daily", Cadence.MONTH: "monthly"}
 # Spot has no daily files of these at all, futures of half their symbols.
-_BY_MONTH_ONLY: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
+BY_MONTH_ONLY: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
 
 # Daily files of spot appear 1.8 to 5.6 h after the day (90 %), of futures 6 to 9 h after it.
 _DAILY_DELAY: Final = {
@@ -145,7 +145,7 @@ def url(base: str, key: str) -> str:
 
 def has_daily(series: Series) -> bool:
     """Whether the series is to be had by daily archives, as far as its interval tells."""
-    return series.interval not in _BY_MONTH_ONLY
+    return series.interval not in BY_MONTH_ONLY
 
 
 def first_ask(series: Series, period: Period) -> datetime:

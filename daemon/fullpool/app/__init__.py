@@ -25,7 +25,7 @@ from fullpool.app.signals import (
     stop_on_signals,
     watch_signals,
 )
-from fullpool.app.spelled import remarks_on
+from fullpool.app.spelled import remarks_by, remarks_on
 from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
@@ -67,6 +67,7 @@ __all__ = [
     "look_on_signal",
     "plan",
     "rebuild",
+    "remarks_by",
     "remarks_on",
     "repair",
     "require_complete",

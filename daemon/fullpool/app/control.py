@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -139,15 +139,6 @@ def _let_in(path: Path, group: str) -> None:
 
 
 @contextmanager
-def room_after(room: threading.BoundedSemaphore) -> Iterator[None]:
-    """Make room for another caller in the end."""
-    try:
-        yield
-    finally:
-        room.release()
-
-
-@contextmanager
 def _short(path: Path) -> Iterator[str]:
     """Yield a name for *path* that a socket can have: 107 bytes are the most."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
@@ -175,7 +166,8 @@ def _serve(server: socket.socket, asked: Asked) -> None:
 
 
 def _hear(caller: socket.socket, asked: Asked, room: threading.BoundedSemaphore) -> None:
-    with room_after(room), caller, suppress(OSError, TimeoutError):
+    with ExitStack() as stack, caller, suppress(OSError, TimeoutError):
+        stack.callback(room.release)
         caller.settimeout(_CALLER_S)
         if caller.recv(len(_RELOAD)) == _RELOAD:
             answer = asked.ask().result(_ANSWER_S)

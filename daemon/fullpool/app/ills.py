@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
+from fullpool.store.views import BY_MONTH_ONLY
 
 # So long after the end of its last bar a series lags more than is usual: archives of days come
 # within hours, and those of months, which 3d, 1w and 1mo are published by, up to twenty days late.
@@ -47,7 +48,7 @@ ILLS: Final = (
         "WITH late AS (SELECT market || '/' || kind || '/' || symbol"
         " || coalesce('/' || interval, '') AS series,"
         f" lag_s + date_diff('second', published_at, now()) AS lag,"
-        " if(interval IN ('3d', '1w', '1mo'),"
+        f" if(interval IN ({BY_MONTH_ONLY}),"
         f" {_LAGS_BY_MONTH.total_seconds()}, {_LAGS.total_seconds()}) AS usual"
         " FROM sync.coverage, sync.published WHERE is_trading)"
         " SELECT any_value(series ORDER BY lag DESC) AS series, max(lag) // 86400 AS days,"

@@ -60,20 +60,31 @@ class Lease:
 
 def own(command: str, now: datetime) -> Lease:
     """Return the lease of this process."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    with suppress(OSError):
-        return Lease(
-            command=command,
-            host=os.uname().nodename,
-            boot=boot.read_text().strip(),
-            namespace=str(Path("/proc/self/ns/pid").readlink()),
-            pid=os.getpid(),
-            began=_began(os.getpid()),
-            since=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        )
-    # Without a /proc nobody can be seen: every lease is watched.
-    since = f"{now:%Y-%m-%dT%H:%M:%SZ}"
-    return Lease(command, os.uname().nodename, "", f"{os.getpid()}", os.getpid(), 0, since)
+    pid = os.getpid()
+    return Lease(
+        command=command,
+        host=os.uname().nodename,
+        boot=_boot(),
+        # Without a /proc nobody can be seen: every lease is watched.
+        namespace=_namespace() or str(pid),
+        pid=pid,
+        began=_began(pid),
+        since=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _began(pid: int) -> int:
@@ -96,10 +107,12 @@ def read(path: Path) -> Lease | None:
 def require_free(path: Path, mine: Lease, sleep: Callable[[float], None]) -> None:
     """Raise LakeBusyError if another process holds the lease, naming it."""
     found = read(path)
-    if found is None or (found.is_seen_from(mine) and not _lives_on(found, mine, sleep)):
+    if found is None:
         return
     if found.is_seen_from(mine):
-        raise LakeBusyError(f"locking the lake: {found} is writing it")
+        if _lives_on(found, mine, sleep):
+            raise LakeBusyError(f"locking the lake: {found} is writing it")
+        return
     for _ in range(int(_WATCH_S / _LOOK_S)):
         sleep(_LOOK_S)
         if (later := read(path)) is None:

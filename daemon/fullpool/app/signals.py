@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
+from fullpool.errors import Exit
+
 # So long a command that was told to stop may take for what it is at; then it is done again.
 _GRACE_S: Final = 1.5
 _TELL_S: Final = 0.3
@@ -126,9 +128,9 @@ def is_stopped() -> bool:
     return _ending.stop.is_set()
 
 
-def exit_code() -> int:
-    """Return what a program exits with that a signal ended: 130 or 143."""
-    return 128 + (_ending.number or signal.SIGINT)
+def exit_code() -> Exit:
+    """Return what a program exits with that a signal ended."""
+    return Exit.TERMINATED if _ending.number == signal.SIGTERM else Exit.INTERRUPTED
 
 
 def say_stopped() -> None:
@@ -151,10 +153,14 @@ def leave(code: int) -> NoReturn:
 
 def leave_at_once(code: int) -> NoReturn:
     """End the process, whatever it is at; workers end with it."""
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
 
 
 def leave_by_force(code: int, say: Callable[[], object]) -> NoReturn:
@@ -165,9 +171,7 @@ def leave_by_force(code: int, say: Callable[[], object]) -> NoReturn:
 
     def tell() -> None:
         say()
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        _flush()
 
     telling = threading.Thread(target=tell, daemon=True)
     telling.start()

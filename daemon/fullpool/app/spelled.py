@@ -7,17 +7,24 @@ from fullpool.app.assembly import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.store.memory import Memory
-from fullpool.store.reader import reading
+from fullpool.store.reader import Reader, reading
 
 
 def remarks_on(config: Config) -> list[str]:
     """Return what is to be said of the symbols of a configuration; nothing if no lake tells."""
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
-        return remarks_by(reader.memory, config)
+        return remarks_by(reader, config)
     return []
 
 
-def remarks_by(memory: Memory, config: Config) -> list[str]:
+def remarks_by(reader: Reader, config: Config) -> list[str]:
+    """Return the same from a generation that is open; nothing if it is too old to tell."""
+    with suppress(FullpoolError):
+        return _remarks(reader.memory, config)
+    return []
+
+
+def _remarks(memory: Memory, config: Config) -> list[str]:
     """Return a line for each market and kind with names that the vendor was found not to have."""
     listings, long_ago = memory.listings(), vendor.beginning()
     symbols = {

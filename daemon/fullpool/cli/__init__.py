@@ -73,7 +73,7 @@ def _run() -> int:
 def _stopped() -> int:
     """Tell that a signal ended the command, and nothing else: that is why it could not go on."""
     app.say_stopped()
-    return app.exit_code()
+    return int(app.exit_code())
 
 
 def _told(error: FullpoolError) -> int:

@@ -155,7 +155,7 @@ def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
     said = app.status_of(tree)
     report.daemon(said, is_json=json)
     with reading(tree) as reader:
-        report.status(reader, tree, said, app.remarks_on(settings), is_json=json)
+        report.status(reader, tree, said, app.remarks_by(reader, settings), is_json=json)
 
 
 @program.command()

@@ -1,6 +1,6 @@
 """What exchangeInfo says of a symbol, as far as clients read it.
 
-Sources: recorded answers of the three markets. Precisions, filters and dates are the same for all.
+Source: the API's documentation. Precisions, filters and dates are the same for all.
 """
 
 import re

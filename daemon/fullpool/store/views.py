@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from fullpool import vendor
 from fullpool.grid import Grid
 from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
 from fullpool.model import Interval, PartitionFile
@@ -176,11 +177,14 @@ TABLES: Final = (
 # Counts up when the tables or views change: then the lake is published anew.
 FORMAT: Final = 6
 
+# The intervals that are published by month alone, for SQL.
+BY_MONTH_ONLY: Final = ", ".join(map(quoted, sorted(vendor.BY_MONTH_ONLY)))
+
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
 TRADING: Final = (
     "w.wanted_to > l.known_until"
-    " AND l.known_until >= l.listed_at - CASE WHEN w.interval IN ('3d', '1w', '1mo')"
+    f" AND l.known_until >= l.listed_at - CASE WHEN w.interval IN ({BY_MONTH_ONLY})"
     " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
     " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
     " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"

@@ -9,7 +9,7 @@ from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status, period_of
+from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.memory import Memory
 from fullpool.sync.listing import list_series
@@ -77,12 +77,8 @@ def discover(work: Work, memory: Memory) -> Discovered:
         work, [p for w in stale for p in _parts(w, listings.get(w.series))], found, now
     )
     held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
+    found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
     for shelf in shelves:
-        found.found += [
-            new
-            for new in shelf.chosen
-            if _is_news(new, held.get(new.archive)) and not _is_in_month(new.archive, held)
-        ]
         series = shelf.listed.series
         found.listings[series] = _joined(
             shelf.listed, found.listings.get(series) or listings.get(series)
@@ -222,19 +218,18 @@ def _joined(new: Listed, old: Listed | None) -> Listed:
     return replace(new, span=span, until=new.until or old.until)
 
 
+def _news(chosen: Sequence[Known], held: Mapping[Archive, Known]) -> list[Known]:
+    """Return what is to be recorded of the archives that some series need."""
+    in_lake = {archive for archive, known in held.items() if known.is_held}
+    news = (one for one in chosen if _is_news(one, held.get(one.archive)))
+    return [one for one in news if not planning.has_month_of(in_lake, one.archive)]
+
+
 def _is_news(new: Known, old: Known | None) -> bool:
     """Whether a listed archive is to be recorded: unknown so far, or not there so far."""
     if old is None:
         return True
     return new.status is Status.PUBLISHED and old.status in _NOT_THERE_YET
-
-
-def _is_in_month(archive: Archive, held: Mapping[Archive, Known]) -> bool:
-    """Whether the month of a day is in the lake: its holes have the day asked for, nothing else."""
-    if archive.period.cadence is not Cadence.DAY:
-        return False
-    month = held.get(Archive(archive.series, period_of(archive.period.first, Cadence.MONTH)))
-    return month is not None and month.is_held
 
 
 def _add_computed(

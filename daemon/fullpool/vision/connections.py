@@ -14,8 +14,7 @@ from fullpool.vision.tunnel import behind
 def connection_to(scheme: str, host: str, access: Access) -> http.client.HTTPConnection:
     """Return a connection that is not open yet; TLS to the host goes through a proxy's tunnel."""
     proxy = access.route.proxy_of(f"{scheme}://{host}")
-    where = f"{proxy.host}:{proxy.port}" if proxy and ":" not in proxy.host else host
-    where = f"[{proxy.host}]:{proxy.port}" if proxy and ":" in proxy.host else where
+    where = proxy.netloc if proxy else host
     timeout_s = access.read_timeout_s
     made: http.client.HTTPConnection
     if scheme == "https":
