@@ -89,13 +89,11 @@ class Running:
                     found.append(event)
         return found
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; return the exit code and the seconds it took."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; return the exit code."""
         assert self.process is not None
-        began = time.monotonic()
         self.process.send_signal(number)
-        code = self.process.wait(60)
-        return code, time.monotonic() - began
+        return self.process.wait(60)
 
     def workers(self) -> list[int]:
         """Return the numbers of the worker processes."""

@@ -282,6 +282,39 @@ def test_a_configuration_of_nothing_is_refused() -> None:
             parse(text, "empty.toml")
 
 
+def test_what_is_missing_is_told_until_it_is_there(vendor: Vendor, tmp_path: Path) -> None:
+    first, last = at("2024-01-01").date(), at("2024-01-03").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", first, last)
+    path = tmp_path / "fullpool.toml"
+    span = {"start": "2024-01-01", "end": "2024-01-03"}
+    asked = dataset("spot/klines/BTCUSDT/1h", **span)
+    path.write_text(vendor.config_text(tmp_path / "lake", asked, rounds=1))
+    vendor.fail(Fault("*2024-01-02.zip", "status", 503))
+    ended = [run("sync", "-c", path) for _ in range(2)]
+    shown = run("status", "-c", path)
+
+    assert [done.returncode for done in ended] == [Exit.INCOMPLETE] * 2
+    assert ended[0].stdout.startswith("archives: 2 ")
+    assert ended[1].stdout.startswith("nothing came into the lake\n")
+    for done in ended:
+        assert "missing rows: 24 open (`fullpool gaps` tells why)" in done.stdout
+        assert "1 failed (`fullpool status` tells why)" in done.stdout
+    assert "HTTP 503" in shown.stdout
+    assert "failed" in shown.stdout
+
+    vendor.fail()
+    ended = [run("sync", "-c", path) for _ in range(2)]
+    shown = run("status", "-c", path)
+
+    assert [done.returncode for done in ended] == [Exit.OK] * 2
+    assert ended[1].stdout == "nothing new\n"
+    assert "failed" not in ended[0].stdout
+    assert "missing rows" not in ended[0].stdout
+    assert "503" not in shown.stdout
+    assert "failed" not in shown.stdout
+    assert run("gaps", "-c", path).stdout == "no gaps\n"
+
+
 # The table
 
 
@@ -292,12 +325,15 @@ def test_each_claim_is_tested_in_both_directions() -> None:
         for path in (ROOT / "tests").glob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
+    table = (ROOT / "docs" / "claims.md").read_text()
     rows = [
         line
-        for line in (ROOT / "docs" / "claims.md").read_text().splitlines()
+        for line in table.splitlines()
         if line.startswith("| ") and not line.startswith("| claim")
     ]
-    assert len(rows) > 20
+    metrics = re.findall(r"`(fullpool_\w+)", (ROOT / "README.md").read_text())
+    assert [name for name in metrics if f"`{name}`" not in table] == []
+    assert [code.name for code in Exit if code > Exit.BUG and f"`{code.name}`" not in table] == []
     for row in rows:
         _claim, speaks, silent = (cell.strip() for cell in row.strip("|").split(" | "))
         for cell in (speaks, silent):

@@ -377,8 +377,9 @@ def test_days_before_the_listing_are_explained_as_such(twin: Twin) -> None:
     born = hours("2024-03-03T00:00", 7)
     twin.publish(MINUTES, date(2024, 3, 3), date(2024, 3, 9), (born,), api=(born,))
     config = twin.config(dataset(MINUTES, start="2024-03-03", end="2024-03-09"))
-    sync(config)
+    outcome, _ = sync(config)
 
+    assert outcome.gaps == {}
     start = born[0].replace(tzinfo=None)
     assert gaps_in(config) == [("BTCUSDT", start, 420, "explained", "not_listed")]
 

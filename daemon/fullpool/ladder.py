@@ -378,9 +378,9 @@ def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
     return _failed(gap, error, now)
 
 
-def held_up(gap: Gap, archive: Known, now: datetime) -> Gap:
+def held_up(gap: Gap, archive: Known, attempts: int, now: datetime) -> Gap:
     """Return a gap whose rows are in an archive that failed: nobody knows that they are not."""
-    gap = replace(gap, attempts=gap.attempts + 1)
+    gap = replace(gap, attempts=attempts)
     reason = f"the archive {archive.archive.period} may have it, and failed: {archive.reason}"
     return _open(gap, reason, now + _wait(gap.attempts))
 

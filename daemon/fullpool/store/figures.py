@@ -38,7 +38,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Numbers of one moment. *gap_rows* counts missing rows by what is known of them."""
+    """Numbers of one moment.
+
+    *gap_rows* counts missing rows by what is known of them, from when trading began on.
+    """
 
     freshness: tuple[Freshness, ...]
     archives: Mapping[str, int]
@@ -70,7 +73,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
             gap_rows=_counts(
                 rows(
                     "SELECT coalesce(explanation, status), sum(row_count)::BIGINT FROM sync.gaps"
-                    " GROUP BY ALL"
+                    " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL"
                 )
             ),
             rows=held,

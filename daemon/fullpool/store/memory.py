@@ -295,10 +295,13 @@ class Memory:
         return [gap_in(row) for row in found]
 
     def gap_rows(self) -> dict[str, int]:
-        """Return how many rows are missing, by what is known of them."""
+        """Return how many rows are missing, by what is known of them.
+
+        Those from before trading began are none.
+        """
         found = self._rows(
             "SELECT coalesce(explanation, status), sum(row_count) FROM sync.gaps"
-            " GROUP BY ALL ORDER BY ALL"
+            " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL ORDER BY ALL"
         )
         return {str(what): int(rows) for what, rows in found}
 

@@ -184,7 +184,7 @@ class Patching:
         """Ask the API for gaps and build in what it has; return whether it was asked at all."""
         client, asking, now = self._work.rest, self._asking, self._work.now()
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
-        self._replace(old, [self._too_old(gap, now) for gap in old])
+        self._replace(old, [self._doubted(gap, ladder.too_old(gap, now), now) for gap in old])
         left = _without(gaps, old)[:WINDOWS_A_TURN]
         if client is None or asking is None:
             self._tell_not_asked(_without(gaps, old))
@@ -194,7 +194,13 @@ class Patching:
         require_room(self._work)
         talks = self._talks(asking, left, now)
         young = [talk.gap for talk in asking.never_listed(talks)]
-        self._replace(young, [ladder.unlisted(g, address(client, g.series), now) for g in young])
+        self._replace(
+            young,
+            [
+                self._doubted(g, ladder.unlisted(g, address(client, g.series), now), now)
+                for g in young
+            ],
+        )
         gone = {id(gap) for gap in young}
         self._publish_if_due()
         talks = asking.ask([talk for talk in talks if id(talk.gap) not in gone])
@@ -248,7 +254,8 @@ class Patching:
                 existed_after=talk.existed_after,
                 is_trading=talk.is_trading,
             )
-            rest = ladder.remaining(heard, talk.grid)
+            parts = ladder.remaining(heard, talk.grid)
+            rest = [self._doubted(talk.gap, part, now) for part in parts]
             left += rest
             if not talk.windows or talk.error or not any(gap.is_due(now) for gap in rest):
                 self._asked.add(_key(talk.gap))
@@ -268,10 +275,12 @@ class Patching:
         self._state.record_evidence(evidence)
         return {series: Index(own) for series, own in evidence.items()}
 
-    def _too_old(self, gap: Gap, now: datetime) -> Gap:
-        """Return a gap that the API has forgotten: explained, unless an archive of it failed."""
+    def _doubted(self, gap: Gap, left: Gap, now: datetime) -> Gap:
+        """Return what is left of a gap: without an explanation, if an archive of it failed."""
         archive = self._looked.get(_key(gap))
-        return ladder.too_old(gap, now) if archive is None else ladder.held_up(gap, archive, now)
+        if archive is None or left.explanation is None:
+            return left
+        return ladder.held_up(left, archive, gap.attempts + 1, now)
 
     def _note_failure(self, talk: Talk) -> None:
         """Take note of what the network or the host kept from us; what they refuse is explained."""
