@@ -32,6 +32,7 @@ from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
     LISTINGS,
+    MISSING,
     PARTITIONS,
     SERIES_COLUMNS,
     SERIES_NAME,
@@ -116,12 +117,8 @@ class Memory:
         return [known_in(row) for row in found]
 
     def missing(self) -> dict[str, int]:
-        """Return how many archives are not in the lake, by status."""
-        found = self._rows(
-            "SELECT status, count(*) FROM sync.archives WHERE status <> ?"
-            " GROUP BY ALL ORDER BY ALL",
-            [str(Status.PRESENT)],
-        )
+        """Return how many archives are missing, by status."""
+        found = self._rows(f"SELECT status, count(*) FROM {MISSING} GROUP BY ALL ORDER BY ALL")
         return {str(status): int(count) for status, count in found}
 
     def since_listing(self) -> list[Known]:

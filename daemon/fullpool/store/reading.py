@@ -32,6 +32,16 @@ ARCHIVES: Final = (
     " archives.row_count IS NOT NULL, checksum, fault, sha256, held_bytes"
     " FROM sync.archives"
 )
+# The archives a that are missing: not in the lake. One that the vendor has not is no loss where its
+# month is, or where all days of the month are: it was asked for because of a day that came later.
+MISSING: Final = (
+    "sync.archives AS a WHERE a.status <> 'present'"
+    " AND NOT (a.status IN ('absent', 'not_published', 'expected')"
+    " AND coalesce((SELECT bool_and(p.status = 'present') FROM sync.archives AS p"
+    " WHERE p.market = a.market AND p.kind = a.kind AND p.symbol = a.symbol"
+    " AND p.interval IS NOT DISTINCT FROM a.interval AND left(p.period, 7) = left(a.period, 7)"
+    " AND length(p.period) <> length(a.period)), false))"
+)
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
     " first_time, last_time, patched_rows, first_key, last_key, sha256 FROM sync.partitions"

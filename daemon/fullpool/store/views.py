@@ -11,6 +11,7 @@ from fullpool.grid import Grid
 from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
 from fullpool.model import Interval, PartitionFile
 from fullpool.store.duck import quoted
+from fullpool.store.reading import MISSING
 from fullpool.store.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 
 DOUBLES: Final = "double"
@@ -153,8 +154,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
     yield _coverage(series, now)
     yield (
         f"CREATE TABLE sync.missing AS SELECT {series}, period, period_start, period_end, status,"
-        " reason, checksum, attempts, tried_at, next_try_at FROM sync.archives"
-        " WHERE status NOT IN ('present', 'superseded') ORDER BY ALL"
+        f" reason, checksum, attempts, tried_at, next_try_at FROM {MISSING} ORDER BY ALL"
     )
     yield "CREATE TABLE sync.open_gaps AS FROM sync.gaps WHERE status = 'open'"
     yield (
@@ -175,7 +175,7 @@ TABLES: Final = (
     "retired", "holes", "compared",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published anew.
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 # The intervals that are published by month alone, for SQL.
 BY_MONTH_ONLY: Final = ", ".join(map(quoted, sorted(vendor.BY_MONTH_ONLY)))
