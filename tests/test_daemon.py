@@ -303,6 +303,8 @@ def test_a_second_signal_ends_it_at_once(place: Place) -> None:
 
         assert is_waiting
         assert code == Exit.TERMINATED  # what ends by itself ends with 0
+        wait(1)  # for the process that clears away what was shared
+        assert "resource_tracker" not in daemon.log.read_text()
 
 
 def test_after_kill_9_it_goes_on(place: Place) -> None:

@@ -115,6 +115,7 @@ access_log stdio:{folder}/access.log
 cache deny all
 coredump_dir {folder}
 auth_param basic program /usr/lib/squid/basic_ncsa_auth {folder}/passwords
+auth_param basic children 2 startup=2 idle=1
 acl known proxy_auth REQUIRED
 http_access allow known
 http_access deny all
@@ -167,7 +168,9 @@ def squid(tmp_path: Path, authority: trustme.CA) -> Iterator[Squid]:
     (folder / "squid.conf").write_text(text)
     for path in folder.iterdir():
         path.chmod(0o644)
-    process = subprocess.Popen(["squid", "-N", "-f", str(folder / "squid.conf")])
+    process = subprocess.Popen(
+        ["squid", "-N", "-n", f"squid{one.plain}", "-f", str(folder / "squid.conf")]
+    )
     try:
         for _ in range(100):
             with socket.socket() as probe:

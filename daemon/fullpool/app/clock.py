@@ -34,3 +34,10 @@ def proxies() -> dict[str, str]:
 def variable(name: str) -> str:
     """Return a variable of the environment; "" if it is not set."""
     return os.environ.get(name, "")
+
+
+def add_to_variable(name: str, value: str) -> None:
+    """Have the processes that are started from now on find *value* in a list with commas."""
+    known = [one for one in variable(name).split(",") if one]
+    if value not in known:
+        os.environ[name] = ",".join([*known, value])

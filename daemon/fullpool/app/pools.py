@@ -25,6 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from fullpool import logs
+from fullpool.app import clock
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
 from fullpool.model import Stop
 from fullpool.store import worker
@@ -34,6 +35,8 @@ log = logs.get_logger()
 
 # How soon a map notices that the work is to stop.
 _LOOK_EVERY_S: Final = 0.2
+# Locks of a process that is ended by force are cleared away by another, which would warn of them.
+_QUIET: Final = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,6 +63,7 @@ def processes(
     *started* is told the number of each process. Where processes cannot share anything (a container
     whose /dev/shm cannot be written), a thread of this one builds.
     """
+    clock.add_to_variable("PYTHONWARNINGS", _QUIET)
     if not _has_semaphores():
         log.warning("workers.unavailable", path="/dev/shm", builders=1)  # noqa: S108
         pool = ThreadPoolExecutor(1, thread_name_prefix="build")
