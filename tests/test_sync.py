@@ -128,8 +128,10 @@ def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path
         (Fault("*06-02.zip", "reset", 100), "truncated|reset"),
         (Fault("*06-02.zip", "status", 404), "no such archive"),
         (Fault("*06-02.zip.CHECKSUM", "status", 404), "no CHECKSUM"),
-        (Fault("*06-02.zip.CHECKSUM", "html"), "not a CHECKSUM of"),
-        (Fault("*06-02.zip", "html"), "not a ZIP: it starts with b'<htm"),
+        (Fault("*06-02.zip.CHECKSUM", "html"), "a web page came"),
+        (Fault("*06-02.zip", "html"), "a web page came"),
+        (Fault("*06-02.zip", "body", text="<p>"), "not a ZIP: it starts with b'<p>'"),
+        (Fault("*06-02.zip.CHECKSUM", "body", text="<p>"), "not a CHECKSUM of"),
     ],
 )
 def test_what_fails_is_recorded_and_the_rest_goes_on(

@@ -84,6 +84,12 @@ class UnreachableError(FullpoolError):
     hint = "check the network, and archive_url and listing_url in the config; nothing was lost"
 
 
+class PortalError(UnreachableError):
+    """A page for people came in place of data."""
+
+    hint = "log in to this network, or have its proxy or firewall let that host through"
+
+
 class UntrustedError(FullpoolError):
     """The host's certificate, scheme or redirect is not to be trusted."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from fullpool import vendor
 from fullpool.app import clock
 from fullpool.app.assembly import tree_of, working
 from fullpool.app.ills import Finding
@@ -19,10 +20,13 @@ from fullpool.app.symptoms import symptoms
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.store.tree import Tree
-from fullpool.sync import Watcher
+from fullpool.sync import Watcher, Work
 
+_NOT_FOUND: Final = 404
 _CLOCK_OFF: Final = timedelta(seconds=60)
 _NEAR_FLOOR: Final = 1.25
+# Something that Binance has had for years. A mirror may lack it; it answers all the same.
+_LONG_THERE: Final = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01-01.zip.CHECKSUM"
 
 
 def examine(config: Config, watcher: Watcher) -> list[Finding]:
@@ -31,7 +35,7 @@ def examine(config: Config, watcher: Watcher) -> list[Finding]:
     return [
         *_disk(config, tree),
         *_daemon(tree),
-        *_host(config, watcher),
+        *_hosts(config, watcher),
         *_asked_for(config),
         *symptoms(tree, clock.now()),
     ]
@@ -65,24 +69,34 @@ def _asked_for(config: Config) -> Iterator[Finding]:
         yield Finding(remark, "mend its spelling in the configuration, or take it out there")
 
 
-def _host(config: Config, watcher: Watcher) -> Iterator[Finding]:
-    """Ask where the bucket is listed: whether it answers, and what time it has."""
-    url = f"{config.network.listing_url}?max-keys=1"
-    try:
-        with (
-            working(config, watcher, Flag(), nullcontext(Idle())) as work,
-            work.opener().open(url) as answer,
-        ):
-            date = answer.headers.get("Date")
-    except FullpoolError as error:
-        yield Finding(str(error), error.hint)
-        return
-    except (OSError, urllib.error.URLError) as error:
-        yield Finding(f"asking {url}: {error}", "check the network, a firewall, listing_url")
-        return
+def _hosts(config: Config, watcher: Watcher) -> Iterator[Finding]:
+    """Ask both hosts of archives whether they answer, and what time they have."""
+    network = config.network
+    with working(config, watcher, Flag(), nullcontext(Idle())) as work:
+        asked = [
+            _ask(work, f"{network.listing_url}?max-keys=1"),
+            _ask(work, vendor.url(network.archive_url, _LONG_THERE), may_lack=True),
+        ]
+    yield from (one for one in asked if isinstance(one, Finding))
+    date = next((one for one in asked if isinstance(one, str) and one), None)
     off = clock.now() - parsedate_to_datetime(date).astimezone(UTC) if date else timedelta()
     if abs(off) > _CLOCK_OFF:
         yield Finding(
             f"this machine's clock is {off.total_seconds():+,.0f} s off the vendor's",
             "set the clock (timedatectl set-ntp true); what is due depends on it",
         )
+
+
+def _ask(work: Work, url: str, *, may_lack: bool = False) -> Finding | str:
+    """Return the Date of an answer, or what kept us from one."""
+    try:
+        with work.opener().open(url) as answer:
+            return answer.headers.get("Date", "")
+    except FullpoolError as error:
+        return Finding(str(error), error.hint)
+    except urllib.error.HTTPError as error:
+        if may_lack and error.code == _NOT_FOUND:
+            return error.headers.get("Date", "")
+        return Finding(f"asking {url}: {error}", "check archive_url and listing_url")
+    except OSError as error:
+        return Finding(f"asking {url}: {error}", "check the network, a firewall, listing_url")

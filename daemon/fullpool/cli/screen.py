@@ -42,6 +42,21 @@ class Screen(Watcher, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class _Told:
+    """What was said already: a host that is away is one line, not one for each of its archives."""
+
+    def __init__(self) -> None:
+        self._reasons: set[str] = set()
+
+    def line(self, known: Known) -> str:
+        """Return what is to be said of an archive; "" if nothing is."""
+        is_failed = known.status is Status.FAILED
+        if known.status is Status.PRESENT or (is_failed and known.reason in self._reasons):
+            return ""
+        self._reasons.add(known.reason)
+        return f"{known.status}: {known.archive}: {known.reason}"
+
+
 class Bars:
     """Progress bars for a terminal: bytes, archives, rate, time left."""
 
@@ -58,6 +73,7 @@ class Bars:
         self._task: TaskID | None = None
         self._asked: TaskID | None = None
         self._archives, self._done = 0, 0
+        self._told = _Told()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -91,8 +107,8 @@ class Bars:
         self._done += 1
         if self._task is not None:
             self._progress.update(self._task, count=f"{self._done}/{self._archives}")
-        if known.status is not Status.PRESENT:
-            self._progress.console.print(f"{known.status}: {known.archive}: {known.reason}")
+        if line := self._told.line(known):
+            self._progress.console.print(line)
 
     def published(self, generation: int) -> None:
         self._progress.console.print(f"published generation {generation}")
@@ -115,6 +131,7 @@ class Lines:
         self._lock = threading.Lock()
         self._archives, self._done, self._size, self._received = 0, 0, 0, 0
         self._started = self._last = time.monotonic()
+        self._told = _Told()
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +164,8 @@ class Lines:
 
     def settled(self, known: Known) -> None:
         self._done += 1
-        if known.status is not Status.PRESENT:
-            self._write(f"{known.status}: {known.archive}: {known.reason}\n")
+        if line := self._told.line(known):
+            self._write(f"{line}\n")
         if time.monotonic() - self._last >= _LINE_EVERY_S:
             self._line()
 

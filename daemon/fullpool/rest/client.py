@@ -190,6 +190,7 @@ class Client:
             raise RestError(f"asking {url}: stopped")
         try:
             reply = self._pool.get(url, query, headers, limit_bytes)
+            _check_kind(host, reply)
         except RestSilentError as error:
             self._note_silence(host, error)
             raise
@@ -248,6 +249,13 @@ class Client:
             event = "rest.refused" if status in _REFUSALS else "rest.banned"
             event = event if status else "rest.away"
             log.warning(event, host=host, status=status, reason=reason, until=until.isoformat())
+
+
+def _check_kind(host: str, reply: "Reply") -> None:
+    """Raise RestSilentError if somebody else answered, with a page for people."""
+    is_page = reply.headers.get("content-type", "").startswith("text/html")
+    if is_page and reply.status == HTTPStatus.OK:
+        raise RestSilentError(f"asking {host}: a web page came, not what was asked for")
 
 
 def _json(url: str, body: bytes) -> Any:

@@ -10,7 +10,7 @@ from fullpool.errors import UnreachableError, UntrustedError
 from fullpool.model import Known, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.memory import Memory
-from fullpool.sync.listing import list_series
+from fullpool.sync.listing import list_series, note_unlisted
 from fullpool.sync.work import AWAY_AFTER, Work
 
 log = logs.get_logger()
@@ -59,8 +59,7 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
         if isinstance(one.error, UntrustedError):
             raise one.error
         if one.value is None:
-            log.warning("series.unlisted", series=str(series), reason=str(one.error))
-            done.failed[str(series)] = str(one.error)
+            note_unlisted(series, str(one.error), done.failed)
             done.away += isinstance(one.error, UnreachableError)
             if done.away >= AWAY_AFTER:
                 raise one.error or UnreachableError("listing the bucket")

@@ -12,7 +12,7 @@ from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.memory import Memory
-from fullpool.sync.listing import list_series
+from fullpool.sync.listing import list_series, note_unlisted
 from fullpool.sync.work import AWAY_AFTER, Work
 from fullpool.vision import list_symbols
 
@@ -187,8 +187,7 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
         error = done.error
         if isinstance(error, UntrustedError):
             raise error
-        log.warning("series.unlisted", series=str(done.item.series), reason=str(error))
-        found.failed[str(done.item.series)] = str(error)
+        note_unlisted(done.item.series, str(error), found.failed)
         away += isinstance(error, UnreachableError)
         if away >= AWAY_AFTER:
             break

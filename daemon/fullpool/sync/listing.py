@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from fullpool import planning, vendor
-from fullpool.model import Cadence, Identity, Known, Period, period_of
+from fullpool import logs, planning, vendor
+from fullpool.model import Cadence, Identity, Known, Period, Series, period_of
 from fullpool.planning import Listing, Want
 from fullpool.sync.work import Work
 from fullpool.vision import list_keys
+
+log = logs.get_logger()
 
 
 def list_series(
@@ -54,3 +56,10 @@ def _before_first_month(work: Work, want: Want, monthly: Listing) -> dict[Period
     base_url = work.config.network.listing_url
     listed = list_keys(work.opener(), base_url, want.series, start, end=first)
     return {period: identity for period, identity in listed.items() if period.first < first}
+
+
+def note_unlisted(series: Series, reason: str, failed: dict[str, str]) -> None:
+    """Add a series that could not be listed to *failed*, and say so, but a reason only once."""
+    if reason not in failed.values():
+        log.warning("series.unlisted", series=str(series), reason=reason)
+    failed[str(series)] = reason

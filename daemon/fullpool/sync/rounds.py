@@ -170,7 +170,9 @@ class Round:
         told = log.bind(archive=name, series=str(known.archive.series), reason=known.reason)
         if known.status in (Status.FAILED, Status.QUARANTINED):
             self._outcome.failed[name] = known.reason
-            told.warning(_EVENTS[known.status])
+            is_news = known.reason not in self._outcome.told
+            self._outcome.told.add(known.reason)
+            (told.warning if is_news else told.debug)(_EVENTS[known.status])
         elif known.status in (Status.PRESENT, Status.PUBLISHED):
             self._outcome.failed.pop(name, None)
             told.debug("archive.looked_at", status=str(known.status))

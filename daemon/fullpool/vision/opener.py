@@ -7,6 +7,7 @@ a host, and opens it anew, once, when the server closed it while it lay idle.
 
 import contextlib
 import http.client
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from fullpool.errors import (
     ArchiveError,
     DiskFullError,
     FullpoolError,
+    PortalError,
     RedirectedError,
     UnreachableError,
     UntrustedError,
@@ -34,6 +36,8 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
 }
 _ERROR_BYTES: Final = 1 << 16
+_NO_NAME: Final = "check the name servers of this machine, and the host's name in the configuration"
+_NO_ENTRY: Final = "check user and password of the proxy: network.proxy, or the environment's"
 # What a kept connection does when the server closed it between two requests.
 _STALE: Final = (
     http.client.RemoteDisconnected,
@@ -60,7 +64,8 @@ class Opener:
         """Return the answer, whose body must be read or closed before the next call.
 
         Raises urllib.error.HTTPError for any status but 2xx (its body has been read),
-        UntrustedError, UnreachableError if no connection came about, ArchiveError if it broke or
+        UntrustedError, UnreachableError if no connection came about or a proxy lets nothing
+        through, PortalError if the answer is a web page, ArchiveError if the connection broke or
         took too long.
         """
         site = "/".join(url.split("/", 3)[:3])
@@ -74,19 +79,36 @@ class Opener:
         )
         try:
             response: http.client.HTTPResponse = self._director.open(request)
-        except RedirectedError:
+            _check_kind(response, request.host)
+        except (RedirectedError, PortalError):
             self._kept.close_all()  # the answer was not read: what is asked next would get it
             raise
         except urllib.error.HTTPError as error:
             _drain(error)
+            if error.code == http.client.PROXY_AUTHENTICATION_REQUIRED:
+                raise self._not_let_through(request, error) from error
             raise
         except (OSError, http.client.HTTPException) as error:
             raise explained(error, url) from error
         return response
 
+    def _not_let_through(
+        self, request: urllib.request.Request, error: urllib.error.HTTPError
+    ) -> UnreachableError:
+        by = _by(self._access.route.proxy_of(request.full_url))
+        return UnreachableError(
+            f"connecting to {request.host}{by}: HTTP {error.code} {error.reason}", hint=_NO_ENTRY
+        )
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._kept.close_all()
+
+
+def _check_kind(response: http.client.HTTPResponse, host: str) -> None:
+    """Raise PortalError if the answer is a web page: the vendor has none below these addresses."""
+    if response.headers.get_content_type() == "text/html":
+        raise PortalError(f"asking {host}: a web page came, not what was asked for")
 
 
 def _drain(error: urllib.error.HTTPError) -> None:
@@ -201,10 +223,16 @@ class _Kept(urllib.request.BaseHandler):
 
 
 def _connect(connection: http.client.HTTPConnection, host: str, proxy: Proxy | None) -> None:
-    by = f" through the proxy {proxy.shown}" if proxy else ""
     try:
         connection.connect()
     except ssl.SSLCertVerificationError:
         raise
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"connecting to {host}{by}: {error}") from error
+        hint = _NO_NAME if isinstance(error, socket.gaierror) else None
+        if "407" in str(error):  # http.client has no other word of a proxy's answer
+            hint = _NO_ENTRY
+        raise UnreachableError(f"connecting to {host}{_by(proxy)}: {error}", hint=hint) from error
+
+
+def _by(proxy: Proxy | None) -> str:
+    return f" through the proxy {proxy.shown}" if proxy else ""
