@@ -97,8 +97,11 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the numbers of the worker processes."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.number), "-f", "spawn_main"],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        return [int(number) for number in found.stdout.split()]
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended meanwhile
+                parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+                is_worker = b"spawn_main" in process.joinpath("cmdline").read_bytes()
+                if is_worker and int(parent) == self.number:
+                    found.append(int(process.name))
+        return found
