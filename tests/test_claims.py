@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import time_machine
 
 from fullpool import app, unknown
 from fullpool.app.assembly import opened_state
@@ -19,7 +20,7 @@ from fullpool.errors import ConfigError, Exit, FullpoolError
 from fullpool.model import Ban, Interval, Market, Series
 from fullpool.simulator import Fault
 from harm import file_of, flip, run, verified
-from lab import DAY, HOUR, Lab, at, bar, bars
+from lab import DAY, HOUR, Lab, at, bar, bars, days_of
 from vendor import Seen, Vendor, dataset, tree_of
 
 ROOT = Path(__file__).parents[1]
@@ -232,6 +233,39 @@ def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_pat
     app.sync(config, Seen(), Event())
 
     assert app.remarks_on(config) == []
+
+
+def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> None:
+    lab.datasets = dataset("spot/klines/AUSDT,NOSUCH/1h", start="2024-03-01")
+    put_days(lab, "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    with time_machine.travel(at("2024-03-02T09:00")):
+        assert len(app.remarks_on(lab.config)) == 1
+    with time_machine.travel(at("2024-06-02T09:00")):
+        assert app.remarks_on(lab.config) == []
+
+
+def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path) -> None:
+    day = at("2024-01-01").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+    asked = "".join(dataset(f"spot/klines/BTC*,XYZ*/{i}", end="2024-01-01") for i in ("1h", "1d"))
+    config = vendor.config(tmp_path / "lake", asked)
+    app.sync(config, Seen(), Event())
+
+    assert app.remarks_on(config).count("spot/klines: no symbol of the vendor fits XYZ*") == 1
+
+
+def test_a_month_that_is_lost_is_missing_until_all_its_days_are_there(lab: Lab) -> None:
+    lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-02-01")
+    put_days(lab, *days_of("2024-02", 1, 14), *days_of("2024-02", 16, 29))
+    lab.run("sync", "2024-03-08T08:00")  # a day is lost, so that the month is asked for
+
+    ask = "SELECT period FROM sync.missing WHERE period LIKE '2024-02%'"
+    assert lab.ask(ask) == [("2024-02",), ("2024-02-15",)]
+
+    put_days(lab, "2024-02-15")
+    lab.run("sync", "2024-03-10T08:00")
+    assert lab.ask(ask) == []
 
 
 def test_a_pattern_that_no_symbol_fits_is_told(vendor: Vendor, tmp_path: Path) -> None:

@@ -4,19 +4,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from fullpool import app
 from fullpool.app import lease
 from fullpool.app.lease import Lease, held, own, read, require_free
 from fullpool.app.lock import writing
-from fullpool.errors import LakeBusyError
+from fullpool.errors import LakeBusyError, LakeUnwritableError
+from fullpool.model import Step
 from fullpool.store.tree import Tree
-from vendor import wait
+from vendor import Seen, Vendor, dataset, tree_of, wait
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 ELSEWHERE = Lease("run", "nas2", "another boot", "pid:[1]", 77, 5, "2024-06-01T00:00:00Z")
@@ -89,7 +93,7 @@ def test_a_lease_is_renewed_and_taken_away_in_the_end(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_S", 0.02)
     path, mine = tmp_path / "lease", own("run", NOW)
-    with held(path, mine):
+    with held(path, mine, None, wait):
         for _ in range(500):
             found = read(path)
             if found is not None and found.renewed > 2:
@@ -100,6 +104,86 @@ def test_a_lease_is_renewed_and_taken_away_in_the_end(
         assert found.renewed > 2
 
     assert not path.exists()
+
+
+def test_of_two_machines_that_start_together_one_has_its_way(tmp_path: Path) -> None:
+    """Both found no lease, and both want to leave theirs."""
+    path = tmp_path / "lease"
+    other = replace(own("sync", NOW), boot="another boot", host="nas2")
+    with (
+        held(path, own("sync", NOW), None, wait),
+        pytest.raises(LakeBusyError, match="sync"),
+        held(path, other, None, lambda _: None),
+    ):
+        pass
+
+
+def test_of_two_machines_that_watched_a_dead_one_the_last_has_its_way(tmp_path: Path) -> None:
+    path, mine = left(tmp_path / "lease", ELSEWHERE), own("sync", NOW)
+    other = replace(ELSEWHERE, host="nas3", boot="a third boot")
+
+    with (
+        pytest.raises(LakeBusyError, match="nas3"),
+        held(path, mine, ELSEWHERE, lambda _: left(path, other).touch()),
+    ):
+        pass
+
+    assert read(path) == other
+
+
+def test_a_holder_without_room_is_seen_to_live(tmp_path: Path) -> None:
+    """It can write no new lease, but touch the one that is there."""
+    path = left(tmp_path / "lease", ELSEWHERE)
+
+    with pytest.raises(LakeBusyError, match="nas2"):
+        require_free(path, own("sync", NOW), lambda _: os.utime(path))
+
+
+def test_who_only_looks_waits_for_no_other_machine(tmp_path: Path) -> None:
+    waited: list[float] = []
+    path = left(tmp_path / "lease", ELSEWHERE)
+
+    with pytest.raises(LakeBusyError, match="nas2"):
+        require_free(path, own("doctor", NOW), waited.append, is_look=True)
+    assert len(waited) == 1
+
+
+def test_a_pass_whose_lake_was_taken_over_writes_no_more(vendor: Vendor, tmp_path: Path) -> None:
+    days = (date(2024, 6, 1), date(2024, 6, 3))
+    vendor.publish("spot/klines/AUSDT/1h", *days)
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
+    tree = tree_of(config)
+
+    class Taken(Seen):
+        def planned(self, steps: Sequence[Step]) -> None:
+            left(tree.owner, ELSEWHERE)
+
+    with pytest.raises(LakeBusyError, match="took it over"):
+        app.sync(config, Taken(), Event())
+
+    assert read(tree.owner) == ELSEWHERE
+    assert not tree.current.exists()
+
+
+def test_two_that_open_a_lake_at_once_are_busy_or_not_and_nothing_else(tmp_path: Path) -> None:
+    tree, wrong = Tree(tmp_path / "lake"), []
+
+    def write() -> None:
+        for _ in range(60):
+            try:
+                with writing(tree, "sync", NOW):
+                    pass
+            except LakeBusyError:
+                pass
+            except LakeUnwritableError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
 
 
 def test_a_lake_that_another_machine_took_over_is_given_up(tmp_path: Path) -> None:

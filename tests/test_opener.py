@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from fullpool.errors import ArchiveError, RedirectedError, UnreachableError, UntrustedError
+from fullpool.proxies import Route, proxy_in
 from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.vision import Access, Opener
 
@@ -157,6 +158,26 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
     with server(answer) as (url, _), opened(deadline_s=0.4) as opener:
         with pytest.raises((ArchiveError, TimeoutError), match="deadline"):
             get(opener, url)
+
+
+def test_a_proxy_that_takes_longer_than_a_connection_may_is_waited_for() -> None:
+    """The limit for a connection is none for the tunnel, which the proxy has yet to make."""
+
+    def slow_to_answer(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        PAUSE.wait(1.0)
+        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    with server(slow_to_answer) as (url, _):
+        route = Route(0.3, lambda _: proxy_in(url))
+        access = Access(
+            ssl.create_default_context(), time.monotonic, threading.Event(), read_timeout_s=20,
+            route=route,
+        )  # fmt: skip
+        opener = Opener(access)
+        with pytest.raises(UnreachableError, match="502"):
+            opener.open("https://vendor.example/x")
+        opener.close()
 
 
 def test_a_stop_ends_a_transfer_between_chunks() -> None:

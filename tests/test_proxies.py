@@ -57,6 +57,15 @@ def test_all_proxy_is_for_what_has_no_other() -> None:
     assert proxy_of("http://x.example") == proxy_in("http://two:2")
 
 
+def test_a_proxy_for_all_that_nothing_uses_may_be_of_any_kind() -> None:
+    """Desktops set all three, that for all to SOCKS."""
+    proxy_of = proxies(
+        "env", {"all": "socks://x:1", "http": "http://two:2", "https": "http://one:1"}
+    )
+
+    assert proxy_of("https://x.example") == proxy_in("http://one:1")
+
+
 def test_user_and_password_are_told_to_the_proxy_and_shown_to_nobody() -> None:
     found = proxy_in("https://quant:p%40ss@proxy.example")
 
@@ -94,7 +103,11 @@ def test_a_proxy_of_the_environment_that_is_none_is_told(vendor: Vendor, tmp_pat
 def test_a_password_stands_in_no_message(vendor: Vendor, tmp_path: Path) -> None:
     text = vendor.config_text(tmp_path, dataset("spot/klines/AUSDT/1m"))
     path = tmp_path / "fullpool.toml"
-    for wrong in ("socks5://quant:secret@proxy:1080", "http://quant:secret@proxy:31x8"):
+    for wrong in (
+        "socks5://quant:secret@proxy:1080",
+        "http://quant:secret@proxy:31x8",
+        "http://quant:secret@p℀x",
+    ):
         path.write_text(text.replace("[network]\n", f"[network]\nproxy = '{wrong}'\n"))
         done = run("check", path)
 

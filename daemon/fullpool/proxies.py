@@ -41,13 +41,14 @@ class Proxy:
 def proxy_in(text: str) -> Proxy:
     """Return the proxy that a URL names, without a scheme by http. Raises ValueError."""
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
+    wrong = ValueError("must be the address of a proxy like http://proxy.example:3128")
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    if parts.scheme not in SCHEMES or not parts.hostname or port == -1:
-        raise ValueError("must be the address of a proxy like http://proxy.example:3128")
+        raise wrong from None  # its text would show the password
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise wrong
     headers = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -67,7 +68,9 @@ def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
     elif setting != ENVIRONMENT:
         known = {"all": setting, "no": known.get("no", "")}
 
-    by_scheme = {name: _named(name, known[name]) for name in (*SCHEMES, "all") if known.get(name)}
+    # What has a proxy of its own has no need of the one for all, which may be none that we know.
+    used = [name if known.get(name) else "all" for name in SCHEMES]
+    by_scheme = {name: _named(name, known[name]) for name in used if known.get(name)}
 
     def proxy_of(url: str) -> Proxy | None:
         parts = urlsplit(url)

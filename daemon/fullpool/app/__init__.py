@@ -157,7 +157,7 @@ def _synced(
 ) -> Outcome:
     tree = tree_of(config)
     worker.collect_rarely()
-    with writing(tree, command, clock.now()) as held, opened_state(tree) as state:
+    with writing(tree, command, clock.now()) as held, opened_state(tree, held) as state:
         tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)
         with (

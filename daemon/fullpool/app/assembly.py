@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock, pools
+from fullpool.app.lock import Held
 from fullpool.config import Config, Network, misread_signs
 from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
 from fullpool.kinds import is_hive_key
@@ -53,16 +54,18 @@ def tree_of(config: Config) -> Tree:
 
 
 @contextmanager
-def opened_state(tree: Tree) -> Iterator[State]:
+def opened_state(tree: Tree, held: Held | None = None) -> Iterator[State]:
     """Open the state of a lake that this process holds for writing.
 
     It is made where there is none, unless there are files that it would have to know of: then
-    StateDamagedError.
+    StateDamagedError. Each write to it raises LakeBusyError once *held* is held no more.
     """
     if not tree.state.exists() and next(inventory.partition_files(tree), None):
         raise StateDamagedError(f"opening the state of {tree.root}: it is gone")
     empty(tree.staging)
     state = open_state(tree.state, tree.staging / SPILL, clock.now())
+    if held is not None:
+        state.require_ours = held.require_ours
     try:
         yield state
     finally:

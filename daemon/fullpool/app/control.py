@@ -25,7 +25,7 @@ from fullpool.errors import NotRunningError
 log = logs.get_logger()
 
 _RELOAD: Final = b"reload\n"
-_GROUPS, _ENTERED = 0o660, 0o711
+_OWNER, _GROUPS, _ENTERED = 0o600, 0o660, 0o711
 # A caller that says nothing for so long is not waited for.
 _CALLER_S: Final = 2.0
 # The daemon answers within this, or something is wrong with it.
@@ -112,11 +112,8 @@ def _opened(path: Path, group: str) -> socket.socket:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _short(path) as short:
-            before = os.umask(0o177)
-            try:
-                server.bind(short)
-            finally:
-                os.umask(before)
+            server.bind(short)
+        path.chmod(_OWNER)  # before it listens: until then nobody gets in
         server.listen()
     except BaseException:
         server.close()

@@ -67,7 +67,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
     with (
         writing(tree, "run", clock.now()) as held,
         Reporting(path, config, stop) as reporting,
-        opened_state(tree) as state,
+        opened_state(tree, held) as state,
         listening(tree.control, config.lake.control_group, asked),
     ):
         be_patient()

@@ -78,7 +78,8 @@ def _hosts(config: Config, watcher: Watcher) -> Iterator[Finding]:
             _ask(work, vendor.url(network.archive_url, _LONG_THERE), may_lack=True),
         ]
     yield from (one for one in asked if isinstance(one, Finding))
-    date = next((one for one in asked if isinstance(one, str) and one), None)
+    listed, _ = asked  # an archive may be an answer of long ago, from a cache
+    date = listed if isinstance(listed, str) else ""
     off = clock.now() - parsedate_to_datetime(date).astimezone(UTC) if date else timedelta()
     if abs(off) > _CLOCK_OFF:
         yield Finding(

@@ -104,21 +104,36 @@ def read(path: Path) -> Lease | None:
         return None
 
 
-def require_free(path: Path, mine: Lease, sleep: Callable[[float], None]) -> None:
-    """Raise LakeBusyError if another process holds the lease, naming it."""
+def require_free(
+    path: Path, mine: Lease, sleep: Callable[[float], None], *, is_look: bool = False
+) -> Lease | None:
+    """Raise LakeBusyError if another process holds the lease, naming it.
+
+    Returns the lease of one that is dead, if there is any. *is_look*: watch no other machine's.
+    """
     found = read(path)
     if found is None:
-        return
+        return None
     if found.is_seen_from(mine):
         if _lives_on(found, mine, sleep):
             raise LakeBusyError(f"locking the lake: {found} is writing it")
-        return
-    for _ in range(int(_WATCH_S / _LOOK_S)):
+        return found
+    renewed_at = _renewed_at(path)
+    for _ in range(1 if is_look else int(_WATCH_S / _LOOK_S)):
         sleep(_LOOK_S)
         if (later := read(path)) is None:
-            return
-        if later != found:
+            return None
+        if is_look or later != found or _renewed_at(path) != renewed_at:
             raise LakeBusyError(f"locking the lake: {later} is writing it")
+    return found
+
+
+def _renewed_at(path: Path) -> int:
+    """Return when the file was last touched, in ns: a holder without room can do that still."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _lives_on(found: Lease, mine: Lease, sleep: Callable[[float], None]) -> bool:
@@ -131,10 +146,16 @@ def _lives_on(found: Lease, mine: Lease, sleep: Callable[[float], None]) -> bool
 
 
 @contextmanager
-def held(path: Path, mine: Lease) -> Iterator[None]:
-    """Leave the lease and renew it; take it away in the end, unless it is another's by then."""
+def held(
+    path: Path, mine: Lease, dead: Lease | None, sleep: Callable[[float], None]
+) -> Iterator[None]:
+    """Leave the lease and renew it; take it away in the end, unless it is another's by then.
+
+    *dead* is the one that it takes the place of. Raises LakeBusyError if another machine that
+    starts just now was sooner.
+    """
     ended = threading.Event()
-    _write(path, mine)
+    _take(path, mine, dead, sleep)
     renewing = threading.Thread(target=_renew, args=(path, mine, ended), name="lease", daemon=True)
     renewing.start()
     try:
@@ -152,6 +173,23 @@ def is_own(path: Path, mine: Lease) -> bool:
     return found is None or replace(found, renewed=0) == mine
 
 
+def _take(path: Path, mine: Lease, dead: Lease | None, sleep: Callable[[float], None]) -> None:
+    if dead is None:
+        try:
+            path.touch(exist_ok=False)  # of all machines that do so one has its way
+        except FileExistsError:
+            sleep(2 * _LOOK_S)  # one that is being written, or nothing that was ever a lease
+            if read(path) is not None:
+                raise LakeBusyError(f"locking the lake: {read(path)} is writing it") from None
+        except OSError:
+            return  # a full disk is no reason not to start: the first pass tells of it
+    _write(path, mine)
+    if dead is not None and not dead.is_seen_from(mine):
+        sleep(2 * _LOOK_S)  # until whoever watched it as well has written
+    if not is_own(path, mine):
+        raise LakeBusyError(f"locking the lake: {read(path)} is writing it")
+
+
 def _renew(path: Path, mine: Lease, ended: threading.Event) -> None:
     count = 0
     while not ended.wait(RENEW_S):
@@ -162,8 +200,10 @@ def _renew(path: Path, mine: Lease, ended: threading.Event) -> None:
 
 
 def _write(path: Path, lease: Lease) -> None:
-    # A full disk is no reason not to start: it is what the first pass then tells.
-    with suppress(OSError):
-        new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + ".new")
+    try:
         new.write_text(json.dumps(asdict(lease)) + "\n", encoding="utf-8")
         new.replace(path)
+    except OSError:  # a full disk, as the pass tells
+        with suppress(OSError):
+            os.utime(path)

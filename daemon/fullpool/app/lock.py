@@ -36,17 +36,21 @@ class Held:
         """Whether no other machine has taken the lake over."""
         return lease.is_own(self._tree.owner, self._mine)
 
-    def require_in_place(self) -> None:
-        """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it.
-
-        StateDamagedError if the state was: what is recorded in the open one would be lost.
-        LakeBusyError if another machine took this one for dead, and writes the lake by now.
-        """
+    def require_ours(self) -> None:
+        """Raise LakeBusyError if another machine took this one for dead, and writes the lake."""
         if not self.is_ours():
             raise LakeBusyError(
                 f"looking after the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
                 " over while this machine stood still"
             )
+
+    def require_in_place(self) -> None:
+        """Raise LakeUnwritableError if the folder was moved, replaced, or another put over it.
+
+        StateDamagedError if the state was: what is recorded in the open one would be lost.
+        LakeBusyError as `require_ours` does.
+        """
+        self.require_ours()
         if not _is_still(self._tree.root, os.fstat(self._descriptor)):
             raise LakeUnwritableError(
                 f"looking after the lake {self._tree.root}: it is not the folder it was any more",
@@ -66,8 +70,11 @@ def _is_still(path: Path, what: os.stat_result) -> bool:
 
 
 @contextmanager
-def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
-    """Hold the lake for writing. Raises LakeBusyError naming who has it, or what is refused."""
+def writing(tree: Tree, command: str, now: datetime, *, is_look: bool = False) -> Iterator[Held]:
+    """Hold the lake for writing. Raises LakeBusyError naming who has it, or what is refused.
+
+    Who only looks (*is_look*) waits for nobody: a lease of a process that cannot be seen is held.
+    """
     # What is made is nobody else's to write, whatever the umask; who may read it, it says.
     os.umask(os.umask(0) | _NOT_OTHERS)
     try:
@@ -78,10 +85,12 @@ def writing(tree: Tree, command: str, now: datetime) -> Iterator[Held]:
     try:
         _lock(descriptor, tree)
         mine = lease.own(command, now)
-        lease.require_free(tree.owner, mine, time.sleep)  # noqa: TID251 - here it is waited
+        sleep = time.sleep  # noqa: TID251 - here it is waited
+        found = lease.require_free(tree.owner, mine, sleep, is_look=is_look)
+        tree.require_symlinks()
         with suppress(OSError):
             tree.daemon.unlink(missing_ok=True)  # of one that was killed
-        with lease.held(tree.owner, mine):
+        with lease.held(tree.owner, mine, found, sleep):
             yield Held(tree, descriptor, mine)
     finally:
         os.close(descriptor)

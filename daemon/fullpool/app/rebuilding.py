@@ -39,7 +39,7 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
     be looked at or it was stopped, LakeBusyError. Then nothing was changed.
     """
     tree, now = tree_of(config), clock.now()
-    with writing(tree, "rebuild", now):
+    with writing(tree, "rebuild", now) as held:
         empty(tree.staging)
         sums = inventory.published_sums(tree)
         found, replaced, damaged = _read_all(config, tree, sums, stop)
@@ -48,8 +48,9 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
             # What readers may see until the next publication is not to be swept away before.
             gone = [path for path in sums if not (tree.root / path).exists()]
             restore(state, tree, found, [*replaced, *(one.path for one in damaged), *gone], now)
+        held.require_ours()
         _replace(tree)
-        with opened_state(tree) as state:
+        with opened_state(tree, held) as state:
             publish_state(state, tree, state.next_value("generation"), now)
         for one in damaged:  # or the next rebuild would have nothing to hold it to
             take_out(tree, one.path)

@@ -1,8 +1,10 @@
 """What a configuration spells out that the vendor does not have, as far as the lake tells."""
 
 from contextlib import suppress
+from datetime import timedelta
 
-from fullpool import unknown, vendor
+from fullpool import unknown
+from fullpool.app import clock
 from fullpool.app.assembly import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
@@ -26,9 +28,11 @@ def remarks_by(reader: Reader, config: Config) -> list[str]:
 
 def _remarks(memory: Memory, config: Config) -> list[str]:
     """Return a line for each market and kind with names that the vendor was found not to have."""
-    listings, long_ago = memory.listings(), vendor.beginning()
+    # It is looked up once in that time; a symbol that was listed since is not misspelled.
+    max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)
+    listings, since = memory.listings(), clock.now() - max_age
     symbols = {
-        (one.market, one.kind): memory.symbols(one.market, one.kind, long_ago)
+        (one.market, one.kind): memory.symbols(one.market, one.kind, since)
         for one in config.dataset
     }
     strange, unfit = set(), []
@@ -39,7 +43,7 @@ def _remarks(memory: Memory, config: Config) -> list[str]:
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in (one for name in dataset.named for one in dataset.series(name)):
             known = listings.get(series)
-            if known is not None:
+            if known is not None and known.at >= since:
                 (strange.discard if known.until else strange.add)(series)
     lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
-    return [*lines, *unknown.told(sorted(strange), symbols)]
+    return [*dict.fromkeys(lines), *unknown.told(sorted(strange), symbols)]

@@ -92,7 +92,7 @@ def _state(tree: Tree) -> Iterator[Finding]:
         return
     try:
         with (
-            writing(tree, "doctor", clock.now()),
+            writing(tree, "doctor", clock.now(), is_look=True),
             closing(open_state_to_look(tree.state)) as state,
         ):
             inventory.require_own_state(state, tree, found)

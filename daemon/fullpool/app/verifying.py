@@ -92,15 +92,15 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
     generations name them. Raises LakeBusyError.
     """
     tree, now = tree_of(config), clock.now()
-    with writing(tree, "verify --repair", now), opened_state(tree) as state:
+    with writing(tree, "verify --repair", now) as held, opened_state(tree, held) as state:
         strays = {*verified.foreign, *verified.left_over}
         own = (one for one in inventory.partition_files(tree) if one[0] not in strays)
         inventory.require_own_state(state, tree, own)
-        held = state.memory.paths()
+        recorded = state.memory.paths()
         lost = {
             one.file: Damage(Fault.DAMAGED, one.problems[0])
             for one in verified.damaged
-            if one.file.path in held
+            if one.file.path in recorded
         }
         before = {*_archives(state.memory, lost), *verified.outdated}
         for file in lost:
@@ -193,7 +193,7 @@ def _last_generation(tree: Tree) -> int | None:
     """Return the last number that a pass was given; None if the state is not to be looked at."""
     try:
         with (
-            writing(tree, "verify", clock.now()),
+            writing(tree, "verify", clock.now(), is_look=True),
             closing(open_state_to_look(tree.state)) as state,
         ):
             return state.last_value("generation")

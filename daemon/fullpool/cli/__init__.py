@@ -5,13 +5,24 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from fullpool import app
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli.commands import program
-from fullpool.errors import Exit, FullpoolError, refused
+from fullpool.errors import (
+    DiskFullError,
+    Exit,
+    FullpoolError,
+    LakeBusyError,
+    LakeUnwritableError,
+    UntrustedError,
+    refused,
+)
+
+# What no signal makes: it is told also when one came.
+_FAULTS: Final = (DiskFullError, LakeBusyError, LakeUnwritableError, UntrustedError)
 
 
 def main() -> NoReturn:
@@ -56,7 +67,7 @@ def _run() -> int:
     except app.Interrupted:
         return _stopped()
     except FullpoolError as error:
-        return _stopped() if app.is_stopped() else _told(error)
+        return _stopped() if app.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
         os.dup2(_nowhere().fileno(), sys.stdout.fileno())

@@ -27,7 +27,7 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         return
     remarks(done.remarks)
     if not done.built:
-        is_all = done.is_complete and Status.PUBLISHED not in done.missing
+        is_all = done.is_complete and Status.PUBLISHED not in done.missing and not done.remarks
         sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
     else:
         size = f"{done.downloaded_bytes / _MB:,.1f} MB"

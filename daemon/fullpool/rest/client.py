@@ -18,6 +18,7 @@ from fullpool import logs, vendor
 from fullpool.config import Rest as Settings
 from fullpool.errors import (
     NoSymbolError,
+    PortalError,
     RestBannedError,
     RestError,
     RestRefusedError,
@@ -255,7 +256,9 @@ def _check_kind(host: str, reply: "Reply") -> None:
     """Raise RestSilentError if somebody else answered, with a page for people."""
     is_page = reply.headers.get("content-type", "").startswith("text/html")
     if is_page and reply.status == HTTPStatus.OK:
-        raise RestSilentError(f"asking {host}: a web page came, not what was asked for")
+        raise RestSilentError(
+            f"asking {host}: a web page came, not what was asked for", hint=PortalError.hint
+        )
 
 
 def _json(url: str, body: bytes) -> Any:

@@ -1,6 +1,5 @@
 """Reading the published lake: any generation that is still kept, without disturbing anybody."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,20 +11,16 @@ from typing import Any, Final
 
 import duckdb
 
-from fullpool.errors import NO_LINKS, LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.store import duck
 from fullpool.store.memory import Memory
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, link_or_copy
 
 Row = tuple[Any, ...]
 _FILE_GONE: Final = (
     "a file of this generation is gone; `fullpool sync` fetches the newest one's again, but what"
     " `verify --repair` took out of an older one is in .quarantine/damaged for good"
-)
-_NO_LINKS: Final = (
-    "an export is made of hard links: this file system has none, or the files are another user's;"
-    " run it as the lake's owner, or copy the files"
 )
 _WRITABLE: Final = 0o222
 
@@ -157,8 +152,9 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
     """Hard-link one generation's files into a plain hive tree; return how many.
 
     The files' names are those of the partitions, without the generation. Takes no room and no time,
-    and the copy stays whole when the lake goes on. Raises UsageError if *target* is there or inside
-    the lake, LakeUnwritableError if the files cannot be linked; then nothing is left of *target*.
+    but where the file system has no hard links: there they are copied. The tree stays whole when
+    the lake goes on. Raises UsageError if *target* is there or inside the lake, LakeUnwritableError
+    if it cannot be written; then nothing is left of *target*.
     """
     if target.exists() or target.is_symlink():
         raise UsageError(f"exporting to {target}: it is there already", hint=_INSIDE)
@@ -179,13 +175,12 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
         for path in paths:
             plain = target / _plain(path)
             plain.parent.mkdir(parents=True, exist_ok=True)
-            os.link(tree.root / path, plain)
+            link_or_copy(tree.root / path, plain)
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
         if not isinstance(error, OSError):
             raise
         hint = _FILE_GONE if isinstance(error, FileNotFoundError) else _INSIDE
-        hint = _NO_LINKS if error.errno in NO_LINKS else hint
         raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
     return len(paths)
 

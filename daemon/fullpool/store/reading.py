@@ -33,14 +33,18 @@ ARCHIVES: Final = (
     " FROM sync.archives"
 )
 # The archives a that are missing: not in the lake. One that the vendor has not is no loss where its
-# month is, or where all days of the month are: it was asked for because of a day that came later.
+# month is, or where all wanted days of the month are: a day that came later had it asked for.
 MISSING: Final = (
     "sync.archives AS a WHERE a.status <> 'present'"
     " AND NOT (a.status IN ('absent', 'not_published', 'expected')"
-    " AND coalesce((SELECT bool_and(p.status = 'present') FROM sync.archives AS p"
+    " AND (SELECT count(*) FILTER (p.status = 'present') >= if(length(a.period) = 10, 1,"
+    " date_diff('day', greatest(a.period_start, max(w.wanted_from)),"
+    " least(a.period_end, max(w.wanted_to)))) FROM sync.archives AS p"
+    " LEFT JOIN sync.wanted AS w ON w.market = p.market AND w.kind = p.kind"
+    " AND w.symbol = p.symbol AND w.interval IS NOT DISTINCT FROM p.interval"
     " WHERE p.market = a.market AND p.kind = a.kind AND p.symbol = a.symbol"
     " AND p.interval IS NOT DISTINCT FROM a.interval AND left(p.period, 7) = left(a.period, 7)"
-    " AND length(p.period) <> length(a.period)), false))"
+    " AND length(p.period) <> length(a.period)))"
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"

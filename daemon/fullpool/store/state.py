@@ -90,6 +90,8 @@ class State:
     """The state's tables, opened by `opening.open_state`."""
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        # Called before each transaction: raises if another machine writes the lake by now.
+        self.require_ours: Callable[[], None] = lambda: None
         self._connect = connect
         self.connection = connect()
         self.memory = Memory(self.connection)
@@ -373,5 +375,6 @@ class State:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self.require_ours()
         with duck.explained("writing the state"), duck.transaction(self.connection):
             yield

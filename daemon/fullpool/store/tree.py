@@ -85,24 +85,22 @@ class Tree:
         for folder in (self.staging, self.quarantine, self.state.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)  # older versions left them to the umask
-        _require_symlinks(self.staging)
 
-
-def _require_symlinks(folder: Path) -> None:
-    """Raise LakeUnwritableError where readers could not be led to the newest generation."""
-    probe = folder / "probe"
-    try:
-        probe.unlink(missing_ok=True)
-        probe.symlink_to("nowhere")
-        probe.unlink()
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        raise LakeUnwritableError(
-            f"making a symbolic link in {folder}: {error}",
-            hint="this file system has none, and a lake is read through one: put it on another,"
-            " such as ext4, xfs, btrfs, ZFS or NFS",
-        ) from error
+    def require_symlinks(self) -> None:
+        """Raise LakeUnwritableError where readers could not be led to the newest generation."""
+        probe = self.staging / "probe"
+        try:
+            probe.unlink(missing_ok=True)
+            probe.symlink_to("nowhere")
+            probe.unlink()
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            raise LakeUnwritableError(
+                f"making a symbolic link in {self.staging}: {error}",
+                hint="this file system has none, and a lake is read through one: put it on another,"
+                " such as ext4, xfs, btrfs, ZFS or NFS",
+            ) from error
 
 
 def partition_path(partition: Partition, generation: int) -> str:
@@ -206,13 +204,17 @@ def keep_copy(tree: Tree, path: str) -> None:
     Readers of generations that name it are not disturbed.
     """
     if (tree.root / path).exists():
-        room = _room_for(tree, path)
-        try:
-            os.link(tree.root / path, room)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            shutil.copy2(tree.root / path, room)
+        link_or_copy(tree.root / path, _room_for(tree, path))
+
+
+def link_or_copy(file: Path, target: Path) -> None:
+    """Give a file a second name; where there is but one name a file, copy it."""
+    try:
+        os.link(file, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copy2(file, target)
 
 
 def _room_for(tree: Tree, path: str) -> Path:

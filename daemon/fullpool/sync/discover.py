@@ -91,6 +91,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
     # A pattern may well take in symbols that lack an interval.
     named = {s for one in work.config.dataset for name in one.named for s in one.series(name)}
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
+    found.unknown = list(dict.fromkeys(found.unknown))
     found.remarks += unknown.told(found.unknown, _symbols_beside(work, memory, found, now))
     return found
 
@@ -108,8 +109,10 @@ def _symbols_beside(
         for series in found.unknown
     }
     for market, kind in just:
-        with suppress(FullpoolError):  # it is only a hint
+        failed = dict(found.failed)
+        with suppress(FullpoolError):
             symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+        found.failed = failed  # it is only a hint
     return symbols | {(one.market, one.kind): one.symbols for one in found.symbols}
 
 

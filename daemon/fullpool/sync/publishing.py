@@ -53,6 +53,7 @@ def publish_state(
 
     What that held is due again. Raises LakeUnwritableError if the lake itself is gone.
     """
+    state.require_ours()
     gone = give_up_gone(state, tree, now)
     catalogue.publish(state, tree, generation, now)
     log.info("generation.published", generation=generation)

@@ -36,9 +36,9 @@ def _connected(
     address: tuple[str, int], proxy: Proxy | None, access: Access, *, is_tls: bool
 ) -> socket.socket:
     plain = dial(*address, access.route.connect_timeout_s, access.stop, access.monotonic)
+    plain.settimeout(access.read_timeout_s)  # of TLS, of a tunnel, and of what is asked
     if proxy is None or proxy.scheme == "http":
         return plain
-    plain.settimeout(access.read_timeout_s)
     try:
         outer = access.context.wrap_socket(plain, server_hostname=proxy.host)
     except ssl.SSLCertVerificationError as error:
