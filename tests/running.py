@@ -97,11 +97,16 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the numbers of the worker processes."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it ended meanwhile
-                parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-                is_worker = b"spawn_main" in process.joinpath("cmdline").read_bytes()
-                if is_worker and int(parent) == self.number:
-                    found.append(int(process.name))
-        return found
+        return workers_of(self.number)
+
+
+def workers_of(number: int) -> list[int]:
+    """Return the numbers of the workers of a process."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            is_worker = b"spawn_main" in process.joinpath("cmdline").read_bytes()
+            if is_worker and int(parent) == number:
+                found.append(int(process.name))
+    return found

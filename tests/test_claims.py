@@ -348,6 +348,50 @@ def test_what_is_missing_is_told_until_it_is_there(vendor: Vendor, tmp_path: Pat
     assert run("gaps", "-c", path).stdout == "no gaps\n"
 
 
+def test_gaps_that_got_no_answer_are_asked_for_by_each_sync_and_told(lab: Lab) -> None:
+    lab.has_api = True
+    lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")
+    put_days(lab, "2024-03-01", "2024-03-03")
+    for day in ("2024-03-01", "2024-03-02", "2024-03-03"):
+        rows = bars(at(day), at(day) + DAY, HOUR)
+        lab.tell_api(DAY_KEY.format("AUSDT", "1h", day), rows)
+    lab.vendor.fail(Fault("api/*", "status", 503))
+    for moment in ("2024-03-10T08:00", "2024-03-10T08:01"):
+        assert not lab.run("sync", moment).is_complete
+        (what,) = told(lab, moment)
+        assert what.startswith("the last question for 1 gaps got no answer: ")
+
+    lab.vendor.fail()
+    assert lab.run("sync", "2024-03-10T08:02").is_complete
+    assert told(lab, "2024-03-10T08:03") == []
+
+
+def test_what_was_never_looked_for_is_told(vendor: Vendor, tmp_path: Path) -> None:
+    day = at("2024-01-01").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+    asked = dataset("spot/klines/BTCUSDT/1h", start="2024-01-01", end="2024-01-01")
+    path = tmp_path / "fullpool.toml"
+    path.write_text(vendor.config_text(tmp_path / "lake", asked))
+    run("sync", "-c", path)
+    assert "never looked for" not in run("doctor", "-c", path).stdout
+
+    path.write_text(vendor.config_text(tmp_path / "lake", asked.replace("1h", "1d")))
+    done = run("doctor", "-c", path)
+    assert "spot/klines/BTCUSDT/1d was never looked for at the vendor" in done.stdout
+    assert done.returncode == Exit.UNHEALTHY
+
+
+def test_an_audit_that_failed_is_made_again(lab: Lab) -> None:
+    put_days(lab, "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    lab.vendor.fail(Fault("data/spot/*/", "status", 503))
+    assert not lab.run("sync", "2024-03-03T08:00").is_complete
+    assert not lab.run("sync", "2024-03-03T08:01").is_complete
+
+    lab.vendor.fail()
+    assert lab.run("sync", "2024-03-03T08:02").is_complete
+
+
 # The table
 
 

@@ -21,7 +21,8 @@ from fullpool.errors import Exit
 from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.store.tree import Tree
 from harm import mounted
-from vendor import Vendor, dataset, kline
+from running import workers_of
+from vendor import Vendor, dataset, kline, wait
 
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
 ONE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-01")
@@ -222,6 +223,17 @@ def test_a_reader_that_has_had_enough_is_no_error(config: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, "range\n", "")
 
 
+@pytest.mark.parametrize("command", ["status", "gaps", "plan", "check"])
+def test_a_reader_of_a_table_that_has_had_enough_is_no_error(config: Path, command: str) -> None:
+    assert run("sync", "-c", config).returncode == Exit.OK
+    option = "" if command == "check" else "-c"
+    piped = f"set -o pipefail; {sys.executable} -m fullpool {command} {option} {config} | true"
+    done = subprocess.run(["bash", "-c", piped], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (Exit.OK, "")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("lost", ["2>/dev/full", "2>&-", "2>&1 | true"])
 def test_a_sync_goes_on_when_nobody_can_hear_it(config: Path, lost: str) -> None:
     command = f"{sys.executable} -m fullpool sync --log-level debug -c {config} {lost}"
@@ -372,6 +384,23 @@ def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None
     assert "Traceback" not in errors
     vendor.fail()
     assert run("sync", "-c", config).returncode == 0
+
+
+def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vendor) -> None:
+    """A terminal sends it to every process of the command, those that have just begun too."""
+    vendor.fail(Fault("*", "slow", 300))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(config)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not workers_of(process.pid) and process.poll() is None:
+        wait(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("stopped")
 
 
 def test_every_command_explains_itself() -> None:

@@ -25,6 +25,12 @@ def no_name(what: str) -> Callable[[Vendor, str], str]:
     return lambda _, text: re.sub(rf'({what} = "http://)[^:/]+', r"\1away.invalid", text)
 
 
+def wants_login(vendor: Vendor, text: str) -> str:
+    """Have every answer be that of a network that wants to know who it is."""
+    vendor.fail(Fault("*", "status", 511))
+    return text
+
+
 def portal(pattern: str) -> Callable[[Vendor, str], str]:
     """Return what has a page for people come in place of some files."""
 
@@ -42,8 +48,9 @@ def portal(pattern: str) -> Callable[[Vendor, str], str]:
         (no_name("listing_url"), NO_NAME, "series.unlisted"),
         (portal("*"), PAGE, "series.unlisted"),
         (portal("*.zip*"), PAGE, "archive.failed"),
+        (wants_login, ("HTTP 511", PAGE[1]), "series.unlisted"),
     ],
-    ids=["DNS of archives", "DNS of listings", "a portal", "a portal before archives"],
+    ids=["DNS of archives", "DNS of listings", "a portal", "one before archives", "HTTP 511"],
 )
 def test_a_host_that_is_away_is_one_event(
     vendor: Vendor,

@@ -100,6 +100,8 @@ class UntrustedError(FullpoolError):
 class RedirectedError(UntrustedError):
     """The host sends us elsewhere: for one archive, or, behind a portal, for all."""
 
+    hint = "log in to this network if it wants that; else check archive_url and listing_url"
+
 
 class LakeUnwritableError(FullpoolError):
     """The lake's folder cannot be made, read or written."""

@@ -53,6 +53,8 @@ class Gauges(Collector):
 
     def write(self, path: Path) -> None:
         """Write all metrics to *path*, in one step. Raises MetricsError."""
+        if path.exists() and not path.is_file():
+            raise MetricsError(f"writing the metrics to {path}: that is no file")
         try:
             write_to_textfile(str(path), self.registry)
             path.chmod(0o644)

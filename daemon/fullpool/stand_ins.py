@@ -79,10 +79,12 @@ def archives_of(
 
 def failing(gap: Gap, known: Iterable[Known]) -> Known | None:
     """Return an archive that the vendor has, that rows of the gap are in, and that failed."""
-    return next(
-        (one for one in known if one.is_failing and one.archive.period.span.overlaps(gap.span)),
-        None,
-    )
+    return next((archive for archive in known if is_in_failing(gap, archive)), None)
+
+
+def is_in_failing(gap: Gap, archive: Known) -> bool:
+    """Whether rows of the gap are in an archive, which failed."""
+    return archive.is_failing and archive.archive.period.span.overlaps(gap.span)
 
 
 def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]) -> list[Known]:

@@ -7,6 +7,7 @@ from typing import Final
 from fullpool.config.spelling import nearest_symbol
 from fullpool.model import Market, Series
 
+NO_ARCHIVE: Final = "no archive in the time asked for"
 # Of one market and kind, so many are named.
 _NAMED: Final = 10
 
@@ -31,7 +32,7 @@ def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
             lines.append(f"{market}/{kind}: the vendor has no {_listed('symbol', strange, shown)}")
         lacking = [str(series) for series in own if series.symbol in names]
         if lacking:
-            lines.append(f"no archive in the time asked for: {_more(lacking, lacking[:_NAMED])}")
+            lines.append(f"{NO_ARCHIVE}: {_more(lacking, lacking[:_NAMED])}")
     return lines
 
 

@@ -15,13 +15,16 @@ from fullpool.app.ills import Finding
 from fullpool.app.pools import Idle
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
-from fullpool.app.spelled import remarks_on
+from fullpool.app.spelled import never_listed, remarks_on
 from fullpool.app.symptoms import symptoms
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.store.tree import Tree
 from fullpool.sync import Watcher, Work
+from fullpool.unknown import NO_ARCHIVE
 
+_MISSPELLED: Final = "mend its spelling in the configuration, or take it out there"
+_LACKING: Final = "check interval, start and end in the configuration, or take it out there"
 _NOT_FOUND: Final = 404
 _CLOCK_OFF: Final = timedelta(seconds=60)
 _NEAR_FLOOR: Final = 1.25
@@ -66,7 +69,13 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
 
 def _asked_for(config: Config) -> Iterator[Finding]:
     for remark in remarks_on(config):
-        yield Finding(remark, "mend its spelling in the configuration, or take it out there")
+        yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
+    if series := never_listed(config):
+        more = f" and {len(series) - 1:,} more" if len(series) > 1 else ""
+        yield Finding(
+            f"{series[0]}{more} was never looked for at the vendor",
+            "run `fullpool sync`, or let the daemon run",
+        )
 
 
 def _hosts(config: Config, watcher: Watcher) -> Iterator[Finding]:

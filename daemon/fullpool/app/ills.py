@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from fullpool.store.gap_rows import UNANSWERED
 from fullpool.store.reader import Reader
 from fullpool.store.tree import Tree
 from fullpool.store.views import BY_MONTH_ONLY
@@ -93,6 +94,12 @@ ILLS: Final = (
         "{rows} rows were found missing within a day, and no source has given them yet",
         "`fullpool gaps --open` lists them; whether the API is asked, and how much of it, is said"
         " in [rest] of the configuration",
+    ),
+    Ill(
+        "SELECT count(*) AS gaps, any_value(reason) AS reason FROM sync.gaps"
+        f" WHERE {UNANSWERED} HAVING gaps > 0",
+        "the last question for {gaps} gaps got no answer: {reason}",
+        "check the network and [rest] of the configuration; `fullpool sync` asks again at once",
     ),
     Ill(
         "SELECT host, banned_until FROM sync.rest_bans WHERE banned_until > now()",

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -237,7 +238,11 @@ class _Workers:
             )
             self._mine.executor = executor
             self._all.append(executor)
-            self._started(executor.submit(os.getpid).result())
+            # What is started now has these signals kept from it until it has begun.
+            signal.pthread_sigmask(signal.SIG_BLOCK, worker.HELD_BACK)
+            started = executor.submit(os.getpid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.HELD_BACK)
+            self._started(started.result())
         return executor
 
     def shutdown(self) -> None:

@@ -8,6 +8,7 @@ from fullpool.app import clock
 from fullpool.app.assembly import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
+from fullpool.model import Series
 from fullpool.store.memory import Memory
 from fullpool.store.reader import Reader, reading
 
@@ -16,6 +17,16 @@ def remarks_on(config: Config) -> list[str]:
     """Return what is to be said of the symbols of a configuration; nothing if no lake tells."""
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
         return remarks_by(reader, config)
+    return []
+
+
+def never_listed(config: Config) -> list[Series]:
+    """Return the series that a configuration spells out and no pass has listed yet."""
+    with suppress(FullpoolError), reading(tree_of(config)) as reader:
+        known = reader.memory.listings()
+        names = ((dataset, name) for dataset in config.dataset for name in dataset.named)
+        wanted = dict.fromkeys(s for dataset, name in names for s in dataset.series(name))
+        return [series for series in wanted if series not in known]
     return []
 
 

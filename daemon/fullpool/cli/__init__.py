@@ -70,7 +70,8 @@ def _run() -> int:
         return _stopped() if app.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
-        os.dup2(_nowhere().fileno(), sys.stdout.fileno())
+        with _nowhere() as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return int(Exit.OK)
     except Exception as error:
         if app.is_stopped():  # DuckDB and others have errors of their own for that

@@ -42,6 +42,13 @@ class Screen(Watcher, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class _Console(Console):
+    """A console of which a reader that has had enough is told as by any other output."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class _Told:
     """What was said already: a host that is away is one line, not one for each of its archives."""
 
@@ -197,7 +204,7 @@ class Lines:
 def watcher() -> Screen:
     """Return bars on a terminal and lines elsewhere; both on standard error."""
     if sys.stderr.isatty():
-        return Bars(Console(stderr=True))
+        return Bars(_Console(stderr=True))
     return Lines(sys.stderr.write)
 
 
@@ -208,7 +215,7 @@ def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=_Console(stderr=True)) as progress:
         task = progress.add_task(what, total=None)
         yield lambda size_bytes: progress.advance(task, size_bytes)
 
@@ -229,7 +236,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     A terminal that is too narrow for a row gets a line for every value.
     """
     is_terminal = sys.stdout.isatty()
-    console = Console(width=None if is_terminal else 400, highlight=False)
+    console = _Console(width=None if is_terminal else 400, highlight=False)
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows[:50])

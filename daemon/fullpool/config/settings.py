@@ -61,8 +61,8 @@ def misread_signs(path: str) -> str:
 
 
 def _is_lake_path(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("must be the path of a folder")
+    if not text or "\0" in text or "://" in text or text.startswith("$"):
+        raise ValueError("must be the path of a folder of this machine, without variables")
     if signs := misread_signs(text):
         raise ValueError(f"may not hold {signs}: DuckDB would not find the files there")
     if wrong := next((name for name in Path(text).parts if is_hive_key(name)), None):
@@ -89,6 +89,14 @@ def _is_proxy(text: str) -> str:
     return text
 
 
+def _is_metrics_file(text: str) -> str:
+    if text and not (text.endswith(".prom") and Path(text).stem):
+        raise ValueError(
+            "must end with .prom, as the textfile collector wants it: the file is written over"
+        )
+    return text
+
+
 def _is_address(text: str) -> str:
     host, port = host_and_port(text)
     if text and (not host or not 1 <= port <= 65_535):
@@ -109,6 +117,7 @@ Number = Annotated[float, Field(strict=True)]
 Url = Annotated[str, AfterValidator(_is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 LakePath = Annotated[str, AfterValidator(_is_lake_path)]
+MetricsFile = Annotated[str, AfterValidator(_is_metrics_file)]
 Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
@@ -302,7 +311,7 @@ class Metrics:
 
     __pydantic_config__ = _STRICT
 
-    file: str = "fullpool.prom"
+    file: MetricsFile = "fullpool.prom"
     listen: Listen = ""
     anyone: Flag = False
 

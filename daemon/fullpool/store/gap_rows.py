@@ -16,6 +16,12 @@ GAPS: Final = (
     " end_place, status, explanation, reason, evidence, found_at, asked_at, attempts, next_try_at,"
     " asked_since FROM sync.gaps"
 )
+# Gaps that were asked for, and of which the last question got no answer.
+UNANSWERED: Final = (
+    "status = 'open' AND attempts > 0 AND asked_at IS NOT NULL"
+    " AND regexp_extract(coalesce(evidence, ''), '\"asked_at\": \"([^\"]{19})', 1)"
+    " <> strftime(asked_at, '%Y-%m-%dT%H:%M:%S')"
+)
 GAP_COLUMNS: Final = (
     *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",
     "explanation", "reason", "evidence", "found_at", "asked_at", "attempts", "next_try_at",

@@ -37,7 +37,7 @@ from fullpool.store.gap_records import (
     write_gaps,
     write_lost,
 )
-from fullpool.store.gap_rows import look_row
+from fullpool.store.gap_rows import UNANSWERED, look_row
 from fullpool.store.memory import Memory
 from fullpool.store.orders import Built
 from fullpool.store.reading import (
@@ -205,6 +205,11 @@ class State:
                 f" WHERE explanation = 'api_refused' AND market{AMONG}",
                 [values_of(markets)],
             )
+
+    def reopen_unanswered(self) -> None:
+        """Have the gaps asked for at once whose last question got no answer."""
+        with self._transaction():
+            self._run(f"UPDATE sync.gaps SET next_try_at = NULL WHERE {UNANSWERED}", [])
 
     def reopen_quarantined(self, checksum: Checksum) -> None:
         """Have the archives asked for again that are in quarantine for such a CHECKSUM."""

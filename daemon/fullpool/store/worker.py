@@ -14,12 +14,16 @@ from multiprocessing.connection import Connection
 
 import fullpool.store.build  # noqa: F401 - loading it is the point
 
+# Kept from a process while it begins, when it would end with a traceback.
+HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+
 
 def prepare(leash: Connection) -> None:
     """Make the calling process a worker: it ends when the other end of *leash* is closed."""
     # They reach all processes of a terminal or a service; the parent decides what is finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
     collect_rarely()
 

@@ -87,11 +87,11 @@ def discover(work: Work, memory: Memory) -> Discovered:
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
-    work.watcher.discovered(len(wanted))
     # A pattern may well take in symbols that lack an interval.
     named = {s for one in work.config.dataset for name in one.named for s in one.series(name)}
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
+    work.watcher.discovered(len(set(wanted) - set(found.unknown)))
     found.remarks += unknown.told(found.unknown, _symbols_beside(work, memory, found, now))
     return found
 

@@ -62,6 +62,7 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
+    state.reopen_unanswered()
     _patching(work, state, found, outcome).run()
 
 
@@ -101,7 +102,7 @@ def _audit(work: Work, state: State, found: Discovered, outcome: Outcome) -> Non
         state.record_listings([], [*audited.found, *audited.renamed], work.now())
         outcome.is_dirty = True
     outcome.unlisted |= audited.failed
-    outcome.is_audited = not work.is_ending
+    outcome.is_audited = not work.is_ending and not audited.failed
 
 
 def _framed(

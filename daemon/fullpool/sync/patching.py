@@ -50,7 +50,8 @@ class Patching:
         self._fetch = fetch
         self._patched: set[Shape] = set()
         self._asked: set[Key] = set()
-        self._looked: dict[Key, Known | None] = {}
+        # Of the gaps whose archives were looked for: those that failed.
+        self._failing: dict[Key, list[Known]] = {}
         self._grids: dict[Series, Grid | None] = {}
         self._asking = Asking(work, work.rest) if work.rest else None
         self._publisher = Publisher(work, state, outcome)
@@ -92,7 +93,7 @@ class Patching:
         fresh = [gap for gap in gaps if not (gap.is_due(now) and self._was_asked(gap))]
         chosen = ladder.choose(fresh, self._patched, now)
         self._replace(chosen.shared, chosen.shared)
-        if self._fetch_archives([gap for gap in chosen.to_ask if _key(gap) not in self._looked]):
+        if self._fetch_archives([gap for gap in chosen.to_ask if _key(gap) not in self._failing]):
             return True
         to_ask = self._not_blocked(chosen.to_ask, fresh)
         return self._ask(to_ask) if to_ask else bool(chosen.shared)
@@ -171,7 +172,9 @@ class Patching:
         """Fetch archives that may have what others lack; return whether there are any."""
         now, known = self._work.now(), self._state.memory.known_of({gap.series for gap in gaps})
         for gap in gaps:
-            self._looked[_key(gap)] = stand_ins.failing(gap, known[gap.series])
+            self._failing[_key(gap)] = [
+                archive for archive in known[gap.series] if stand_ins.is_in_failing(gap, archive)
+            ]
         archives = stand_ins.archives_of(gaps, known, self._wants, now)
         if not archives:
             return False
@@ -277,7 +280,7 @@ class Patching:
 
     def _doubted(self, gap: Gap, left: Gap, now: datetime) -> Gap:
         """Return what is left of a gap: without an explanation, if an archive of it failed."""
-        archive = self._looked.get(_key(gap))
+        archive = stand_ins.failing(left, self._failing.get(_key(gap), ()))
         if archive is None or left.explanation is None:
             return left
         return ladder.held_up(left, archive, gap.attempts + 1, now)

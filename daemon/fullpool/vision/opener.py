@@ -37,6 +37,7 @@ _HEADERS: Final = {
 }
 _ERROR_BYTES: Final = 1 << 16
 _NO_NAME: Final = "check the name servers of this machine, and the host's name in the configuration"
+_NO_PROXY: Final = "check the proxy: network.proxy, or HTTPS_PROXY and HTTP_PROXY"
 _NO_ENTRY: Final = "check user and password of the proxy: network.proxy, or the environment's"
 # What a kept connection does when the server closed it between two requests.
 _STALE: Final = (
@@ -87,6 +88,8 @@ class Opener:
             _drain(error)
             if error.code == http.client.PROXY_AUTHENTICATION_REQUIRED:
                 raise self._not_let_through(request, error) from error
+            if error.code == http.client.NETWORK_AUTHENTICATION_REQUIRED:
+                raise PortalError(f"asking {request.host}: HTTP {error.code}") from error
             raise
         except (OSError, http.client.HTTPException) as error:
             raise explained(error, url) from error
@@ -229,6 +232,8 @@ def _connect(connection: http.client.HTTPConnection, host: str, proxy: Proxy | N
         raise
     except (OSError, http.client.HTTPException) as error:
         hint = _NO_NAME if isinstance(error, socket.gaierror) else None
+        if proxy is not None:
+            hint = _NO_PROXY
         if "407" in str(error):  # http.client has no other word of a proxy's answer
             hint = _NO_ENTRY
         raise UnreachableError(f"connecting to {host}{_by(proxy)}: {error}", hint=hint) from error
