@@ -245,3 +245,41 @@ def test_rows_are_expected_up_to_the_last_day_that_ended() -> None:
     weeks = Grid(Interval.W1, timedelta(days=4))
     monthly = replace(want("2024-01-01"), series=Series(Market.SPOT, "klines", "X", Interval.W1))
     assert ladder.expected_until(monthly, weeks, NOW) == datetime(2024, 6, 1, tzinfo=UTC)
+
+
+def test_gaps_alike_of_which_one_was_asked_for_in_vain_are_all_asked_for() -> None:
+    """What the API has no word of may be no outage at all."""
+    alike = [gap("2024-03-05T10:00", 3, name) for name in ("A", "B", "C", "D", "E")]
+    alike[0] = replace(alike[0], attempts=1, next_try_at=NOW + timedelta(hours=1))
+
+    assert len(ladder.choose(alike, frozenset(), NOW).to_ask) == 4
+
+
+def test_a_bar_that_is_open_over_the_end_of_a_month_is_not_expected() -> None:
+    weeks = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
+    weekly = replace(want("2024-01-01"), series=weeks)
+    saturday, monday = datetime(2024, 6, 1, 12, tzinfo=UTC), datetime(2024, 5, 27, tzinfo=UTC)
+
+    assert ladder.expected_until(weekly, Grid(Interval.W1, timedelta(days=4)), saturday) == monday
+
+
+def test_rows_are_expected_from_the_start_that_was_asked_for() -> None:
+    wanted, archives = want("2024-03-01", "2024-03-09"), [known("2024-03-05", Status.PRESENT)]
+
+    assert ladder.expected_spans(wanted, [], archives, GRID, NOW) == [wanted.span]
+
+
+def test_a_gap_that_begins_long_ago_is_not_on_its_way() -> None:
+    months = gap("2024-03-01T00:00", 1440 * 101)
+    soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
+
+    assert [g.explanation for g in ladder.unpublished([months], GRID, {}, None, soon)] == [None]
+
+
+def test_no_archive_is_on_its_way_for_longer_than_two_days() -> None:
+    """After a republication in bulk the dates of files tell of delays of months."""
+    delays = {("spot", "klines", Cadence.DAY): timedelta(days=60)}
+    old = gap("2024-06-05T00:00", 1440)
+    (left,) = ladder.unpublished([old], GRID, delays, None, NOW)
+
+    assert left.explanation is None

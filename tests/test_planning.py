@@ -1,5 +1,6 @@
 """What is fetched, by which archive, and into which partition."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -29,6 +30,7 @@ from fullpool.model import (
 from fullpool.planning import (
     Listed,
     Want,
+    caught_up,
     choose,
     first_day_to_list,
     needs_listing,
@@ -351,3 +353,72 @@ def test_a_day_is_written_together_with_its_month_when_both_are_due() -> None:
 
 def test_the_month_of_a_day_is_its_period() -> None:
     assert str(period_of(NOW, Cadence.MONTH)) == "2024-06"
+
+
+def test_a_month_without_archives_is_lost_only_once_it_is_overdue() -> None:
+    """Until then its days are looked for: they may be late, as the month is."""
+    daily = days("2024-04-01", "2024-04-30") | days("2024-06-05", "2024-06-09")
+    moment = at("2024-06-10T12:00")
+    early = choose(want(M1), {}, daily, moment)
+    late = choose(want(M1), {}, daily, moment + timedelta(days=60))
+
+    assert labels(early, Status.ABSENT)[:2] == ["2024-05-01", "2024-05-02"]
+    assert "2024-05" not in labels(early, Status.ABSENT)
+    assert "2024-05" in labels(late, Status.ABSENT)
+
+
+def test_what_a_listing_lacked_is_asked_for_by_name_half_an_hour_later() -> None:
+    last = listed("2017-01-01", "2024-06-15T11:45", "2024-06-14")
+    soon, later = at("2024-06-15T12:00"), at("2024-06-15T12:15")
+
+    assert newly_expected(want(M1), last, soon) == []
+    assert [str(k.archive.period) for k in newly_expected(want(M1), last, later)] == ["2024-06-14"]
+
+
+def test_a_series_that_stopped_is_dormant_after_two_weeks() -> None:
+    last = listed("2017-01-01", "2024-06-13", "2024-05-28")
+    still = listed("2017-01-01", "2024-06-13", "2024-05-31")
+
+    assert newly_expected(want(M1), last, NOW) == []
+    assert not needs_listing(want(M1), last, WEEK, NOW)
+    assert newly_expected(want(M1), still, NOW) != []
+
+
+def test_what_is_far_behind_is_listed_at_most_once_an_hour() -> None:
+    last = listed("2017-01-01", "2024-06-15T11:30", "2024-06-05")
+
+    assert not needs_listing(want(M1), last, WEEK, at("2024-06-15T12:10"))
+    assert needs_listing(want(M1), last, WEEK, at("2024-06-15T12:30"))
+
+
+def test_a_listing_is_caught_up_by_what_came_and_by_nothing_else() -> None:
+    last = listed("2017-01-01", "2024-06-13T12:00", "2024-06-13")
+    came = Known(Archive(M1, period_from("2024-06-13")), Status.PRESENT, "")
+    failed = Known(Archive(M1, period_from("2024-06-14")), Status.FAILED, "503")
+
+    assert caught_up(last, [came, failed]).until == at("2024-06-14")
+    assert caught_up(last, [failed]) == last
+
+
+def test_a_month_is_folded_from_its_days_once_it_is_over() -> None:
+    day = replace(held(M1, "2024-06"), partition=Partition(M1, period_from("2024-06-03")))
+
+    assert list(steps([], [day], frozenset(), NOW)) == []
+    assert [str(s.unit) for s in steps([], [day], frozenset(), at("2024-07-01"))] == ["2024-06"]
+
+
+def test_a_year_is_closed_when_its_december_had_a_month_to_come() -> None:
+    file = held(M1, "2023-05")
+
+    assert list(steps([], [file], frozenset(), at("2024-01-31T23:00"))) == []
+    assert [str(s.unit) for s in steps([], [file], frozenset(), at("2024-02-01"))] == ["2023"]
+
+
+def test_what_the_vendor_lost_is_asked_for_ever_more_slowly_up_to_a_quarter() -> None:
+    waits = []
+    for attempts in range(6):
+        moment = next_try(Status.ABSENT, attempts, NOW)
+        assert moment is not None
+        waits.append((moment - NOW).days)
+
+    assert waits == [7, 14, 28, 56, 90, 90]
