@@ -79,6 +79,19 @@ def test_a_host_that_is_away_is_one_event(
     assert hint.removeprefix("hint: ") in examined.stdout
 
 
+def test_of_few_archives_the_hint_is_that_of_the_host(vendor: Vendor, tmp_path: Path) -> None:
+    """The pass goes on: so few may be the archives' own trouble."""
+    vendor.publish("spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 2))
+    asked = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-02")
+    path = tmp_path / "few.toml"
+    path.write_text(vendor.config_text(tmp_path / "lake", asked, rounds=1))
+    portal("*.zip*")(vendor, "")
+    done = run("sync", "-c", path)
+
+    assert done.returncode == Exit.INCOMPLETE
+    assert done.stderr.splitlines()[-1].startswith(PAGE[1])
+
+
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     asked = dataset(f"spot/klines/{','.join(NAMES)}/1h", start="2024-03-01", end="2024-03-09")

@@ -179,7 +179,8 @@ def require_complete(outcome: Outcome) -> None:
     """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
     if reasons := outcome.troubles:
         raise IncompleteError(
-            f"syncing: {len(reasons)} could not be brought into the lake\n{_first(reasons)}"
+            f"syncing: {len(reasons)} could not be brought into the lake\n{_first(reasons)}",
+            hint=outcome.hint or None,
         )
 
 

@@ -23,13 +23,15 @@ _BATCH: Final = 200
 class Audited:
     """What an audit found, to be recorded: *found* is due now, *renamed* is as good as before.
 
-    *failed* holds what could not be listed, with the reason.
+    *failed* holds what could not be listed, with the reason; *hint* says what to do about a host
+    that is *away*, so many times in a row.
     """
 
     found: list[Known] = field(default_factory=list)
     renamed: list[Known] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     away: int = 0
+    hint: str = ""
 
 
 def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
@@ -60,7 +62,8 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
             raise one.error
         if one.value is None:
             note_unlisted(series, str(one.error), done.failed)
-            done.away += isinstance(one.error, UnreachableError)
+            if isinstance(one.error, UnreachableError):
+                done.away, done.hint = done.away + 1, one.error.hint
             if done.away >= AWAY_AFTER:
                 raise one.error or UnreachableError("listing the bucket")
             continue

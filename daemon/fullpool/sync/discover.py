@@ -37,7 +37,7 @@ class Discovered:
     *failed* holds what could not be listed, with the reason; *unknown* the series
     that are spelled out and the vendor has no archive of in the time asked for, *remarks* tells of
     them and of patterns that no symbol fits; *new* are series that were listed for the first time,
-    as a whole.
+    as a whole. *hint* says what to do about a host that is away.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Discovered:
     unknown: list[Series] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     new: set[Series] = field(default_factory=set)
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,8 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
         if isinstance(error, UntrustedError):
             raise error
         note_unlisted(done.item.series, str(error), found.failed)
-        away += isinstance(error, UnreachableError)
+        if isinstance(error, UnreachableError):
+            away, found.hint = away + 1, error.hint
         if away >= AWAY_AFTER:
             break
     is_first = len(wants) == len(found.wants)

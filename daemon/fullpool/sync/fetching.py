@@ -138,6 +138,7 @@ class Fetching:
 
     def _note_reach(self, error: FullpoolError | None) -> None:
         is_away = isinstance(error, UnreachableError | RedirectedError)
+        self._outcome.hint = error.hint if is_away and error else self._outcome.hint
         self._unreachable = self._unreachable + 1 if is_away else 0
         if self._unreachable >= AWAY_AFTER and error is not None:
             raise error

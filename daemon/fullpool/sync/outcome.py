@@ -15,7 +15,8 @@ class Outcome:
     *requests*;
     *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
     found damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
-    listing. *is_dirty*: something was recorded that is not published yet. *told*: reasons that
+    listing. *is_dirty*: something was recorded that is not published yet. *hint* says what
+    to do about a host that is away. *told*: reasons that
     the log has; a host that is away is one event, not one for each of its archives.
     """
 
@@ -36,6 +37,7 @@ class Outcome:
     lost: int = 0
     is_audited: bool = False
     is_dirty: bool = False
+    hint: str = ""
     told: set[str] = field(default_factory=set, repr=False)
 
     @property
