@@ -575,6 +575,9 @@ def test_a_gap_whose_archive_failed_is_not_explained_by_what_the_api_lacks(knows
 
         assert lab.ask("SELECT row_count, status FROM sync.gaps") == [(24, "open")]
         assert not outcome.is_complete
+        asked = lab.requests()
+        lab.run("sync", "2024-03-20T00:00:20")
+        assert lab.requests() == asked  # the API did answer
 
         lab.vendor.fail()
         assert lab.run("sync", "2024-03-21").is_complete

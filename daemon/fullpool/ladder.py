@@ -258,6 +258,9 @@ def remaining(heard: Heard, grid: Grid | None) -> list[Gap]:
     """Return what is left of the gap once the rows that came are in the lake, each part judged."""
     gap = replace(heard.gap, asked_at=heard.at)
     parts = [part_of(gap, grid, places) for places in subtract(gap.places, heard.found)]
+    if isinstance(heard.error, RestRefusedError | NoSymbolError):  # which is an answer
+        said = {"url": heard.url, "asked_at": heard.at.isoformat(), "answer": str(heard.error)}
+        parts = [replace(part, evidence=_json(said)) for part in parts]
     if heard.error is not None:
         return [_failed(part, heard.error, heard.at, is_tail=heard.is_tail) for part in parts]
     return [_judged(heard, part) for part in parts]
@@ -313,10 +316,9 @@ def _failed(gap: Gap, error: RestError, now: datetime, *, is_tail: bool = False)
     match error:
         case RestRefusedError():
             return _explained(gap, Explanation.API_REFUSED, str(error), now)
-        case NoSymbolError() if is_tail:
-            return _explained(gap, Explanation.DELISTED, str(error), now)
         case NoSymbolError():
-            return _explained(gap, Explanation.UNKNOWN_TO_API, str(error), now)
+            gone = Explanation.DELISTED if is_tail else Explanation.UNKNOWN_TO_API
+            return _explained(gap, gone, str(error), now)
         case RestBannedError():
             return _open(gap, str(error), now + timedelta(seconds=error.seconds))
         case _:
