@@ -11,13 +11,12 @@ class Outcome:
 
     *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
     *unknown* the series the vendor has no archive of, *remarks* tells of them; *missing* the number
-    of all archives that are not in the lake, by status. *patched_rows* came from the API, in
-    *requests*;
+    of all archives that are missing, by status. *patched_rows* came from the API, in *requests*;
     *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
     found damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
-    listing. *is_dirty*: something was recorded that is not published yet. *hint* says what
-    to do about a host that is away. *told*: reasons that
-    the log has; a host that is away is one event, not one for each of its archives.
+    listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
+    about a host that is away. *told* has the reasons that are in the log: that a host is away is
+    one event, not one for each of its archives.
     """
 
     archives: int = 0
