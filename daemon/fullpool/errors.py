@@ -84,6 +84,10 @@ class UnreachableError(FullpoolError):
     hint = "check the network, and archive_url and listing_url in the config; nothing was lost"
 
 
+# What a portal, or a proxy that blocks a host, answers in its place.
+WEB_PAGE: Final = "a web page came, not what was asked for"
+
+
 class PortalError(UnreachableError):
     """A page for people came in place of data."""
 

@@ -3,7 +3,7 @@
 import shutil
 import urllib.error
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -15,10 +15,11 @@ from fullpool.app.ills import Finding
 from fullpool.app.pools import Idle
 from fullpool.app.said import status_of
 from fullpool.app.signals import Flag
-from fullpool.app.spelled import never_listed, remarks_on
+from fullpool.app.spelled import never_listed, remarks_by
 from fullpool.app.symptoms import symptoms
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
+from fullpool.store.reader import reading
 from fullpool.store.tree import Tree
 from fullpool.sync import Watcher, Work
 from fullpool.unknown import NO_ARCHIVE
@@ -68,14 +69,15 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
 
 
 def _asked_for(config: Config) -> Iterator[Finding]:
-    for remark in remarks_on(config):
-        yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
-    if series := never_listed(config):
-        more = f" and {len(series) - 1:,} more" if len(series) > 1 else ""
-        yield Finding(
-            f"{series[0]}{more} was never looked for at the vendor",
-            "run `fullpool sync`, or let the daemon run",
-        )
+    with suppress(FullpoolError), reading(tree_of(config)) as reader:
+        for remark in remarks_by(reader, config):
+            yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
+        if series := never_listed(reader, config):
+            more = f" and {len(series) - 1:,} more" if len(series) > 1 else ""
+            yield Finding(
+                f"{series[0]}{more} was never looked for at the vendor",
+                "run `fullpool sync`, or let the daemon run",
+            )
 
 
 def _hosts(config: Config, watcher: Watcher) -> Iterator[Finding]:

@@ -116,7 +116,7 @@ def require_free(
         return None
     if found.is_seen_from(mine):
         if _lives_on(found, mine, sleep):
-            raise LakeBusyError(f"locking the lake: {found} is writing it")
+            raise _busy(found)
         return found
     renewed_at = _renewed_at(path)
     for _ in range(1 if is_look else int(_WATCH_S / _LOOK_S)):
@@ -124,8 +124,12 @@ def require_free(
         if (later := read(path)) is None:
             return None
         if is_look or later != found or _renewed_at(path) != renewed_at:
-            raise LakeBusyError(f"locking the lake: {later} is writing it")
+            raise _busy(later)
     return found
+
+
+def _busy(holder: Lease | None) -> LakeBusyError:
+    return LakeBusyError(f"locking the lake: {holder} is writing it")
 
 
 def _renewed_at(path: Path) -> int:
@@ -179,15 +183,15 @@ def _take(path: Path, mine: Lease, dead: Lease | None, sleep: Callable[[float], 
             path.touch(exist_ok=False)  # of all machines that do so one has its way
         except FileExistsError:
             sleep(2 * _LOOK_S)  # one that is being written, or nothing that was ever a lease
-            if read(path) is not None:
-                raise LakeBusyError(f"locking the lake: {read(path)} is writing it") from None
+            if (other := read(path)) is not None:
+                raise _busy(other) from None
         except OSError:
             return  # a full disk is no reason not to start: the first pass tells of it
     _write(path, mine)
     if dead is not None and not dead.is_seen_from(mine):
         sleep(2 * _LOOK_S)  # until whoever watched it as well has written
     if not is_own(path, mine):
-        raise LakeBusyError(f"locking the lake: {read(path)} is writing it")
+        raise _busy(read(path))
 
 
 def _renew(path: Path, mine: Lease, ended: threading.Event) -> None:

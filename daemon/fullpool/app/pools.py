@@ -240,8 +240,10 @@ class _Workers:
             self._all.append(executor)
             # What is started now has these signals kept from it until it has begun.
             signal.pthread_sigmask(signal.SIG_BLOCK, worker.HELD_BACK)
-            started = executor.submit(os.getpid)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.HELD_BACK)
+            try:
+                started = executor.submit(os.getpid)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.HELD_BACK)
             self._started(started.result())
         return executor
 

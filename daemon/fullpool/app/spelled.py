@@ -20,14 +20,11 @@ def remarks_on(config: Config) -> list[str]:
     return []
 
 
-def never_listed(config: Config) -> list[Series]:
+def never_listed(reader: Reader, config: Config) -> list[Series]:
     """Return the series that a configuration spells out and no pass has listed yet."""
-    with suppress(FullpoolError), reading(tree_of(config)) as reader:
-        known = reader.memory.listings()
-        names = ((dataset, name) for dataset in config.dataset for name in dataset.named)
-        wanted = dict.fromkeys(s for dataset, name in names for s in dataset.series(name))
-        return [series for series in wanted if series not in known]
-    return []
+    known = reader.memory.listings()
+    wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
+    return [series for series in wanted if series not in known]
 
 
 def remarks_by(reader: Reader, config: Config) -> list[str]:
@@ -52,7 +49,7 @@ def _remarks(memory: Memory, config: Config) -> list[str]:
         if listed:
             strange.update(dataset.unlisted(listed))
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
-        for series in (one for name in dataset.named for one in dataset.series(name)):
+        for series in dataset.named_series:
             known = listings.get(series)
             if known is not None and known.at >= since:
                 (strange.discard if known.until else strange.add)(series)

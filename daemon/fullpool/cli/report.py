@@ -27,8 +27,8 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         return
     remarks(done.remarks)
     if not done.built:
-        is_all = done.is_complete and Status.PUBLISHED not in done.missing and not done.remarks
-        is_all = is_all and not app.is_stopped()
+        is_lacking = bool(done.remarks) or Status.PUBLISHED in done.missing
+        is_all = done.is_complete and not is_lacking and not app.is_stopped()
         sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
     else:
         size = f"{done.downloaded_bytes / _MB:,.1f} MB"

@@ -173,6 +173,11 @@ class Dataset:
         rest = list(symbols)
         return [one for one in patterns if not any(fnmatchcase(name, one) for name in rest)]
 
+    @property
+    def named_series(self) -> list[Series]:
+        """The series of the symbols that are spelled out."""
+        return [series for symbol in self.named for series in self.series(symbol)]
+
     def series(self, symbol: str) -> tuple[Series, ...]:
         """Return the series of *symbol*, one an interval."""
         if not self.intervals:

@@ -17,6 +17,7 @@ import orjson
 from fullpool import logs, vendor
 from fullpool.config import Rest as Settings
 from fullpool.errors import (
+    WEB_PAGE,
     NoSymbolError,
     PortalError,
     RestBannedError,
@@ -256,9 +257,7 @@ def _check_kind(host: str, reply: "Reply") -> None:
     """Raise RestSilentError if somebody else answered, with a page for people."""
     is_page = reply.headers.get("content-type", "").startswith("text/html")
     if is_page and reply.status == HTTPStatus.OK:
-        raise RestSilentError(
-            f"asking {host}: a web page came, not what was asked for", hint=PortalError.hint
-        )
+        raise RestSilentError(f"asking {host}: {WEB_PAGE}", hint=PortalError.hint)
 
 
 def _json(url: str, body: bytes) -> Any:

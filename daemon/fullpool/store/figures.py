@@ -8,6 +8,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.store import duck
+from fullpool.store.gap_rows import MISSING_ROWS
 from fullpool.store.reading import at_utc
 from fullpool.store.views import TRADING
 
@@ -70,12 +71,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
             freshness=tuple(Freshness(*_utc(row)) for row in rows(_FRESHNESS)),
             archives=_counts(rows("SELECT status, count(*) FROM sync.archives GROUP BY ALL")),
             open_gaps=_number(rows("SELECT count(*) FROM sync.gaps WHERE status = 'open'")),
-            gap_rows=_counts(
-                rows(
-                    "SELECT coalesce(explanation, status), sum(row_count)::BIGINT FROM sync.gaps"
-                    " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL"
-                )
-            ),
+            gap_rows=_counts(rows(MISSING_ROWS)),
             rows=held,
             files=files,
             size_bytes=size_bytes,

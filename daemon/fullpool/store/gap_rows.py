@@ -22,6 +22,11 @@ UNANSWERED: Final = (
     " AND regexp_extract(coalesce(evidence, ''), '\"asked_at\": \"([^\"]{19})', 1)"
     " <> strftime(asked_at, '%Y-%m-%dT%H:%M:%S')"
 )
+# How many rows are missing, by what is known of them: those from before trading began are none.
+MISSING_ROWS: Final = (
+    "SELECT coalesce(explanation, status), sum(row_count)::BIGINT FROM sync.gaps"
+    " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL ORDER BY ALL"
+)
 GAP_COLUMNS: Final = (
     *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",
     "explanation", "reason", "evidence", "found_at", "asked_at", "attempts", "next_try_at",

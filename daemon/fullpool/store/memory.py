@@ -27,7 +27,7 @@ from fullpool.model import (
 from fullpool.planning import Listed
 from fullpool.store import duck
 from fullpool.store.bulk import AMONG
-from fullpool.store.gap_rows import EVIDENCE_COLUMNS, GAPS, evidence_in, gap_in
+from fullpool.store.gap_rows import EVIDENCE_COLUMNS, GAPS, MISSING_ROWS, evidence_in, gap_in
 from fullpool.store.migrations import migrate
 from fullpool.store.reading import (
     ARCHIVES,
@@ -296,11 +296,7 @@ class Memory:
 
         Those from before trading began are none.
         """
-        found = self._rows(
-            "SELECT coalesce(explanation, status), sum(row_count) FROM sync.gaps"
-            " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL ORDER BY ALL"
-        )
-        return {str(what): int(rows) for what, rows in found}
+        return {str(what): int(rows) for what, rows in self._rows(MISSING_ROWS)}
 
     def delays(self, now: datetime) -> dict[tuple[str, str, Cadence], timedelta]:
         """Return how long after its period an archive usually came: 9 of 10 of the last 60 days.

@@ -89,7 +89,7 @@ def discover(work: Work, memory: Memory) -> Discovered:
     _add_computed(found, newest, recent, now)
     wanted = [want.series for want in found.wants]
     # A pattern may well take in symbols that lack an interval.
-    named = {s for one in work.config.dataset for name in one.named for s in one.series(name)}
+    named = {series for dataset in work.config.dataset for series in dataset.named_series}
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
     work.watcher.discovered(len(set(wanted) - set(found.unknown)))

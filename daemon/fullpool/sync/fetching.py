@@ -137,10 +137,12 @@ class Fetching:
         drop(zipped)
 
     def _note_reach(self, error: FullpoolError | None) -> None:
-        is_away = isinstance(error, UnreachableError | RedirectedError)
-        self._outcome.hint = error.hint if is_away and error else self._outcome.hint
-        self._unreachable = self._unreachable + 1 if is_away else 0
-        if self._unreachable >= AWAY_AFTER and error is not None:
+        if not isinstance(error, UnreachableError | RedirectedError):
+            self._unreachable = 0
+            return
+        self._unreachable += 1
+        self._outcome.hint = error.hint
+        if self._unreachable >= AWAY_AFTER:
             raise error
 
 

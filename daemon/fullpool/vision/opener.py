@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from fullpool import __version__
 from fullpool.errors import (
     NO_ROOM,
+    WEB_PAGE,
     ArchiveError,
     DiskFullError,
     FullpoolError,
@@ -111,7 +112,7 @@ class Opener:
 def _check_kind(response: http.client.HTTPResponse, host: str) -> None:
     """Raise PortalError if the answer is a web page: the vendor has none below these addresses."""
     if response.headers.get_content_type() == "text/html":
-        raise PortalError(f"asking {host}: a web page came, not what was asked for")
+        raise PortalError(f"asking {host}: {WEB_PAGE}")
 
 
 def _drain(error: urllib.error.HTTPError) -> None:
@@ -232,10 +233,8 @@ def _connect(connection: http.client.HTTPConnection, host: str, proxy: Proxy | N
         raise
     except (OSError, http.client.HTTPException) as error:
         hint = _NO_NAME if isinstance(error, socket.gaierror) else None
-        if proxy is not None:
-            hint = _NO_PROXY
-        if "407" in str(error):  # http.client has no other word of a proxy's answer
-            hint = _NO_ENTRY
+        if proxy is not None:  # of whose answer http.client has no other word
+            hint = _NO_ENTRY if "407" in str(error) else _NO_PROXY
         raise UnreachableError(f"connecting to {host}{_by(proxy)}: {error}", hint=hint) from error
 
 
