@@ -20,8 +20,8 @@ from fullpool.model import (
     Series,
     period_from,
 )
-from fullpool.store.build import scan
-from fullpool.store.orders import Scan
+from fullpool.store.partitions.build import scan
+from fullpool.store.partitions.messages import Scan
 from fullpool.vendor import beginning
 
 ROUNDS = 5

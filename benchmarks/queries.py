@@ -11,9 +11,9 @@ import duckdb
 import harness
 
 from fullpool.model import Interval, Market, Partition, PartitionFile, Series, Step, period_from
-from fullpool.store import catalogue
-from fullpool.store.opening import open_state
-from fullpool.store.orders import Built
+from fullpool.store.catalogue import publication
+from fullpool.store.partitions.messages import Built
+from fullpool.store.state.opening import open_state
 from fullpool.store.tree import Tree, partition_path
 
 SYMBOLS, YEARS = 200, ("2024", "2025")
@@ -58,7 +58,7 @@ def publish(root: Path, files: list[PartitionFile]) -> None:
     series = files[0].partition.series
     step = Step(series, files[0].partition.period, (), (), (), "bench")
     state.record_built([Built(step, tuple(files), (), ())], NOW)
-    catalogue.publish(state, tree, state.next_value("generation"), NOW)
+    publication.publish(state, tree, state.next_value("generation"), NOW)
     state.close()
 
 

@@ -16,16 +16,16 @@ import duckdb
 import pytest
 
 from fullpool import app
-from fullpool.app import ills
 from fullpool.app.assembly import opened_state
+from fullpool.app.doctor import checks_sql
 from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError, UntrustedError
 from fullpool.simulator import Fault
+from fullpool.store.catalogue.reader import reading
 from fullpool.store.inventory import swept_if_cut_short
-from fullpool.store.reader import reading
-from fullpool.store.rebuilding import newest_files
-from fullpool.store.state import State
+from fullpool.store.partitions.recover import newest_files
+from fullpool.store.state.writer import State
 from harm import files, flip, rows_of, run, truncate, verified
 from vendor import Seen, Vendor, ask, audit, dataset, snapshot, sync, tree_of
 
@@ -320,7 +320,7 @@ ILLS = [
 
 def test_every_ill_is_told_in_columns_of_its_query(config: Config) -> None:
     with reading(tree_of(config)) as reader:
-        for ill in ills.ILLS:
+        for ill in checks_sql.ILLS:
             told = Formatter().parse(ill.what + ill.advice)
             assert {name for _, name, _, _ in told if name} <= set(
                 reader.query(ill.at(app.clock.now())).columns

@@ -14,8 +14,9 @@ import pytest
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
-from fullpool.store import catalogue, duck, views
-from fullpool.store.reader import export, generations, reading
+from fullpool.store import duck
+from fullpool.store.catalogue import publication, views
+from fullpool.store.catalogue.reader import export, generations, reading
 from vendor import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -196,7 +197,7 @@ def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
         for limit in range(400_000, 1_000_000, 100_000):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:
-                catalogue.publish(state, tree, state.last_value("generation") + 50, NOW)
+                publication.publish(state, tree, state.last_value("generation") + 50, NOW)
             except FullpoolError:
                 failed += 1
             finally:
@@ -205,7 +206,7 @@ def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
             assert state.memory.files()
         assert failed
         assert ask(config, "SELECT max(generation) FROM sync.generations") >= before
-        catalogue.publish(state, tree, 1000, NOW)
+        publication.publish(state, tree, 1000, NOW)
     assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1000,)]
 
 

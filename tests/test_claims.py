@@ -13,7 +13,7 @@ import time_machine
 
 from fullpool import app, unknown
 from fullpool.app.assembly import opened_state
-from fullpool.app.symptoms import symptoms
+from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.config import parse
 from fullpool.config.spelling import nearest_interval, nearest_symbol
 from fullpool.errors import ConfigError, Exit, FullpoolError

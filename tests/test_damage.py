@@ -14,8 +14,8 @@ from fullpool.app.assembly import opened_state
 from fullpool.config import Config
 from fullpool.errors import Exit, IncompleteError, LakeUnwritableError, StateDamagedError
 from fullpool.store import inventory
+from fullpool.store.catalogue.reader import reading
 from fullpool.store.quarantine import forget_taken_out
-from fullpool.store.reader import reading
 from fullpool.store.tree import keep_copy, taken_out
 from fullpool.sync import publish_state
 from harm import file_of, files, flip, rows_of, run, truncate, verified

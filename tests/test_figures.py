@@ -16,7 +16,7 @@ from fullpool.app.assembly import opened_state
 from fullpool.errors import Exit
 from fullpool.metrics import Gauges, Live
 from fullpool.simulator import Fault
-from fullpool.store.figures import figures_of
+from fullpool.store.catalogue.figures import figures_of
 from lab import DAY, HOUR, Lab, at, bars, days_of
 from vendor import Vendor, dataset, tree_of
 

@@ -25,8 +25,8 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.simulator.generate import zipped
-from fullpool.store.build import build
-from fullpool.store.orders import Built, Edition, Input, Order
+from fullpool.store.partitions.build import build
+from fullpool.store.partitions.messages import Built, Edition, Input, Order
 from fullpool.store.tree import Tree
 from vendor import kline
 

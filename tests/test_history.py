@@ -29,15 +29,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from fullpool import app
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
-from fullpool.app.verifying import recorded_files, unknown_files
+from fullpool.app.verify import recorded_files, unknown_files
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import EPOCH
 from fullpool.simulator import Api, Fault
 from fullpool.simulator.generate import zipped
 from fullpool.store import duck, inventory
-from fullpool.store.reader import reading
-from fullpool.store.verifying import Inspection, inspect
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.verify import Inspection, inspect
 from lab import DAY, HOUR, PASSES, Inline
 from vendor import Seen, Vendor, ask, dataset, tree_of
 

@@ -25,7 +25,7 @@ from fullpool.app.lock import writing
 from fullpool.app.signals import Flag
 from fullpool.config import Config
 from fullpool.simulator.generate import zipped
-from fullpool.store.state import State
+from fullpool.store.state.writer import State
 from fullpool.sync import Builders, run_audit
 from vendor import Seen, Vendor, dataset, sync, tree_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from fullpool.config import Config, parse
 from fullpool.simulator import Bucket, Simulator
-from fullpool.store.reader import Reader, reading
+from fullpool.store.catalogue.reader import Reader, reading
 from real_reader import Content, archives, content
 from vendor import snapshot, sync, tree_of
 

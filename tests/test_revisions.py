@@ -29,9 +29,9 @@ from fullpool.model import (
 from fullpool.revising import compared
 from fullpool.simulator import Fault
 from fullpool.simulator.generate import zipped
-from fullpool.store.build import build
-from fullpool.store.orders import Built, Edition, Input, Order
-from fullpool.store.reader import reading
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.build import build
+from fullpool.store.partitions.messages import Built, Edition, Input, Order
 from fullpool.store.tree import Tree
 from vendor import Seen, Vendor, ask, audit, dataset, kline, snapshot, sync, tree_of
 

@@ -19,8 +19,8 @@ from fullpool.model import (
     Status,
     period_from,
 )
-from fullpool.store.migrations import MIGRATIONS
-from fullpool.store.opening import open_state
+from fullpool.store.state.migrations import MIGRATIONS
+from fullpool.store.state.opening import open_state
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)

@@ -20,9 +20,9 @@ from fullpool.errors import (
 )
 from fullpool.model import Status
 from fullpool.simulator import Fault
-from fullpool.store.opening import open_state
-from fullpool.store.reader import generations
-from fullpool.store.state import State
+from fullpool.store.catalogue.reader import generations
+from fullpool.store.state.opening import open_state
+from fullpool.store.state.writer import State
 from vendor import Seen, Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
 YESTERDAY = app.clock.now().date() - timedelta(days=1)

@@ -19,7 +19,7 @@ from fullpool.config import Config, parse
 from fullpool.model import Known, Step
 from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 from fullpool.simulator.generate import zipped
-from fullpool.store.reader import Reader, reading
+from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome, run_audit
 

@@ -21,7 +21,7 @@ from fullpool.config.settings import LOOPBACK, host_and_port
 from fullpool.errors import MetricsError
 from fullpool.grid import Grid
 from fullpool.model import Interval
-from fullpool.store.figures import Figures
+from fullpool.store.catalogue.figures import Figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock, pools
-from fullpool.app.activity import counted
 from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
-from fullpool.app.control import Asked, look_on_signal
-from fullpool.app.doctor import examine, examine_lake
-from fullpool.app.ills import Finding
+from fullpool.app.doctor.checks_sql import Finding
+from fullpool.app.doctor.examination import examine, examine_lake
 from fullpool.app.lock import writing
-from fullpool.app.rebuilding import Rebuilt, rebuild
-from fullpool.app.reloading import ask_to_reload
-from fullpool.app.said import status_of
+from fullpool.app.rebuild import Rebuilt, rebuild
+from fullpool.app.remarks import remarks_by, remarks_on
+from fullpool.app.service.control import Asked, look_on_signal
+from fullpool.app.service.progress import counted
+from fullpool.app.service.reload_request import ask_to_reload
+from fullpool.app.service.status_file import status_of
 from fullpool.app.signals import (
     Flag,
     Interrupted,
@@ -25,15 +26,15 @@ from fullpool.app.signals import (
     stop_on_signals,
     watch_signals,
 )
-from fullpool.app.spelled import remarks_by, remarks_on
-from fullpool.app.verifying import Verified, compare_with_vendor, repair, verify
+from fullpool.app.verify import Verified, compare_with_vendor, repair, verify
 from fullpool.config import Config, Lake, parse_bytes
 from fullpool.errors import ConfigError, IncompleteError
 from fullpool.model import Stop
-from fullpool.store import inventory, worker
-from fullpool.store.memory import no_memory
-from fullpool.store.reader import reading
-from fullpool.store.state import State
+from fullpool.store import inventory
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions import worker
+from fullpool.store.state.queries import no_memory
+from fullpool.store.state.writer import State
 from fullpool.sync import (
     Outcome,
     Preview,
@@ -170,7 +171,7 @@ def _synced(
 def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
     """Keep the lake full until *stop* is set; see `daemon.run`."""
     # What only the daemon needs takes a tenth of a second to load.
-    from fullpool.app import daemon  # noqa: PLC0415
+    from fullpool.app.service import daemon  # noqa: PLC0415
 
     daemon.run(path, config, stop, asked)
 

@@ -17,8 +17,8 @@ from fullpool.model import Ban, Stop
 from fullpool.proxies import Route, proxies
 from fullpool.rest import Client
 from fullpool.store import inventory
-from fullpool.store.opening import open_state
-from fullpool.store.state import State
+from fullpool.store.state.opening import open_state
+from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, Tree, empty
 from fullpool.sync import Builders, Watcher, Work
 from fullpool.vision import Access, Fetcher, Opener

@@ -29,7 +29,7 @@ from fullpool import logs
 from fullpool.app import clock
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
 from fullpool.model import Stop
-from fullpool.store import worker
+from fullpool.store.partitions import worker
 from fullpool.sync import Builders, Done, Map
 
 log = logs.get_logger()

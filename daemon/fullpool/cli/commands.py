@@ -11,9 +11,9 @@ import typer
 from fullpool import __version__, app, logs
 from fullpool.cli import report, screen
 from fullpool.errors import Exit, NoLakeError, UsageError
-from fullpool.store.reader import export as export_generation
-from fullpool.store.reader import generations as kept_generations
-from fullpool.store.reader import reading
+from fullpool.store.catalogue.reader import export as export_generation
+from fullpool.store.catalogue.reader import generations as kept_generations
+from fullpool.store.catalogue.reader import reading
 from fullpool.store.tree import Tree
 
 program = typer.Typer(

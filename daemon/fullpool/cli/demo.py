@@ -18,7 +18,7 @@ from fullpool import app, logs
 from fullpool.cli import report, screen
 from fullpool.cli.commands import program
 from fullpool.simulator import Api, Bucket, Fault, Simulator, fault_from, generate, spec_from
-from fullpool.store.reader import reading
+from fullpool.store.catalogue.reader import reading
 
 _SERIES: Final = (
     "spot/klines/BTCUSDT/1m",

@@ -11,7 +11,7 @@ from fullpool import app, vendor
 from fullpool.cli import screen
 from fullpool.config import Config
 from fullpool.model import Series, Status, Step
-from fullpool.store.reader import Reader
+from fullpool.store.catalogue.reader import Reader
 from fullpool.store.tree import Tree
 from fullpool.sync import Outcome, Preview
 

@@ -13,11 +13,11 @@ import duckdb
 from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
 from fullpool.kinds import KINDS
 from fullpool.model import GONE, PartitionFile, Stop
-from fullpool.store import views
-from fullpool.store.catalogue import remove_foreign_log
-from fullpool.store.memory import Memory
-from fullpool.store.reader import reading
-from fullpool.store.state import State
+from fullpool.store.catalogue import views
+from fullpool.store.catalogue.publication import remove_foreign_log
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.state.queries import Memory
+from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in, take_out
 
 

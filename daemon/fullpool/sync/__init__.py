@@ -1,7 +1,7 @@
 """One pass: discover, plan, fetch, build, record, publish. Calls in order and decides nothing."""
 
+from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.damage import tell_gone
-from fullpool.sync.discover import Discovered, discover
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_audit, run_audited_pass, run_pass, run_patch, run_tick
 from fullpool.sync.preview import Preview, preview

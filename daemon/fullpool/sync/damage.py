@@ -5,9 +5,9 @@ from datetime import datetime
 
 from fullpool import logs
 from fullpool.model import GONE, Damage, Fault, PartitionFile, Status, Step
-from fullpool.store.held import damage_of
 from fullpool.store.inventory import forget_gone
-from fullpool.store.state import State
+from fullpool.store.partitions.held import damage_of
+from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, keep_copy
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work

@@ -10,18 +10,19 @@ from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
 from fullpool.model import Archive, Known, Step
 from fullpool.planning import Want
-from fullpool.store import catalogue, duck
+from fullpool.store import duck
+from fullpool.store.catalogue import publication
 from fullpool.store.inventory import is_readable
-from fullpool.store.state import PassOutcome, PassSummary, State
-from fullpool.sync.audit import audit
-from fullpool.sync.discover import Discovered, discover
+from fullpool.store.state.writer import PassOutcome, PassSummary, State
+from fullpool.sync.archives.audit import audit
+from fullpool.sync.archives.discover import Discovered, discover
+from fullpool.sync.archives.due import accepted_checksums, due_steps
+from fullpool.sync.archives.rounds import Round
 from fullpool.sync.disk import require_room
-from fullpool.sync.due import accepted_checksums, due_steps
-from fullpool.sync.finding import Finding
+from fullpool.sync.gaps.finder import Finding
+from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.patching import Patching
 from fullpool.sync.publishing import publish
-from fullpool.sync.rounds import Round
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -257,7 +258,7 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     outcome.missing = state.memory.missing()
     if outcome.is_dirty or _is_behind(work, state, result):
         publish(work, state, outcome, state.next_value("generation"))
-    freed = catalogue.retire(state, work.tree, work.now() - work.config.lake.grace)
+    freed = publication.retire(state, work.tree, work.now() - work.config.lake.grace)
     log.info(
         "pass.ended",
         command=begun.command,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from fullpool.model import Series, Status, Step
-from fullpool.store.memory import Memory
-from fullpool.sync.discover import discover
-from fullpool.sync.due import accepted_checksums, due_steps
+from fullpool.store.state.queries import Memory
+from fullpool.sync.archives.discover import discover
+from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.work import Work
 
 _TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)

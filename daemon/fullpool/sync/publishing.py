@@ -5,8 +5,8 @@ from typing import Final
 
 from fullpool import logs
 from fullpool.model import Damage, PartitionFile
-from fullpool.store import catalogue
-from fullpool.store.state import State
+from fullpool.store.catalogue import publication
+from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.damage import give_up_gone, note_lost
 from fullpool.sync.outcome import Outcome
@@ -55,6 +55,6 @@ def publish_state(
     """
     state.require_ours()
     gone = give_up_gone(state, tree, now)
-    catalogue.publish(state, tree, generation, now)
+    publication.publish(state, tree, generation, now)
     log.info("generation.published", generation=generation)
     return gone

@@ -1,0 +1,1 @@
+"""What needs a person, found and said in a sentence each."""

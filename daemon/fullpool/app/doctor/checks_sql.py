@@ -1,0 +1,132 @@
+"""What the record of a lake tells of what is wrong: archives, gaps, bans, passes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fullpool.store.catalogue.reader import Reader
+from fullpool.store.catalogue.views import BY_MONTH_ONLY
+from fullpool.store.state.gap_rows import UNANSWERED
+from fullpool.store.tree import Tree
+
+# So long after the end of its last bar a series lags more than is usual: archives of days come
+# within hours, and those of months, which 3d, 1w and 1mo are published by, up to twenty days late.
+_LAGS: Final = timedelta(days=3)
+_LAGS_BY_MONTH: Final = timedelta(days=31 + 20 + 3)
+_OPEN_FOR: Final = timedelta(days=1)
+_MANY_GENERATIONS: Final = 500
+# Two years of minutes: more than a hiccup of one series.
+_MANY_ROWS: Final = 1_000_000
+# Of what is wrong in the same way, so many are told.
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something red, and what to do about it."""
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ill:
+    """A query whose every row is something red; how to say it, and what to do, by its columns."""
+
+    sql: str
+    what: str
+    advice: str
+
+    def at(self, now: datetime) -> str:
+        """Return the query as of *now*."""
+        return self.sql.replace("now()", f"TIMESTAMP '{now:%Y-%m-%d %H:%M:%S}'")
+
+
+_ARCHIVES: Final = "if(count(*) = 1, '1 archive', count(*) || ' archives') AS archives"
+ILLS: Final = (
+    Ill(
+        "WITH late AS (SELECT market || '/' || kind || '/' || symbol"
+        " || coalesce('/' || interval, '') AS series,"
+        f" lag_s + date_diff('second', published_at, now()) AS lag,"
+        f" if(interval IN ({BY_MONTH_ONLY}),"
+        f" {_LAGS_BY_MONTH.total_seconds()}, {_LAGS.total_seconds()}) AS usual"
+        " FROM sync.coverage, sync.published WHERE is_trading)"
+        " SELECT any_value(series ORDER BY lag DESC) AS series, max(lag) // 86400 AS days,"
+        " if(count(*) = 1, '', ' and ' || count(*) - 1 || ' more') AS others"
+        " FROM late WHERE lag > usual HAVING count(*) > 0",
+        "{series}{others} lags by {days} days, more than usual",
+        "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
+    ),
+    Ill(
+        f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
+        " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again,"
+        " if(max(checksum IN ('missing', 'wrong')),"
+        " '; [checks] in the configuration lets such in', '') AS checks FROM sync.missing"
+        " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
+        f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",
+        "{archives} {status}: {reason}",
+        "asked for again {again}; `fullpool sql 'FROM sync.missing'` lists them{checks}",
+    ),
+    Ill(
+        f"SELECT a.market || '/' || a.kind || '/' || a.symbol AS series, {_ARCHIVES},"
+        " any_value(reason) AS reason"
+        " FROM sync.archives AS a LEFT JOIN sync.wanted AS w ON a.market = w.market"
+        " AND a.kind = w.kind AND a.symbol = w.symbol"
+        " AND a.interval IS NOT DISTINCT FROM w.interval"
+        " AND period_start < wanted_to AND period_end > wanted_from"
+        " WHERE status = 'expected' AND fault = 'file_damaged'"
+        f" AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        "{archives} of {series} lost, for {reason}; the configuration asks for no such any more",
+        "name them in the configuration to have them fetched again; its rows are not in the lake",
+    ),
+    Ill(
+        "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
+        f" WHERE status = 'open' AND found_at < now() - INTERVAL {_OPEN_FOR.days} DAY"
+        " HAVING gaps > 0",
+        "gaps that are open for more than a day: {gaps}, of {rows} rows",
+        "`fullpool gaps --open` tells why each could not be had",
+    ),
+    Ill(
+        "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
+        f" WHERE status = 'open' AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
+        f" HAVING sum(row_count) > {_MANY_ROWS}",
+        "{rows} rows were found missing within a day, and no source has given them yet",
+        "`fullpool gaps --open` lists them; whether the API is asked, and how much of it, is said"
+        " in [rest] of the configuration",
+    ),
+    Ill(
+        "SELECT count(*) AS gaps, any_value(reason) AS reason FROM sync.gaps"
+        f" WHERE {UNANSWERED} HAVING gaps > 0",
+        "the last question for {gaps} gaps got no answer: {reason}",
+        "check the network and [rest] of the configuration; `fullpool sync` asks again at once",
+    ),
+    Ill(
+        "SELECT host, banned_until FROM sync.rest_bans WHERE banned_until > now()",
+        "the API's host {host} is not asked before {banned_until} UTC",
+        "lower rest.weight_share if other programs use this address; gaps wait until then",
+    ),
+    Ill(
+        "SELECT reason, ended_at FROM sync.passes WHERE outcome = 'stopped'"
+        " AND id = (SELECT max(id) FROM sync.passes)",
+        "the last pass, of {ended_at} UTC, stopped: {reason}",
+        "the next one tries again; see its reason",
+    ),
+)
+
+
+def recorded(reader: Reader, tree: Tree, now: datetime) -> Iterator[Finding]:
+    """Yield what the newest generation tells of, in the order of `ILLS`."""
+    for ill in ILLS:
+        for row in reader.query(ill.at(now)).as_dicts():
+            shown = {name: _plain(value) for name, value in row.items()}
+            yield Finding(ill.what.format(**shown), ill.advice.format(**shown))
+    count = len(tree.generations())
+    if count > _MANY_GENERATIONS:
+        yield Finding(
+            f"{count} generations are kept", "lower lake.retain_hours; housekeeping thins the rest"
+        )
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value

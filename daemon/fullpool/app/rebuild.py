@@ -1,0 +1,121 @@
+"""`fullpool rebuild`: the state written anew from the files of the lake."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, tree_of
+from fullpool.app.lock import writing
+from fullpool.config import Config
+from fullpool.errors import IncompleteError, NoLakeError
+from fullpool.model import Stop
+from fullpool.store import inventory
+from fullpool.store.partitions.recover import Read, Reading, newest_files, read, superseded
+from fullpool.store.state.opening import open_state
+from fullpool.store.state.restore import restore
+from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
+from fullpool.sync import publish_state
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now.
+
+    Of *unproven* files no hash was on record any more: they are what they are.
+    """
+
+    files: int
+    archives: int
+    rows: int
+    damaged: tuple[str, ...]
+    unproven: int
+
+
+def rebuild(config: Config, stop: Stop) -> Rebuilt:
+    """Write the state anew; the old one, if there is any, is kept beside it.
+
+    Raises NoLakeError if there is nothing to rebuild it from, IncompleteError if a file could not
+    be looked at or it was stopped, LakeBusyError. Then nothing was changed.
+    """
+    tree, now = tree_of(config), clock.now()
+    with writing(tree, "rebuild", now) as held:
+        empty(tree.staging)
+        sums = inventory.published_sums(tree)
+        found, replaced, damaged = _read_all(config, tree, sums, stop)
+        new = tree.staging / "state.duckdb"
+        with closing(open_state(new, tree.staging / SPILL, now)) as state:
+            # What readers may see until the next publication is not to be swept away before.
+            gone = [path for path in sums if not (tree.root / path).exists()]
+            restore(state, tree, found, [*replaced, *(one.path for one in damaged), *gone], now)
+        held.require_ours()
+        _replace(tree)
+        with opened_state(tree, held) as state:
+            publish_state(state, tree, state.next_value("generation"), now)
+        for one in damaged:  # or the next rebuild would have nothing to hold it to
+            take_out(tree, one.path)
+    return Rebuilt(
+        files=len(found),
+        archives=len({source.key for one in found for source in one.sources}),
+        rows=sum(one.file.rows for one in found if one.file),
+        damaged=tuple(f"{one.path}: {one.damage}" for one in damaged),
+        unproven=sum(not sums.get(one.path) for one in found),
+    )
+
+
+def _read_all(
+    config: Config, tree: Tree, sums: Mapping[str, str], stop: Stop
+) -> tuple[list[Read], list[str], list[Read]]:
+    """Return the files that count, those that were replaced, and those that are damaged.
+
+    Where a file is damaged, older ones of the same time count again.
+    """
+    left = dict(inventory.partition_files(tree))
+    known: dict[str, Read] = {}
+    damaged: list[Read] = []
+    while True:
+        current, replaced = newest_files(left.items())
+        if not current:
+            raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
+        unread = [path for path in current if path not in known]
+        memory_mb = config.limits.builder_memory_mb
+        orders = [
+            Reading(path, left[path], tree.root, memory_mb, sums.get(path, "")) for path in unread
+        ]
+        for one in _read(config, orders, stop):
+            known[one.path] = one
+            if taken_out(tree, one.path).exists():
+                known[one.path] = replace(one, damage="was found damaged before")
+        if not unread:
+            counted = [known[path] for path in current]
+            old = {one.path for one in superseded(counted)}
+            return [one for one in counted if one.path not in old], [*replaced, *old], damaged
+        for path in unread:
+            if known[path].damage:
+                damaged.append(known[path])
+                del left[path]
+
+
+def _read(config: Config, orders: Sequence[Reading], stop: Stop) -> list[Read]:
+    """Read all files that are ordered, or raise."""
+    if not orders:
+        return []
+    found: list[Read] = []
+    with pools.processes(config.limits.builders, stop) as build_map:
+        for done in build_map(read, orders, lambda _: 1):
+            if done.value is None:
+                reason = f"rebuilding: {done.item.path} could not be read: {done.error}"
+                raise IncompleteError(reason, hint="nothing was changed; mend that and try again")
+            found.append(done.value)
+    if len(found) < len(orders):
+        raise IncompleteError("rebuilding: stopped", hint="nothing was changed; start it again")
+    return found
+
+
+def _replace(tree: Tree) -> None:
+    """Put the new state in the place of the old one, which stays beside it."""
+    folder = tree.state.parent
+    for old in (tree.state, tree.state.with_name(tree.state.name + ".wal")):
+        if old.exists():
+            old.replace(old.with_name(old.name + ".before"))
+    (tree.staging / "state.duckdb").replace(folder / tree.state.name)

@@ -1,0 +1,57 @@
+"""What a configuration spells out that the vendor does not have, as far as the lake tells."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+from fullpool import unknown
+from fullpool.app import clock
+from fullpool.app.assembly import tree_of
+from fullpool.config import Config
+from fullpool.errors import FullpoolError
+from fullpool.model import Series
+from fullpool.store.catalogue.reader import Reader, reading
+from fullpool.store.state.queries import Memory
+
+
+def remarks_on(config: Config) -> list[str]:
+    """Return what is to be said of the symbols of a configuration; nothing if no lake tells."""
+    with suppress(FullpoolError), reading(tree_of(config)) as reader:
+        return remarks_by(reader, config)
+    return []
+
+
+def never_listed(reader: Reader, config: Config) -> list[Series]:
+    """Return the series that a configuration spells out and no pass has listed yet."""
+    known = reader.memory.listings()
+    wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
+    return [series for series in wanted if series not in known]
+
+
+def remarks_by(reader: Reader, config: Config) -> list[str]:
+    """Return the same from a generation that is open; nothing if it is too old to tell."""
+    with suppress(FullpoolError):
+        return _remarks(reader.memory, config)
+    return []
+
+
+def _remarks(memory: Memory, config: Config) -> list[str]:
+    """Return a line for each market and kind with names that the vendor was found not to have."""
+    # It is looked up once in that time; a symbol that was listed since is not misspelled.
+    max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)
+    listings, since = memory.listings(), clock.now() - max_age
+    symbols = {
+        (one.market, one.kind): memory.symbols(one.market, one.kind, since)
+        for one in config.dataset
+    }
+    strange, unfit = set(), []
+    for dataset in config.dataset:
+        listed = symbols[dataset.market, dataset.kind]
+        if listed:
+            strange.update(dataset.unlisted(listed))
+            unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
+        for series in dataset.named_series:
+            known = listings.get(series)
+            if known is not None and known.at >= since:
+                (strange.discard if known.until else strange.add)(series)
+    lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
+    return [*dict.fromkeys(lines), *unknown.told(sorted(strange), symbols)]

@@ -1,0 +1,1 @@
+"""The daemon: its loop, its life, and what it says of itself."""

@@ -1,0 +1,280 @@
+"""`fullpool run`: keeps the lake full, by the clock, until it is told to stop.
+
+The main thread does all the work, one job after the other, and alone uses the state. Others only
+leave it messages: the timetable when a job is due, the lookout when the configuration was edited.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from fullpool import __version__, logs
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
+from fullpool.app.lock import Held, writing
+from fullpool.app.service.control import Answer, Asked, listening
+from fullpool.app.service.reload_request import require_same_lake
+from fullpool.app.service.reporting import Reporting
+from fullpool.app.signals import Flag, be_patient
+from fullpool.config import Config
+from fullpool.errors import (
+    ConfigError,
+    FullpoolError,
+    LakeNewerError,
+    MetricsError,
+    StateDamagedError,
+)
+from fullpool.jobs import Job, Timetable, check
+from fullpool.reload import Look, Lookout
+from fullpool.store import inventory
+from fullpool.store.catalogue import publication
+from fullpool.store.catalogue.figures import figures_of
+from fullpool.store.duck import explained
+from fullpool.store.partitions import worker
+from fullpool.store.quarantine import forget_taken_out
+from fullpool.store.state.writer import ConfigEdit, State
+from fullpool.store.tree import SPILL, empty
+from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick, tell_gone
+
+log = logs.get_logger()
+
+_PATIENCE_S: Final = 1.0
+# A quiet pass is remembered this long.
+_QUIET_PASSES: Final = timedelta(days=2)
+# And a file that was taken out of the lake is kept this long, or longer if older generations are.
+_TAKEN_OUT: Final = timedelta(days=30)
+# Errors that the next try meets again: the process ends, and starts with a clean one.
+_FATAL: Final = (StateDamagedError, LakeNewerError)
+_PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
+    Job.TICK: run_tick,
+    Job.PATCH: run_patch,
+    Job.AUDIT: run_audit,
+}
+
+Message = Job | Look | BaseException
+
+
+def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
+    """Keep the lake of *config*, which *path* holds, full until *stop* is set.
+
+    *asked*: look at the configuration now. Raises LakeBusyError, and whatever keeps it from
+    starting or from using its own state.
+    """
+    tree = tree_of(config)
+    worker.collect_rarely()
+    with (
+        writing(tree, "run", clock.now()) as held,
+        Reporting(path, config, stop) as reporting,
+        opened_state(tree, held) as state,
+        listening(tree.control, config.lake.control_group, asked),
+    ):
+        be_patient()
+        held.watch_state()
+        tell_gone(inventory.sweep(state, tree, clock.now()))
+        Daemon(path, config, state, reporting, held, stop).run(asked)
+
+
+class Daemon:
+    """The jobs of one lake, and the configuration they run by at any time."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a daemon is made of
+        self, path: Path, config: Config, state: State, reporting: Reporting, held: Held, stop: Flag
+    ) -> None:
+        self._path = path
+        self._config = config
+        self._state = state
+        self._tree = tree_of(config)
+        self._reporting = reporting
+        self._held = held
+        self._stop = stop
+        self._enough = Flag()
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._pending: dict[Job, None] = {}  # in the order of arrival
+        self._timetable = Timetable(self._inbox.put, clock.now)
+
+    def run(self, asked: Asked) -> None:
+        """Do what is due, then what becomes due, until stopped."""
+        self._timetable.apply(self._config.schedule)
+        self._timetable.start()
+        self._pending = dict.fromkeys((Job.TICK, Job.PATCH, Job.PUBLISH, *self._missed()))
+        threading.Thread(target=self._look_out, args=(asked,), name="lookout", daemon=True).start()
+        log.info("daemon.started", version=__version__, config=str(self._path))
+        self._reporting.ready()
+        try:
+            while not self._stop.is_set():
+                self._gather()
+                self._held.require_in_place()
+                self._do_next()
+        except _FATAL:
+            self._held.require_in_place()  # a lake that was moved away makes its state look damaged
+            raise
+        finally:
+            self._timetable.stop()
+        log.info("daemon.stopped", forced=False)
+
+    def _missed(self) -> list[Job]:
+        """Return what should have run while no daemon did."""
+        last = self._state.memory.last_audit(clock.now())
+        return [Job.AUDIT] if last and self._timetable.was_missed(Job.AUDIT, last) else []
+
+    def _gather(self) -> None:
+        """Take the messages; wait for one if there is nothing else to do."""
+        timeout = 0.0 if self._pending else _PATIENCE_S
+        while True:
+            self._reporting.liveness.moved()
+            self._reporting.next_tick = self._timetable.next_run()
+            try:
+                message = self._inbox.get(timeout=timeout)
+            except Empty:
+                return
+            timeout = 0.0
+            self._receive(message)
+
+    def _receive(self, message: Message) -> None:
+        match message:
+            case Job():
+                self._pending.setdefault(message)
+            case Look():
+                self._pending |= dict.fromkeys((Job.TICK, Job.PUBLISH))
+                with self._guarded("config"):
+                    self._record_edit(message)
+            case _:
+                raise message  # a thread of ours has ended that never should
+
+    def _do_next(self) -> None:
+        job = next(iter(self._pending), None)
+        if job is None:
+            return
+        del self._pending[job]
+        with logs.bound(job=str(job)), self._guarded(job):
+            self._do(job)
+        self._reporting.say()  # every second is not often enough for passes that are shorter
+        with self._guarded("metrics"):
+            self._reporting.measured(figures_of(self._state.connection))
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Tell of what cannot be done now, and go on: the next try may find it mended."""
+        try:
+            with explained(f"doing what is due ({name})"):
+                yield
+            self._reporting.activity.cleared(name)
+        except _FATAL:
+            raise
+        except FullpoolError as error:
+            log.error("job.failed", reason=str(error), hint=error.hint)  # noqa: TRY400 - it is told
+            self._reporting.activity.troubled(name, str(error))
+            if name == Job.TICK:
+                # What no archive was asked for yet is no gap to ask the API for.
+                self._pending.pop(Job.PATCH, None)
+
+    def _do(self, job: Job) -> None:
+        activity = self._reporting.activity
+        if job in _PASSES:
+            activity.started("looking for what is due")
+            outcome = self._pass(job)
+            if outcome.lost:
+                self._pending.setdefault(Job.TICK)
+            if job is Job.TICK and (outcome.built or outcome.open_gaps):
+                self._pending.setdefault(Job.PATCH)
+            if self._enough.is_set():
+                self._pending.setdefault(job)  # cut short by an edit: it begins again
+            activity.ended(job, outcome.troubles)
+        elif job is Job.PUBLISH:
+            generation = self._state.next_value("generation")
+            if publish_state(self._state, self._tree, generation, clock.now()):
+                self._pending.setdefault(Job.TICK)  # what was gone is due again
+        else:
+            self._keep_house()
+
+    def _pass(self, job: Job) -> Outcome:
+        self._enough.clear()  # before the configuration is read: an edit from here on counts
+        config, reporting = self._config, self._reporting
+        builders = pools.processes(
+            config.limits.builders, self._stop, reporting.liveness.worker_started
+        )
+        with (
+            inventory.swept_if_cut_short(self._state, self._tree, self._stop, self._held.is_ours),
+            working(
+                config,
+                reporting.activity,
+                self._stop,
+                builders,
+                bans=self._state.memory.bans(),
+                enough=self._enough,
+                sleep=clock.sleeper(self._stop, reporting.liveness.moved),
+            ) as work,
+        ):
+            outcome = _PASSES[job](work, self._state, str(job))
+            if work.rest is not None and work.rest.requests:
+                reporting.weights = work.rest.weights()
+        pools.give_back_memory()
+        if not self._stop.is_set():
+            empty(self._tree.staging, keep=SPILL)  # what a worker left that died
+        return outcome
+
+    def _keep_house(self) -> None:
+        now, config = clock.now(), self._config
+        freed = publication.retire(self._state, self._tree, now - config.lake.grace)
+        thinned = publication.thin(self._state, self._tree, now)
+        self._state.forget_passes(now - _QUIET_PASSES)
+        forget_taken_out(self._tree, now - max(_TAKEN_OUT, config.lake.grace))
+        self._state.renew()
+        self._pending |= dict.fromkeys(self._missed())
+        log.info("house.kept", freed_bytes=freed, thinned=thinned)
+
+    def _look_out(self, asked: Asked) -> None:
+        """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
+        lookout = Lookout(
+            self._path,
+            self._config,
+            self._accept,
+            stop=self._stop,
+            asked=asked,
+            sleep=clock.sleeper(self._stop),
+        )
+        try:
+            for look in lookout.looks():
+                self._answer(look, asked)
+        except Exception as error:  # noqa: BLE001 - the main thread ends with it
+            self._enough.set()
+            self._inbox.put(error)
+
+    def _accept(self, config: Config) -> None:
+        """Raise ConfigError for a configuration that cannot take the place of the present one."""
+        require_same_lake(self._config, config)
+        if config.network.ca_file != self._config.network.ca_file:
+            require_certificates(config, str(self._path))
+        try:
+            check(config.schedule)
+            self._reporting.apply(config.metrics)
+        except (MetricsError, ValueError) as error:
+            raise ConfigError(str(self._path), (str(error),)) from error
+
+    def _answer(self, look: Look, asked: Asked) -> None:
+        """Take over what a look found, and tell everybody."""
+        if look.is_asked:
+            self._reporting.manager.reloading()
+        problems = look.problems if look.is_news else self._reporting.activity.refused
+        if look.config is not None:
+            changed = self._timetable.apply(look.config.schedule)
+            self._config = look.config
+            self._enough.set()  # the pass that runs finishes what it began; the next asks anew
+            jobs = [str(job) for job in changed]
+            log.info("config.applied", path=str(self._path), sha256=look.sha256, jobs=jobs)
+        elif look.error is not None:
+            log.error("config.refused", path=str(self._path), problems=list(problems))
+        self._reporting.looked(problems)
+        if look.is_asked:
+            self._reporting.manager.ready()
+            asked.answer(Answer(str(self._path), problems, self._reporting.text()))
+        if look.config is not None or (look.is_news and look.is_new):
+            self._inbox.put(look)
+
+    def _record_edit(self, look: Look) -> None:
+        edit = ConfigEdit(clock.now(), str(self._path), look.sha256, look.problems)
+        self._state.record_edit(edit)

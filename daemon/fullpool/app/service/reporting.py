@@ -1,0 +1,155 @@
+"""Everybody who is told how the daemon is: the service manager, monitors, `fullpool status`."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Self
+
+from fullpool import logs
+from fullpool.app import clock
+from fullpool.app.assembly import tree_of
+from fullpool.app.service.liveness import Liveness
+from fullpool.app.service.progress import Activity
+from fullpool.app.service.watchdog import Keepalive, Service
+from fullpool.app.signals import Flag
+from fullpool.config import Config, Metrics
+from fullpool.errors import MetricsError
+from fullpool.metrics import Endpoint, Gauges, Live
+from fullpool.notify import Manager, watchdog_s
+from fullpool.store.catalogue.figures import Figures
+from fullpool.store.tree import Tree
+
+log = logs.get_logger()
+
+_WRITE_METRICS_S: Final = 30.0
+
+
+class Reporting:
+    """Says how the daemon is, every second, from a thread of its own."""
+
+    def __init__(self, path: Path, config: Config, stop: Flag) -> None:
+        self._path = path
+        self.liveness = Liveness()
+        self.activity = Activity(self.liveness)
+        self.manager = Manager(clock.variable("NOTIFY_SOCKET"))
+        self.next_tick: datetime | None = None
+        self.weights: Mapping[str, int] = {}
+        self._since = clock.now()
+        self._tree = tree_of(config)
+        self._said = ""
+        self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
+        self._wrote = time.monotonic()
+        self._gauges = Gauges(self._live, clock.now)
+        self._metrics = Metrics(file="")
+        self._endpoint = ExitStack()
+        granted = watchdog_s(
+            clock.variable("WATCHDOG_USEC"), clock.variable("WATCHDOG_PID"), os.getpid()
+        )
+        self._keepalive = Keepalive(Service(self.manager, self.liveness, stop, self.say, granted))
+        self.apply(config.metrics)
+
+    def __enter__(self) -> Self:
+        self._keepalive.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keepalive.__exit__()
+        self._endpoint.close()
+        # Nobody is to take what was true once for what is.
+        with suppress(OSError):  # not what a daemon says that took the lake over
+            if self._tree.daemon.read_text(encoding="utf-8") == self._said + "\n":
+                self._tree.daemon.unlink()
+        if self._metrics.file:
+            (self._tree.root / self._metrics.file).unlink(missing_ok=True)
+
+    def apply(self, metrics: Metrics) -> None:
+        """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
+        before = self._metrics
+        if (metrics.listen, metrics.anyone) != (before.listen, before.anyone):
+            self._endpoint.close()  # or its port would be in use
+            try:
+                self._serve(metrics)
+            except MetricsError:
+                self._serve(before)
+                raise
+        self._metrics = metrics
+
+    def _serve(self, metrics: Metrics) -> None:
+        with ExitStack() as opened:
+            if metrics.listen:
+                endpoint = Endpoint(self._gauges, metrics.listen, anyone=metrics.anyone)
+                opened.enter_context(endpoint)
+            self._endpoint = opened.pop_all()
+
+    def ready(self) -> None:
+        self._keepalive.ready()
+        self.say()
+
+    def looked(self, problems: tuple[str, ...]) -> None:
+        """Take note that the configuration was looked at, and what is wrong with it."""
+        self.activity.refused = problems
+        self.say()
+
+    def measured(self, figures: Figures) -> None:
+        """Hand new numbers to the monitors."""
+        self._gauges.figures = figures
+        with self._saying:
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        self._wrote = time.monotonic()
+        if self._metrics.file:
+            try:
+                self._gauges.write(self._tree.root / self._metrics.file)
+            except MetricsError as error:
+                log.warning("metrics.failed", reason=str(error), hint=error.hint)
+
+    def text(self) -> str:
+        """Return what is going on, in a line."""
+        return self.activity.text(self.next_tick)
+
+    def say(self) -> None:
+        """Tell the manager and the file for `status` what is going on, if that is news."""
+        with self._saying:
+            text = self.text()
+            said = self._status(text)
+            if said != self._said:
+                self._said = said
+                self.manager.status(text)
+                with suppress(OSError):  # a full disk is told by the log
+                    _replace(self._tree, said)
+            if time.monotonic() - self._wrote >= _WRITE_METRICS_S:
+                self._write_metrics()
+
+    def _status(self, text: str) -> str:
+        return json.dumps(
+            {
+                "pid": os.getpid(),
+                "since": f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
+                "status": text,
+                "config": str(self._path),
+                "config_problems": self.activity.refused,
+            },
+            ensure_ascii=False,
+        )
+
+    def _live(self) -> Live:
+        return Live(
+            since=self._since,
+            downloaded_bytes=self.activity.downloaded_bytes,
+            weights=self.weights,
+            is_edit_refused=bool(self.activity.refused),
+            free_bytes=shutil.disk_usage(self._tree.root).free,
+        )
+
+
+def _replace(tree: Tree, text: str) -> None:
+    new = tree.daemon.with_name(tree.daemon.name + ".new")
+    new.write_text(text + "\n", encoding="utf-8")
+    new.replace(tree.daemon)

@@ -1,0 +1,211 @@
+"""`fullpool verify`: every file of the lake against what is recorded of it, and the repair."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.lock import is_held, writing
+from fullpool.config import Config
+from fullpool.errors import FullpoolError, IncompleteError
+from fullpool.model import Archive, Damage, Fault, Known, PartitionFile, Status, Stop
+from fullpool.store import inventory
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.verify import Inspected, Inspection, inspect
+from fullpool.store.state.opening import open_state_to_look
+from fullpool.store.state.queries import Memory
+from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
+from fullpool.sync import Watcher, publish_state
+
+# What stands for a CHECKSUM where the vendor has none.
+_NONE: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification found.
+
+    *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
+    out. *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none
+    any more; of *unanswered* ones it could not be had, for the reason given.
+    """
+
+    files: int
+    size_bytes: int
+    seconds: float
+    damaged: tuple[Inspected, ...]
+    unread: tuple[Inspected, ...]
+    foreign: tuple[str, ...]
+    left_over: tuple[str, ...] = ()
+    outdated: tuple[Archive, ...] = ()
+    withdrawn: tuple[Archive, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.damaged or self.unread or self.foreign or self.outdated)
+
+
+def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
+    """Inspect all files of the newest generation; *looked* is told the bytes of each.
+
+    Runs beside a daemon. Raises NoLakeError.
+    """
+    tree, began = tree_of(config), time.monotonic()
+    with reading(tree) as reader:
+        files = recorded_files(reader.memory)
+        unscanned = {file.path for file in reader.memory.unscanned()}
+        unknown = unknown_files(tree, reader.memory)
+    orders = [
+        Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
+        for file in files
+    ]
+    found = list(_inspected(config, orders, stop, looked))
+    if len(found) < len(files):
+        raise IncompleteError(
+            f"verifying {tree.root}: stopped at {len(found)} of {len(files)} files"
+        )
+    with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
+        current = reader.memory.paths()
+        unknown -= inventory.known_paths(reader.memory)
+    wrong = [one for one in found if one.problems and one.file.path in current]
+    left_over = left_over_files(tree, unknown)
+    return Verified(
+        files=len(found),
+        size_bytes=sum(one.size_bytes for one in found),
+        seconds=time.monotonic() - began,
+        damaged=tuple(one for one in wrong if not one.is_unread),
+        unread=tuple(one for one in wrong if one.is_unread),
+        foreign=tuple(sorted(unknown - left_over)),
+        left_over=() if is_held(tree) else tuple(sorted(left_over)),
+    )
+
+
+def repair(config: Config, verified: Verified) -> list[Archive]:
+    """Take damaged and foreign files out of the lake; return the archives to be fetched again.
+
+    Those are also the outdated ones, whose rows stay until the new edition has come. What is taken
+    out is kept in `.quarantine/damaged`; damaged files are removed after their grace, for older
+    generations name them. Raises LakeBusyError.
+    """
+    tree, now = tree_of(config), clock.now()
+    with writing(tree, "verify --repair", now) as held, opened_state(tree, held) as state:
+        strays = {*verified.foreign, *verified.left_over}
+        own = (one for one in inventory.partition_files(tree) if one[0] not in strays)
+        inventory.require_own_state(state, tree, own)
+        recorded = state.memory.paths()
+        lost = {
+            one.file: Damage(Fault.DAMAGED, one.problems[0])
+            for one in verified.damaged
+            if one.file.path in recorded
+        }
+        before = {*_archives(state.memory, lost), *verified.outdated}
+        for file in lost:
+            keep_copy(tree, file.path)
+        state.record_lost(lost, now)
+        state.record_listings([], list(_due_again(state.memory, verified.outdated)), now)
+        for path in sorted(strays - inventory.known_paths(state.memory)):
+            take_out(tree, path)
+        if lost or verified.outdated:
+            publish_state(state, tree, state.next_value("generation"), now)
+        due = {known.archive for known in state.memory.due(now)}
+    return sorted(before & due, key=str)
+
+
+def _due_again(memory: Memory, archives: Sequence[Archive]) -> Iterable[Known]:
+    known = memory.known_of({archive.series for archive in archives})
+    for one in (one for own in known.values() for one in own if one.archive in archives):
+        reason = "its CHECKSUM is another by now"
+        yield replace(one, status=Status.PUBLISHED, reason=reason, next_try_at=None)
+
+
+def compare_with_vendor(
+    config: Config, watcher: Watcher, stop: Stop, verified: Verified
+) -> Verified:
+    """Return what was verified, with what the vendor's CHECKSUMs say of the archives."""
+    with reading(tree_of(config)) as reader:
+        sums = reader.memory.sums()
+    outdated: list[Archive] = []
+    withdrawn: list[Archive] = []
+    unanswered: list[str] = []
+    with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
+
+        def ask(item: tuple[Archive, str]) -> str:
+            return work.fetcher().checksum(item[0]) or _NONE
+
+        for done in work.fetch_map(ask, sums, lambda _: 1):
+            archive, held = done.item
+            if done.error is not None:
+                unanswered.append(f"{archive}: {done.error}")
+            elif done.value == _NONE:
+                withdrawn.append(archive)
+            elif done.value != held:
+                outdated.append(archive)
+    return replace(
+        verified,
+        outdated=tuple(outdated),
+        withdrawn=tuple(withdrawn),
+        unanswered=tuple(unanswered),
+    )
+
+
+def recorded_files(memory: Memory) -> list[PartitionFile]:
+    """Return all current files with all that is recorded of them, their holes as well."""
+    series = {file.partition.series for file in memory.files()}
+    return [file for own in memory.files_of(series).values() for file in own]
+
+
+def _inspected(
+    config: Config, orders: Sequence[Inspection], stop: Stop, looked: Callable[[int], None]
+) -> Iterable[Inspected]:
+    if not orders:
+        return
+    with pools.processes(config.limits.builders, stop) as build_map:
+        for done in build_map(inspect, orders, lambda _: 1):
+            failed = (f"cannot be read: {done.error}",)
+            one = done.value or Inspected(done.item.file, failed, 0, is_unread=True)
+            looked(one.size_bytes)
+            yield one
+
+
+def unknown_files(tree: Tree, memory: Memory) -> set[str]:
+    """Return the files where partition files are that nothing refers to."""
+    return inventory.files_in(tree) - inventory.known_paths(memory)
+
+
+def left_over_files(tree: Tree, unknown: Iterable[str]) -> set[str]:
+    """Return those of a pass that is at work, or that was killed: the next one takes them out.
+
+    A build that was begun before a publication and ended after it bears that one's number.
+    """
+    published = tree.published()
+    young = {path for path in unknown if (generation_in(path) or 0) >= published}
+    if not young or is_held(tree):
+        return young
+    last = _last_generation(tree)
+    return {path for path in young if last is None or (generation_in(path) or 0) <= last}
+
+
+def _last_generation(tree: Tree) -> int | None:
+    """Return the last number that a pass was given; None if the state is not to be looked at."""
+    try:
+        with (
+            writing(tree, "verify", clock.now(), is_look=True),
+            closing(open_state_to_look(tree.state)) as state,
+        ):
+            return state.last_value("generation")
+    except FullpoolError:
+        return None
+
+
+def _archives(memory: Memory, files: Iterable[PartitionFile]) -> Iterable[Archive]:
+    """Return the archives whose periods meet those of *files*."""
+    known = memory.known_of({file.partition.series for file in files})
+    for file in files:
+        span = file.partition.period.span
+        for one in known[file.partition.series]:
+            if one.archive.period.span.overlaps(span):
+                yield one.archive

@@ -1,0 +1,111 @@
+"""What the state comes to in numbers, for monitors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+
+from fullpool.store import duck
+from fullpool.store.catalogue.views import TRADING
+from fullpool.store.state.gap_rows import MISSING_ROWS
+from fullpool.store.state.tables import at_utc
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Of the wanted series of one market, kind and interval that still trade: how fresh they are.
+
+    *newest* is the last row of the series that is the least up to date; *empty* have no rows yet.
+    """
+
+    market: str
+    kind: str
+    interval: str
+    series: int
+    empty: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last pass of one command: when it ended, and whether nothing was left to do."""
+
+    command: str
+    at: datetime
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Numbers of one moment.
+
+    *gap_rows* counts missing rows by what is known of them, from when trading began on.
+    """
+
+    freshness: tuple[Freshness, ...]
+    archives: Mapping[str, int]
+    open_gaps: int
+    gap_rows: Mapping[str, int]
+    rows: int
+    files: int
+    size_bytes: int
+    generation: int
+    passes: tuple[Ended, ...]
+    edits_refused: int
+
+
+def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
+    """Return the numbers of the state as it is now."""
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        return connection.execute(sql).fetchall()
+
+    with duck.explained("counting what the state holds"):
+        files, held, size_bytes = rows(
+            "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT,"
+            " coalesce(sum(size_bytes), 0)::BIGINT FROM sync.partitions"
+        )[0]
+        return Figures(
+            freshness=tuple(Freshness(*_utc(row)) for row in rows(_FRESHNESS)),
+            archives=_counts(rows("SELECT status, count(*) FROM sync.archives GROUP BY ALL")),
+            open_gaps=_number(rows("SELECT count(*) FROM sync.gaps WHERE status = 'open'")),
+            gap_rows=_counts(rows(MISSING_ROWS)),
+            rows=held,
+            files=files,
+            size_bytes=size_bytes,
+            generation=_number(rows("SELECT coalesce(max(generation), 0) FROM sync.generations")),
+            passes=tuple(Ended(*_utc(row)) for row in rows(_PASSES)),
+            edits_refused=_number(
+                rows("SELECT count(*) FROM sync.config_edits WHERE outcome = 'refused'")
+            ),
+        )
+
+
+_SERIES: Final = ("market", "kind", "symbol", "interval")
+_FRESHNESS: Final = (
+    "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
+    " FROM sync.partitions GROUP BY ALL)"
+    " SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
+    " min(h.last_time) FROM sync.wanted AS w"
+    f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
+    f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
+    f" WHERE {TRADING} GROUP BY ALL ORDER BY ALL"
+)
+_PASSES: Final = (
+    "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"
+    " QUALIFY row_number() OVER (PARTITION BY command ORDER BY id DESC) = 1 ORDER BY command"
+)
+
+
+def _utc(row: tuple[Any, ...]) -> list[Any]:
+    return [at_utc(value) if isinstance(value, datetime) else value for value in row]
+
+
+def _counts(rows: list[tuple[Any, ...]]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in rows}
+
+
+def _number(rows: list[tuple[Any, ...]]) -> int:
+    return int(rows[0][0])

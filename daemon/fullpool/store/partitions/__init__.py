@@ -1,0 +1,1 @@
+"""Partition files: built, checked, read back."""

@@ -1,0 +1,356 @@
+"""Builds the partitions of one step: verified ZIPs, rows of REST and kept rows in, Parquet out.
+
+Runs in worker processes, one connection each. Everything is written in a folder of its own below
+staging and gets its name in the lake last, so a build that is killed leaves nothing behind that
+anybody sees.
+"""
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import IO
+
+import duckdb
+
+from fullpool import vendor
+from fullpool.decode import Layout, check_span, decode, sniff
+from fullpool.errors import ArchiveError, DamagedError, MalformedError
+from fullpool.kinds import KINDS, Kind
+from fullpool.model import Archive, Cadence, PartitionFile, Span, period_of
+from fullpool.store import duck
+from fullpool.store.partitions import finish, rows
+from fullpool.store.partitions.finish import Checked
+from fullpool.store.partitions.held import damage_of
+from fullpool.store.partitions.messages import (
+    Accepted,
+    Built,
+    Difference,
+    Input,
+    Order,
+    Rejected,
+    Scan,
+)
+from fullpool.store.partitions.provenance import Origin, origin_of
+from fullpool.store.partitions.revisions import revisions
+from fullpool.store.tree import Tree
+
+
+def build(order: Order) -> Built:
+    """Write the partitions of a step anew from its inputs, its patches and the rows kept.
+
+    An input that fails a check is rejected and the others go on. Raises DamagedError if rows were
+    to be kept of a file that is not the one that was written; DiskFullError, LakeUnwritableError or
+    StateDamagedError if writing is what failed.
+    """
+    with (
+        duck.explained(f"building {order.step.series} {order.step.unit}"),
+        _scratch(order) as scratch,
+    ):
+        _require_whole(order)
+        repetitions = tuple(_repetitions(order))
+        if order.step.beside and not repetitions:
+            return Built(order.step, (), (), ())
+        load, rejected = _load(order, order.inputs, scratch)
+        try:
+            whole = _write(order, load, scratch, _arrangement(order, load))
+        except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
+            good, blamed = _examine(order, load.accepted, scratch)
+            load, _ = _load(order, good, scratch)
+            rejected += blamed
+            whole = _write(order, load, scratch, rows.EXAMINED)
+        if whole is None:
+            return Built(order.step, (), tuple(load.accepted), tuple(rejected))
+        differences = (*_differences(order, load, whole.path), *repetitions)
+        connection, accepted = _connection(order), tuple(load.accepted)
+        revised = revisions(connection, order, accepted, load.origin, whole.path)
+        files = finish.publish(connection, order, whole, scratch)
+        return Built(order.step, files, accepted, tuple(rejected), differences, revised)
+
+
+def _require_whole(order: Order) -> None:
+    """Raise DamagedError before the rows of a damaged file are taken for good ones.
+
+    ArchiveError if one cannot be looked at: that costs this step, not the pass.
+    """
+    for file in order.step.files:
+        try:
+            damage = damage_of(order.root, file)
+        except OSError as error:
+            raise ArchiveError(f"keeping rows of {file.path}: {error}") from error
+        if damage:
+            raise DamagedError(f"keeping rows: {file.path} {damage}")
+
+
+def scan(order: Scan) -> tuple[PartitionFile, ...]:
+    """Return the files with what a build would have found in them: holes, and rows of REST."""
+    with duck.explained("looking for gaps"):
+        connection = duck.of_worker(order.root, order.memory_mb, 1)
+        return tuple(finish.scanned(connection, order.root, file) for file in order.files)
+
+
+@contextmanager
+def _scratch(order: Order) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="build-", dir=Tree(order.root).staging))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """The rows of one CSV: their layout, and whether they only fill holes."""
+
+    layout: Layout
+    fills: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Rows as text, one CSV a sheet, and the archives they came from.
+
+    *origin* is where the rows of the files that the step replaces came from, *periods* are those of
+    its archives and of the accepted ones.
+    """
+
+    sheets: dict[_Sheet, Path]
+    accepted: list[Accepted]
+    origin: Origin
+    periods: set[str]
+
+    def fills(self, archive: Archive) -> bool:
+        """Whether a daily archive only fills holes of its month, which is there as well.
+
+        Rows of the month stay where both have them.
+        """
+        month = str(period_of(archive.period.first, Cadence.MONTH))
+        return archive.period.cadence is Cadence.DAY and month in self.periods
+
+    @property
+    def filled(self) -> list[Span]:
+        archives = [one.edition.archive for one in self.accepted]
+        return [archive.period.span for archive in archives if self.fills(archive)]
+
+    @property
+    def replaced(self) -> list[Span]:
+        """The spans whose archives are written anew."""
+        archives = [one.edition.archive for one in self.accepted]
+        return [archive.period.span for archive in archives if not self.fills(archive)]
+
+    @property
+    def others(self) -> list[Span]:
+        """The spans of other archives inside those: a month may lack rows that its days had."""
+        replaced, others = self.replaced, self.origin.others(self.accepted)
+        return [o.span for o in others if any(span.overlaps(o.span) for span in replaced)]
+
+
+def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
+    """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
+    held = [order.root / file.path for file in order.step.files]
+    origin = origin_of(_connection(order), held)
+    load, rejected = _Load({}, [], origin, {one.period for one in origin.sources}), []
+    with ExitStack() as stack:
+        files: dict[_Sheet, IO[bytes]] = {}
+
+        def file_of(layout: Layout, *, fills: bool) -> IO[bytes]:
+            sheet = _Sheet(layout, fills)
+            if sheet not in files:
+                load.sheets[sheet] = scratch / f"{len(files)}.csv"
+                files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
+            return files[sheet]
+
+        for item in sorted(inputs, key=_is_of_a_day):  # whether a day fills its month is known then
+            lengths = {sheet: file.tell() for sheet, file in files.items()}
+            sink_of = functools.partial(file_of, fills=load.fills(item.edition.archive))
+            try:
+                load.accepted.append(_decode(item, order, sink_of))
+                load.periods.add(str(item.edition.archive.period))
+            except MalformedError as error:
+                rejected.append(Rejected(item.edition, str(error)))
+                for sheet, file in files.items():
+                    file.truncate(file.seek(lengths.get(sheet, 0)))
+    return load, rejected
+
+
+def _is_of_a_day(item: Input) -> bool:
+    return item.edition.archive.period.cadence is Cadence.DAY
+
+
+def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:
+    archive = item.edition.archive
+    kind = KINDS[archive.series.kind]
+    member = vendor.member_name(archive)
+    decoded = decode(item.zipped, member, kind, order.inflated_bytes, sink_of)
+    check_span(decoded, kind.around(archive.period.span))
+    return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
+
+
+def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
+    """Return how the rows are put together: in a stream if no two sources can meet."""
+    has_patches = order.patches or any(file.patched_rows for file in order.step.files)
+    is_mixed = has_patches or load.filled or load.others
+    return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
+
+
+def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Checked | None:
+    """Write all rows of the step into one Parquet file and check it; None if nothing is new.
+
+    Raises MalformedError if they are out of order or a key stands twice, duckdb.DataError or
+    duckdb.InvalidInputException if a value does not fit its column.
+    """
+    if not load.accepted and not order.patches and (order.inputs or not order.step.files):
+        return None
+    kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
+    origin = load.origin.plus(load.accepted, order.patches)
+    try:
+        branches = _branches(order, load, scratch, rows.Width.NARROW, arranged)
+        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
+    except (duckdb.DataError, duckdb.InvalidInputException):
+        branches = _branches(order, load, scratch, rows.Width.WIDE, arranged)
+        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
+    found = finish.checked(_connection(order), order.step.series, whole, arranged)
+    if found and arranged is rows.AS_THEY_COME and not order.step.files:
+        _require_rows_in_all_lines(load, found.rows)
+    return found
+
+
+def _require_rows_in_all_lines(load: _Load, count: int) -> None:
+    """Raise MalformedError if there are fewer rows than lines: DuckDB passes over blank ones."""
+    if blank := sum(one.rows for one in load.accepted) - count:
+        raise MalformedError(f"{blank} lines are blank")
+
+
+def _branches(
+    order: Order, load: _Load, scratch: Path, width: rows.Width, arranged: rows.Arrangement
+) -> list[str]:
+    """Return what the rows are selected from; of equal keys the later branch's stays.
+
+    So: REST below archives, a day that fills holes below the month it fills, what is written anew
+    above what is kept, and that above what other archives of the same days had.
+    """
+    kind = KINDS[order.step.series.kind]
+    held = [order.root / file.path for file in order.step.files]
+    filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
+    if arranged.is_strict:  # sorted, whatever came between the right ones would not show
+        filling, new = ([rows.in_order(kind, one) for one in own] for own in (filling, new))
+    return [
+        *_patches(order, scratch, width),
+        *_older(order, load),
+        *filling,
+        *(
+            rows.from_parquet(kind, path, load.replaced, load.filled, _repeated(order, kind))
+            for path in held
+        ),
+        *new,
+    ]
+
+
+def _repeated(order: Order, kind: Kind) -> str:
+    """Return the condition of rows that a file beside those of the step has in its own period."""
+    beside = [order.root / file.path for file in order.step.beside]
+    return rows.repeated(kind, order.step.unit.span, beside)
+
+
+def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str]:
+    """Return the rows of the archives, of those alone that fill holes or of the others."""
+    sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
+    source = rows.DAILY if fills else rows.ARCHIVE
+    return [rows.from_csv(kind, sheet.layout, path, width, source) for sheet, path in sheets]
+
+
+def _older(order: Order, load: _Load) -> list[str]:
+    """Return rows that lie where archives are written anew, for those that the archives lack."""
+    kind, spans = KINDS[order.step.series.kind], [*load.replaced, *load.filled]
+    held = [(order.root / file.path, file) for file in order.step.files]
+    others = load.others
+    return [
+        *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
+        *(rows.archived_in(kind, path, load.replaced, others) for path, _ in held if others),
+    ]
+
+
+def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
+    kind, found = KINDS[order.step.series.kind], []
+    for number, patch in enumerate(order.patches):
+        sheet = scratch / f"patch{number}.csv"
+        sheet.write_bytes(patch.text)
+        layout, _ = sniff(patch.text[: patch.text.index(b"\n") + 1], kind)
+        found.append(rows.from_csv(kind, layout, sheet, width, rows.REST))
+    return found
+
+
+def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ...]:
+    """Return where archives and other sources of the same rows do not agree."""
+    kind = KINDS[order.step.series.kind]
+    losers = _older(order, load) if load.accepted else []
+    losers += _new(kind, load, rows.Width.WIDE, fills=True)
+    if not losers:
+        return ()
+    return finish.differences(_connection(order), order.step.series, whole, losers)
+
+
+def _repetitions(order: Order) -> Iterator[Difference]:
+    """Yield the rows that are left out because a file beside has them too."""
+    step, kind = order.step, KINDS[order.step.series.kind]
+    beside = [order.root / file.path for file in step.beside]
+    for file in step.files if beside else ():
+        sql = rows.repeated_in(kind, order.root / file.path, step.unit.span, beside)
+        for key, moment in _connection(order).execute(sql).fetchall():
+            yield Difference(
+                series=step.series,
+                key=key,
+                row_time=moment.replace(tzinfo=UTC),
+                column_name="period",
+                kept_source=rows.ARCHIVE,
+                kept_value=f"{moment:%Y-%m-%d}",
+                other_source=rows.ARCHIVE,
+                other_value=str(step.unit),
+            )
+
+
+def _examine(
+    order: Order, accepted: Sequence[Accepted], scratch: Path
+) -> tuple[list[Input], list[Rejected]]:
+    """Tell the inputs that are good by themselves from those that are to blame, and for what."""
+    good: list[Input] = []
+    blamed: list[Rejected] = []
+    editions = {one.edition for one in accepted}
+    for item in (one for one in order.inputs if one.edition in editions):
+        reason = _fault(order, item, scratch)
+        if reason:
+            blamed.append(Rejected(item.edition, reason))
+        else:
+            good.append(item)
+    return good, blamed
+
+
+def _fault(order: Order, item: Input, scratch: Path) -> str | None:
+    """Return what is wrong with the rows of one input; None if nothing is.
+
+    Rows that repeat to the letter are no fault: outage days of 1s klines have them.
+    """
+    kind, span = KINDS[order.step.series.kind], item.edition.archive.period.span
+    load, _ = _load(order, [item], scratch)
+    (branch,) = _new(kind, load, rows.Width.WIDE, fills=load.fills(item.edition.archive))
+    try:
+        found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
+    except (duckdb.DataError, duckdb.InvalidInputException) as error:
+        return duck.summary(error).replace(str(scratch), "")
+    assert found is not None
+    outside, differing, count = found
+    if blank := load.accepted[0].rows - count:
+        return f"{blank} lines are blank"
+    if outside:
+        return f"{outside} rows lie outside {span}"
+    if differing:
+        return f"{differing} rows have the {kind.key} of another row but other values"
+    return None
+
+
+def _connection(order: Order) -> duckdb.DuckDBPyConnection:
+    return duck.of_worker(order.root, order.memory_mb, order.threads)

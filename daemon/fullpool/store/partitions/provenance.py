@@ -1,0 +1,176 @@
+"""Where the rows of a partition file came from, kept in the file's own Parquet metadata.
+
+So the state can be written anew from the files alone.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from fullpool import __version__, vendor
+from fullpool.errors import MalformedError
+from fullpool.gaps import Patch
+from fullpool.model import Checksum, Identity, Series, Span, period_from
+from fullpool.store.duck import listed, quoted
+from fullpool.store.partitions.messages import Accepted, Edition
+
+_SOURCES: Final = "fullpool.sources"
+_PATCHES: Final = "fullpool.patches"
+_VERSION: Final = "fullpool.version"
+_FORMAT: Final = "fullpool.format"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One archive whose rows are in the file; *rows* as counted in the archive."""
+
+    key: str
+    period: str
+    etag: str
+    sha256: str
+    size_bytes: int
+    modified_at: str
+    rows: int
+    checksum: Checksum = Checksum.VERIFIED
+
+    @property
+    def span(self) -> Span:
+        return period_from(self.period).span
+
+    @property
+    def identity(self) -> Identity:
+        """The edition, as the vendor's server named it."""
+        modified = datetime.fromisoformat(self.modified_at) if self.modified_at else None
+        return Identity(self.etag, self.size_bytes, modified)
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """Rows of REST that are in the file, unless an archive has replaced them since."""
+
+    start: str
+    end: str
+    url: str
+    asked_at: str
+    rows: int
+
+    @property
+    def span(self) -> Span:
+        return Span(datetime.fromisoformat(self.start), datetime.fromisoformat(self.end))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """All that the rows of one file came from, oldest first."""
+
+    sources: tuple[Source, ...] = ()
+    patches: tuple[Patched, ...] = ()
+
+    def others(self, accepted: Iterable[Accepted]) -> tuple[Source, ...]:
+        """Return the sources that are other archives than those just *accepted*."""
+        keys = {edition_key(one.edition) for one in accepted}
+        return tuple(source for source in self.sources if source.key not in keys)
+
+    def why_not_of(self, series: Series) -> str | None:
+        """Return what shows that the rows are not those of *series*; None if nothing does."""
+        if not self.sources and not self.patches:
+            return "does not say where its rows came from"
+        for one in self.sources:
+            archive = vendor.archive_in(one.key)
+            if archive is None or archive.series != series:
+                return f"holds {one.key}, of another series"
+        return None
+
+    def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":
+        """Return what the rows come from once these are built in, over their older editions."""
+        new = list(accepted)
+        sources = sorted({*self.others(new), *map(_source, new)}, key=lambda s: s.period)
+        patched = sorted({*self.patches, *map(_patched, patches)}, key=lambda p: p.start)
+        return Origin(tuple(sources), tuple(patched))
+
+    def inside(self, span: Span) -> "Origin":
+        """Return what has rows in *span*."""
+        sources = (source for source in self.sources if source.span.overlaps(span))
+        return Origin(tuple(sources), tuple(p for p in self.patches if p.span.overlaps(span)))
+
+
+def edition_key(edition: Edition) -> str:
+    """Return what a source's key is for that edition."""
+    return vendor.archive_key(edition.archive)
+
+
+def metadata(origin: Origin) -> str:
+    """Return the KV_METADATA of a COPY statement."""
+    values = {
+        _SOURCES: _json([_flat(source) for source in origin.sources]),
+        _PATCHES: _json([_flat(patch) for patch in origin.patches]),
+        _VERSION: __version__,
+        _FORMAT: str(FORMAT),
+    }
+    return "{" + ", ".join(f"{quoted(key)}: {quoted(value)}" for key, value in values.items()) + "}"
+
+
+def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Origin:
+    """Return what the rows of partition files came from.
+
+    Raises MalformedError if a file has that in no form of ours.
+    """
+    if not paths:
+        return Origin()
+    found = connection.execute(
+        "SELECT decode(key), decode(value) FROM"
+        f" parquet_kv_metadata({listed([str(p) for p in paths])})"
+    ).fetchall()
+    try:
+        values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
+        sources = {_source_in(item) for key, items in values if key == _SOURCES for item in items}
+        patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
+    except (ValueError, TypeError) as error:
+        raise MalformedError(
+            f"says in no form of ours where its rows came from: {error}"
+        ) from error
+    return Origin(
+        tuple(sorted(sources, key=lambda source: source.period)),
+        tuple(sorted(patches, key=lambda patch: patch.start)),
+    )
+
+
+def _source_in(item: dict[str, Any]) -> Source:
+    source = Source(**item)
+    return replace(source, checksum=Checksum(source.checksum))  # JSON has it as text
+
+
+def _flat(one: Source | Patched) -> dict[str, Any]:
+    """Return the fields by name; dataclasses.asdict would copy each of their values."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _source(accepted: Accepted) -> Source:
+    edition, identity = accepted.edition, accepted.edition.identity
+    return Source(
+        key=edition_key(edition),
+        period=str(edition.archive.period),
+        etag=identity.etag,
+        sha256=edition.sha256,
+        size_bytes=identity.size_bytes,
+        modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
+        rows=accepted.rows,
+        checksum=edition.checksum,
+    )
+
+
+def _patched(patch: Patch) -> Patched:
+    span, asked_at = patch.span, patch.asked_at
+    return Patched(
+        span.start.isoformat(), span.end.isoformat(), patch.url, asked_at.isoformat(), patch.rows
+    )

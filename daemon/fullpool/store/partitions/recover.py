@@ -1,0 +1,132 @@
+"""Reading the files of a lake whose state is lost: each says what it holds and whence.
+
+Of files that cover the same time the one of the highest generation counts.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.errors import MalformedError
+from fullpool.model import PartitionFile, Series, Span
+from fullpool.store import duck
+from fullpool.store.partitions import finish, rows
+from fullpool.store.partitions.provenance import Source, origin_of
+from fullpool.store.tree import partition_in
+
+# What DuckDB says of a file that is no Parquet, is cut short, or has other columns.
+_NOT_OURS: Final = (
+    MalformedError,
+    duckdb.InvalidInputException,
+    duckdb.DataError,
+    duckdb.BinderException,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file to be read, below *root*. *sha256* is what is known of its bytes, or ""."""
+
+    path: str
+    generation: int
+    root: Path
+    memory_mb: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one file holds and where it came from; the *damage* if it holds nothing of use."""
+
+    path: str
+    file: PartitionFile | None
+    sources: tuple[Source, ...] = ()
+    damage: str = ""
+
+    @property
+    def generation(self) -> int:
+        """The one that wrote it."""
+        return self.file.generation if self.file else 0
+
+
+def newest_files(paths: Iterable[tuple[str, int]]) -> tuple[list[str], list[str]]:
+    """Tell the files that count from those that were replaced, by names and generations."""
+    kept: dict[Series, _Taken] = defaultdict(_Taken)
+    current: list[str] = []
+    replaced: list[str] = []
+    for path, _ in sorted(paths, key=lambda item: (-item[1], item[0])):
+        partition = partition_in(path)
+        if partition is None:
+            continue
+        is_new = kept[partition.series].take(partition.period.span)
+        (current if is_new else replaced).append(path)
+    return sorted(current), sorted(replaced)
+
+
+class _Taken:
+    """Spans that do not overlap, in order."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = []
+
+    def take(self, span: Span) -> bool:
+        """Take a span unless one overlaps it; return whether it was taken."""
+        at = bisect_left(self._spans, span)
+        if any(one.overlaps(span) for one in self._spans[max(at - 1, 0) : at + 1]):
+            return False
+        self._spans.insert(at, span)
+        return True
+
+
+def superseded(found: Iterable[Read]) -> list[Read]:
+    """Return files whose archive another file has a newer edition of: they were replaced.
+
+    A new edition of a month may have no rows of a day any more, whose file nothing took the place
+    of then.
+    """
+    reads = [one for one in found if one.file is not None]
+    newest: dict[str, tuple[int, str]] = {}
+    for one in reads:
+        for source in one.sources:
+            edition = one.generation, source.sha256
+            newest[source.key] = max(newest.get(source.key, edition), edition)
+    return [
+        one
+        for one in reads
+        if any(
+            one.generation < newest[source.key][0] and source.sha256 != newest[source.key][1]
+            for source in one.sources
+        )
+    ]
+
+
+def read(order: Reading) -> Read:
+    """Return what a file holds. Runs in a worker process.
+
+    Raises LakeUnwritableError or StateDamagedError if it cannot be looked at, which says nothing of
+    what it holds.
+    """
+    path, partition = order.root / order.path, partition_in(order.path)
+    assert partition is not None
+    with (
+        duck.explained(f"reading {path}"),
+        duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB") as connection,
+    ):
+        try:
+            found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
+            origin = origin_of(connection, [path])
+        except _NOT_OURS as error:
+            return Read(order.path, None, damage=duck.summary(error))
+        if found is None:
+            return Read(order.path, None, damage="has no rows")
+        if reason := origin.why_not_of(partition.series):
+            return Read(order.path, None, damage=reason)
+        file = finish.file_of(partition, order.path, order.generation, found)
+    if order.sha256 and order.sha256 != file.sha256:
+        return Read(order.path, None, damage="has other bytes than were written")
+    return Read(order.path, file, origin.sources)

@@ -1,0 +1,1 @@
+"""The state: what is known, in one DuckDB file with one writer."""

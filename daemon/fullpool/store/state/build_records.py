@@ -1,0 +1,95 @@
+"""Writing what builds did: files, the archives in them, and what is due because of that."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+
+from fullpool.model import Cadence, PartitionFile
+from fullpool.store.partitions.messages import Built
+from fullpool.store.state.bulk import insert, update
+from fullpool.store.state.tables import (
+    DIFFERENCE_COLUMNS,
+    HOLE_COLUMNS,
+    PARTITION_COLUMNS,
+    PRESENT_COLUMNS,
+    REVISION_COLUMNS,
+    RUN_COLUMNS,
+    difference_row,
+    hole_rows,
+    naive,
+    partition_row,
+    present_row,
+    revision_row,
+    run_rows,
+    series_values,
+)
+
+# Days in the lake fill what their month lacks, which may be other rows once that is published anew;
+# of the others nothing was kept, so they are fetched whatever their CHECKSUM says.
+_DAYS_BESIDE: Final = (
+    "UPDATE sync.archives SET status = 'published', reason = 'its month is published anew',"
+    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
+    " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
+    " AND left(period, 7) = ?"
+)
+
+
+def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and month of monthly archives that took the place of older editions."""
+    for one in built:
+        held = {known.archive for known in one.step.archives if known.is_held}
+        for archive in (accepted.edition.archive for accepted in one.accepted):
+            if archive in held and archive.period.cadence is Cadence.MONTH:
+                yield (naive(at), *series_values(archive.series), str(archive.period))
+
+
+def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
+    """Return the files that were found to have no row of those beside them, with those."""
+    return [
+        (file.path, other.path)
+        for one in built
+        if not one.files
+        for file in one.step.files
+        for other in one.step.beside
+    ]
+
+
+def write_built(
+    connection: duckdb.DuckDBPyConnection, built: Sequence[Built], at: datetime
+) -> None:
+    """Write files that are in the lake now, the archives in them, and what follows from that."""
+    files = [file for one in built for file in one.files]
+    write_findings(connection, files)
+    for table, columns, rows in (
+        ("partitions", PARTITION_COLUMNS, [partition_row(file, at) for file in files]),
+        (
+            "differences",
+            DIFFERENCE_COLUMNS,
+            [difference_row(one, at) for each in built for one in each.differences],
+        ),
+        (
+            "revisions",
+            REVISION_COLUMNS,
+            [
+                revision_row(revision, one.files[0].generation, at)
+                for one in built
+                for revision in one.revisions
+            ],
+        ),
+        ("compared", ("path", "beside"), _compared(built)),
+    ):
+        insert(connection, f"sync.{table}", columns, rows)
+    present = [present_row(accepted, at) for one in built for accepted in one.accepted]
+    update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
+    for month in _new_months(built, at):
+        connection.execute(_DAYS_BESIDE, list(month))
+
+
+def write_findings(connection: duckdb.DuckDBPyConnection, files: Sequence[PartitionFile]) -> None:
+    """Write the holes in files, and the runs of rows of REST."""
+    holes = [row for file in files for row in hole_rows(file)]
+    insert(connection, "sync.holes", HOLE_COLUMNS, holes)
+    runs = [row for file in files for row in run_rows(file)]
+    insert(connection, "sync.runs", RUN_COLUMNS, runs)

@@ -1,0 +1,118 @@
+"""Writing what is missing, and taking back what a wrong clock wrote: parts of transactions."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import duckdb
+
+from fullpool.evidence import Evidence
+from fullpool.gaps import Expected, Gap
+from fullpool.model import Damage, PartitionFile, Series, Status
+from fullpool.store.state.bulk import AMONG, Rows, insert
+from fullpool.store.state.gap_rows import (
+    EVIDENCE_COLUMNS,
+    EXPECTED_COLUMNS,
+    GAP_COLUMNS,
+    evidence_row,
+    expected_row,
+    gap_row,
+    lost_row,
+)
+from fullpool.store.state.tables import SERIES_COLUMNS, SERIES_NAME, naive, series_names
+
+# Rows of one statement: 300,000 gaps as one text need more memory than the state may have.
+_WRITTEN_TOGETHER: Final = 10_000
+# A clock that is set a little every hour takes nothing back.
+_AHEAD: Final = timedelta(minutes=5)
+# By so much the vendor's own clock may differ from ours.
+_BEHIND: Final = timedelta(hours=1)
+_TAKEN_BACK: Final = (
+    """DELETE FROM sync.archives WHERE recorded_at > $limit AND row_count IS NULL
+    AND period_end > $limit AND status IN ('expected', 'not_published', 'absent')""",
+    """UPDATE sync.archives SET next_try_at = NULL, attempts = 0, recorded_at = NULL
+    WHERE recorded_at > $limit""",
+    "DELETE FROM sync.listings WHERE listed_at > $limit",
+    "DELETE FROM sync.symbols WHERE listed_at > $limit",
+    "DELETE FROM sync.rest_bans WHERE banned_at > $limit",
+    "DELETE FROM sync.evidence WHERE asked_at > $limit",
+    """UPDATE sync.gaps SET status = 'open', explanation = NULL, asked_at = NULL, attempts = 0,
+    next_try_at = NULL, asked_since = NULL, recorded_at = NULL
+    WHERE greatest(recorded_at, found_at, asked_at) > $limit""",
+)
+
+
+def insert_many(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Rows
+) -> None:
+    """Insert *rows*, however many there are."""
+    for at in range(0, len(rows), _WRITTEN_TOGETHER):
+        insert(connection, table, columns, rows[at : at + _WRITTEN_TOGETHER])
+
+
+def write_gaps(
+    connection: duckdb.DuckDBPyConnection, gaps: Mapping[Series, Sequence[Gap]], at: datetime
+) -> None:
+    """Write the gaps of some series anew."""
+    names = [series_names(gaps)]
+    connection.execute(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", names)
+    rows = [gap_row(gap, at) for own in gaps.values() for gap in own]
+    insert_many(connection, "sync.gaps", GAP_COLUMNS, rows)
+
+
+def write_evidence(
+    connection: duckdb.DuckDBPyConnection, evidence: Mapping[Series, Sequence[Evidence]]
+) -> None:
+    """Write the evidence of some series anew."""
+    names = [series_names(evidence)]
+    connection.execute(f"DELETE FROM sync.evidence WHERE {SERIES_NAME}{AMONG}", names)
+    rows = [evidence_row(one) for own in evidence.values() for one in own]
+    insert_many(connection, "sync.evidence", EVIDENCE_COLUMNS, rows)
+
+
+def write_expected(connection: duckdb.DuckDBPyConnection, expected: Sequence[Expected]) -> None:
+    """Write anew where rows of some series should be."""
+    names = [series_names({one.series for one in expected})]
+    connection.execute(f"DELETE FROM sync.expected WHERE {SERIES_NAME}{AMONG}", names)
+    insert_many(
+        connection, "sync.expected", EXPECTED_COLUMNS, [expected_row(one) for one in expected]
+    )
+
+
+def write_lost(
+    connection: duckdb.DuckDBPyConnection, lost: Mapping[PartitionFile, Damage], at: datetime
+) -> None:
+    """Expect the archives again that were in files which are gone or damaged."""
+    columns = (*SERIES_COLUMNS, "period_start", "period_end", "reason", "fault")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE lost AS SELECT {', '.join(columns)}"
+        " FROM sync.archives LIMIT 0"
+    )
+    rows = [lost_row(file, damage) for file, damage in lost.items()]
+    insert_many(connection, "lost", columns, rows)
+    connection.execute(
+        "UPDATE sync.archives SET status = ?, reason = lost.reason, fault = lost.fault,"
+        " attempts = 0, next_try_at = NULL, row_count = NULL, recorded_at = ? FROM lost"
+        " WHERE archives.row_count IS NOT NULL"
+        f" AND {' AND '.join(f'archives.{one} = lost.{one}' for one in SERIES_COLUMNS)}"
+        " AND archives.period_start < lost.period_end AND archives.period_end > lost.period_start",
+        [str(Status.EXPECTED), naive(at)],
+    )
+
+
+def is_behind(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
+    """Whether the vendor has published something, by its own clock, that is long after *now*."""
+    found = connection.execute("SELECT max(modified_at) FROM sync.archives").fetchone()
+    return bool(found and found[0] and found[0] > naive(now + _BEHIND))
+
+
+def take_back(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
+    """Take back what was recorded long after *now*; return whether anything was.
+
+    Not to be done while the clock is behind: then it is *now* that is wrong.
+    """
+    limit, changed = {"limit": naive(now + _AHEAD)}, 0
+    for sql in _TAKEN_BACK:
+        found = connection.execute(sql, limit).fetchone()
+        changed += found[0] if found else 0
+    return changed > 0

@@ -1,0 +1,166 @@
+"""Writing a new state from what `rebuilding` read of the files.
+
+What the files do not tell (archives that are not in them, gaps and why, history) is taken from the
+newest catalogue, if that can be read; else it is found out again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import duckdb
+
+from fullpool import vendor
+from fullpool.model import Cadence, Known, PartitionFile, Period, Series, Span, Status, periods
+from fullpool.planning import Listed, want_of
+from fullpool.store import duck
+from fullpool.store.partitions.provenance import Source
+from fullpool.store.partitions.recover import Read
+from fullpool.store.state.bulk import insert
+from fullpool.store.state.tables import (
+    HOLE_COLUMNS,
+    PARTITION_COLUMNS,
+    RUN_COLUMNS,
+    SERIES_COLUMNS,
+    TRIED_COLUMNS,
+    at_utc,
+    hole_rows,
+    naive,
+    partition_row,
+    run_rows,
+    series_in,
+    tried_row,
+)
+from fullpool.store.state.writer import State
+from fullpool.store.tree import Tree, generation_in
+
+_HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
+_HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps", "wanted")
+_RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
+
+
+def restore(
+    state: State, tree: Tree, found: Sequence[Read], replaced: Sequence[str], now: datetime
+) -> None:
+    """Write what the files say into an empty state.
+
+    *replaced* are files that do not count, or not any more, which generations may still name.
+    """
+    files = [one.file for one in found if one.file is not None]
+    sources = {source.key: source for source in _whole(found)}
+    archives = [row for source in sources.values() if (row := _archive_row(source, now))]
+    generations = [(number, naive(_made_at(tree, number))) for number in tree.generations()]
+    last = max([0, *(number for number, _ in generations), *(file.generation for file in files)])
+    connection = state.connection
+    with duck.explained("writing the new state"):
+        for table, columns, rows in (
+            ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
+            ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
+            ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
+            ("archives", (*TRIED_COLUMNS, "sha256", "held_bytes", "row_count"), archives),
+            ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
+            ("generations", ("generation", "published_at"), generations),
+        ):
+            insert(connection, f"sync.{table}", columns, rows)
+        connection.execute("UPDATE sync.counters SET value = ? WHERE name = 'generation'", [last])
+    if _restore_from_catalogue(connection, tree):
+        # Without it every series is listed from its start: that may fetch months that are held by
+        # their days, but forgets nothing.
+        state.record_listings(list(_listings(connection)), [], now)
+
+
+def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
+    archive = vendor.archive_in(source.key)
+    if archive is None:
+        return None
+    known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
+    return (*tried_row(known, now), source.sha256, source.size_bytes, source.rows)
+
+
+def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:
+    file = tree.root / path
+    return (path, generation_in(path), naive(now), file.stat().st_size if file.exists() else 0)
+
+
+def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:
+    """Return listings that stand for what is on record, so that only what came since is listed.
+
+    What lies between archives on record counts as left out: it is listed if it is wanted.
+    """
+    spans: dict[Series, list[Span]] = defaultdict(list)
+    for row in connection.execute(
+        f"SELECT {', '.join(SERIES_COLUMNS)}, period_start, period_end FROM sync.archives"
+    ).fetchall():
+        spans[series_in(row)].append(Span(at_utc(row[4]), at_utc(row[5])))
+    for series, own in sorted(spans.items()):
+        whole = want_of(series, own)
+        end = whole.span.end
+        yield Listed(series, whole.span, end, end, whole.left_out)
+
+
+def _whole(found: Sequence[Read]) -> Iterator[Source]:
+    """Yield the sources that are in the lake as a whole.
+
+    A month of trades lies in a file a day, and a build may have been killed between two of them.
+    Then neither every day has a file nor all rows of the month are there.
+    """
+    days: dict[Source, set[Period]] = defaultdict(set)
+    held: dict[Source, int] = defaultdict(int)
+    for file, source in _pairs(found):
+        days[source].add(file.partition.period)
+        held[source] += file.rows - file.patched_rows
+    for file, source in _pairs(found):
+        period = file.partition.period
+        is_split = period.span != source.span and source.span.covers(period.span)
+        has_days = days[source] >= set(periods(source.span, Cadence.DAY))
+        # A series may begin in the middle of a month.
+        if not is_split or has_days or held[source] >= source.rows:
+            yield source
+
+
+def _pairs(found: Sequence[Read]) -> Iterator[tuple[PartitionFile, Source]]:
+    for one in found:
+        assert one.file is not None
+        yield from ((one.file, source) for source in one.sources)
+
+
+def _made_at(tree: Tree, generation: int) -> datetime:
+    return datetime.fromtimestamp(tree.catalogue(generation).parent.stat().st_mtime, UTC)
+
+
+def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -> bool:
+    """Take over from the newest catalogue what files do not tell; return whether it was read."""
+    try:
+        connection.execute(f"SET VARIABLE lake_root = {duck.quoted(tree.root)}")
+        source = duck.quoted(tree.current.resolve())
+        connection.execute(f"ATTACH {source} AS before (READ_ONLY)")
+    except duckdb.Error:
+        return False
+    try:
+        for sql in _taken_over():
+            connection.execute(sql)
+    except duckdb.Error:
+        return False  # made by an older version, or damaged
+    finally:
+        connection.execute("DETACH before")
+    return True
+
+
+def _taken_over() -> Iterator[str]:
+    for table in _HISTORY:
+        yield f"INSERT INTO state.sync.{table} BY NAME SELECT * FROM before.sync.{table}"
+    same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM before.sync"
+    for table in _HISTORY_OF_SERIES:
+        yield f"INSERT INTO state.sync.{table} BY NAME {same}.{table}"
+    yield (
+        f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE (if(status = 'present',"
+        " 'expected', status) AS status, if(status = 'present', 'no file of the lake has it',"
+        " reason) AS reason, if(status = 'present', NULL, next_try_at) AS next_try_at,"
+        f" NULL::BIGINT AS row_count) FROM ({same}.archives)"
+        " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
+    )
+    yield (
+        "UPDATE state.sync.counters SET value = (SELECT coalesce(max(id), 0) FROM"
+        " state.sync.passes) WHERE name = 'pass'"
+    )

@@ -1,0 +1,1 @@
+"""Archives: listed, chosen, fetched, brought into partitions."""

@@ -1,0 +1,251 @@
+"""Finding out which series there are and which archives the vendor has of them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool import logs, planning, unknown, vendor
+from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
+from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
+from fullpool.planning import Listed, Want
+from fullpool.store.state.queries import Memory
+from fullpool.sync.archives.listing import list_series, note_unlisted
+from fullpool.sync.work import AWAY_AFTER, Work
+from fullpool.vision import list_symbols
+
+log = logs.get_logger()
+
+_NOT_THERE_YET: Final = (Status.ABSENT, Status.NOT_PUBLISHED, Status.EXPECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolList:
+    """All symbols the vendor has of one market and kind, as just listed."""
+
+    market: Market
+    kind: str
+    symbols: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Discovered:
+    """What the vendor was found to have: to be recorded, then planned.
+
+    *failed* holds what could not be listed, with the reason; *unknown* the series
+    that are spelled out and the vendor has no archive of in the time asked for, *remarks* tells of
+    them and of patterns that no symbol fits; *new* are series that were listed for the first time,
+    as a whole. *hint* says what to do about a host that is away.
+    """
+
+    wants: list[Want] = field(default_factory=list)
+    symbols: list[SymbolList] = field(default_factory=list)
+    listings: dict[Series, Listed] = field(default_factory=dict)
+    found: list[Known] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unknown: list[Series] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    new: set[Series] = field(default_factory=set)
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What one series was found to have."""
+
+    listed: Listed
+    chosen: tuple[Known, ...]
+
+
+def discover(work: Work, memory: Memory) -> Discovered:
+    """List what is not known yet or not believed any more; compute the names of what is due since.
+
+    Raises UnreachableError if nothing could be listed and nothing was known before.
+    """
+    now, found = work.now(), Discovered()
+    found.wants = _wants(work, memory, found, now)
+    recent: dict[Series, list[Known]] = defaultdict(list)
+    for known in memory.since_listing():
+        recent[known.archive.series].append(known)
+    listings = {s: planning.caught_up(one, recent[s]) for s, one in memory.listings().items()}
+    dormant = timedelta(hours=work.config.discovery.dormant_max_age_h)
+    stale = [
+        w for w in found.wants if planning.needs_listing(w, listings.get(w.series), dormant, now)
+    ]
+    shelves = _list_all(
+        work, [p for w in stale for p in _parts(w, listings.get(w.series))], found, now
+    )
+    held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
+    found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
+    for shelf in shelves:
+        series = shelf.listed.series
+        found.listings[series] = _joined(
+            shelf.listed, found.listings.get(series) or listings.get(series)
+        )
+    found.new = found.listings.keys() - listings.keys()
+    newest = listings | found.listings
+    _add_computed(found, newest, recent, now)
+    wanted = [want.series for want in found.wants]
+    # A pattern may well take in symbols that lack an interval.
+    named = {series for dataset in work.config.dataset for series in dataset.named_series}
+    found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
+    found.unknown = list(dict.fromkeys(found.unknown))
+    work.watcher.discovered(len(set(wanted) - set(found.unknown)))
+    found.remarks += unknown.told(found.unknown, _symbols_beside(work, memory, found, now))
+    return found
+
+
+def _symbols_beside(
+    work: Work, memory: Memory, found: Discovered, now: datetime
+) -> dict[tuple[Market, str], Sequence[str]]:
+    """Return the symbols of the kinds that lack some: one of them may be meant.
+
+    They are listed as often as the unknown series are.
+    """
+    just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
+    symbols: dict[tuple[Market, str], Sequence[str]] = {
+        (series.market, series.kind): memory.symbols(series.market, series.kind, vendor.beginning())
+        for series in found.unknown
+    }
+    for market, kind in just:
+        failed = dict(found.failed)
+        with suppress(FullpoolError):
+            symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+        found.failed = failed  # it is only a hint
+    return symbols | {(one.market, one.kind): one.symbols for one in found.symbols}
+
+
+def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
+    """Return the series the configuration asks for."""
+    spans: dict[Series, list[Span]] = defaultdict(list)
+    for dataset in work.config.dataset:
+        names = dataset.literal_symbols
+        if names is None:
+            listed = _symbols(work, memory, dataset.market, dataset.kind, found, now)
+            names = tuple(filter(dataset.wants, listed))
+            found.unknown += dataset.unlisted(listed)
+            found.remarks += [
+                unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
+                for pattern in dataset.unfit(listed)
+            ]
+        for series in (one for name in names for one in dataset.series(name)):
+            spans[series].append(dataset.span)
+    return [planning.want_of(series, own) for series, own in sorted(spans.items())]
+
+
+def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where it is noted
+    work: Work, memory: Memory, market: Market, kind: str, found: Discovered, now: datetime
+) -> Sequence[str]:
+    """Return the symbols of a market and kind: as held if that is recent, else listed anew."""
+    just = (one.symbols for one in found.symbols if (one.market, one.kind) == (market, kind))
+    if (names_now := next(just, None)) is not None:
+        return names_now
+    max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)
+    held = memory.symbols(market, kind, now - max_age)
+    if held:
+        return held
+    try:
+        names: set[str] = set()
+        for cadence in (Cadence.DAY, Cadence.MONTH):
+            prefix = vendor.symbols_prefix(market, kind, cadence)
+            names.update(list_symbols(work.opener(), work.config.network.listing_url, prefix))
+    except UnreachableError as error:
+        older = memory.symbols(market, kind, vendor.beginning())
+        if not older:
+            raise
+        found.failed[f"symbols of {market}/{kind}"] = str(error)
+        return older
+    found.symbols.append(SymbolList(market, kind, tuple(sorted(names))))
+    return sorted(names)
+
+
+def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:
+    """Yield what is left to list: more of the past if that is wanted now, and what came since."""
+    if listed is None or listed.until is None:
+        yield want
+        return
+    if want.span.start < listed.span.start:
+        yield replace(want, span=Span(want.span.start, listed.span.start))
+    for out in listed.left_out:
+        if want.overlaps(out):
+            yield replace(want, span=out, is_known=True)
+    since = Span(listed.until, max(listed.until, want.span.end))
+    yield replace(want, span=since, is_known=True)
+
+
+def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetime) -> list[_Shelf]:
+    shelves: list[_Shelf] = []
+    error: FullpoolError | None = None
+    if wants:
+        work.build_map.start()  # there will be something to build: let them start meanwhile
+    work.watcher.listing(len(wants))
+    away = 0
+    for done in work.fetch_map(lambda want: _list_one(work, want, now), wants, lambda _: 1):
+        work.watcher.listed()
+        if done.value is not None:
+            shelves.append(done.value)
+            away = 0
+            continue
+        error = done.error
+        if isinstance(error, UntrustedError):
+            raise error
+        note_unlisted(done.item.series, str(error), found.failed)
+        if isinstance(error, UnreachableError):
+            away, found.hint = away + 1, error.hint
+        if away >= AWAY_AFTER:
+            break
+    is_first = len(wants) == len(found.wants)
+    if isinstance(error, UnreachableError) and not shelves and (is_first or away >= AWAY_AFTER):
+        raise error
+    return shelves
+
+
+def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:
+    monthly, daily = list_series(work, want, now)
+    chosen = planning.choose(want, monthly, daily, now)
+    until = planning.known_until(chosen)
+    return _Shelf(Listed(want.series, want.span, now, until, want.left_out), tuple(chosen))
+
+
+def _joined(new: Listed, old: Listed | None) -> Listed:
+    """Return a listing that also stands for what an earlier one covered."""
+    if old is None or old.until is None:
+        return new
+    if old.until > new.span.end and new.span.start >= old.span.start:
+        return replace(old, left_out=new.left_out)  # what was left out between
+    if new.span.start < old.span.start:
+        span = Span(new.span.start, old.span.end)
+        return replace(old, span=span, left_out=new.left_out)
+    span = Span(old.span.start, new.span.end)
+    return replace(new, span=span, until=new.until or old.until)
+
+
+def _news(chosen: Sequence[Known], held: Mapping[Archive, Known]) -> list[Known]:
+    """Return what is to be recorded of the archives that some series need."""
+    in_lake = {archive for archive, known in held.items() if known.is_held}
+    news = (one for one in chosen if _is_news(one, held.get(one.archive)))
+    return [one for one in news if not planning.has_month_of(in_lake, one.archive)]
+
+
+def _is_news(new: Known, old: Known | None) -> bool:
+    """Whether a listed archive is to be recorded: unknown so far, or not there so far."""
+    if old is None:
+        return True
+    return new.status is Status.PUBLISHED and old.status in _NOT_THERE_YET
+
+
+def _add_computed(
+    found: Discovered,
+    listings: dict[Series, Listed],
+    recent: dict[Series, list[Known]],
+    now: datetime,
+) -> None:
+    """Add the archives that are due by now under names computed, not listed."""
+    for want in found.wants:
+        listed = listings.get(want.series)
+        if listed is not None:
+            asked = {known.archive for known in recent[want.series]}
+            new = planning.newly_expected(want, listed, now)
+            found.found += [known for known in new if known.archive not in asked]

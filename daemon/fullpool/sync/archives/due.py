@@ -1,0 +1,31 @@
+"""The steps for what is due of the series that are wanted."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from fullpool import planning
+from fullpool.config import Checks
+from fullpool.model import Checksum, Known, Step
+from fullpool.planning import Want
+from fullpool.store.state.queries import Memory
+
+
+def accepted_checksums(checks: Checks) -> list[Checksum]:
+    """Return the CHECKSUMs for which archives are in quarantine that are let in by now."""
+    found = [Checksum.MISSING] if checks.accept_missing_checksum else []
+    return [*found, Checksum.WRONG] if checks.accept_wrong_checksum else found
+
+
+def due_steps(
+    due: Iterable[Known], memory: Memory, wants: Sequence[Want], now: datetime
+) -> list[Step]:
+    """Return the steps for what is due of the series that are wanted."""
+    wanted_of = {want.series: want for want in wants}
+    wanted = [
+        known
+        for known in due
+        if known.archive.series in wanted_of
+        and wanted_of[known.archive.series].overlaps(known.archive.period.span)
+    ]
+    files = memory.files_for({known.archive.series for known in wanted}, now)
+    return list(planning.steps(wanted, files, memory.compared(), now))

@@ -1,0 +1,221 @@
+"""One round: every step's archives fetched, its partitions built, both recorded as they end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fullpool import attempts, logs
+from fullpool.attempts import Tried
+from fullpool.errors import DamagedError, FullpoolError, MalformedError
+from fullpool.gaps import Patch
+from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
+from fullpool.store.partitions.build import build
+from fullpool.store.partitions.messages import Built, Input, Order
+from fullpool.store.quarantine import is_empty, quarantine, release
+from fullpool.store.state.writer import State
+from fullpool.sync.archives.fetch import Fetching, drop
+from fullpool.sync.damage import give_up_damaged
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.publishing import Publisher
+from fullpool.sync.work import FATAL, Done, Work
+
+log = logs.get_logger()
+
+# Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
+_RECORD_EVERY_S: Final = 0.25
+_MB: Final = 1_000_000
+# The others stand in sync.differences.
+_SHOWN_DIFFERENCES: Final = 10
+_EVENTS: Final = {
+    Status.PRESENT: "archive.published",
+    Status.FAILED: "archive.failed",
+    Status.QUARANTINED: "archive.quarantined",
+    Status.NOT_PUBLISHED: "archive.not_published",
+    Status.ABSENT: "archive.absent",
+}
+
+
+Patches = Mapping[tuple[Series, Period], tuple[Patch, ...]]
+
+
+class Round:
+    """Runs steps once. Everything it decides by is in `planning`.
+
+    *unbuilt* holds the steps without archives that failed or were not begun, and why.
+    """
+
+    def __init__(self, work: Work, state: State, outcome: Outcome) -> None:
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._generation = state.next_value("generation")
+        self._publisher = Publisher(work, state, outcome)
+        self._recorded = work.monotonic()
+        self._built: list[Built] = []
+        self._tried: list[Known] = []
+        self._patches: Patches = {}
+        self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
+        self._size_bytes = 0
+        self.unbuilt: dict[tuple[Series, Period], str] = {}
+
+    def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
+        """Fetch and build; what ends is recorded at once, and published from time to time.
+
+        *patches* are rows of REST to be built in, by series and unit of the step.
+        """
+        self._patches = patches or {}
+        self._size_bytes = sum(step.size_bytes for step in steps)
+        self.unbuilt = {
+            (step.series, step.unit): "not begun" for step in steps if not step.archives
+        }
+        if any(step.archives for step in steps):
+            self._work.watcher.planned(steps)
+        fetching = Fetching(self._work, self._outcome, self._settle)
+        orders = (self._order(step, inputs) for step, inputs in fetching.inputs(steps))
+        ready = (order for order in orders if order.inputs or not order.step.archives)
+        try:
+            for done in self._work.build_map(build, ready, lambda _: 1):
+                self._take(done)
+                if self._work.monotonic() - self._recorded >= _RECORD_EVERY_S:
+                    self._record()
+                    self._publish_if_due()
+        finally:
+            self._record()
+
+    def _order(self, step: Step, inputs: list[Input]) -> Order:
+        limits, threads = self._work.config.limits, self._threads(step)
+        return Order(
+            step=step,
+            inputs=tuple(sorted(inputs, key=lambda item: item.edition.archive.period.span)),
+            root=self._work.tree.root,
+            generation=self._generation,
+            memory_mb=limits.builder_memory_mb * threads,
+            inflated_bytes=limits.inflated_mb * _MB,
+            patches=self._patches.get((step.series, step.unit), ()),
+            threads=threads,
+        )
+
+    def _threads(self, step: Step) -> int:
+        """Return as many as the builders that the step's part of all bytes would keep busy.
+
+        One for each of many steps; all, if nearly everything goes into one file.
+        """
+        share = step.size_bytes / max(1, self._size_bytes)
+        return max(1, round(self._work.config.limits.builders * share))
+
+    def _take(self, done: Done[Order, Built]) -> None:
+        """Take note of what a build did, or that it failed; throw its downloads away."""
+        order, built = done.item, done.value
+        if isinstance(done.error, FATAL):
+            raise done.error
+        if built is None:
+            self._blame(order, done.error)
+        else:
+            self._built.append(built)
+            self.unbuilt.pop((order.step.series, order.step.unit), None)
+            for one in built.rejected:
+                tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
+                self._reject(order, one.edition.archive, tried)
+            _tell_differences(built)
+            _tell_revisions(built)
+            self._count(built)
+        for item in order.inputs:
+            drop(item.zipped)
+
+    def _blame(self, order: Order, error: FullpoolError | None) -> None:
+        """Take note of a build that came to nothing, for every archive that was to be in it."""
+        if isinstance(error, DamagedError):
+            give_up_damaged(self._work, self._state, self._outcome, order.step)
+            self.unbuilt[order.step.series, order.step.unit] = str(error)
+            return
+        is_malformed = isinstance(error, MalformedError)
+        for item in order.inputs:
+            fault = Fault.WRONG_ROWS if is_malformed else Fault.OTHER
+            tried = Tried(fault, str(error), item.edition.identity)
+            self._reject(order, item.edition.archive, tried)
+        if not order.inputs:
+            name = f"{order.step.series}/{order.step.unit}"
+            log.error("partition.failed", partition=name, reason=str(error))
+            self._outcome.failed[name] = str(error)
+            self.unbuilt[order.step.series, order.step.unit] = str(error)
+
+    def _reject(self, order: Order, archive: Archive, tried: Tried) -> None:
+        (known,) = (one for one in order.step.archives if one.archive == archive)
+        (zipped,) = (one.zipped for one in order.inputs if one.edition.archive == archive)
+        after = attempts.verdict(known, tried, self._work.now())
+        if after.status is Status.QUARANTINED:
+            quarantine(self._work.tree, archive, zipped, tried.reason, self._work.now())
+        self._settle(after)
+
+    def _count(self, built: Built) -> None:
+        self._outcome.built += len(built.files)
+        for accepted in built.accepted:
+            archive = accepted.edition.archive
+            self._outcome.archives += 1
+            self._outcome.rows += accepted.rows
+            self._outcome.failed.pop(str(archive), None)
+            if self._releases:
+                release(self._work.tree, archive)
+            log.info(
+                _EVENTS[Status.PRESENT],
+                archive=str(archive),
+                series=str(archive.series),
+                rows=accepted.rows,
+            )
+            self._work.watcher.settled(Known(archive, Status.PRESENT))
+
+    def _settle(self, known: Known) -> None:
+        """Take note of an archive that did not come into the lake, and say so."""
+        self._tried.append(known)
+        name = str(known.archive)
+        told = log.bind(archive=name, series=str(known.archive.series), reason=known.reason)
+        if known.status in (Status.FAILED, Status.QUARANTINED):
+            self._outcome.failed[name] = known.reason
+            is_news = known.reason not in self._outcome.told
+            self._outcome.told.add(known.reason)
+            (told.warning if is_news else told.debug)(_EVENTS[known.status])
+        elif known.status in (Status.PRESENT, Status.PUBLISHED):
+            self._outcome.failed.pop(name, None)
+            told.debug("archive.looked_at", status=str(known.status))
+        else:
+            self._outcome.failed.pop(name, None)
+            told.info(_EVENTS[known.status])
+        self._work.watcher.settled(known)
+
+    def _record(self) -> None:
+        now = self._work.now()
+        if self._built:
+            self._state.record_built(self._built, now)
+        if self._tried:
+            self._state.record_tried(self._tried, now)
+        self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
+        self._built, self._tried, self._recorded = [], [], self._work.monotonic()
+
+    def _publish_if_due(self) -> None:
+        if self._publisher.is_due():
+            self._publisher.publish(self._generation)
+            self._generation = self._state.next_value("generation")
+
+
+def _tell_differences(built: Built) -> None:
+    for one in built.differences[:_SHOWN_DIFFERENCES]:
+        log.warning(
+            "row.differs",
+            series=str(one.series),
+            time=one.row_time.isoformat(),
+            column=one.column_name,
+            kept=one.kept_value,
+            other=one.other_value,
+            other_source=one.other_source,
+        )
+
+
+def _tell_revisions(built: Built) -> None:
+    for one in built.revisions:
+        log.info(
+            "archive.replaced",
+            archive=str(one.edition.archive),
+            series=str(one.edition.archive.series),
+            rows_added=one.added,
+            rows_removed=one.removed,
+            rows_changed=one.changed,
+        )

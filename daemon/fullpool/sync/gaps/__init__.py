@@ -1,0 +1,1 @@
+"""Gaps: found, asked for, filled or explained."""

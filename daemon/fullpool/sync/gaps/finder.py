@@ -1,0 +1,149 @@
+"""Finding what is missing: what is held compared with what should be, where either has changed."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from fullpool import attempts, ladder, logs, stand_ins
+from fullpool.evidence import Index
+from fullpool.gaps import (
+    Expected,
+    Gap,
+    GapStatus,
+    absences,
+    expected_rows,
+    reconciled,
+)
+from fullpool.grid import grid_of
+from fullpool.model import Known, Series, Span
+from fullpool.planning import Want
+from fullpool.store.partitions.build import scan
+from fullpool.store.partitions.messages import Scan
+from fullpool.store.state.writer import State
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.work import Work
+
+log = logs.get_logger()
+
+
+class Finding:
+    """Looks for the gaps of the wanted series. Decides nothing that `gaps` and `ladder` can."""
+
+    def __init__(self, work: Work, state: State, outcome: Outcome, wants: Sequence[Want]) -> None:
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._wants = {want.series: want for want in wants}
+        # Rows that are held would count as of the future.
+        self._is_behind = state.is_behind(work.now())
+
+    def look(self) -> None:
+        """Compare what is held with what should be, where either may have changed."""
+        if not self._work.is_ending:
+            self._scan()
+            self.look_again()
+            self._outcome.gaps = self._state.memory.gap_rows()
+
+    def _scan(self) -> None:
+        """Find the holes of files that were written without looking for them."""
+        files = self._state.memory.unscanned()
+        if not files:
+            return  # a map without items would start its workers all the same
+        memory_mb, root = self._work.config.limits.builder_memory_mb, self._work.tree.root
+        orders = (Scan((file,), root, memory_mb) for file in files)
+        for done in self._work.build_map(scan, orders, lambda _: 1):
+            (file,) = done.item.files
+            if done.value is not None:
+                self._state.record_scanned(done.value)
+            else:
+                log.error("partition.failed", partition=file.path, reason=str(done.error))
+                self._outcome.failed[file.path] = f"looking for gaps: {done.error}"
+
+    def look_again(self) -> None:
+        """Compare what is held with what should be, where either may have changed since."""
+        self._compare(self._stale())
+
+    def _stale(self) -> list[Series]:
+        """Return the series whose gaps may have changed since they were looked for."""
+        if self._is_behind:
+            return []
+        known, now = self._state.memory.expected(), self._work.now()
+        unread = {file.partition.series for file in self._state.memory.unscanned()}
+        return [
+            series
+            for series, want in self._wants.items()
+            if series not in unread
+            and known.get(series)
+            != [(one.start, one.end, _until(want, one, now)) for one in want.parts]
+        ]
+
+    def _compare(self, series: Sequence[Series]) -> None:
+        """Compare what is held of *series* with what should be, and record the gaps."""
+        if not series:
+            return
+        memory, now = self._state.memory, self._work.now()
+        files, known, delays = memory.files_of(series), memory.gaps_of(series), memory.delays(now)
+        archives = memory.known_of(series)
+        expected: list[Expected] = []
+        found: dict[Series, list[Gap]] = {}
+        lacking: list[Known] = []
+        for one_series in series:
+            want, held = self._wants[one_series], files[one_series]
+            grid = grid_of(one_series, held)
+            spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
+            missing = absences(grid, held, spans)
+            told = reconciled(one_series, grid, missing, known[one_series], now)
+            own = archives[one_series]
+            lacking += stand_ins.archives_beside(told.new, {one_series: own})
+            had = last_had(own)
+            found[one_series] = ladder.unpublished(told.gaps, grid, delays, had, now)
+            rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
+            expected += [_expected(want, part, rows, now) for part in want.parts]
+        report(known, found)
+        self._state.record_gaps(found, now)
+        self._state.record_expected(expected)
+        self._state.record_looks([attempts.look_again(one, now) for one in lacking])
+        self._forget_evidence(found)
+        self._outcome.is_dirty = True
+
+    def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
+        """Forget evidence on what is no gap any more."""
+        known = self._state.memory.evidence_of(found)
+        if known:
+            self._state.record_evidence(
+                {series: Index(own).of_any(found[series]) for series, own in known.items()}
+            )
+
+
+def report(before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:
+    """Log what is new of the gaps."""
+    old = {(gap.series, gap.places.first): gap for own in before.values() for gap in own}
+    for gap in (gap for own in after.values() for gap in own):
+        earlier = old.get((gap.series, gap.places.first))
+        if earlier is not None and (earlier.status, earlier.reason) == (gap.status, gap.reason):
+            continue
+        fields = {"series": str(gap.series), "span": str(gap.span), "rows": len(gap.places)}
+        if gap.status is GapStatus.EXPLAINED:
+            explanation = str(gap.explanation)
+            log.info("gap.explained", **fields, explanation=explanation, reason=gap.reason)
+        elif gap.reason:
+            log.warning("gap.failed", **fields, reason=gap.reason)
+        else:
+            log.info("gap.found", **fields)
+
+
+def last_had(archives: Iterable[Known]) -> datetime | None:
+    """Return the end of the last archive that is in the lake."""
+    ends = (k.archive.period.span.end for k in archives if k.is_held)
+    return max(ends, default=None)
+
+
+def _until(want: Want, part: Span, now: datetime) -> datetime:
+    """Return the end of what a series should have by *now*, as far as its rows need not tell."""
+    until = ladder.expected_until(want, grid_of(want.series, ()), now)
+    return max(part.start, min(part.end, until))
+
+
+def _expected(want: Want, part: Span, rows: dict[Span, int], now: datetime) -> Expected:
+    until = _until(want, part, now)
+    span = next((one for one in rows if part.covers(one)), Span(until, until))
+    return Expected(want.series, part, Span(min(span.start, until), until), rows.get(span, 0))

@@ -1,0 +1,81 @@
+"""Building the rows that the API gave into the partitions they belong to."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from fullpool import planning
+from fullpool.errors import RestError
+from fullpool.gaps import Patch
+from fullpool.model import Period, Series, Span, instant
+from fullpool.rest import Client, address
+from fullpool.store.state.writer import State
+from fullpool.sync.archives.rounds import Round
+from fullpool.sync.gaps.asker import Talk
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.work import Work
+
+Unit = tuple[Series, Period]
+
+
+class Mending:
+    """Writes what came of talks into the lake."""
+
+    def __init__(self, work: Work, state: State, outcome: Outcome, client: Client) -> None:
+        self._work = work
+        self._state = state
+        self._outcome = outcome
+        self._client = client
+
+    def build(self, talks: Sequence[Talk]) -> None:
+        """Write the rows that came into the partitions they belong to.
+
+        Where that fails every gap is tried alone, so that one bad row costs its own gap. Where a
+        file was damaged that is given up by now, they are tried together once more.
+        """
+        lost = self._outcome.lost
+        failed = self._build_together(talks)
+        suspects = [talk for talk in talks if failed & self._units(talk)]
+        if self._outcome.lost > lost:
+            failed = self._build_together(suspects)
+            suspects = [talk for talk in suspects if failed & self._units(talk)]
+        for talk in suspects:
+            if len(suspects) == 1 or self._build_together([talk]):
+                talk.error = RestError(f"the rows that came for {talk.gap} cannot be built in")
+                talk.rows, talk.places = {}, []
+
+    def _units(self, talk: Talk) -> set[Unit]:
+        series, now = talk.gap.series, self._work.now()
+        moments = (instant(moment) for moment, _ in talk.rows.values())
+        return {(series, planning.unit_at(series, moment, now)) for moment in moments}
+
+    def _build_together(self, talks: Sequence[Talk]) -> set[Unit]:
+        """Build in the rows of some gaps; return the units that could not be written."""
+        now = self._work.now()
+        lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
+        for talk in talks:
+            for key, (moment, line) in talk.rows.items():
+                unit = planning.unit_at(talk.gap.series, instant(moment), now)
+                lines[talk.gap.series, unit][key] = (moment, line)
+        if not lines:
+            return set()
+        files = self._state.memory.files_of({series for series, _ in lines})
+        patches = {
+            (series, unit): (self._patch(series, rows),) for (series, unit), rows in lines.items()
+        }
+        steps = [planning.patch_step(series, unit, files[series]) for series, unit in patches]
+        round_ = Round(self._work, self._state, self._outcome)
+        round_.run(steps, patches)
+        built = [patch for key, (patch,) in patches.items() if key not in round_.unbuilt]
+        self._outcome.patched_rows += sum(patch.rows for patch in built)
+        for series, unit in patches.keys() - round_.unbuilt.keys():
+            self._outcome.failed.pop(f"{series}/{unit}", None)
+        return set(round_.unbuilt)
+
+    def _patch(self, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
+        ordered = [rows[key] for key in sorted(rows)]
+        moments = [moment for moment, _ in ordered]
+        span = Span(instant(min(moments)), instant(max(moments) + 1))
+        text = "".join(f"{line}\n" for _, line in ordered).encode()
+        return Patch(
+            series, span, text, len(ordered), self._work.now(), address(self._client, series)
+        )
