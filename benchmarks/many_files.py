@@ -16,7 +16,8 @@ import harness
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from fullpool import app, logs
+from fullpool import logs
+from fullpool.app import rebuild, syncing
 from fullpool.simulator.generate import zipped
 from vendor import Seen, Vendor, dataset
 
@@ -53,7 +54,7 @@ def measure(files: int) -> dict[str, float]:
         config = vendor.config(scratch / "lake", text, builders=2)
 
         def sync() -> None:
-            app.require_complete(app.sync(config, Seen(), Event()))
+            syncing.require_complete(syncing.sync(config, Seen(), Event()))
 
         def lose() -> None:
             for path in (scratch / "lake" / "agg_trades").rglob("*.parquet"):
@@ -61,7 +62,7 @@ def measure(files: int) -> dict[str, float]:
 
         found = {
             "first sync": seconds(sync),
-            "rebuild": seconds(lambda: app.rebuild(config, Event())),
+            "rebuild": seconds(lambda: rebuild.rebuild(config, Event())),
         }
         lose()
         return found | {"sync that has lost every file": seconds(sync)}

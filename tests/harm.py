@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from fullpool import app
+from fullpool.app import verify
 from fullpool.config import Config
 from vendor import ask, snapshot, tree_of
 
@@ -31,8 +31,8 @@ def file_of(config: Config, part: str) -> Path:
     return found
 
 
-def verified(config: Config) -> app.Verified:
-    return app.verify(config, Event(), lambda _: None)
+def verified(config: Config) -> verify.Verified:
+    return verify.verify(config, Event(), lambda _: None)
 
 
 def files(config: Config) -> list[Path]:

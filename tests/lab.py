@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Self, TypeVar
 
-from fullpool import sync
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
 from fullpool.config import Config
@@ -18,14 +17,17 @@ from fullpool.errors import FullpoolError
 from fullpool.simulator import Api
 from fullpool.simulator.generate import zipped
 from fullpool.store import duck, inventory
-from fullpool.sync import Done, Outcome
+from fullpool.sync import passes
+from fullpool.sync.maps import Done
+from fullpool.sync.outcome import Outcome
 from vendor import Seen, Vendor, ask, tree_of
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 PASSES = {
-    "sync": sync.run_pass, "tick": sync.run_tick, "patch": sync.run_patch, "audit": sync.run_audit,
+    "sync": passes.run_pass, "tick": passes.run_tick,
+    "patch": passes.run_patch, "audit": passes.run_audit,
 }  # fmt: skip
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"

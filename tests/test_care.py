@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from fullpool import app
+from fullpool.app import clock, rebuild, verify
 from fullpool.app.assembly import opened_state
-from fullpool.app.doctor import checks_sql
+from fullpool.app.doctor import checks_sql, examination
 from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import Exit, IncompleteError, NoLakeError, StateDamagedError, UntrustedError
@@ -73,7 +73,7 @@ def test_damage_is_found_and_mended_by_fetching_just_that_again(
     (victim,) = (path for path in files(config) if "AUSDT" in str(path))
     damage(victim)
     found = verified(config)
-    due = app.repair(config, found)
+    due = verify.repair(config, found)
     asked = len(vendor.archive_requests())
     sync(config)
 
@@ -92,7 +92,7 @@ def test_a_foreign_file_is_found_and_taken_out(config: Config) -> None:
     shutil.copy(victim, victim.with_name("2024-05.parquet"))
     shutil.copy(victim, victim.with_name("2024-07.g000001.parquet"))
     found = verified(config)
-    app.repair(config, found)
+    verify.repair(config, found)
 
     assert len(found.foreign) == 2
     assert not found.damaged
@@ -127,7 +127,7 @@ def test_what_a_killed_pass_left_is_no_damage_and_the_next_takes_it_out(config: 
 def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: bool) -> None:
     tree, stop = tree_of(config), Event()
     with (
-        writing(tree, "run", app.clock.now()),
+        writing(tree, "run", clock.now()),
         opened_state(tree) as state,
         nullcontext() if is_stopped else pytest.raises(UntrustedError),
         swept_if_cut_short(state, tree, stop, lambda: True),
@@ -147,7 +147,7 @@ def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Con
         ),
         Fault("*AUSDT-1m-2024-06-03.zip.CHECKSUM", "status", 404),
     )
-    found = app.compare_with_vendor(config, Seen(), Event(), verified(config))
+    found = verify.compare_with_vendor(config, Seen(), Event(), verified(config))
 
     assert [str(one) for one in found.outdated] == ["spot/klines/AUSDT/1m/2024-06-02"]
     assert [str(one) for one in found.withdrawn] == ["spot/klines/AUSDT/1m/2024-06-03"]
@@ -167,7 +167,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
     with pytest.raises(StateDamagedError, match="it is gone"):
         sync(config)
     asked, kept = len(vendor.archive_requests()), snapshot(tree_of(config).root)
-    done = app.rebuild(config, Event())
+    done = rebuild.rebuild(config, Event())
     outcome, _ = sync(config)
 
     assert (done.files, done.archives, done.damaged) == (6, 12, ())
@@ -181,7 +181,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
 
 def test_after_a_rebuild_what_comes_next_is_taken_in(vendor: Vendor, config: Config) -> None:
     shutil.rmtree(tree_of(config).state.parent)
-    app.rebuild(config, Event())
+    rebuild.rebuild(config, Event())
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 6))
     longer = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-06")
     outcome, _ = sync(vendor.config(tree_of(config).root, longer))
@@ -195,9 +195,9 @@ def test_a_rebuild_that_is_stopped_changes_nothing(config: Config) -> None:
     stop, kept = Event(), snapshot(tree_of(config).root)
     stop.set()
     with pytest.raises(IncompleteError, match="stopped"):
-        app.rebuild(config, stop)
+        rebuild.rebuild(config, stop)
     with pytest.raises(IncompleteError, match="stopped"):
-        app.verify(config, stop, lambda _: None)
+        verify.verify(config, stop, lambda _: None)
     with pytest.raises(StateDamagedError):
         sync(config)
 
@@ -211,7 +211,7 @@ def test_what_is_damaged_when_the_state_is_rebuilt_is_fetched_again(
     (victim,) = (path for path in files(config) if "AUSDT" in str(path))
     truncate(victim)
     shutil.rmtree(tree_of(config).state.parent)
-    done = app.rebuild(config, Event())
+    done = rebuild.rebuild(config, Event())
     asked = len(vendor.archive_requests())
     sync(config)
 
@@ -228,7 +228,7 @@ def test_what_was_missing_is_still_known_after_a_rebuild(vendor: Vendor, config:
     with pytest.raises(IncompleteError):
         sync(longer_config)
     shutil.rmtree(tree_of(config).state.parent)
-    app.rebuild(config, Event())
+    rebuild.rebuild(config, Event())
     vendor.fail()
     outcome, _ = sync(longer_config)
 
@@ -245,7 +245,7 @@ def test_a_repair_trusts_no_state_of_another_time(config: Config) -> None:
     kept = snapshot(tree_of(config).root)
     tree_of(config).state.write_bytes(old)
     with pytest.raises(StateDamagedError):
-        app.repair(config, replace(found, foreign=("klines/x.parquet",)))
+        verify.repair(config, replace(found, foreign=("klines/x.parquet",)))
 
     assert snapshot(tree_of(config).root) == kept
 
@@ -255,7 +255,7 @@ def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:
     state.write_bytes(b"not a database" * 1000)
     with pytest.raises(StateDamagedError):
         sync(config)
-    app.rebuild(config, Event())
+    rebuild.rebuild(config, Event())
     outcome, _ = sync(config)
 
     assert outcome.archives == 0
@@ -264,7 +264,7 @@ def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:
 
 def test_there_is_nothing_to_rebuild_without_files(vendor: Vendor, tmp_path: Path) -> None:
     with pytest.raises(NoLakeError, match="no partition files"):
-        app.rebuild(vendor.config(tmp_path / "lake", dataset(SERIES)), Event())
+        rebuild.rebuild(vendor.config(tmp_path / "lake", dataset(SERIES)), Event())
 
 
 def test_of_files_that_cover_the_same_time_the_newest_counts() -> None:
@@ -289,7 +289,7 @@ def test_of_files_that_cover_the_same_time_the_newest_counts() -> None:
 
 
 def doctor(config: Config) -> list[str]:
-    return [one.what for one in app.examine(config, Seen())]
+    return [one.what for one in examination.examine(config, Seen())]
 
 
 def test_a_healthy_lake_has_nothing_to_say(config: Config) -> None:
@@ -323,7 +323,7 @@ def test_every_ill_is_told_in_columns_of_its_query(config: Config) -> None:
         for ill in checks_sql.ILLS:
             told = Formatter().parse(ill.what + ill.advice)
             assert {name for _, name, _, _ in told if name} <= set(
-                reader.query(ill.at(app.clock.now())).columns
+                reader.query(ill.at(clock.now())).columns
             )
 
 
@@ -335,7 +335,7 @@ def test_what_ails_a_lake_is_told(config: Config, sql: str, words: str) -> None:
 
 
 def test_a_series_that_lags_is_told(vendor: Vendor, tmp_path: Path) -> None:
-    today = app.clock.now().date()
+    today = clock.now().date()
     vendor.publish("spot/klines/AUSDT/1h", today - timedelta(days=9), today - timedelta(days=1))
     days = (f"{today - timedelta(days=number)}" for number in range(1, 6))
     vendor.fail(*(Fault(f"*{day}.zip", "tamper", 60) for day in days))
@@ -346,7 +346,7 @@ def test_a_series_that_lags_is_told(vendor: Vendor, tmp_path: Path) -> None:
     found = doctor(config)
 
     last = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=5, hours=1)
-    lag = (app.clock.now() - last).days
+    lag = (clock.now() - last).days
     assert any(f"spot/klines/AUSDT/1h lags by {lag} days" in one for one in found), found
 
 

@@ -11,7 +11,8 @@ from threading import Event
 import pytest
 import time_machine
 
-from fullpool import app, unknown
+from fullpool import unknown
+from fullpool.app import remarks, syncing, verify
 from fullpool.app.assembly import opened_state
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.config import parse
@@ -162,7 +163,7 @@ def test_what_is_lost_and_not_asked_for_any_more_is_told(lab: Lab) -> None:
     lab.run("sync", "2024-03-02T08:00")
     lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01")
     flip(file_of(lab.config, "BUSDT"))
-    app.repair(lab.config, verified(lab.config))
+    verify.repair(lab.config, verified(lab.config))
     lab.run("sync", "2024-03-02T09:00")
 
     (what,) = told(lab, "2024-03-02T10:00")
@@ -230,9 +231,9 @@ def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_pat
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/BTCUSDT/1h", end="2024-01-01"))
-    app.sync(config, Seen(), Event())
+    syncing.sync(config, Seen(), Event())
 
-    assert app.remarks_on(config) == []
+    assert remarks.remarks_on(config) == []
 
 
 def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> None:
@@ -240,9 +241,9 @@ def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> No
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     with time_machine.travel(at("2024-03-02T09:00")):
-        assert len(app.remarks_on(lab.config)) == 1
+        assert len(remarks.remarks_on(lab.config)) == 1
     with time_machine.travel(at("2024-06-02T09:00")):
-        assert app.remarks_on(lab.config) == []
+        assert remarks.remarks_on(lab.config) == []
 
 
 def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path) -> None:
@@ -250,9 +251,9 @@ def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     asked = "".join(dataset(f"spot/klines/BTC*,XYZ*/{i}", end="2024-01-01") for i in ("1h", "1d"))
     config = vendor.config(tmp_path / "lake", asked)
-    app.sync(config, Seen(), Event())
+    syncing.sync(config, Seen(), Event())
 
-    assert app.remarks_on(config).count("spot/klines: no symbol of the vendor fits XYZ*") == 1
+    assert remarks.remarks_on(config).count("spot/klines: no symbol of the vendor fits XYZ*") == 1
 
 
 def test_a_month_that_is_lost_is_missing_until_all_its_days_are_there(lab: Lab) -> None:
@@ -273,10 +274,10 @@ def test_a_pattern_that_no_symbol_fits_is_told(vendor: Vendor, tmp_path: Path) -
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     series = "spot/klines/BTC*,XYZ*/1h"
     config = vendor.config(tmp_path / "lake", dataset(series, end="2024-01-01"))
-    outcome = app.sync(config, Seen(), Event())
+    outcome = syncing.sync(config, Seen(), Event())
 
     told_of = ["spot/klines: no symbol of the vendor fits XYZ*"]
-    assert list(outcome.remarks) == app.remarks_on(config) == told_of
+    assert list(outcome.remarks) == remarks.remarks_on(config) == told_of
 
 
 def test_a_symbol_that_lacks_an_interval_is_told_apart() -> None:

@@ -9,15 +9,16 @@ from threading import Event
 import duckdb
 import pytest
 
-from fullpool import app
+from fullpool.app import clock, rebuild, verify
 from fullpool.app.assembly import opened_state
+from fullpool.app.doctor import examination
 from fullpool.config import Config
 from fullpool.errors import Exit, IncompleteError, LakeUnwritableError, StateDamagedError
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.tree import keep_copy, taken_out
-from fullpool.sync import publish_state
+from fullpool.sync.publishing import publish_state
 from harm import file_of, files, flip, rows_of, run, truncate, verified
 from vendor import Seen, Vendor, ask, dataset, snapshot, sync, tree_of
 
@@ -97,7 +98,7 @@ def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Pa
         before = state.memory.paths()
         root.rename(tmp_path / "moved")
         with pytest.raises(LakeUnwritableError, match="not there any more"):
-            publish_state(state, tree_of(config), 77, app.clock.now())
+            publish_state(state, tree_of(config), 77, clock.now())
         assert state.memory.paths() == before
 
     assert not root.exists()
@@ -118,11 +119,11 @@ def test_what_an_older_version_published_is_published_anew(config: Config) -> No
     with duckdb.connect(str(file)) as lake:
         lake.execute("ALTER TABLE sync.published DROP COLUMN format")
         lake.execute("ALTER TABLE sync.coverage DROP COLUMN is_trading")
-    told = [one.what for one in app.examine_lake(tree_of(config))]
+    told = [one.what for one in examination.examine_lake(tree_of(config))]
     sync(config)
 
     assert any("as an older version made it" in one for one in told), told
-    assert app.examine_lake(tree_of(config)) == []
+    assert examination.examine_lake(tree_of(config)) == []
 
 
 def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_was_set_back(
@@ -141,9 +142,9 @@ def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_w
 def test_what_was_taken_out_long_ago_is_removed(config: Config) -> None:
     tree = tree_of(config)
     keep_copy(tree, str(file_of(config, "AUSDT").relative_to(tree.root)))
-    forget_taken_out(tree, app.clock.now() - timedelta(days=1))
+    forget_taken_out(tree, clock.now() - timedelta(days=1))
     kept = [path for path in tree.quarantine.rglob("*") if path.is_file()]
-    forget_taken_out(tree, app.clock.now() + timedelta(days=1))
+    forget_taken_out(tree, clock.now() + timedelta(days=1))
 
     assert len(kept) == 1
     assert [path for path in tree.quarantine.rglob("*") if path.is_file()] == []
@@ -161,7 +162,7 @@ def test_rows_the_configuration_asks_for_no_more_are_told_when_they_are_lost(
     with pytest.raises(IncompleteError):
         sync(narrowed)
 
-    told = [one.what for one in app.examine_lake(tree_of(config))]
+    told = [one.what for one in examination.examine_lake(tree_of(config))]
     assert any("2 archives of spot/klines/AUSDT lost, for" in one for one in told), told
 
 
@@ -169,7 +170,7 @@ def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) ->
     before = rows_of(config)
     file_of(config, "AUSDT").unlink()
     with opened_state(tree_of(config)) as state:
-        found_gone = publish_state(state, tree_of(config), 77, app.clock.now())
+        found_gone = publish_state(state, tree_of(config), 77, clock.now())
 
     assert found_gone
     assert ask(config, "SELECT DISTINCT symbol FROM klines") == [("BUSDT",)]
@@ -193,8 +194,8 @@ def test_the_state_of_another_lake_touches_nothing(
         sync(config)
 
     assert snapshot(own.root) == kept
-    assert any("of another lake" in one.what for one in app.examine(config, Seen()))
-    app.rebuild(config, Event())
+    assert any("of another lake" in one.what for one in examination.examine(config, Seen()))
+    rebuild.rebuild(config, Event())
     assert sync(config)[0].archives == 0
 
 
@@ -221,7 +222,7 @@ def flip_inside(config: Config) -> None:
 
 
 @pytest.mark.parametrize("harm", [lose_all, lose_link, garble, flip_inside])
-@pytest.mark.parametrize("mend", [sync, lambda config: app.rebuild(config, Event())])
+@pytest.mark.parametrize("mend", [sync, lambda config: rebuild.rebuild(config, Event())])
 def test_a_catalogue_that_is_lost_is_written_anew(
     config: Config, harm: Callable[[Config], None], mend: Callable[[Config], object]
 ) -> None:
@@ -244,7 +245,7 @@ def test_foreign_files_that_look_like_ours_are_told_and_taken_out(config: Config
     with pytest.raises(StateDamagedError, match="g000099"):
         sync(config)
     found = verified(config)
-    app.repair(config, found)
+    verify.repair(config, found)
 
     assert str(future.relative_to(tree_of(config).root)) in found.foreign
     assert len(found.foreign + found.left_over) == 2
@@ -260,7 +261,7 @@ def test_a_rebuild_takes_files_of_other_columns_and_series_out(config: Config) -
         stray = own.parent.with_name(f"symbol={name}") / "2024-06.g000001.parquet"
         stray.parent.mkdir()
         shutil.copy(file, stray)
-    done = app.rebuild(config, Event())
+    done = rebuild.rebuild(config, Event())
 
     assert len(done.damaged) == 2
     assert rows_of(config) == before
@@ -271,7 +272,7 @@ def test_a_rebuild_holds_files_to_what_the_catalogue_has_of_them(config: Config)
     before = rows_of(config)
     flip(file_of(config, "AUSDT"))
     shutil.rmtree(tree_of(config).state.parent)
-    done = app.rebuild(config, Event())
+    done = rebuild.rebuild(config, Event())
     sync(config)
 
     assert [one.partition(": ")[2] for one in done.damaged] == ["has other bytes than were written"]
@@ -283,7 +284,7 @@ def test_a_rebuild_says_when_nothing_vouches_for_the_files(config: Config) -> No
     shutil.rmtree(tree_of(config).state.parent)
     lose_all(config)
 
-    assert app.rebuild(config, Event()).unproven == len(files(config))
+    assert rebuild.rebuild(config, Event()).unproven == len(files(config))
 
 
 def test_after_a_rebuild_a_month_that_began_in_its_middle_is_not_fetched_again(
@@ -293,7 +294,7 @@ def test_after_a_rebuild_a_month_that_began_in_its_middle_is_not_fetched_again(
     config = vendor.config(tmp_path / "lake", dataset(TRADES, end="2024-05-31"))
     sync(config)
     asked = len(vendor.archive_requests())
-    app.rebuild(config, Event())
+    rebuild.rebuild(config, Event())
     outcome, _ = sync(config)
 
     assert outcome.archives == 0
@@ -305,7 +306,7 @@ def test_a_sweep_moves_what_it_does_not_know_to_quarantine(config: Config) -> No
     stray = own.with_name("2024-05.g000001.parquet")
     shutil.copy(own, stray)
     with opened_state(tree_of(config)) as state:
-        inventory.sweep(state, tree_of(config), app.clock.now())
+        inventory.sweep(state, tree_of(config), clock.now())
 
     assert not stray.exists()
     kept = tree_of(config).quarantine / "damaged" / stray.relative_to(tree_of(config).root)
@@ -357,9 +358,9 @@ ILLS: list[tuple[Callable[[Config], object], str]] = [
 
 @pytest.mark.parametrize(("harm", "words"), ILLS, ids=[words for _, words in ILLS])
 def test_the_doctor_sees_it(config: Config, harm: Callable[[Config], object], words: str) -> None:
-    assert app.examine(config, Seen()) == []
+    assert examination.examine(config, Seen()) == []
     harm(config)
-    found = [one.what for one in app.examine_lake(tree_of(config))]
+    found = [one.what for one in examination.examine_lake(tree_of(config))]
 
     assert any(words in what for what in found), found
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fullpool import app
+from fullpool.app import clock
 from vendor import Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.duckdb_clients
-YESTERDAY = app.clock.now().date() - timedelta(days=1)
+YESTERDAY = clock.now().date() - timedelta(days=1)
 
 PROGRAM = """
 import duckdb, json, sys

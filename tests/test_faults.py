@@ -24,7 +24,7 @@ from zipfile import ZipFile
 import duckdb
 import pytest
 
-from fullpool import app
+from fullpool.app.rebuild import rebuild as rebuild_state
 from fullpool.app.signals import Flag
 from fullpool.errors import Exit, FullpoolError
 from fullpool.model import Archive, Interval, Market, Series, period_from
@@ -85,7 +85,7 @@ def test_a_rebuild_is_killed(
     )  # fmt: skip
     assert killed.returncode in KILLED | {Exit.OK}
     if verified(world.config).damaged:
-        app.rebuild(world.config, threading.Event())
+        rebuild_state(world.config, threading.Event())
 
     world.require_sound(clean)
 
@@ -372,7 +372,7 @@ def test_the_state_is_removed_under_the_daemon(
 
     assert code == Exit.STATE_DAMAGED
     assert "its state was removed" in daemon.log.read_text()
-    app.rebuild(world.config, threading.Event())
+    rebuild_state(world.config, threading.Event())
     world.require_sound(clean)
 
 

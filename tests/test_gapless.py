@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from fullpool import app
+from fullpool.app import clock, configuration, syncing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError
 from fullpool.simulator import Api, Fault, generate, spec_from
@@ -166,7 +166,7 @@ def test_what_a_pass_may_not_ask_any_more_is_asked_by_the_next(twin: Twin, tmp_p
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-03", 24 * 5),))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     config = twin.config(datasets, requests_per_pass=3)
-    outcomes = [app.sync(config, Seen(), Event()) for _ in range(4)]
+    outcomes = [syncing.sync(config, Seen(), Event()) for _ in range(4)]
 
     assert [outcome.is_complete for outcome in outcomes] == [False, False, True, True]
     assert [outcome.patched_rows for outcome in outcomes] == [2999, 2999, 1202, 0]
@@ -369,7 +369,7 @@ def test_when_the_archive_comes_it_replaces_the_patch_and_differences_are_kept(
 
 def expect_again(config: Config) -> None:
     """Let the time come at which an absent archive is asked for again."""
-    with duckdb.connect(str(app.tree_of(config).state)) as state:
+    with duckdb.connect(str(configuration.tree_of(config).state)) as state:
         state.execute("UPDATE sync.archives SET next_try_at = NULL WHERE status <> 'present'")
 
 
@@ -407,13 +407,13 @@ def test_a_series_that_trades_no_more_is_delisted_and_not_searched_for_years(twi
 
 
 def test_the_day_that_just_ended_is_on_its_way(twin: Twin) -> None:
-    today = app.clock.now().date()
+    today = clock.now().date()
     twin.publish(MINUTES, today - 5 * DAY, today - 2 * DAY, ())
     config = twin.config(dataset(MINUTES, start=str(today - 5 * DAY)))
     sync(config)
 
     (gap,) = gaps_in(config)
-    late = app.clock.now().hour >= 6
+    late = clock.now().hour >= 6
     expected = ("open", None) if late else ("explained", "not_published")
     assert gap[2:] == (1440, *expected)
 
@@ -549,7 +549,7 @@ def test_rows_that_an_older_version_wrote_are_looked_through_for_gaps(twin: Twin
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     sync(twin.vendor.config(twin.lake, datasets))
-    with duckdb.connect(str(app.tree_of(twin.config(datasets)).state)) as state:
+    with duckdb.connect(str(configuration.tree_of(twin.config(datasets)).state)) as state:
         state.execute("UPDATE sync.partitions SET patched_rows = NULL, first_key = NULL")
         state.execute("DELETE FROM sync.holes")
         state.execute("DELETE FROM sync.gaps")
@@ -568,7 +568,7 @@ def test_a_pass_that_is_stopped_while_it_asks_leaves_whole_files(twin: Twin) -> 
             stop.set()
 
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
-    app.sync(config, Stopping(), stop)
+    syncing.sync(config, Stopping(), stop)
     sync(config)
     assert ask(config, "SELECT count(*), count(DISTINCT open_time) FROM klines") == [
         (31 * 1440, 31 * 1440)
@@ -662,7 +662,7 @@ def test_a_pass_that_died_before_it_looked_for_gaps_is_made_good_by_the_next(twi
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        app.sync(config, Dying(), Event())
+        syncing.sync(config, Dying(), Event())
     sync(config)
     assert ask(config, "SELECT count(*) FROM klines") == [(9 * 1440,)]
     assert gaps_in(config) == []
@@ -707,7 +707,7 @@ def test_words_of_the_api_that_are_no_text_break_nothing(twin: Twin) -> None:
 
 def test_what_an_exchange_tells_too_late_is_no_delisting(twin: Twin) -> None:
     series = "um/klines/BTCUSDT/1m"
-    today = app.clock.now().date()
+    today = clock.now().date()
     twin.publish(series, today - 8 * DAY, today - 3 * DAY, ())
     for path in generate(twin.whole, spec_from(series, today - 2 * DAY, today - DAY)):
         assert path.exists()

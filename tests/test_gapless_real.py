@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fullpool import app
+from fullpool.app import clock
 from fullpool.config import Rest, parse
 from fullpool.errors import RestError
 from fullpool.grid import Grid, Places
@@ -164,7 +164,7 @@ def test_real_trades_are_read(real: Path, tmp_path: Path) -> None:
         fault = Fault("*aggTrades*", "body", text=body)
         with (
             Simulator(Bucket(tmp_path / "none"), faults=[fault]) as api,
-            client_of(api, app.clock.now() + timedelta(days=1)) as client,
+            client_of(api, clock.now() + timedelta(days=1)) as client,
         ):
             answer = ask(client, None, Window(series, Places(first, first + 1000)))
         read += len(answer.lines)

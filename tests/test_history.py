@@ -26,7 +26,7 @@ import time_machine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from fullpool import app
+from fullpool.app import rebuild, verify
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
 from fullpool.app.verify import recorded_files, unknown_files
@@ -404,12 +404,12 @@ class History(RuleBasedStateMachine):
 
     def rebuild(self) -> None:
         with suppress(FullpoolError), time_machine.travel(self.now, tick=True):
-            app.rebuild(self.config, Event())
+            rebuild.rebuild(self.config, Event())
 
     def repair(self) -> None:
         config = self.config
         with suppress(FullpoolError), time_machine.travel(self.now, tick=True):
-            app.repair(config, app.verify(config, Event(), lambda _: None))
+            verify.repair(config, verify.verify(config, Event(), lambda _: None))
 
     @property
     def config(self) -> Config:

@@ -13,8 +13,7 @@ from threading import Event
 
 import pytest
 
-from fullpool import app
-from fullpool.app import lease
+from fullpool.app import lease, syncing
 from fullpool.app.lease import Lease, held, own, read, require_free
 from fullpool.app.lock import writing
 from fullpool.errors import LakeBusyError, LakeUnwritableError
@@ -159,7 +158,7 @@ def test_a_pass_whose_lake_was_taken_over_writes_no_more(vendor: Vendor, tmp_pat
             left(tree.owner, ELSEWHERE)
 
     with pytest.raises(LakeBusyError, match="took it over"):
-        app.sync(config, Taken(), Event())
+        syncing.sync(config, Taken(), Event())
 
     assert read(tree.owner) == ELSEWHERE
     assert not tree.current.exists()

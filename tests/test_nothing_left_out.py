@@ -10,7 +10,8 @@ from threading import Event
 
 import pytest
 
-from fullpool import app
+from fullpool.app import rebuild, verify
+from fullpool.app.doctor import examination
 from fullpool.config import Config
 from fullpool.errors import ConfigError, UsageError
 from fullpool.simulator import Fault, bucket
@@ -448,7 +449,7 @@ def test_a_trade_at_midnight_that_two_archives_have_is_kept_once(millisecond: in
         assert lab.ask(counted) == [(73, 73)]
         assert lab.ask("SELECT key, column_name FROM sync.differences") == [(25, "period")]
         assert lab.ask("SELECT expected_rows, present_rows FROM sync.coverage") == [(73, 73)]
-        assert app.verify(lab.config, Event(), lambda _: None).is_whole
+        assert verify.verify(lab.config, Event(), lambda _: None).is_whole
 
 
 def test_rebuild_brings_nothing_back_that_a_new_edition_removed() -> None:
@@ -463,7 +464,7 @@ def test_rebuild_brings_nothing_back_that_a_new_edition_removed() -> None:
         lab.put(SPOT_TRADES.format("monthly", "2024-03"), new, at("2024-07-01"))
         lab.run("audit", "2024-07-02")
         before = lab.ask("SELECT count(*) FROM agg_trades")
-        app.rebuild(lab.config, Event())
+        rebuild.rebuild(lab.config, Event())
 
         assert before == [(720,)]
         assert lab.ask("SELECT count(*) FROM agg_trades") == before
@@ -490,7 +491,7 @@ def test_what_a_client_wrote_into_the_catalogue_goes_with_the_next_generation() 
         lab.run("sync", "2024-03-02T09:00")
         log = tree_of(lab.config).root / "lake.duckdb.wal"
         log.write_bytes(b"what DuckDB 1.x wrote")
-        told = [finding.what for finding in app.examine_lake(tree_of(lab.config))]
+        told = [finding.what for finding in examination.examine_lake(tree_of(lab.config))]
         lab.run("sync", "2024-03-03T09:00")
 
         assert any(str(log) in what for what in told)
@@ -722,7 +723,7 @@ def test_what_two_datasets_left_out_is_listed_after_a_rebuild_as_well() -> None:
         lab.datasets += dataset("spot/klines/AUSDT/1h", start="2024-03-08", end="2024-03-09")
         follow(lab, 9)
         lab.run("sync", "2024-03-11T09:00")
-        app.rebuild(lab.config, Event())
+        rebuild.rebuild(lab.config, Event())
         lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")
         lab.run("sync", "2024-03-11T10:00")
 
@@ -788,7 +789,7 @@ def test_days_of_a_month_that_is_held_are_not_fetched_after_an_edit_and_a_rebuil
         lab.run("sync", "2024-04-03T08:00")
         before = lab.fetched()
         lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-10")
-        app.rebuild(lab.config, Event())
+        rebuild.rebuild(lab.config, Event())
         for now in ("2024-04-03T09:00", "2024-04-04T09:00"):
             lab.run("sync", now)
 

@@ -26,7 +26,8 @@ from fullpool.app.signals import Flag
 from fullpool.config import Config
 from fullpool.simulator.generate import zipped
 from fullpool.store.state.writer import State
-from fullpool.sync import Builders, run_audit
+from fullpool.sync.maps import Builders
+from fullpool.sync.passes import run_audit
 from vendor import Seen, Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.readers

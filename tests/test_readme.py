@@ -5,8 +5,8 @@ import tomllib
 from datetime import timedelta
 from pathlib import Path
 
-from fullpool import app
-from fullpool.cli.commands import program
+from fullpool.app import clock
+from fullpool.cli.program import program
 from fullpool.errors import Exit, FullpoolError
 from fullpool.gaps import Explanation
 from fullpool.jobs import Job
@@ -16,7 +16,7 @@ from vendor import Vendor, dataset, reading_of, sync
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SOURCES = sorted((ROOT / "daemon" / "fullpool").rglob("*.py"))
-YESTERDAY = app.clock.now().date() - timedelta(days=1)
+YESTERDAY = clock.now().date() - timedelta(days=1)
 
 
 def section(title: str) -> str:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from fullpool import app
+from fullpool.app.clock import now
 from fullpool.config import Rest
 from fullpool.errors import (
     NoSymbolError,
@@ -59,7 +59,7 @@ def vendor(tmp_path: Path) -> Iterator[Simulator]:
 @contextmanager
 def client_of(vendor: Simulator, clock: Clock | None = None, *bans: Ban) -> Iterator[Client]:
     given = Rest(spot_url=vendor.url, um_url=vendor.url, cm_url=vendor.url)
-    clock = clock or Clock(app.clock.now())
+    clock = clock or Clock(now())
     with Client(
         given, ssl.create_default_context(), bans=bans, now=clock.now, sleep=clock.sleep,
         monotonic=time.monotonic,
@@ -122,7 +122,7 @@ def test_waiting_for_weight_ends_when_the_work_does() -> None:
 
 def test_the_budget_is_the_share_of_what_the_api_tells(vendor: Simulator) -> None:
     vendor.api.weights["spot"] = 1000
-    clock = Clock(app.clock.now().replace(second=0))
+    clock = Clock(now().replace(second=0))
     with client_of(vendor, clock) as client:
         for _ in range(400):  # 20 + 400 * 2, and 500 a minute are ours
             get(client)

@@ -10,7 +10,8 @@ from threading import Event
 import duckdb
 import pytest
 
-from fullpool import app, logs
+from fullpool import logs
+from fullpool.app import syncing
 from fullpool.config import Checks, Config
 from fullpool.errors import IncompleteError
 from fullpool.model import (
@@ -246,7 +247,7 @@ def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allow
     sync(config)  # it waits: nothing is asked
     again = len(vendor.archive_requests())
     allowed = replace(config, checks=Checks(accept_missing_checksum=True))
-    planned = [app.plan(one, Seen(), Event()).steps for one in (config, allowed)]
+    planned = [syncing.plan(one, Seen(), Event()).steps for one in (config, allowed)]
     sync(allowed)
 
     assert [len(steps) for steps in planned] == [0, 1]

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from fullpool import app
+from fullpool.app import clock, syncing
 from fullpool.config import Config, parse
 from fullpool.errors import (
     DiskFullError,
@@ -25,7 +25,7 @@ from fullpool.store.state.opening import open_state
 from fullpool.store.state.writer import State
 from vendor import Seen, Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
-YESTERDAY = app.clock.now().date() - timedelta(days=1)
+YESTERDAY = clock.now().date() - timedelta(days=1)
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-0{}.zip"
 JUNE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-03")
 START = datetime(2024, 6, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ def statuses(config: Config) -> dict[str, str]:
 
 def opened_state(config: Config) -> State:
     tree = tree_of(config)
-    return open_state(tree.state, tree.staging / "spill", app.clock.now())
+    return open_state(tree.state, tree.staging / "spill", clock.now())
 
 
 def test_a_lake_is_filled_and_a_second_sync_asks_for_no_archive(
@@ -428,7 +428,7 @@ def test_a_stop_ends_the_pass_and_keeps_what_was_finished(vendor: Vendor, tmp_pa
         def settled(self, known: object) -> None:
             stop.set()
 
-    outcome = app.sync(config, Stopping(), stop)
+    outcome = syncing.sync(config, Stopping(), stop)
 
     assert 0 < outcome.archives < 10
     assert ask(config, "SELECT outcome FROM sync.passes") in ([(None,)], [("interrupted",)])
@@ -440,7 +440,7 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
 
-    planned = app.plan(config, Seen(), Event()).steps
+    planned = syncing.plan(config, Seen(), Event()).steps
 
     assert [len(step.archives) for step in planned] == [3]
     assert planned[0].size_bytes == sum(
@@ -448,7 +448,7 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     )
     assert not (tmp_path / "lake").exists()
     sync(config)
-    assert app.plan(config, Seen(), Event()).steps == ()
+    assert syncing.plan(config, Seen(), Event()).steps == ()
 
 
 def test_more_of_the_past_is_added_without_asking_again_for_what_is_there(

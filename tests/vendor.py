@@ -10,8 +10,7 @@ from threading import Event
 from typing import Any, Self
 from zipfile import ZipFile
 
-from fullpool import app
-from fullpool.app import clock, pools
+from fullpool.app import clock, configuration, pools, syncing
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.lock import writing
 from fullpool.app.signals import Flag
@@ -21,7 +20,8 @@ from fullpool.simulator import Bucket, Fault, Simulator, generate, spec_from
 from fullpool.simulator.generate import zipped
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.tree import Tree
-from fullpool.sync import Outcome, run_audit
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.passes import run_audit
 
 # Waits for so many seconds; for processes and threads that are real.
 wait = clock.sleeper(Flag())
@@ -144,8 +144,8 @@ def dataset(series: str, *, start: str = "", end: str = "") -> str:
 def sync(config: Config) -> tuple[Outcome, Seen]:
     """Run one sync for real: threads, processes, sockets, disk."""
     seen = Seen()
-    outcome = app.sync(config, seen, Event())
-    app.require_complete(outcome)
+    outcome = syncing.sync(config, seen, Event())
+    syncing.require_complete(outcome)
     return outcome, seen
 
 
@@ -172,7 +172,7 @@ def reading_of(config: Config) -> AbstractContextManager[Reader]:
 
 
 def tree_of(config: Config) -> Tree:
-    return app.tree_of(config)
+    return configuration.tree_of(config)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

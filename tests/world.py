@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
-from fullpool import app
+from fullpool.app import configuration, syncing, verify
 from fullpool.errors import Exit
 from vendor import Seen, Vendor, ask, dataset, tree_of
 
@@ -47,7 +47,7 @@ class World:
     def configure(self, **limits: Any) -> None:
         text = self.vendor.config_text(self.lake, self.datasets, **limits)
         self.path.write_text(text)
-        self.config = app.load_config(self.path)
+        self.config = configuration.load_config(self.path)
 
     @property
     def command(self) -> list[str]:
@@ -97,12 +97,12 @@ class World:
         self.require_no_torn_file()
         self.vendor.fail()
         before = len(self.vendor.archive_requests())
-        outcome = app.sync(self.config, Seen(), Event())
+        outcome = syncing.sync(self.config, Seen(), Event())
         if not outcome.is_complete:  # what waited for its next try
-            outcome = app.sync(self.config, Seen(), Event())
+            outcome = syncing.sync(self.config, Seen(), Event())
         assert outcome.is_complete, outcome
         assert self.digest() == clean
-        found = app.verify(self.config, Event(), lambda _: None)
+        found = verify.verify(self.config, Event(), lambda _: None)
         assert found.is_whole, found
         staging = list(tree_of(self.config).staging.iterdir())
         assert [one.name for one in staging if one.name != "spill"] == []

@@ -5,14 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock, pools
+from fullpool.app.configuration import tls_context, tree_of
 from fullpool.app.lock import Held
-from fullpool.config import Config, Network, misread_signs
-from fullpool.errors import ConfigError, StateDamagedError, UntrustedError, UsageError
-from fullpool.kinds import is_hive_key
+from fullpool.config import Config, Network
+from fullpool.errors import StateDamagedError, UsageError
 from fullpool.model import Ban, Stop
 from fullpool.proxies import Route, proxies
 from fullpool.rest import Client
@@ -20,37 +19,14 @@ from fullpool.store import inventory
 from fullpool.store.state.opening import open_state
 from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, Tree, empty
-from fullpool.sync import Builders, Watcher, Work
+from fullpool.sync.maps import Builders
+from fullpool.sync.watcher import Watcher
+from fullpool.sync.work import Work
 from fullpool.vision import Access, Fetcher, Opener
 
 _MB: Final = 1_000_000
 # API requests that wait for a thread: each is a few hundred bytes.
 _AHEAD: Final = 160
-
-
-def tree_of(config: Config) -> Tree:
-    """Return the lake's tree.
-
-    Raises UsageError for the home of a user that is not there, and where DuckDB would not find the
-    files, or would have a folder's name stand in every row.
-    """
-    try:
-        root = Path(config.lake.path).expanduser().absolute()
-        if signs := misread_signs(str(root)):
-            raise UsageError(
-                f"looking for the lake {root}: DuckDB finds no files below a name with {signs}",
-                hint="rename that folder, or put the lake elsewhere",
-            )
-        if wrong := next((name for name in root.parts if is_hive_key(name)), None):
-            raise UsageError(
-                f"looking for the lake {root}: DuckDB would read the folder {wrong} as a column",
-                hint="rename that folder, or put the lake elsewhere",
-            )
-        return Tree(root)
-    except RuntimeError as error:
-        raise UsageError(
-            f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"
-        ) from error
 
 
 @contextmanager
@@ -84,7 +60,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     sleep: Callable[[float], None] | None = None,
 ) -> Iterator[Work]:
     """Open what one pass works with. *enough* has it begin nothing new once it is set."""
-    limits, rest, context = config.limits, config.rest, _context(config.network)
+    limits, rest, context = config.limits, config.rest, tls_context(config.network)
     sleep = sleep or clock.sleeper(stop)
     with (
         openers(config.network, context, stop) as opener,
@@ -161,27 +137,6 @@ def openers(
     finally:
         for one in opened:
             one.close()
-
-
-def require_certificates(config: Config, source: str) -> None:
-    """Raise ConfigError if the configuration *source* names a file that holds no certificates."""
-    try:
-        _context(config.network)
-    except UntrustedError as error:
-        raise ConfigError(source, (f"{error}; {error.hint}",)) from error
-
-
-def _context(network: Network) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=network.ca_file or None)
-        # Python 3.13 and newer refuse what many companies' own certificates lack.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    except OSError as error:
-        raise UntrustedError(
-            f"loading the CA certificates {network.ca_file}: {error}",
-            hint="check network.ca_file: it must be a file of PEM certificates",
-        ) from error
-    return context
 
 
 def _route(network: Network) -> Route:

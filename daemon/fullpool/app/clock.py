@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from urllib.request import getproxies_environment
 
 from fullpool.model import Stop
 
@@ -28,6 +27,8 @@ def sleeper(stop: Stop, beat: Callable[[], None] = lambda: None) -> Callable[[fl
 
 def proxies() -> dict[str, str]:
     """Return the proxies that the environment names, by scheme, and under `no` what needs none."""
+    from urllib.request import getproxies_environment  # noqa: PLC0415 - most commands need none
+
     return getproxies_environment()
 
 

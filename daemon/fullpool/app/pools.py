@@ -30,7 +30,7 @@ from fullpool.app import clock
 from fullpool.errors import ArchiveError, FullpoolError, UnexpectedError
 from fullpool.model import Stop
 from fullpool.store.partitions import worker
-from fullpool.sync import Builders, Done, Map
+from fullpool.sync.maps import Builders, Done, Map
 
 log = logs.get_logger()
 

@@ -5,7 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from fullpool.app import clock, pools
-from fullpool.app.assembly import opened_state, tree_of
+from fullpool.app.assembly import opened_state
+from fullpool.app.configuration import tree_of
 from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError, NoLakeError
@@ -15,7 +16,7 @@ from fullpool.store.partitions.recover import Read, Reading, newest_files, read,
 from fullpool.store.state.opening import open_state
 from fullpool.store.state.restore import restore
 from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
-from fullpool.sync import publish_state
+from fullpool.sync.publishing import publish_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fullpool import unknown
 from fullpool.app import clock
-from fullpool.app.assembly import tree_of
+from fullpool.app.configuration import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import Series

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fullpool.app import clock, pools
-from fullpool.app.assembly import opened_state, tree_of, working
+from fullpool.app.assembly import opened_state, working
+from fullpool.app.configuration import tree_of
 from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, IncompleteError
@@ -18,7 +19,8 @@ from fullpool.store.partitions.verify import Inspected, Inspection, inspect
 from fullpool.store.state.opening import open_state_to_look
 from fullpool.store.state.queries import Memory
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
-from fullpool.sync import Watcher, publish_state
+from fullpool.sync.publishing import publish_state
+from fullpool.sync.watcher import Watcher
 
 # What stands for a CHECKSUM where the vendor has none.
 _NONE: Final = ""

@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
-from fullpool import app
+from fullpool.app import signals
 from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the program
+from fullpool.cli import commands as _commands  # noqa: F401 - likewise
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
-from fullpool.cli.commands import program
+from fullpool.cli.program import program
 from fullpool.errors import (
     DiskFullError,
     Exit,
@@ -32,11 +33,11 @@ def main() -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = _lossy(sys.stderr) if sys.stderr else _nowhere()
     try:
-        app.watch_signals()
+        signals.watch_signals()
         code = _run()
-    except app.Interrupted:  # as it was about to tell something else
+    except signals.Interrupted:  # as it was about to tell something else
         code = _stopped()
-    app.leave(code)
+    signals.leave(code)
 
 
 class _Lossy(io.FileIO):
@@ -64,28 +65,30 @@ def _run() -> int:
     try:
         code = _code_of_program()
         sys.stdout.flush()
-    except app.Interrupted:
+    except signals.Interrupted:
         return _stopped()
     except FullpoolError as error:
-        return _stopped() if app.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
+        return (
+            _stopped() if signals.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
+        )
     except BrokenPipeError:
         # The reader of a pipe, such as head, has had enough: what is left is for nobody.
         with _nowhere() as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return int(Exit.OK)
     except Exception as error:
-        if app.is_stopped():  # DuckDB and others have errors of their own for that
+        if signals.is_stopped():  # DuckDB and others have errors of their own for that
             return _stopped()
         if not isinstance(error, OSError):
             raise
         return _told(refused(error, "using files or the output"))
-    return _stopped() if app.is_stopped() else code
+    return _stopped() if signals.is_stopped() else code
 
 
 def _stopped() -> int:
     """Tell that a signal ended the command, and nothing else: that is why it could not go on."""
-    app.say_stopped()
-    return int(app.exit_code())
+    signals.say_stopped()
+    return int(signals.exit_code())
 
 
 def _told(error: FullpoolError) -> int:

@@ -1,17 +1,12 @@
 """The commands that look after a lake: verify, rebuild, doctor."""
 
-import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from fullpool import app
-from fullpool.cli import screen
-from fullpool.cli.commands import ConfigOption, JsonOption, LakeOption, program
-from fullpool.errors import DamagedError, IncompleteError, UnhealthyError
-
-_MB: Final = 1_000_000
-_SHOWN: Final = 20
+from fullpool.app.signals import stop_on_signals
+from fullpool.cli.program import ConfigOption, JsonOption, LakeOption, program
+from fullpool.errors import UnhealthyError
 
 
 @program.command()
@@ -38,88 +33,22 @@ def verify(
     """
     if lake is not None and vendor:
         raise typer.BadParameter("--vendor needs the configuration, not --lake")
-    settings = app.load_lake_config(config, lake)
-    stop = app.stop_on_signals()
+    from fullpool.app import verify as care
+    from fullpool.app.configuration import load_lake_config
+    from fullpool.cli import care_report, screen
+
+    settings = load_lake_config(config, lake)
+    stop = stop_on_signals()
     with screen.bytes_counter("verifying") as looked:
-        found = app.verify(settings, stop, looked)
+        found = care.verify(settings, stop, looked)
     if vendor:
         with screen.watcher() as watcher:
-            found = app.compare_with_vendor(settings, watcher, stop, found)
-    due = app.repair(settings, found) if repair and not found.is_whole else []
-    _show(found, [str(archive) for archive in due], is_json=json)
+            found = care.compare_with_vendor(settings, watcher, stop, found)
+    due = care.repair(settings, found) if repair and not found.is_whole else []
+    care_report.verified(found, [str(archive) for archive in due], is_json=json)
     if not repair or found.unread:
-        _require_whole(found, settings.lake.path)
-    _require_answers(found, settings.lake.path)
-
-
-def _require_whole(found: app.Verified, lake: str) -> None:
-    if not found.is_whole:
-        raise DamagedError(
-            f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
-            f" {len(found.unread)} cannot be read,"
-            f" {len(found.foreign)} do not belong there,"
-            f" {len(found.outdated)} archives have another CHECKSUM by now",
-            hint=_hint(found),
-        )
-
-
-def _hint(found: app.Verified) -> str | None:
-    """Return what to do if nothing but the vendor has changed; None for what is usual."""
-    if found.damaged or found.foreign or found.unread:
-        return None
-    return "`fullpool verify --vendor --repair` has them fetched again by the next sync"
-
-
-def _require_answers(found: app.Verified, lake: str) -> None:
-    if found.unanswered:
-        raise IncompleteError(
-            f"verifying the lake {lake}: {len(found.unanswered)} CHECKSUMs could not be had,"
-            f" as of {found.unanswered[0]}",
-            hint="check the network and network.archive_url, and verify again",
-        )
-
-
-def _show(found: app.Verified, due: list[str], *, is_json: bool) -> None:
-    damaged = {one.file.path: list(one.problems) for one in found.damaged}
-    unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
-    if is_json:
-        screen.show_json(
-            {
-                "files": found.files,
-                "bytes": found.size_bytes,
-                "seconds": round(found.seconds, 3),
-                "damaged": damaged,
-                "unread": unread,
-                "foreign": found.foreign,
-                "left_over": found.left_over,
-                "outdated": [str(archive) for archive in found.outdated],
-                "withdrawn": [str(archive) for archive in found.withdrawn],
-                "unanswered": found.unanswered,
-                "to_fetch": due,
-            }
-        )
-        return
-    rate = found.size_bytes / _MB / max(found.seconds, 0.001)
-    sys.stdout.write(
-        f"{found.files:,} files, {found.size_bytes / _MB:,.1f} MB in {found.seconds:.1f} s"
-        f" ({rate:,.0f} MB/s)\n"
-    )
-    for path, problems in damaged.items():
-        sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
-    _list("unread, and left alone", unread)
-    _list("foreign: not a file of this lake", found.foreign)
-    _list("left over from a pass that was killed, for the next to take out", found.left_over)
-    _list("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
-    _list("withdrawn, the vendor has it no more", [str(one) for one in found.withdrawn])
-    _list("unanswered: its CHECKSUM could not be had", found.unanswered)
-    _list("to be fetched by the next sync", due)
-
-
-def _list(what: str, names: tuple[str, ...] | list[str]) -> None:
-    for name in names[:_SHOWN]:
-        sys.stdout.write(f"{what}: {name}\n")
-    if len(names) > _SHOWN:
-        sys.stdout.write(f"and {len(names) - _SHOWN:,} more; --json lists them all\n")
+        care_report.require_whole(found, settings.lake.path)
+    care_report.require_answers(found, settings.lake.path)
 
 
 @program.command()
@@ -129,27 +58,12 @@ def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
     Downloads nothing. The old state is kept as state.duckdb.before. What it knew beside the files,
     such as which gaps were asked for, is found out again.
     """
-    done = app.rebuild(app.load_config(app.find_config(config)), app.stop_on_signals())
-    if json:
-        screen.show_json(
-            {
-                "files": done.files,
-                "archives": done.archives,
-                "rows": done.rows,
-                "damaged": done.damaged,
-                "unproven": done.unproven,
-            }
-        )
-        return
-    sys.stdout.write(
-        f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
-    )
-    _list("damaged, taken out; what was in it is fetched again", done.damaged)
-    if done.unproven:
-        sys.stdout.write(
-            f"of {done.unproven:,} files no hash was left to hold them to: a byte that was flipped"
-            " in one of them was not noticed\n"
-        )
+    from fullpool.app import rebuild as care
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.cli import care_report
+
+    done = care.rebuild(load_config(find_config(config)), stop_on_signals())
+    care_report.rebuilt(done, is_json=json)
 
 
 @program.command()
@@ -158,17 +72,16 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
 
     With --lake only the lake is looked at, not the network nor the room that is to stay free.
     """
-    settings = app.load_lake_config(config, lake)
+    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.app.doctor import examination
+    from fullpool.cli import care_report, screen
+
+    settings = load_lake_config(config, lake)
     if lake is not None:
-        found = app.examine_lake(app.tree_of(settings))
+        found = examination.examine_lake(tree_of(settings))
     else:
         with screen.watcher() as watcher:
-            found = app.examine(settings, watcher)
-    if json:
-        screen.show_json([{"what": one.what, "advice": one.advice} for one in found])
-    elif not found:
-        sys.stdout.write("all is well\n")
-    for one in found if not json else ():
-        sys.stdout.write(f"- {one.what}\n  {one.advice}\n")
+            found = examination.examine(settings, watcher)
+    care_report.examined(found, is_json=json)
     if found:
         raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} to look after")

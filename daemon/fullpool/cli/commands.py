@@ -2,79 +2,26 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from fullpool import __version__, app, logs
-from fullpool.cli import report, screen
-from fullpool.errors import Exit, NoLakeError, UsageError
-from fullpool.store.catalogue.reader import export as export_generation
-from fullpool.store.catalogue.reader import generations as kept_generations
-from fullpool.store.catalogue.reader import reading
-from fullpool.store.tree import Tree
-
-program = typer.Typer(
-    help="Keeps a lake of Binance market data full: archives in, Parquet and SQL out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
+from fullpool.app.signals import leave, stop_on_signals
+from fullpool.cli.program import (
+    AsOfOption,
+    ConfigOption,
+    JsonOption,
+    LakeOption,
+    Level,
+    LogOption,
+    program,
 )
+from fullpool.errors import Exit, NoLakeError, UsageError
+from fullpool.store.tree import Tree
 
 # A table is for looking at: to lay out a million rows takes an hour.
 MAX_TABLE_ROWS: Final = 1000
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="Configuration file. Default: $FULLPOOL_CONFIG, ./fullpool.toml,"
-        " ./config/fullpool.toml, ~/.config/fullpool/fullpool.toml, /etc/fullpool/fullpool.toml.",
-    ),
-]
-LakeOption = Annotated[
-    Path | None,
-    typer.Option("--lake", help="Folder of the lake. Default: lake.path of the config."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-AsOfOption = Annotated[
-    str | None,
-    typer.Option("--as-of", help="A generation's number, or a UTC time: the lake as it was then."),
-]
-
-
-class Level(StrEnum):
-    """How much is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-LogOption = Annotated[Level, typer.Option("--log-level", help="How much to log to standard error.")]
-
-
-def _version(*, is_wanted: bool) -> None:
-    if is_wanted:
-        sys.stdout.write(f"fullpool {__version__}\n")
-        raise typer.Exit
-
-
-@program.callback()
-def options(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Keeps a lake of Binance market data full: archives in, Parquet and SQL out."""
-    del version
-    logs.configure("ERROR")
 
 
 @program.command()
@@ -93,15 +40,18 @@ def sync(
     of a day compares all that is held with the vendor's listing, to find archives that were
     republished or published late.
     """
+    from fullpool import logs
+    from fullpool.app import syncing
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.cli import pass_report, screen
+
     logs.configure(log_level.upper())
-    stop = app.stop_on_signals(
-        "stopped; what was finished is in the lake, the rest is done next time"
-    )
-    act = app.audited_sync if audit else app.sync
+    stop = stop_on_signals("stopped; what was finished is in the lake, the rest is done next time")
+    act = syncing.audited_sync if audit else syncing.sync
     with screen.watcher() as watcher:
-        outcome = act(app.load_config(app.find_config(config)), watcher, stop)
-    report.outcome(outcome, is_json=json)
-    app.require_complete(outcome)
+        outcome = act(load_config(find_config(config)), watcher, stop)
+    pass_report.outcome(outcome, is_json=json)
+    syncing.require_complete(outcome)
 
 
 @program.command()
@@ -112,11 +62,17 @@ def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
     An edit of the configuration is applied at once if it is valid, and refused if not; SIGHUP has
     it look now. SIGTERM or Ctrl-C stops it within seconds, a second one at once.
     """
-    logs.configure(log_level.upper(), journal=app.clock.variable("JOURNAL_STREAM"))
-    stop, asked = app.stop_on_signals(), app.look_on_signal()
-    path = app.find_config(config).absolute()
-    app.run(path, app.load_config(path), stop, asked)
-    app.leave(Exit.OK)
+    from fullpool import logs
+    from fullpool.app import clock
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.app.service import daemon
+    from fullpool.app.service.control import look_on_signal
+
+    logs.configure(log_level.upper(), journal=clock.variable("JOURNAL_STREAM"))
+    stop, asked = stop_on_signals(), look_on_signal()
+    path = find_config(config).absolute()
+    daemon.run(path, load_config(path), stop, asked)
+    leave(Exit.OK)
 
 
 @program.command()
@@ -126,7 +82,9 @@ def reload(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
 ) -> None:
     """Have the running daemon look at its configuration now; fails if it refuses it."""
-    sys.stdout.write(app.ask_to_reload(_tree(config, lake), timeout) + "\n")
+    from fullpool.app.service.reload_request import ask_to_reload
+
+    sys.stdout.write(ask_to_reload(_tree(config, lake), timeout) + "\n")
 
 
 @program.command()
@@ -141,21 +99,32 @@ def plan(
 
     Changes nothing.
     """
+    from fullpool.app import syncing
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.cli import pass_report, screen
+
+    settings = load_config(find_config(config))
     with screen.watcher() as watcher:
-        found = app.plan(app.load_config(app.find_config(config)), watcher, app.stop_on_signals())
-    report.plan(found, is_json=json, is_detailed=archives)
-    app.require_listed(found)
+        found = syncing.plan(settings, watcher, stop_on_signals())
+    pass_report.plan(found, is_json=json, is_detailed=archives)
+    syncing.require_listed(found)
 
 
 @program.command()
 def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
     """Show what the lake holds, how fresh it is, and what is missing and why."""
-    settings = app.load_lake_config(config, lake)
-    tree = app.tree_of(settings)
-    said = app.status_of(tree)
+    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.app.remarks import remarks_by
+    from fullpool.app.service.status_file import status_of
+    from fullpool.cli import report
+    from fullpool.store.catalogue.reader import reading
+
+    settings = load_lake_config(config, lake)
+    tree = tree_of(settings)
+    said = status_of(tree)
     report.daemon(said, is_json=json)
     with reading(tree) as reader:
-        report.status(reader, tree, said, app.remarks_by(reader, settings), is_json=json)
+        report.status(reader, tree, said, remarks_by(reader, settings), is_json=json)
 
 
 @program.command()
@@ -173,6 +142,9 @@ def gaps(
     open: no source had them yet. explained: empty_at_source (the API has the rows around them),
     not_listed, delisted, not_published (the archive is on its way), too_old_for_api, api_refused.
     """
+    from fullpool.cli import report
+    from fullpool.store.catalogue.reader import reading
+
     with reading(_tree(config, lake)) as reader:
         report.gaps(reader, symbol=symbol, is_open=only_open, is_json=json)
 
@@ -185,6 +157,9 @@ def revisions(
     json: JsonOption = False,
 ) -> None:
     """Show the archives that were published anew after they came in, and what that did to rows."""
+    from fullpool.cli import report
+    from fullpool.store.catalogue.reader import reading
+
     with reading(_tree(config, lake)) as reader:
         report.revisions(reader, symbol=symbol, is_json=json)
 
@@ -205,6 +180,9 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     Tables: klines, mark_price_klines, index_price_klines, premium_index_klines, agg_trades
     (doubles), the same with _exact (decimals), and schema sync, which tells of the lake itself.
     """
+    from fullpool.cli import screen
+    from fullpool.store.catalogue.reader import reading
+
     if json and as_csv:
         raise UsageError("asking the lake: --csv and --json at once", hint="give one of them")
     text = _readable(query)
@@ -235,9 +213,12 @@ def generations(
     config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False
 ) -> None:
     """List the states of the lake that can still be read with --as-of."""
+    from fullpool.cli import screen
+    from fullpool.store.catalogue import reader
+
     found: list[dict[str, Any]] = [
         {"generation": one.number, "published_at": one.published_at, "current": one.is_current}
-        for one in kept_generations(_tree(config, lake))
+        for one in reader.generations(_tree(config, lake))
     ]
     if not found:
         raise NoLakeError(f"listing the generations of {_tree(config, lake).root}: there are none")
@@ -257,8 +238,11 @@ def export(
     as_of: AsOfOption = None,
 ) -> None:
     """Hard-link one generation into a plain hive tree, for engines that read folders."""
-    count = export_generation(_tree(config, lake), target, as_of)
-    sys.stdout.write(f"{app.counted(count, 'file')} linked below {target}\n")
+    from fullpool.app.service.progress import counted
+    from fullpool.store.catalogue import reader
+
+    count = reader.export(_tree(config, lake), target, as_of)
+    sys.stdout.write(f"{counted(count, 'file')} linked below {target}\n")
 
 
 @program.command()
@@ -267,10 +251,16 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check a configuration file: every mistake at once, or what it asks for."""
-    checked = app.checked_config(file)
-    remarks = [*report.choices(checked), *app.remarks_on(checked)]
+    from fullpool.app.configuration import checked_config
+    from fullpool.app.remarks import remarks_on
+    from fullpool.cli import report
+
+    checked = checked_config(file)
+    remarks = [*report.choices(checked), *remarks_on(checked)]
     report.config(checked, file, remarks, is_json=json)
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:
-    return app.tree_of(app.load_lake_config(config, lake))
+    from fullpool.app.configuration import load_lake_config, tree_of
+
+    return tree_of(load_lake_config(config, lake))

@@ -26,9 +26,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from fullpool import app
+from fullpool.app.service import progress
 from fullpool.model import Known, Status, Step
-from fullpool.sync import Watcher
+from fullpool.sync.watcher import Watcher
 
 _MB: Final = 1_000_000
 _WIDEST: Final = 100_000  # characters: as wide as a table wants to be
@@ -122,7 +122,7 @@ class Bars:
 
     def asking(self, gaps: int, requests: int) -> None:
         self._asked = self._progress.add_task(
-            "API requests", total=requests, count=app.counted(gaps, "gap")
+            "API requests", total=requests, count=progress.counted(gaps, "gap")
         )
 
     def answered(self) -> None:
@@ -163,7 +163,7 @@ class Lines:
         self._archives, self._done, self._size, self._received = archives, 0, size_bytes, 0
         self._started = time.monotonic()
         size = f", {size_bytes / _MB:,.1f} MB" if size_bytes else ""  # names computed: not listed
-        self._write(f"fetching {app.counted(archives, 'archive')}{size}\n")
+        self._write(f"fetching {progress.counted(archives, 'archive')}{size}\n")
 
     def received(self, size_bytes: int) -> None:
         with self._lock:
@@ -180,8 +180,8 @@ class Lines:
         self._write(f"published generation {generation}\n")
 
     def asking(self, gaps: int, requests: int) -> None:
-        asked = app.counted(gaps, "gap")
-        self._write(f"asking the API for {asked} in {app.counted(requests, 'request')}\n")
+        asked = progress.counted(gaps, "gap")
+        self._write(f"asking the API for {asked} in {progress.counted(requests, 'request')}\n")
 
     def answered(self) -> None:
         """Say nothing: there are twenty in the time of a line."""

@@ -10,7 +10,8 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.app import clock
-from fullpool.app.assembly import tree_of, working
+from fullpool.app.assembly import working
+from fullpool.app.configuration import tree_of
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.app.doctor.checks_sql import Finding
 from fullpool.app.pools import Idle
@@ -21,7 +22,8 @@ from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.tree import Tree
-from fullpool.sync import Watcher, Work
+from fullpool.sync.watcher import Watcher
+from fullpool.sync.work import Work
 from fullpool.unknown import NO_ARCHIVE
 
 _MISSPELLED: Final = "mend its spelling in the configuration, or take it out there"

@@ -14,7 +14,8 @@ from typing import Final
 
 from fullpool import __version__, logs
 from fullpool.app import clock, pools
-from fullpool.app.assembly import opened_state, require_certificates, tree_of, working
+from fullpool.app.assembly import opened_state, working
+from fullpool.app.configuration import require_certificates, tree_of
 from fullpool.app.lock import Held, writing
 from fullpool.app.service.control import Answer, Asked, listening
 from fullpool.app.service.reload_request import require_same_lake
@@ -38,7 +39,11 @@ from fullpool.store.partitions import worker
 from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state.writer import ConfigEdit, State
 from fullpool.store.tree import SPILL, empty
-from fullpool.sync import Outcome, Work, publish_state, run_audit, run_patch, run_tick, tell_gone
+from fullpool.sync.damage import tell_gone
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.passes import run_audit, run_patch, run_tick
+from fullpool.sync.publishing import publish_state
+from fullpool.sync.work import Work
 
 log = logs.get_logger()
 

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from fullpool import logs
 from fullpool.app import clock
-from fullpool.app.assembly import tree_of
+from fullpool.app.configuration import tree_of
 from fullpool.app.service.liveness import Liveness
 from fullpool.app.service.progress import Activity
 from fullpool.app.service.watchdog import Keepalive, Service

@@ -13,8 +13,9 @@ from fullpool.model import Archive, Checksum, Fault, Known, Status, Step, Zipped
 from fullpool.store.partitions.finish import sha256_of
 from fullpool.store.partitions.messages import Edition, Input
 from fullpool.store.quarantine import quarantine, quarantined
+from fullpool.sync.maps import Done
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.work import AWAY_AFTER, FATAL, Done, Work
+from fullpool.sync.work import AWAY_AFTER, FATAL, Work
 from fullpool.vision import (
     NO_SUM,
     Answer,

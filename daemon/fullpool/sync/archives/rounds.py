@@ -14,9 +14,10 @@ from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.fetch import Fetching, drop
 from fullpool.sync.damage import give_up_damaged
+from fullpool.sync.maps import Done
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
-from fullpool.sync.work import FATAL, Done, Work
+from fullpool.sync.work import FATAL, Work
 
 log = logs.get_logger()
 

@@ -1,0 +1,109 @@
+"""Finds and reads the configuration, and what it names: the lake, the certificates."""
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+from fullpool.app import clock
+from fullpool.config import Config, Lake, Network, misread_signs, parse_bytes
+from fullpool.errors import ConfigError, UntrustedError, UsageError
+from fullpool.kinds import is_hive_key
+from fullpool.store.tree import Tree
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file. Raises ConfigError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), (f"cannot be read: {error}",)) from error
+    return parse_bytes(content, str(path))
+
+
+def checked_config(path: Path) -> Config:
+    """Read a configuration file and what it names. Raises ConfigError."""
+    config = load_config(path)
+    require_certificates(config, str(path))
+    return config
+
+
+def load_lake_config(config: Path | None, lake: Path | None) -> Config:
+    """Return the configuration, or what stands for one where only the *lake* is named."""
+    if lake is None:
+        return load_config(find_config(config))
+    return Config(lake=Lake(path=str(lake)), dataset=())
+
+
+def find_config(given: Path | None) -> Path:
+    """Return the configuration file to use: the one given, else the first of the usual places.
+
+    Raises ConfigError if there is none.
+    """
+    if given is not None:
+        return given
+    named = clock.variable("FULLPOOL_CONFIG")
+    places = [Path(named)] if named else [*map(Path, _PLACES), *_at_home(), _SYSTEM_WIDE]
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError("the configuration", (f"there is none; looked for {looked}",))
+
+
+def _at_home() -> list[Path]:
+    """Return where a user's own configuration is; nowhere if the user has no home."""
+    try:
+        return [Path("~/.config/fullpool/fullpool.toml").expanduser()]
+    except RuntimeError:
+        return []
+
+
+_PLACES: Final = ("fullpool.toml", "config/fullpool.toml")
+_SYSTEM_WIDE: Final = Path("/etc/fullpool/fullpool.toml")
+
+
+def tree_of(config: Config) -> Tree:
+    """Return the lake's tree.
+
+    Raises UsageError for the home of a user that is not there, and where DuckDB would not find the
+    files, or would have a folder's name stand in every row.
+    """
+    try:
+        root = Path(config.lake.path).expanduser().absolute()
+        if signs := misread_signs(str(root)):
+            raise UsageError(
+                f"looking for the lake {root}: DuckDB finds no files below a name with {signs}",
+                hint="rename that folder, or put the lake elsewhere",
+            )
+        if wrong := next((name for name in root.parts if is_hive_key(name)), None):
+            raise UsageError(
+                f"looking for the lake {root}: DuckDB would read the folder {wrong} as a column",
+                hint="rename that folder, or put the lake elsewhere",
+            )
+        return Tree(root)
+    except RuntimeError as error:
+        raise UsageError(
+            f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"
+        ) from error
+
+
+def require_certificates(config: Config, source: str) -> None:
+    """Raise ConfigError if the configuration *source* names a file that holds no certificates."""
+    try:
+        tls_context(config.network)
+    except UntrustedError as error:
+        raise ConfigError(source, (f"{error}; {error.hint}",)) from error
+
+
+def tls_context(network: Network) -> ssl.SSLContext:
+    """Return the TLS settings of all connections. Raises UntrustedError."""
+    try:
+        context = ssl.create_default_context(cafile=network.ca_file or None)
+        # Python 3.13 and newer refuse what many companies' own certificates lack.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    except OSError as error:
+        raise UntrustedError(
+            f"loading the CA certificates {network.ca_file}: {error}",
+            hint="check network.ca_file: it must be a file of PEM certificates",
+        ) from error
+    return context

@@ -1,0 +1,91 @@
+"""One pass as a command runs it: what it works with is opened, then closed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+from fullpool.app import clock, pools
+from fullpool.app.assembly import opened_state, working
+from fullpool.app.configuration import tree_of
+from fullpool.app.lock import writing
+from fullpool.config import Config
+from fullpool.errors import IncompleteError
+from fullpool.model import Stop
+from fullpool.store import inventory
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions import worker
+from fullpool.store.state.queries import no_memory
+from fullpool.store.state.writer import State
+from fullpool.sync.damage import tell_gone
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.passes import run_audited_pass, run_pass
+from fullpool.sync.preview import Preview, preview
+from fullpool.sync.watcher import Watcher
+from fullpool.sync.work import Work
+
+
+def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync") -> Outcome:
+    """Run one pass over everything configured, retrying what fails in its rounds.
+
+    It audits once a day. Raises whatever made the pass stop; what is still missing by its end is in
+    the outcome.
+    """
+    return _synced(config, watcher, stop, command, run_pass)
+
+
+def audited_sync(config: Config, watcher: Watcher, stop: Stop) -> Outcome:
+    """Do what `sync` does, and audit, whenever that was done last."""
+    return _synced(config, watcher, stop, "sync", run_audited_pass)
+
+
+def _synced(
+    config: Config,
+    watcher: Watcher,
+    stop: Stop,
+    command: str,
+    act: Callable[[Work, State, str], Outcome],
+) -> Outcome:
+    tree = tree_of(config)
+    worker.collect_rarely()
+    with writing(tree, command, clock.now()) as held, opened_state(tree, held) as state:
+        tell_gone(inventory.sweep(state, tree, clock.now()))
+        builders = pools.processes(config.limits.builders, stop)
+        with (
+            inventory.swept_if_cut_short(state, tree, stop, held.is_ours),
+            working(config, watcher, stop, builders, bans=state.memory.bans()) as work,
+        ):
+            return act(work, state, command)
+
+
+def require_complete(outcome: Outcome) -> None:
+    """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
+    if reasons := outcome.troubles:
+        raise IncompleteError(
+            f"syncing: {len(reasons)} could not be brought into the lake\n{_first(reasons)}",
+            hint=outcome.hint or None,
+        )
+
+
+def require_listed(found: Preview) -> None:
+    """Raise IncompleteError if a series could not be listed, so that the plan lacks it."""
+    if found.failed:
+        reasons = [f"{name}: {reason}" for name, reason in found.failed.items()]
+        raise IncompleteError(
+            f"planning: {len(reasons)} could not be listed\n{_first(reasons)}",
+            hint="check the network and listing_url; plan again",
+        )
+
+
+def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
+    """Return what the next pass would do, from what is published and what the vendor lists."""
+    tree = tree_of(config)
+    with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
+        if not tree.current.exists():
+            return preview(work, no_memory())
+        with reading(tree) as reader:
+            return preview(work, reader.memory)
+
+
+def _first(reasons: Sequence[str]) -> str:
+    """Return the first of many reasons, a line each."""
+    shown = "\n".join(f"  {reason}" for reason in reasons[:10])
+    return shown + (f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else "")

@@ -1,0 +1,119 @@
+"""What the commands that look after a lake print, from what app returned."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from fullpool.app.doctor.checks_sql import Finding
+from fullpool.app.rebuild import Rebuilt
+from fullpool.app.verify import Verified
+from fullpool.cli import screen
+from fullpool.errors import DamagedError, IncompleteError
+
+_MB: Final = 1_000_000
+_SHOWN: Final = 20
+
+
+def require_whole(found: Verified, lake: str) -> None:
+    if not found.is_whole:
+        raise DamagedError(
+            f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
+            f" {len(found.unread)} cannot be read,"
+            f" {len(found.foreign)} do not belong there,"
+            f" {len(found.outdated)} archives have another CHECKSUM by now",
+            hint=_hint(found),
+        )
+
+
+def _hint(found: Verified) -> str | None:
+    """Return what to do if nothing but the vendor has changed; None for what is usual."""
+    if found.damaged or found.foreign or found.unread:
+        return None
+    return "`fullpool verify --vendor --repair` has them fetched again by the next sync"
+
+
+def require_answers(found: Verified, lake: str) -> None:
+    if found.unanswered:
+        raise IncompleteError(
+            f"verifying the lake {lake}: {len(found.unanswered)} CHECKSUMs could not be had,"
+            f" as of {found.unanswered[0]}",
+            hint="check the network and network.archive_url, and verify again",
+        )
+
+
+def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
+    damaged = {one.file.path: list(one.problems) for one in found.damaged}
+    unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
+    if is_json:
+        screen.show_json(
+            {
+                "files": found.files,
+                "bytes": found.size_bytes,
+                "seconds": round(found.seconds, 3),
+                "damaged": damaged,
+                "unread": unread,
+                "foreign": found.foreign,
+                "left_over": found.left_over,
+                "outdated": [str(archive) for archive in found.outdated],
+                "withdrawn": [str(archive) for archive in found.withdrawn],
+                "unanswered": found.unanswered,
+                "to_fetch": due,
+            }
+        )
+        return
+    rate = found.size_bytes / _MB / max(found.seconds, 0.001)
+    sys.stdout.write(
+        f"{found.files:,} files, {found.size_bytes / _MB:,.1f} MB in {found.seconds:.1f} s"
+        f" ({rate:,.0f} MB/s)\n"
+    )
+    for path, problems in damaged.items():
+        sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
+    listed("unread, and left alone", unread)
+    listed("foreign: not a file of this lake", found.foreign)
+    listed("left over from a pass that was killed, for the next to take out", found.left_over)
+    listed("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
+    listed("withdrawn, the vendor has it no more", [str(one) for one in found.withdrawn])
+    listed("unanswered: its CHECKSUM could not be had", found.unanswered)
+    listed("to be fetched by the next sync", due)
+
+
+def listed(what: str, names: tuple[str, ...] | list[str]) -> None:
+    for name in names[:_SHOWN]:
+        sys.stdout.write(f"{what}: {name}\n")
+    if len(names) > _SHOWN:
+        sys.stdout.write(f"and {len(names) - _SHOWN:,} more; --json lists them all\n")
+
+
+def rebuilt(done: Rebuilt, *, is_json: bool) -> None:
+    """Print what a rebuild brought back."""
+    if is_json:
+        screen.show_json(
+            {
+                "files": done.files,
+                "archives": done.archives,
+                "rows": done.rows,
+                "damaged": done.damaged,
+                "unproven": done.unproven,
+            }
+        )
+        return
+    sys.stdout.write(
+        f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
+    )
+    listed("damaged, taken out; what was in it is fetched again", done.damaged)
+    if done.unproven:
+        sys.stdout.write(
+            f"of {done.unproven:,} files no hash was left to hold them to: a byte that was flipped"
+            " in one of them was not noticed\n"
+        )
+
+
+def examined(found: Sequence[Finding], *, is_json: bool) -> None:
+    """Print what the doctor found."""
+    if is_json:
+        screen.show_json([{"what": one.what, "advice": one.advice} for one in found])
+        return
+    if not found:
+        sys.stdout.write("all is well\n")
+    for one in found:
+        sys.stdout.write(f"- {one.what}\n  {one.advice}\n")

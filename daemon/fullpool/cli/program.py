@@ -1,0 +1,72 @@
+"""The program and the options that several of its commands have.
+
+A command loads what it works with when it runs: `fullpool --version` and `--help` load none of it.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fullpool import __version__
+
+program = typer.Typer(
+    help="Keeps a lake of Binance market data full: archives in, Parquet and SQL out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration file. Default: $FULLPOOL_CONFIG, ./fullpool.toml,"
+        " ./config/fullpool.toml, ~/.config/fullpool/fullpool.toml, /etc/fullpool/fullpool.toml.",
+    ),
+]
+LakeOption = Annotated[
+    Path | None,
+    typer.Option("--lake", help="Folder of the lake. Default: lake.path of the config."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", help="A generation's number, or a UTC time: the lake as it was then."),
+]
+
+
+class Level(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogOption = Annotated[Level, typer.Option("--log-level", help="How much to log to standard error.")]
+
+
+def _version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        sys.stdout.write(f"fullpool {__version__}\n")
+        raise typer.Exit
+
+
+@program.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keeps a lake of Binance market data full: archives in, Parquet and SQL out."""
+    del version
+    from fullpool import logs
+
+    logs.configure("ERROR")
