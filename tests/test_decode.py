@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.decode import CHUNK_BYTES, Decoded, Layout, check_span, decode, sniff
+from fullpool.decode import CHUNK_BYTES, Decoded, Layout, _plain, check_span, decode, sniff
 from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS
 from fullpool.model import period_from
@@ -187,3 +187,66 @@ def test_rows_outside_the_archives_period_are_malformed(tmp_path: Path) -> None:
     check_span(decoded, period_from("2024-01-01").span)
     with pytest.raises(MalformedError, match="first row is of 2024-01-01"):
         check_span(decoded, period_from("2024-01-02").span)
+
+
+WINDOWS = b"".join(kline(START.replace(minute=n)).encode() for n in range(3))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+def test_line_ends_of_windows_are_made_plain_wherever_they_are_cut(size: int) -> None:
+    text = WINDOWS.replace(b"\n", b"\r\n")
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+
+    assert b"".join(_plain(chunks)) == WINDOWS
+    assert b"".join(_plain([WINDOWS])) == WINDOWS
+
+
+def test_plain_chunks_after_those_of_windows_are_passed_on() -> None:
+    assert list(_plain([b"1\r", b"\n2\n", b"3\n"])) == [b"1", b"\n2\n", b"3\n"]
+    with pytest.raises(MalformedError, match="a carriage return stands inside a line"):
+        list(_plain([b"1\r2\n"]))
+    with pytest.raises(MalformedError, match="a carriage return stands inside a line"):
+        list(_plain([b"1\r", b"2\n"]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        HEADER.decode().replace("ignore", "other"),
+        HEADER.decode().replace(",ignore", ""),
+        HEADER.decode().replace("open,", "open_time,"),
+    ],
+)
+def test_a_header_of_other_names_is_told(names: str) -> None:
+    with pytest.raises(MalformedError, match=f"the header is '{names[:20]}.*, not that of klines"):
+        sniff(names.strip().encode() + b"\n" + kline(START).encode(), KLINES)
+
+
+def test_an_optional_column_may_be_missing_in_both_layouts() -> None:
+    required = [column for column in TRADES.columns if column.name not in TRADES.optional]
+    row = b"1,2.0,3.0,4,5,1704067200000,true\n"
+    assert len(required) == row.count(b",") + 1
+    layout, header = sniff(row, TRADES)
+    assert (layout.columns, header) == (tuple(required), 0)
+
+    names = ",".join(column.vendor for column in required).encode() + b"\n"
+    assert sniff(names + row, TRADES) == (layout, len(names))
+
+
+def test_times_of_two_units_in_one_file_are_malformed(tmp_path: Path) -> None:
+    late = kline(START.replace(minute=1)).encode()
+    fields = late.split(b",")
+    fields[0] += b"000"
+    path = write(tmp_path / "a.zip", {"a.csv": kline(START).encode() + b",".join(fields)})
+
+    with pytest.raises(MalformedError, match="times in ms and others"):
+        read(path)
+
+
+def test_a_row_at_the_end_of_the_span_is_outside_it(tmp_path: Path) -> None:
+    text = kline(START) + kline(START.replace(day=2))
+    decoded, _ = read(write(tmp_path / "a.zip", {"a.csv": text.encode()}))
+
+    with pytest.raises(MalformedError, match="last row is of 2024-01-02T00:00:00"):
+        check_span(decoded, period_from("2024-01-01").span)
+    assert decoded.layout.unit == "ms"

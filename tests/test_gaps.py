@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.gaps import Absence, Explanation, Gap, GapStatus, absences, expected_rows, reconciled
+from fullpool.gaps import (
+    Absence,
+    Explanation,
+    Gap,
+    GapStatus,
+    Neighbours,
+    absences,
+    expected_rows,
+    reconciled,
+)
 from fullpool.grid import Grid, Places, grid_of, subtract
 from fullpool.model import (
     Cadence,
@@ -294,3 +303,111 @@ def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[i
         return [n for one in parts for n in range(one.first, one.end)]
 
     assert covered([g.places for g in found]) == covered([a.places for a in missing])
+
+
+def test_a_gap_lies_between_the_bars_of_the_lake_beside_it() -> None:
+    grid = Grid(Interval.M1)
+    first, last = at("2024-03-05T10:00"), at("2024-03-05T12:00")
+    inside = hole(at("2024-03-05T11:00"), at("2024-03-05T11:05"))
+    later = held(at("2024-03-05T13:00"), at("2024-03-05T14:00"))
+    beside = Neighbours([held(first, last, (inside,)), later])
+
+    def of(start: str, end: str) -> tuple[datetime | None, datetime | None]:
+        places = grid.places(Span(at(start), at(end)))
+        return beside.of(Gap(SERIES, places, grid.span(places), at("2024-04-01")))
+
+    assert of("2024-03-05T09:00", "2024-03-05T10:00") == (None, first)
+    assert of("2024-03-05T11:01", "2024-03-05T11:05") == (inside.before_time, inside.after_time)
+    assert of("2024-03-05T12:01", "2024-03-05T13:00") == (last, later.first_time)
+    assert of("2024-03-05T14:01", "2024-03-05T15:00") == (later.last_time, None)
+    assert Neighbours([]).of(Gap(SERIES, Places(1, 2), Span(first, last), last)) == (None, None)
+
+
+@pytest.mark.parametrize("interval", [Interval.M1, Interval.H1, Interval.MO1])
+def test_bars_that_are_all_on_the_grid_are_regular(interval: Interval) -> None:
+    grid = Grid(interval)
+    first = grid.at(at("2024-03-05"))
+    opens = [(grid.opens(first + n) - EPOCH) // timedelta(microseconds=1) for n in range(4)]
+    late = [*opens[:-1], opens[-1] + 5_000_000]
+
+    assert grid.is_regular(opens)
+    assert not grid.is_regular(late)
+    assert grid.is_regular([])
+    assert grid.places_of(opens) == [first, first + 1, first + 2, first + 3]
+    assert grid.places_of(late) == grid.places_of(opens)
+
+
+def test_bars_of_weeks_are_regular_on_mondays() -> None:
+    grid = grid_of(replace(SERIES, interval=Interval.W1), [])
+    assert grid is not None
+    monday = (at("2024-03-04") - EPOCH) // timedelta(microseconds=1)
+
+    assert grid.is_regular([monday, monday + 7 * 86_400_000_000])
+    assert not grid.is_regular([monday + 86_400_000_000])
+    assert grid.places_of([monday]) == [grid.at(at("2024-03-06"))]
+    assert grid.places_of([monday - 60_000_000]) == grid.places_of([monday])  # opens a minute early
+
+
+def test_a_gap_knows_whether_it_is_at_an_end_of_its_series() -> None:
+    grid = Grid(Interval.M1)
+    day = Span(at("2024-03-05"), at("2024-03-06"))
+    (whole,) = absences(grid, [], [day])
+    assert (whole.is_head, whole.is_tail, whole.span) == (True, True, day)
+
+    bars = hole(at("2024-03-05T10:30"), at("2024-03-05T10:40"))
+    head, inside, tail = absences(
+        grid, [held(at("2024-03-05T10:00"), at("2024-03-05T11:00"), (bars,))], [day]
+    )
+    assert [(one.is_head, one.is_tail) for one in (head, inside, tail)] == [
+        (True, False), (False, False), (False, True),
+    ]  # fmt: skip
+    assert inside.span == Span(at("2024-03-05T10:31"), at("2024-03-05T10:40"))
+    assert head.span == Span(day.start, at("2024-03-05T10:00"))
+    assert tail.span == Span(at("2024-03-05T11:01"), day.end)
+
+
+def trades(first: int, last: int, day: int, *holes: Hole) -> PartitionFile:
+    start = at(f"2024-03-{day:02}")
+    period = Period(start.date(), Cadence.DAY)
+    return PartitionFile(
+        Partition(TRADES, period), f"{day}", 1, 1, 1, start, start + ONE_DAY / 2, 0, first, last,
+        holes,
+    )  # fmt: skip
+
+
+def test_ids_that_the_file_beside_may_have_are_not_missing() -> None:
+    """The day begins with trades of the night before, and its ids overlap those of that file."""
+    moment = at("2024-03-06")
+    before = trades(1, 100, 5, Hole(90, 95, moment, moment))  # lacks 91 to 94
+    after = trades(91, 200, 6)
+    span = [Span(at("2024-03-01"), at("2024-04-01"))]
+
+    assert absences(None, [before, after], span) == []
+    late = trades(92, 200, 6)
+    assert [one.places for one in absences(None, [before, late], span)] == [Places(91, 95)]
+    other_life = trades(91, 200, 26)
+    assert Places(91, 95) in [one.places for one in absences(None, [before, other_life], span)]
+
+
+def test_ids_outside_the_spans_that_are_wanted_are_not_missing() -> None:
+    files = [trades(1, 10, 5), trades(21, 30, 6), trades(41, 50, 20), trades(61, 70, 21)]
+    spans = [Span(at("2024-03-01"), at("2024-03-10")), Span(at("2024-03-15"), at("2024-04-01"))]
+
+    assert [one.places for one in absences(None, files, spans)] == [Places(11, 21), Places(51, 61)]
+    assert absences(None, files, []) == []
+    assert expected_rows(None, files, spans) == [12, 12]
+
+
+def test_several_absences_are_told_apart_by_what_is_known_of_each() -> None:
+    grid = Grid(Interval.M1)
+    first = gap(100, 110, Explanation.EMPTY_AT_SOURCE)
+    last = gap(300, 310, Explanation.EMPTY_AT_SOURCE)
+    missing = [absence(100, 110), absence(200, 210), absence(300, 320)]
+    found = reconciled(SERIES, grid, missing, [first, last], NOW + ONE_DAY)
+
+    assert [(one.places, one.explanation) for one in found.gaps] == [
+        (Places(100, 110), Explanation.EMPTY_AT_SOURCE), (Places(200, 210), None),
+        (Places(300, 320), None),
+    ]  # fmt: skip
+    assert [one.places for one in found.new] == [Places(200, 210), Places(310, 320)]
+    assert all(one.series == SERIES and one.span == grid.span(one.places) for one in found.gaps)

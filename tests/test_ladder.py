@@ -1,5 +1,6 @@
 """What is asked for, what is explained, and when it is looked into again."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,8 @@ from fullpool.model import (
     Interval,
     Known,
     Market,
+    Partition,
+    PartitionFile,
     Series,
     Span,
     Status,
@@ -283,3 +286,252 @@ def test_no_archive_is_on_its_way_for_longer_than_two_days() -> None:
     (left,) = ladder.unpublished([old], GRID, delays, None, NOW)
 
     assert left.explanation is None
+
+
+def day_of(label: str, status: Status = Status.PRESENT, *, is_held: bool = True) -> Known:
+    return replace(known(label, status), is_held=is_held)
+
+
+def file_from(moment: str) -> PartitionFile:
+    at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    day = period_from(moment[:10])
+    return PartitionFile(Partition(series(), day), "x", 1, 1, 1, at, at)
+
+
+@pytest.mark.parametrize(
+    ("start", "archives", "rows", "expected"),
+    [
+        ("2017-01-01", [], [], None),
+        ("2017-01-01", [], ["2024-06-05T10:00"], "2024-06-05T10:00"),
+        ("2017-01-01", [day_of("2024-06-05")], ["2024-06-05T10:00"], "2024-06-05T10:00"),
+        ("2017-01-01", [day_of("2024-06-06"), day_of("2024-06-05")], [], "2024-06-05"),
+        # The first archive on record is not in the lake: rows may begin with it.
+        (
+            "2017-01-01",
+            [day_of("2024-06-05", Status.ABSENT, is_held=False)],
+            ["2024-06-06T10:00"],
+            "2024-06-05",
+        ),
+        (
+            "2017-01-01",
+            [day_of("2024-06-07", Status.FAILED, is_held=False)],
+            ["2024-06-06T10:00"],
+            "2024-06-06T10:00",
+        ),
+        ("2024-06-01", [day_of("2024-06-05")], ["2024-06-05T10:00"], "2024-06-01"),
+        ("2024-06-05T12:00", [], ["2024-06-05T10:00"], "2024-06-05T12:00"),
+    ],
+)
+def test_rows_are_expected_from_where_a_series_begins(
+    start: str, archives: list[Known], rows: list[str], expected: str | None
+) -> None:
+    spans = ladder.expected_spans(
+        want(start), [file_from(row) for row in rows], archives, GRID, NOW
+    )
+    starts = [span.start for span in spans]
+
+    wanted = [] if expected is None else [datetime.fromisoformat(expected).replace(tzinfo=UTC)]
+    assert starts == wanted
+
+
+def test_what_was_asked_and_what_came_back_is_kept_with_the_gap() -> None:
+    one = gap("2024-03-05T10:00", 4)
+    said = replace(heard(one, -1, 1, 4), requests=2, url="https://api", existed_after=True)
+    first, _ = ladder.remaining(said, GRID)
+
+    assert json.loads(first.evidence) == {
+        "url": "https://api",
+        "from": "2024-03-05T10:00:00+00:00",
+        "to": "2024-03-05T10:01:00+00:00",
+        "asked_since": NOW.isoformat(),
+        "asked_at": NOW.isoformat(),
+        "requests": 2,
+        "rows_found": 3,
+        "row_before": True,
+        "row_after": True,
+        "existed_before": None,
+        "existed_after": True,
+        "is_trading": None,
+    }
+    assert (first.asked_at, first.attempts) == (NOW, 1)
+    assert first.reason == "the API has rows around it, and not these"
+
+
+def test_a_side_that_is_not_there_is_named() -> None:
+    (left,) = ladder.remaining(heard(gap("2024-03-05T10:00", 3), -1), GRID)
+    assert left.reason == "the API has neither these rows nor the one after them"
+    assert left.next_try_at == NOW + timedelta(minutes=1)
+    assert not json.loads(left.evidence)["row_after"]
+
+    (left,) = ladder.remaining(heard(gap("2024-03-05T10:00", 3), 3), GRID)
+    assert left.reason == "the API has neither these rows nor the one before them"
+    assert not json.loads(left.evidence)["row_before"]
+
+
+def test_what_no_answer_covers_is_asked_for_at_once() -> None:
+    one = gap("2024-03-05T10:00", 3)
+    (left,) = ladder.remaining(replace(heard(one), evidence=()), GRID)
+
+    assert (left.status, left.explanation, left.next_try_at) == (GapStatus.OPEN, None, NOW)
+    assert left.attempts == 0
+
+
+def test_an_answer_that_refuses_is_kept_with_the_gap() -> None:
+    (left,) = ladder.remaining(
+        heard(gap("2024-03-05T10:00", 3), error=RestRefusedError("451")), GRID
+    )
+    assert json.loads(left.evidence) == {"url": "url", "asked_at": NOW.isoformat(), "answer": "451"}
+
+    said = replace(heard(gap("2024-03-05T10:00", 3), error=NoSymbolError("-1121")), is_tail=True)
+    assert ladder.remaining(said, GRID)[0].explanation is Explanation.DELISTED
+
+
+def trades_gap(first: int, end: int) -> Gap:
+    own = Series(Market.SPOT, "aggTrades", "BTCUSDT")
+    return Gap(
+        own, Places(first, end), Span(NOW - timedelta(days=99), NOW - timedelta(days=98)), NOW
+    )
+
+
+def test_trades_that_the_api_has_forgotten_are_too_old_for_it() -> None:
+    (left,) = ladder.remaining(heard(trades_gap(100, 200), 100), None)
+
+    assert left.explanation is Explanation.TOO_OLD_FOR_API
+    assert left.reason.startswith("the API's trades begin after it")
+    assert left.next_try_at == NOW + timedelta(days=90)
+
+    (left,) = ladder.remaining(heard(trades_gap(100, 200), -1), None)
+    assert left.status is GapStatus.OPEN
+
+
+def test_a_gap_that_is_begun_keeps_what_was_asked_for_lately() -> None:
+    one = replace(gap("2024-03-05T10:00", 3), asked_since=NOW - timedelta(days=2))
+    asked = heard(gap("2024-03-05T10:00", 3), -1, 3).evidence
+
+    assert ladder.begun(gap("2024-03-05T10:00", 3), (), NOW).asked_since == NOW
+    assert ladder.begun(one, asked, NOW).asked_since == one.asked_since  # it was not judged yet
+    judged = replace(one, next_try_at=NOW)
+    assert ladder.begun(judged, asked, NOW).asked_since == NOW  # all of it was asked for
+    assert ladder.begun(judged, (), NOW).asked_since == one.asked_since  # some of it was not
+    old = replace(one, asked_since=NOW - timedelta(days=30))
+    assert ladder.begun(old, (), NOW).asked_since == NOW
+
+
+def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
+    left = ladder.unlisted(gap("2024-03-05T10:00", 3), "https://api", NOW)
+
+    assert left.explanation is Explanation.NOT_LISTED
+    assert (left.asked_at, left.attempts) == (NOW, 1)
+    assert left.next_try_at == NOW + timedelta(days=90)
+    assert json.loads(left.evidence) == {
+        "url": "https://api",
+        "asked_at": NOW.isoformat(),
+        "nothing_before": "2024-03-05T10:03:00+00:00",
+    }
+
+
+def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
+    left = ladder.too_old(trades_gap(1, 5), NOW)
+
+    assert left.explanation is Explanation.TOO_OLD_FOR_API
+    assert json.loads(left.evidence) == {"decided_at": NOW.isoformat()}
+    assert left.next_try_at == NOW + timedelta(days=90)
+    assert "two days" in left.reason
+
+
+def test_gaps_that_wait_for_something_else_say_for_what() -> None:
+    one = gap("2024-03-05T10:00", 3)
+    assert "rest.enabled = false" in ladder.not_asked(one).reason
+
+    banned = ladder.blocked(one, RestBannedError("banned", seconds=60), NOW)
+    assert (banned.status, banned.next_try_at) == (GapStatus.OPEN, NOW + timedelta(seconds=60))
+
+    failed = replace(known("2024-03-05", Status.FAILED), reason="HTTP 503")
+    held_up = ladder.held_up(replace(one, attempts=9), failed, 3, NOW)
+    assert held_up.reason == "the archive 2024-03-05 may have it, and failed: HTTP 503"
+    assert (held_up.attempts, held_up.next_try_at) == (3, NOW + timedelta(minutes=4))
+    assert held_up.status is GapStatus.OPEN
+
+
+def test_what_is_shared_says_of_whom() -> None:
+    asked = [
+        replace(
+            gap("2024-03-05T10:00", 3, f"S{number}USDT"),
+            status=GapStatus.EXPLAINED, explanation=Explanation.EMPTY_AT_SOURCE,
+            asked_at=NOW, next_try_at=NOW + timedelta(days=9),
+        )
+        for number in range(8)
+    ]  # fmt: skip
+    long_ago = NOW - timedelta(days=40)
+    mine = [
+        replace(gap("2024-03-05T10:00", 3, name), asked_at=long_ago) for name in ("XUSDT", "YUSDT")
+    ]
+    chosen = ladder.choose([*asked, *mine], frozenset(), NOW)
+
+    assert [one.series.symbol for one in chosen.shared] == ["XUSDT", "YUSDT"]
+    names = [f"S{number}USDT" for number in range(6)]
+    for one in chosen.shared:
+        assert one.status is GapStatus.EXPLAINED
+        assert one.asked_at is None
+        assert one.next_try_at == NOW + timedelta(days=30)
+        assert json.loads(one.evidence) == {"witnesses": names, "market": "spot"}
+        assert one.reason == f"the same bars are missing at the source of {', '.join(names)}"
+
+
+def test_gaps_of_other_markets_kinds_and_places_are_not_alike() -> None:
+    own = [gap("2024-03-05T10:00", 3, f"S{number}USDT") for number in range(5)]
+    other = [
+        replace(gap("2024-03-05T10:00", 3), series=replace(series(), market=Market.UM)),
+        replace(gap("2024-03-05T10:00", 3), series=replace(series(), kind="markPriceKlines")),
+        replace(gap("2024-03-05T10:00", 3), series=replace(series(), interval=Interval.M3)),
+        gap("2024-03-05T10:00", 4),
+    ]
+    chosen = ladder.choose([*own, *other], frozenset(), NOW)
+
+    assert len(chosen.to_ask) == ladder.WITNESSES + len(other)
+    assert len(ladder.choose(own[:3], frozenset(), NOW).to_ask) == 3
+
+
+def test_one_witness_leaves_two_to_ask() -> None:
+    witness = replace(
+        gap("2024-03-05T10:00", 3, "AUSDT"), status=GapStatus.EXPLAINED, asked_at=NOW,
+        explanation=Explanation.EMPTY_AT_SOURCE, next_try_at=NOW + timedelta(days=9),
+    )  # fmt: skip
+    others = [gap("2024-03-05T10:00", 3, f"S{number}USDT") for number in range(5)]
+    chosen = ladder.choose([witness, *others], frozenset(), NOW)
+
+    assert [one.series.symbol for one in chosen.to_ask] == ["S0USDT", "S1USDT"]
+
+
+def test_an_archive_on_its_way_is_told_with_its_usual_delay() -> None:
+    soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
+    (left,) = ladder.unpublished([gap("2024-06-09T23:00", 60)], GRID, {}, None, soon)
+
+    assert left.status is GapStatus.EXPLAINED
+    assert json.loads(left.evidence) == {"usual_delay_h": 6.0, "from": "2024-06-09"}
+    late = ladder.unpublished([left], GRID, {}, None, soon + timedelta(hours=3))
+    assert [(g.status, g.explanation, g.reason, g.next_try_at) for g in late] == [
+        (GapStatus.OPEN, None, "its archive is late", None)
+    ]
+
+
+def test_each_gap_is_looked_at_whatever_the_one_before_it_is() -> None:
+    soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
+    old, new = gap("2024-03-05T10:00", 3), gap("2024-06-09T23:00", 60)
+    explained = replace(old, status=GapStatus.EXPLAINED, explanation=Explanation.EMPTY_AT_SOURCE)
+    left = ladder.unpublished([explained, old, new, new], GRID, {}, None, soon)
+
+    assert [one.explanation for one in left] == [
+        Explanation.EMPTY_AT_SOURCE, None, Explanation.NOT_PUBLISHED, Explanation.NOT_PUBLISHED,
+    ]  # fmt: skip
+
+
+def test_a_month_to_come_is_waited_for_before_an_explanation_is_looked_into() -> None:
+    one = gap("2024-06-01T10:00", 3)
+    (left,) = ladder.remaining(heard(one, -1, 3), GRID)
+    assert left.next_try_at == datetime(2024, 7, 2, 6, tzinfo=UTC)
+
+    (head,) = ladder.remaining(replace(heard(one, 3), is_head=True, existed_before=False), GRID)
+    assert head.explanation is Explanation.NOT_LISTED
+    again = ladder.remaining(replace(heard(head, 3), is_head=True, existed_before=False), GRID)
+    assert again[0].next_try_at == NOW + timedelta(days=180)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from fullpool import vendor
 from fullpool.attempts import Tried, next_try, verdict
+from fullpool.kinds import KINDS, is_hive_key, offers
 from fullpool.model import (
     Archive,
     Cadence,
+    Checksum,
     Fault,
     Identity,
     Interval,
@@ -33,9 +35,16 @@ from fullpool.planning import (
     caught_up,
     choose,
     first_day_to_list,
+    has_month_of,
+    known_until,
+    lacks_first_days,
+    months_wanted,
     needs_listing,
     newly_expected,
+    patch_step,
     steps,
+    unit_at,
+    unrecorded,
 )
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)
@@ -422,3 +431,207 @@ def test_what_the_vendor_lost_is_asked_for_ever_more_slowly_up_to_a_quarter() ->
         waits.append((moment - NOW).days)
 
     assert waits == [7, 14, 28, 56, 90, 90]
+
+
+def test_the_months_that_are_wanted_whole_have_ended() -> None:
+    asked = want(M1, "2024-03-15", at("2024-06-20"))
+    assert [str(month) for month in months_wanted(asked, NOW)] == ["2024-04", "2024-05"]
+
+    parts = replace(asked, left_out=(Span(at("2024-04-10"), at("2024-04-11")),))
+    assert [str(month) for month in months_wanted(parts, NOW)] == ["2024-05"]
+    assert months_wanted(want(M1, "2024-07-01"), NOW) == []
+
+
+def test_days_that_begin_after_the_start_may_have_more_in_their_month() -> None:
+    listed_days = days("2024-03-05", "2024-03-07")
+
+    assert lacks_first_days(want(M1, "2024-03-01"), listed_days)
+    assert not lacks_first_days(want(M1, "2024-03-05"), listed_days)
+    assert not lacks_first_days(want(M1), listed_days)  # it may have been born on that day
+    assert not lacks_first_days(want(M1, "2024-03-01"), {})
+
+
+def test_what_was_chosen_is_known_until_its_last_end() -> None:
+    assert known_until([known(M1, "2024-05"), known(M1, "2024-04-30")]) == at("2024-06-01")
+    assert known_until([]) is None
+
+
+def test_what_is_on_record_or_in_the_lake_by_others_is_not_fetched_again() -> None:
+    def record(label: str, status: Status = Status.PRESENT, *, is_held: bool = True) -> Known:
+        return replace(known(M1, label), status=status, is_held=is_held)
+
+    every_day = [record(str(day)) for day in periods(period_from("2024-04").span, Cadence.DAY)]
+    chosen = [known(M1, label) for label in ("2024-03-05", "2024-04", "2024-05-05", "2024-05-06")]
+    chosen.append(replace(known(M1, "2024-05-07"), status=Status.ABSENT))
+
+    def left(*on_record: Known) -> list[str]:
+        return [str(one.archive.period) for one in unrecorded(chosen, on_record)]
+
+    assert left() == ["2024-03-05", "2024-04", "2024-05-05", "2024-05-06"]
+    failed = record("2024-05-05", Status.FAILED, is_held=False)
+    assert left(record("2024-03"), *every_day, failed) == ["2024-05-06"]
+    assert left(*every_day[1:]) == ["2024-03-05", "2024-04", "2024-05-05", "2024-05-06"]
+    not_held = record("2024-03", Status.FAILED, is_held=False)
+    assert left(not_held) == ["2024-03-05", "2024-04", "2024-05-05", "2024-05-06"]
+
+
+def test_a_day_has_its_month_in_the_lake_and_a_month_has_not() -> None:
+    month, day = known(M1, "2024-03").archive, known(M1, "2024-03-05").archive
+
+    assert has_month_of({month}, day)
+    assert not has_month_of({month}, month)
+    assert not has_month_of({month}, known(H1, "2024-03-05").archive)
+    assert not has_month_of({day}, known(M1, "2024-03-06").archive)
+
+
+def test_rows_of_rest_go_into_the_partition_of_their_moment() -> None:
+    assert str(unit_at(M1, at("2024-06-14"), NOW)) == "2024-06"
+    assert str(unit_at(M1, at("2023-06-14"), NOW)) == "2023"
+    assert str(unit_at(TRADES, at("2024-06-14"), NOW)) == "2024-06-14"
+
+    files = [held(M1, "2024-06"), held(M1, "2024-05")]
+    step = patch_step(M1, period_from("2024-06"), files)
+    assert step.files == (files[0],)
+    assert step.partitions == (Partition(M1, period_from("2024-06")),)
+    assert (step.series, step.unit, step.archives) == (M1, period_from("2024-06"), ())
+    year = patch_step(M1, period_from("2024"), files)
+    assert year.files == (files[1], files[0])  # in the order of time
+
+
+def trades_of(label: str, first: int, last: int, *moments: str) -> PartitionFile:
+    times = [at(moment) for moment in moments]
+    period = period_from(label)
+    return PartitionFile(
+        Partition(TRADES, period), f"{label}.parquet", 1, 1, 1, times[0], times[1],
+        first_key=first, last_key=last,
+    )  # fmt: skip
+
+
+def test_files_that_may_have_the_same_trade_are_compared_once() -> None:
+    before = trades_of("2024-06-12", 1, 100, "2024-06-12T00:00", "2024-06-12T23:59")
+    early = trades_of("2024-06-13", 100, 200, "2024-06-12T23:59", "2024-06-13T23:59")
+    after = trades_of("2024-06-14", 201, 300, "2024-06-14T00:00", "2024-06-14T23:59")
+
+    (step,) = steps([], [before, early, after], frozenset(), NOW)
+    assert (step.unit, step.beside) == (period_from("2024-06-13"), (before,))
+    assert step.reason == "cut what the day beside has too"
+    assert step.files == (early,)
+    compared = frozenset({(early.path, before.path)})
+    assert list(steps([], [before, early, after], compared, NOW)) == []
+
+    other_ids = replace(before, last_key=99)
+    assert list(steps([], [other_ids, early, after], frozenset(), NOW)) == []
+    late = trades_of("2024-06-13", 150, 201, "2024-06-13T00:00", "2024-06-14T00:00")
+    (step,) = steps([], [before, late, after], frozenset(), NOW)
+    assert (step.unit, step.beside) == (period_from("2024-06-13"), (after,))
+
+
+def test_a_step_says_why() -> None:
+    def reason(*due: Known, files: tuple[PartitionFile, ...] = ()) -> str:
+        (step,) = steps(due, files, frozenset(), NOW)
+        return step.reason
+
+    day = known(M1, "2024-06-14")
+    assert reason(day) == "new"
+    assert reason(day, files=(held(M1, "2024-06"),)) == "add to what is there"
+    assert reason(replace(day, attempts=1)) == "try again"
+    assert reason(files=(held(M1, "2023-06"),)) == "fold a closed year"
+
+
+@pytest.mark.parametrize(
+    ("kind", "market", "interval", "is_offered"),
+    [
+        ("klines", Market.SPOT, Interval.S1, True),
+        ("klines", Market.UM, Interval.S1, False),
+        ("klines", Market.UM, Interval.M1, True),
+        ("klines", Market.SPOT, None, False),
+        ("aggTrades", Market.CM, None, True),
+        ("aggTrades", Market.CM, Interval.M1, False),
+        ("markPriceKlines", Market.SPOT, Interval.M1, False),
+        ("markPriceKlines", Market.UM, Interval.M1, True),
+    ],
+)
+def test_what_the_vendor_offers(
+    kind: str, market: Market, interval: Interval | None, *, is_offered: bool
+) -> None:
+    assert offers(KINDS[kind], market, interval) is is_offered
+
+
+def test_rows_of_trades_may_lie_a_little_outside_their_day() -> None:
+    day = period_from("2024-06-14").span
+    trades, bars = KINDS["aggTrades"], KINDS["klines"]
+
+    assert trades.around(day) == Span(day.start - trades.slack, day.end + trades.slack)
+    assert trades.slack > timedelta()
+    assert bars.around(day) == Span(day.start - bars.slack, day.end + bars.slack)
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_key"),
+    [
+        ("market=crypto", True), ("Symbol=x", True), ("interval=", True),
+        ("market", False), ("=market", False), ("year=2024", False), ("a=market=x", False),
+    ],
+)  # fmt: skip
+def test_folders_that_duckdb_would_read_as_columns(folder: str, *, is_key: bool) -> None:
+    assert is_hive_key(folder) is is_key
+
+
+def test_a_verdict_says_what_happened_and_what_stays() -> None:
+    after = verdict(replace(LISTED, is_held=True), SUM, NOW)
+    assert after.reason == "sha256 is a, its CHECKSUM says b; its older edition stays in the lake"
+    assert (after.fault, after.checksum) == (Fault.WRONG_SUM, Checksum.WRONG)
+
+    lacking = verdict(LISTED, Tried(Fault.NO_SUM, "no CHECKSUM"), NOW)
+    assert (lacking.reason, lacking.checksum) == ("no CHECKSUM", Checksum.MISSING)
+    again = verdict(FAILED_SUM, SUM, NOW)
+    assert again.next_try_at == NOW + timedelta(minutes=10)  # its CHECKSUM may just be late
+
+
+@pytest.mark.parametrize(
+    ("listed", "fetched", "kept"),
+    [
+        (Identity("listing", 100), Identity("mirror", 100), Identity("listing", 100)),
+        (Identity("listing", 99), Identity("mirror", 100), Identity("mirror", 100)),
+        (None, Identity("mirror", 100), Identity("mirror", 100)),
+        (Identity("listing", 100), None, None),
+    ],
+)
+def test_an_edition_is_known_by_the_name_of_the_listing(
+    listed: Identity | None, fetched: Identity | None, kept: Identity | None
+) -> None:
+    before = replace(LISTED, identity=listed)
+    assert verdict(before, Tried(Fault.WRONG_ROWS, "x", fetched), NOW).identity == kept
+
+
+def test_what_is_chosen_says_why() -> None:
+    chosen = choose(
+        want(M1, "2024-03-01", at("2024-03-03")), {}, days("2024-03-01", "2024-03-01"), NOW
+    )
+    assert [(one.archive.series, one.reason, one.identity) for one in chosen] == [
+        (M1, "listed by the vendor", IDENTITY)
+    ]
+    known_wants = want(M1, "2024-06-13", known=True)
+    missing, listed_day = choose(known_wants, {}, days("2024-06-14", "2024-06-14"), NOW)
+    assert (missing.archive, missing.reason) == (
+        Archive(M1, period_from("2024-06-13")), "not in the vendor's listing",
+    )  # fmt: skip
+    assert missing.status is Status.NOT_PUBLISHED
+    assert missing.next_try_at == NOW + timedelta(minutes=30)
+    assert listed_day.status is Status.PUBLISHED
+
+
+def test_names_that_are_due_are_expected_for_a_reason() -> None:
+    (one,) = newly_expected(want(M1), listed("2024-01-01", "2024-06-14T10:00", "2024-06-14"), NOW)
+    assert (one.archive, one.status) == (Archive(M1, period_from("2024-06-14")), Status.EXPECTED)
+    assert one.reason == "due by the vendor's usual delay"
+
+
+def test_what_lies_between_two_datasets_is_listed_once_it_is_asked_for() -> None:
+    before = replace(
+        listed("2024-01-01", "2024-06-15T11:00", "2024-06-14"),
+        left_out=(Span(at("2024-02-01"), at("2024-03-01")),),
+    )
+    assert needs_listing(want(M1, "2024-01-01"), before, WEEK, NOW)
+    asked = replace(want(M1, "2024-01-01"), left_out=before.left_out)
+    assert not needs_listing(asked, before, WEEK, NOW)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fullpool import stand_ins
 from fullpool.attempts import (
     LOOKS,
     Tried,
@@ -241,3 +242,14 @@ def test_a_part_of_a_want_leaves_out_what_the_whole_does() -> None:
     between = replace(later, span=Span(at("2024-02-10"), at("2024-02-20")))
     assert between.parts == []
     assert period_from("2024-03-01").before() == period_from("2024-02-29")
+
+
+def test_a_gap_is_held_up_by_an_archive_that_failed_and_has_its_rows() -> None:
+    one = gap("2024-03-05", "2024-03-06")
+    failed, other = known("2024-03-05", Status.FAILED), known("2024-03-06", Status.FAILED)
+    good = known("2024-03")
+
+    assert stand_ins.failing(one, [other, good, failed]) == failed
+    assert stand_ins.failing(one, [other, good]) is None
+    assert stand_ins.is_in_failing(one, known("2024-03", Status.QUARANTINED))
+    assert not stand_ins.is_in_failing(one, known("2024-03", Status.ABSENT))

@@ -11,6 +11,7 @@ from fullpool.kinds import KINDS
 from fullpool.model import Archive, Cadence, Interval, Market, Series, period_from
 
 MARKETS = {"spot": Market.SPOT, "um": Market.UM, "cm": Market.CM}
+MARCH, DAY = period_from("2024-03"), period_from("2024-03-05")
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 
 
@@ -81,3 +82,43 @@ def test_spot_has_no_daily_archives_of_the_longest_intervals() -> None:
 def test_what_is_no_symbol_is_left_out_of_the_list_of_symbols() -> None:
     assert vendor.symbol_in("data/spot/daily/klines/BTCUSDT/") == "BTCUSDT"
     assert vendor.symbol_in("data/spot/daily/klines/a b/") is None
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        Archive(Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1), DAY),
+        Archive(Series(Market.SPOT, "aggTrades", "BTCUSDT"), period_from("2024-03")),
+        Archive(
+            Series(Market.UM, "markPriceKlines", "X_240628", Interval.H1), period_from("2024-03")
+        ),
+        Archive(Series(Market.CM, "aggTrades", "BTCUSD_PERP"), period_from("2024-03-05")),
+        Archive(
+            Series(Market.SPOT, "klines", "币安人生USDT", Interval.M1), period_from("2024-03-05")
+        ),
+    ],
+)
+def test_an_archive_is_found_by_its_key(archive: Archive) -> None:
+    key = vendor.archive_key(archive)
+
+    assert vendor.archive_in(key) == archive
+    assert vendor.checksum_key(archive) == key + ".CHECKSUM"
+    assert key.endswith("/" + vendor.member_name(archive).replace(".csv", ".zip"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip.CHECKSUM",
+        "x/data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip",
+        "data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip",
+        "data/spot/daily/klines/BTCUSDT/7m/BTCUSDT-7m-2024-03-05.zip",
+        "data/spot/daily/klines/BTCUSDT/1m/ETHUSDT-1m-2024-03-05.zip",
+        "data/spot/daily/klines/../1m/..-1m-2024-03-05.zip",
+        "data/spot/daily/klines/BTCUSDT/1m/deep/BTCUSDT-1m-2024-03-05.zip",
+        "data/option/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip",
+    ],
+)
+def test_a_key_of_something_else_names_no_archive(key: str) -> None:
+    assert vendor.archive_in(key) is None

@@ -108,8 +108,10 @@ def absences(
     head nor tail. *expected* are the spans where rows should be.
     """
     if grid is None:
-        missing = (one for files in _by_span(held, expected) for one in _ids_missing(files))
-        return [one for one in missing if any(_touch(one.span, span) for span in expected)]
+        missing: list[Absence] = []
+        for files in _by_span(held, expected):
+            missing += _ids_missing(files)
+        return [absence for absence in missing if _touches_any(absence.span, expected)]
     if not expected:
         return []
     whole = grid.places(Span(expected[0].start, expected[-1].end))
@@ -173,6 +175,10 @@ def _ids_between(hole: Hole) -> Absence | None:
 def _touch(one: Span, other: Span) -> bool:
     """Whether a span overlaps another, or is an instant of it."""
     return one.start < other.end and other.start <= one.end
+
+
+def _touches_any(one: Span, others: Iterable[Span]) -> bool:
+    return any(_touch(one, other) for other in others)
 
 
 def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[PartitionFile]]:
@@ -344,16 +350,14 @@ def expected_rows(
 ) -> list[int]:
     """Return how many rows each span should have: bars of the grid; or ids held and missing."""
     if grid is None:
-        return [
-            sum(file.rows for file in files)
-            + sum(len(one.places) for one in absences(None, files, [span]))
-            for files, span in zip(_by_span(held, expected), expected, strict=True)
-        ]
-    return [
-        len(grid.places(span))
-        + _off_grid(grid, [f for f in held if span.covers(Span(f.first_time, f.last_time))])
-        for span in expected
-    ]
+        parts = zip(_by_span(held, expected), expected, strict=True)
+        return [_ids_expected(files, span) for files, span in parts]
+    return [len(grid.places(span)) + _off_grid(grid, held, span) for span in expected]
+
+
+def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
+    missing = sum(len(absence.places) for absence in absences(None, held, [span]))
+    return missing + sum(file.rows for file in held)
 
 
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
@@ -362,13 +366,15 @@ def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
     return is_soon and file.last_key > before.last_key
 
 
-def _off_grid(grid: Grid, held: Sequence[PartitionFile]) -> int:
-    """Return how many bars there are, held or missing, beyond those that the grid has places for.
+def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
+    """Return how many bars a span has, held or missing, beyond those the grid has places for.
 
     Where bars open half an hour late for some days, the first or the last one is cut short.
     """
     rows = 0
     for file in held:
+        if not span.covers(Span(file.first_time, file.last_time)):
+            continue
         missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
         places = grid.place_of(file.last_time) - grid.place_of(file.first_time) + 1
         rows += file.rows + missing - places

@@ -93,14 +93,16 @@ def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]
     They are those that may have lacked the rows when they were published.
     """
     held = {
-        series: {one.archive.period: one for one in own if one.status is Status.PRESENT}
-        for series, own in known.items()
-    }
-    found = {
         one.archive: one
-        for gap in gaps
-        for moment in (gap.span.start, max(gap.span.start, gap.span.end - _MOMENT))
-        for cadence in (Cadence.DAY, Cadence.MONTH)
-        if (one := held.get(gap.series, {}).get(period_of(moment.date(), cadence))) is not None
+        for archives in known.values()
+        for one in archives
+        if one.status is Status.PRESENT
     }
+    found: dict[Archive, Known] = {}
+    for gap in gaps:
+        for moment in (gap.span.start, max(gap.span.start, gap.span.end - _MOMENT)):
+            for cadence in (Cadence.DAY, Cadence.MONTH):
+                archive = Archive(gap.series, period_of(moment.date(), cadence))
+                if archive in held:
+                    found[archive] = held[archive]
     return list(found.values())

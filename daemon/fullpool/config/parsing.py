@@ -82,8 +82,12 @@ def _left_out(symbols: Any) -> Iterator[str]:
     texts = [text for text in symbols if isinstance(text, str)] if isinstance(symbols, list) else []
     outs = [text[1:] for text in texts if text.startswith("!")]
     ins = [text for text in texts if not text.startswith("!")] or ["*"]
-    if outs and all(any(_covers(out, text) for out in outs) for text in ins):
+    if outs and all(_is_left_out(text, outs) for text in ins):
         yield f"none is left: {', '.join(f'!{out}' for out in outs)} leave out all others"
+
+
+def _is_left_out(text: str, outs: list[str]) -> bool:
+    return any(_covers(out, text) for out in outs)
 
 
 def _covers(out: str, text: str) -> bool:

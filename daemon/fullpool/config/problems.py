@@ -19,8 +19,7 @@ def problems_of(error: ValidationError, text: str) -> Iterator[str]:
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
             continue  # nothing valid was left of what was given; those mistakes are named already
-        loc = tuple(part for part in detail["loc"] if isinstance(part, int | str))
-        yield f"{where(loc, text)}: {_what(detail, loc)}"
+        yield f"{where(detail['loc'], text)}: {_what(detail, detail['loc'])}"
 
 
 def line_in(problem: str) -> int:

@@ -170,8 +170,8 @@ class Dataset:
     def unfit(self, symbols: Iterable[str]) -> list[str]:
         """Return the patterns that none of *symbols* fits."""
         patterns = [p for p in self.symbols if not p.startswith("!") and not is_plain(p)]
-        rest = list(symbols)
-        return [one for one in patterns if not any(fnmatchcase(name, one) for name in rest)]
+        names = list(symbols)
+        return [pattern for pattern in patterns if not _fits_any(names, pattern)]
 
     @property
     def named_series(self) -> list[Series]:
@@ -192,6 +192,10 @@ def is_plain(pattern: str) -> bool:
 
 def _fits(symbol: str, patterns: list[str]) -> bool:
     return any(fnmatchcase(symbol, pattern) for pattern in patterns)
+
+
+def _fits_any(symbols: Iterable[str], pattern: str) -> bool:
+    return any(fnmatchcase(symbol, pattern) for symbol in symbols)
 
 
 def _midnight(day: date) -> datetime:

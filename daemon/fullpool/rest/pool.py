@@ -49,7 +49,8 @@ class _Seen:
 
 def _by_proxy(settings: Settings, context: ssl.SSLContext, route: Route) -> dict[str, httpx.Proxy]:
     """Return the API's hosts that are reached by a proxy, each with that."""
-    by = {url: route.proxy_of(url) for url in (settings.url(market) for market in Market)}
+    urls = {settings.url(market) for market in Market}
+    by = {url: route.proxy_of(url) for url in urls}
     return {
         url: httpx.Proxy(proxy.url, ssl_context=context if proxy.scheme == "https" else None)
         for url, proxy in by.items()
@@ -83,7 +84,7 @@ class _Dialing(httpcore.SyncBackend):
 
 
 def _silent(url: str, error: Exception) -> RestSilentError:
-    return RestSilentError(f"asking {url}: {error or type(error).__name__}")
+    return RestSilentError(f"asking {url}: {str(error) or type(error).__name__}")
 
 
 class Pool:

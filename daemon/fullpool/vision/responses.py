@@ -36,6 +36,7 @@ class Response(HTTPResponse):
     ) -> None:
         super().__init__(sock, *args, **options)  # type: ignore[arg-type]
         self._connection = connection
+        self._has_begun = False
 
     def begin(self) -> None:
         """Read status and headers.
@@ -43,7 +44,7 @@ class Response(HTTPResponse):
         As http.client does, but for email's parser: that takes a fifth of the CPU time of fetching
         small archives.
         """
-        if self.headers is not None:
+        if self._has_begun:
             return
         version, status, reason = self._read_status()
         while status == http.client.CONTINUE:
@@ -55,6 +56,7 @@ class Response(HTTPResponse):
         self.code = self.status = status
         self.reason = reason.strip()
         self.headers = self.msg = _headers(self.fp)
+        self._has_begun = True
         self.chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.length = None if self.chunked else _length(status, self.headers)

@@ -145,8 +145,11 @@ class _Load:
     @property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
-        replaced, others = self.replaced, self.origin.others(self.accepted)
-        return [o.span for o in others if any(span.overlaps(o.span) for span in replaced)]
+        found = []
+        for other in self.origin.others(self.accepted):
+            if any(span.overlaps(other.span) for span in self.replaced):
+                found.append(other.span)  # noqa: PERF401 - a comprehension in another is hard to read
+        return found
 
 
 def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
@@ -237,7 +240,8 @@ def _branches(
     held = [order.root / file.path for file in order.step.files]
     filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
-        filling, new = ([rows.in_order(kind, one) for one in own] for own in (filling, new))
+        filling = [rows.in_order(kind, branch) for branch in filling]
+        new = [rows.in_order(kind, branch) for branch in new]
     return [
         *_patches(order, scratch, width),
         *_older(order, load),

@@ -95,14 +95,16 @@ def superseded(found: Iterable[Read]) -> list[Read]:
         for source in one.sources:
             edition = one.generation, source.sha256
             newest[source.key] = max(newest.get(source.key, edition), edition)
-    return [
-        one
-        for one in reads
-        if any(
-            one.generation < newest[source.key][0] and source.sha256 != newest[source.key][1]
-            for source in one.sources
-        )
-    ]
+
+    def has_older(one: Read) -> bool:
+        return any(_is_older(one.generation, source, newest[source.key]) for source in one.sources)
+
+    return [one for one in reads if has_older(one)]
+
+
+def _is_older(generation: int, source: Source, newest: tuple[int, str]) -> bool:
+    """Whether a file of *generation* has another edition of an archive than the newest one has."""
+    return generation < newest[0] and source.sha256 != newest[1]
 
 
 def read(order: Reading) -> Read:

@@ -246,13 +246,11 @@ class Memory:
             " (m.status = ? OR (m.status = ? AND m.attempts >= ?)) GROUP BY ALL",
             [str(Status.QUARANTINED), str(Status.FAILED), TRIES],
         )
-        return [
-            (
-                Archive(series_in(row), period_from(row[4])),
-                {period_from(day) for day in row[5] if day is not None},
-            )
-            for row in found
-        ]
+        months = []
+        for row in found:
+            days = {period_from(day) for day in row[5] if day is not None}
+            months.append((Archive(series_in(row), period_from(row[4])), days))
+        return months
 
     def months_of_lost_days(self) -> list[Archive]:
         """Return the monthly archives not asked for yet of which a day could not be had."""

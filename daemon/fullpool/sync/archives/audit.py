@@ -46,11 +46,10 @@ def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
 
 def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -> None:
     known = memory.known_of([want.series for want in batch])
-    wanted = {
-        want: [one for one in known[want.series] if want.overlaps(one.archive.period.span)]
-        for want in batch
-        if known[want.series]
-    }
+    wanted: dict[Want, list[Known]] = {}
+    for want in batch:
+        if archives := known[want.series]:
+            wanted[want] = [one for one in archives if want.overlaps(one.archive.period.span)]
 
     def listed(want: Want) -> tuple[Listing, Listing]:
         return list_series(work, want, work.now(), wanted[want])

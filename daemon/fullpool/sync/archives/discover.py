@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
@@ -74,9 +75,8 @@ def discover(work: Work, memory: Memory) -> Discovered:
     stale = [
         w for w in found.wants if planning.needs_listing(w, listings.get(w.series), dormant, now)
     ]
-    shelves = _list_all(
-        work, [p for w in stale for p in _parts(w, listings.get(w.series))], found, now
-    )
+    parts = chain.from_iterable(_parts(want, listings.get(want.series)) for want in stale)
+    shelves = _list_all(work, list(parts), found, now)
     held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
     found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
     for shelf in shelves:

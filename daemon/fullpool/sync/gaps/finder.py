@@ -68,13 +68,12 @@ class Finding:
             return []
         known, now = self._state.memory.expected(), self._work.now()
         unread = {file.partition.series for file in self._state.memory.unscanned()}
-        return [
-            series
-            for series, want in self._wants.items()
-            if series not in unread
-            and known.get(series)
-            != [(one.start, one.end, _until(want, one, now)) for one in want.parts]
-        ]
+        stale = []
+        for series, want in self._wants.items():
+            expected = [(part.start, part.end, _until(want, part, now)) for part in want.parts]
+            if series not in unread and known.get(series) != expected:
+                stale.append(series)
+        return stale
 
     def _compare(self, series: Sequence[Series]) -> None:
         """Compare what is held of *series* with what should be, and record the gaps."""
