@@ -203,7 +203,7 @@ def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
             finally:
                 infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
                 resource.setrlimit(resource.RLIMIT_FSIZE, infinite)
-            assert state.memory.files()
+            assert state.queries.files.current()
         assert failed
         assert ask(config, "SELECT max(generation) FROM sync.generations") >= before
         publication.publish(state, tree, 1000, NOW)

@@ -145,7 +145,9 @@ def test_a_ban_that_is_over_is_not_told(lab: Lab) -> None:
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     with opened_state(tree_of(lab.config)) as state:
-        state.record_bans([Ban("api.example", 429, "quiet", at("2024-03-02"), at("2024-03-04"))])
+        state.gaps.record_bans(
+            [Ban("api.example", 429, "quiet", at("2024-03-02"), at("2024-03-04"))]
+        )
     put_days(lab, "2024-03-02")
     lab.run("sync", "2024-03-03T08:00")
 

@@ -95,11 +95,11 @@ def test_a_damaged_file_met_by_a_patch_costs_no_row(vendor: Vendor, tmp_path: Pa
 def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Path) -> None:
     root = tree_of(config).root
     with opened_state(tree_of(config)) as state:
-        before = state.memory.paths()
+        before = state.queries.files.paths()
         root.rename(tmp_path / "moved")
         with pytest.raises(LakeUnwritableError, match="not there any more"):
             publish_state(state, tree_of(config), 77, clock.now())
-        assert state.memory.paths() == before
+        assert state.queries.files.paths() == before
 
     assert not root.exists()
     (tmp_path / "moved").rename(root)

@@ -504,10 +504,10 @@ class History(RuleBasedStateMachine):
         """Every file is what is recorded of it, and there is no other."""
         tree = tree_of(self.config)
         with reading(tree) as reader:
-            for file in recorded_files(reader.memory):
+            for file in recorded_files(reader.queries):
                 inspected = inspect(Inspection(file, tree.root, 512))
                 assert not inspected.problems, inspected
-            assert not unknown_files(tree, reader.memory)
+            assert not unknown_files(tree, reader.queries)
 
     def require_all_of(self, symbol: Symbol) -> None:
         found = ask(self.config, self.kind.rows, [symbol.name])

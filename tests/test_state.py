@@ -64,7 +64,7 @@ def test_what_an_older_version_put_in_quarantine_says_what_its_checksum_said(
     state.close()
     state = open_state(path, path.parent / "spill", NOW)
 
-    assert [known.checksum for known in state.memory.known([BTC])] == [Checksum.MISSING]
+    assert [known.checksum for known in state.queries.known([BTC])] == [Checksum.MISSING]
     state.close()
 
 
@@ -81,10 +81,10 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     state.record_tried([known], NOW)
     state.record_tried([known], NOW)
 
-    assert state.memory.known([BTC]) == [known]
-    assert state.memory.due(NOW) == [known]
+    assert state.queries.known([BTC]) == [known]
+    assert state.queries.due(NOW) == [known]
     state.renew()
-    assert state.memory.known([BTC]) == [known]
+    assert state.queries.known([BTC]) == [known]
     assert not state_log(tmp_path).exists()
     assert state.next_value("generation") == 1
     state.close()
@@ -96,8 +96,8 @@ def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
     archive = Archive(BTC, period_from("2024-06-01"))
     state.record_tried([Known(archive, Status.NOT_PUBLISHED, "", None, 1, later)], NOW)
 
-    assert state.memory.due(NOW) == []
-    assert len(state.memory.due(later)) == 1
+    assert state.queries.due(NOW) == []
+    assert len(state.queries.due(later)) == 1
     state.close()
 
 
@@ -131,9 +131,9 @@ def test_what_an_older_state_says_in_words_becomes_values(tmp_path: Path) -> Non
         connection.execute(OLD_STATE)
 
     state = open_state(path, path.parent / "spill", NOW)
-    known = sorted(state.memory.known([BTC]), key=lambda one: one.archive)
+    known = sorted(state.queries.known([BTC]), key=lambda one: one.archive)
     passes = state.connection.execute("SELECT outcome, reason, audited FROM sync.passes").fetchall()
-    last = state.memory.last_audit(NOW)
+    last = state.queries.last_audit(NOW)
     state.close()
 
     assert [(one.status, one.fault) for one in known] == [

@@ -10,7 +10,7 @@ from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import Series
 from fullpool.store.catalogue.reader import Reader, reading
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 
 
 def remarks_on(config: Config) -> list[str]:
@@ -22,7 +22,7 @@ def remarks_on(config: Config) -> list[str]:
 
 def never_listed(reader: Reader, config: Config) -> list[Series]:
     """Return the series that a configuration spells out and no pass has listed yet."""
-    known = reader.memory.listings()
+    known = reader.queries.listings()
     wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
     return [series for series in wanted if series not in known]
 
@@ -30,17 +30,17 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
 def remarks_by(reader: Reader, config: Config) -> list[str]:
     """Return the same from a generation that is open; nothing if it is too old to tell."""
     with suppress(FullpoolError):
-        return _remarks(reader.memory, config)
+        return _remarks(reader.queries, config)
     return []
 
 
-def _remarks(memory: Memory, config: Config) -> list[str]:
+def _remarks(queries: StateQueries, config: Config) -> list[str]:
     """Return a line for each market and kind with names that the vendor was found not to have."""
     # It is looked up once in that time; a symbol that was listed since is not misspelled.
     max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)
-    listings, since = memory.listings(), clock.now() - max_age
+    listings, since = queries.listings(), clock.now() - max_age
     symbols = {
-        (one.market, one.kind): memory.symbols(one.market, one.kind, since)
+        (one.market, one.kind): queries.symbols(one.market, one.kind, since)
         for one in config.dataset
     }
     strange, unfit = set(), []

@@ -13,7 +13,7 @@ from fullpool.model import Stop
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.partitions import worker
-from fullpool.store.state.queries import no_memory
+from fullpool.store.state.queries import empty_state
 from fullpool.store.state.writer import State
 from fullpool.sync.damage import tell_gone
 from fullpool.sync.outcome import Outcome
@@ -51,7 +51,7 @@ def _synced(
         builders = pools.processes(config.limits.builders, stop)
         with (
             inventory.swept_if_cut_short(state, tree, stop, held.is_ours),
-            working(config, watcher, stop, builders, bans=state.memory.bans()) as work,
+            working(config, watcher, stop, builders, bans=state.queries.bans()) as work,
         ):
             return act(work, state, command)
 
@@ -80,9 +80,9 @@ def plan(config: Config, watcher: Watcher, stop: Stop) -> Preview:
     tree = tree_of(config)
     with working(config, watcher, stop, nullcontext(pools.Idle())) as work:
         if not tree.current.exists():
-            return preview(work, no_memory())
+            return preview(work, empty_state())
         with reading(tree) as reader:
-            return preview(work, reader.memory)
+            return preview(work, reader.queries)
 
 
 def _first(reasons: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.partitions.verify import Inspected, Inspection, inspect
 from fullpool.store.state.opening import open_state_to_look
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.sync.publishing import publish_state
 from fullpool.sync.watcher import Watcher
@@ -58,9 +58,9 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
-        files = recorded_files(reader.memory)
-        unscanned = {file.path for file in reader.memory.unscanned()}
-        unknown = unknown_files(tree, reader.memory)
+        files = recorded_files(reader.queries)
+        unscanned = {file.path for file in reader.queries.files.unscanned()}
+        unknown = unknown_files(tree, reader.queries)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
         for file in files
@@ -71,8 +71,8 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
             f"verifying {tree.root}: stopped at {len(found)} of {len(files)} files"
         )
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
-        current = reader.memory.paths()
-        unknown -= inventory.known_paths(reader.memory)
+        current = reader.queries.files.paths()
+        unknown -= inventory.known_paths(reader.queries)
     wrong = [one for one in found if one.problems and one.file.path in current]
     left_over = left_over_files(tree, unknown)
     return Verified(
@@ -98,27 +98,27 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         strays = {*verified.foreign, *verified.left_over}
         own = (one for one in inventory.partition_files(tree) if one[0] not in strays)
         inventory.require_own_state(state, tree, own)
-        recorded = state.memory.paths()
+        recorded = state.queries.files.paths()
         lost = {
             one.file: Damage(Fault.DAMAGED, one.problems[0])
             for one in verified.damaged
             if one.file.path in recorded
         }
-        before = {*_archives(state.memory, lost), *verified.outdated}
+        before = {*_archives(state.queries, lost), *verified.outdated}
         for file in lost:
             keep_copy(tree, file.path)
         state.record_lost(lost, now)
-        state.record_listings([], list(_due_again(state.memory, verified.outdated)), now)
-        for path in sorted(strays - inventory.known_paths(state.memory)):
+        state.record_listings([], list(_due_again(state.queries, verified.outdated)), now)
+        for path in sorted(strays - inventory.known_paths(state.queries)):
             take_out(tree, path)
         if lost or verified.outdated:
             publish_state(state, tree, state.next_value("generation"), now)
-        due = {known.archive for known in state.memory.due(now)}
+        due = {known.archive for known in state.queries.due(now)}
     return sorted(before & due, key=str)
 
 
-def _due_again(memory: Memory, archives: Sequence[Archive]) -> Iterable[Known]:
-    known = memory.known_of({archive.series for archive in archives})
+def _due_again(queries: StateQueries, archives: Sequence[Archive]) -> Iterable[Known]:
+    known = queries.known_of({archive.series for archive in archives})
     for one in (one for own in known.values() for one in own if one.archive in archives):
         reason = "its CHECKSUM is another by now"
         yield replace(one, status=Status.PUBLISHED, reason=reason, next_try_at=None)
@@ -129,7 +129,7 @@ def compare_with_vendor(
 ) -> Verified:
     """Return what was verified, with what the vendor's CHECKSUMs say of the archives."""
     with reading(tree_of(config)) as reader:
-        sums = reader.memory.sums()
+        sums = reader.queries.sums()
     outdated: list[Archive] = []
     withdrawn: list[Archive] = []
     unanswered: list[str] = []
@@ -154,10 +154,10 @@ def compare_with_vendor(
     )
 
 
-def recorded_files(memory: Memory) -> list[PartitionFile]:
+def recorded_files(queries: StateQueries) -> list[PartitionFile]:
     """Return all current files with all that is recorded of them, their holes as well."""
-    series = {file.partition.series for file in memory.files()}
-    return [file for own in memory.files_of(series).values() for file in own]
+    series = {file.partition.series for file in queries.files.current()}
+    return [file for own in queries.files.of(series).values() for file in own]
 
 
 def _inspected(
@@ -173,9 +173,9 @@ def _inspected(
             yield one
 
 
-def unknown_files(tree: Tree, memory: Memory) -> set[str]:
+def unknown_files(tree: Tree, queries: StateQueries) -> set[str]:
     """Return the files where partition files are that nothing refers to."""
-    return inventory.files_in(tree) - inventory.known_paths(memory)
+    return inventory.files_in(tree) - inventory.known_paths(queries)
 
 
 def left_over_files(tree: Tree, unknown: Iterable[str]) -> set[str]:
@@ -203,9 +203,9 @@ def _last_generation(tree: Tree) -> int | None:
         return None
 
 
-def _archives(memory: Memory, files: Iterable[PartitionFile]) -> Iterable[Archive]:
+def _archives(queries: StateQueries, files: Iterable[PartitionFile]) -> Iterable[Archive]:
     """Return the archives whose periods meet those of *files*."""
-    known = memory.known_of({file.partition.series for file in files})
+    known = queries.known_of({file.partition.series for file in files})
     for file in files:
         span = file.partition.period.span
         for one in known[file.partition.series]:

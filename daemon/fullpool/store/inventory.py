@@ -16,7 +16,7 @@ from fullpool.model import GONE, PartitionFile, Stop
 from fullpool.store.catalogue import views
 from fullpool.store.catalogue.publication import remove_foreign_log
 from fullpool.store.catalogue.reader import reading
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in, take_out
 
@@ -35,9 +35,9 @@ def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
             yield path, generation
 
 
-def known_paths(memory: Memory) -> set[str]:
+def known_paths(queries: StateQueries) -> set[str]:
     """Return the files of the lake, and those that are kept for older generations."""
-    return memory.paths() | memory.retired()
+    return queries.files.paths() | queries.files.retired()
 
 
 def published_sums(tree: Tree) -> dict[str, str]:
@@ -47,7 +47,7 @@ def published_sums(tree: Tree) -> dict[str, str]:
     """
     try:
         with reading(tree) as reader:
-            return reader.memory.file_sums()
+            return reader.queries.files.sums()
     except (FullpoolError, duckdb.Error):
         return {}
 
@@ -84,7 +84,7 @@ def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]
     newest, path = max([published, *((generation, path) for path, generation in found)])
     if newest > last:
         raise _not_own(tree, f"{path} is of generation {newest}, and the last it knows is {last}")
-    unknown = published_sums(tree).keys() - known_paths(state.memory)
+    unknown = published_sums(tree).keys() - known_paths(state.queries)
     for path in sorted(unknown):
         if (tree.root / path).exists():
             raise _not_own(tree, f"it does not know {path}, which was published")
@@ -115,7 +115,7 @@ def sweep(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
 
 def take_out_unrecorded(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:
     """Move those partition files to quarantine that the state does not know; nothing is built."""
-    known = known_paths(state.memory)
+    known = known_paths(state.queries)
     for path, _ in found:
         if path not in known:
             take_out(tree, path)
@@ -145,19 +145,19 @@ def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
 
     Raises LakeUnwritableError if the lake itself is gone.
     """
-    paths = {path for path in state.memory.paths() if not (tree.root / path).exists()}
+    paths = {path for path in state.queries.files.paths() if not (tree.root / path).exists()}
     require_here(tree)
     if not paths:
         return []
-    gone = [file for file in state.memory.files() if file.path in paths]
+    gone = [file for file in state.queries.files.current() if file.path in paths]
     state.record_lost(dict.fromkeys(gone, GONE), now)
     return gone
 
 
 def _sweep_generations(state: State, tree: Tree, now: datetime) -> None:
-    recorded, current = state.generations(), tree.published()
+    recorded, current = state.generations.numbers(), tree.published()
     if current and current not in recorded:
-        state.record_generation(current, now)  # killed between the two
+        state.generations.record(current, now)  # killed between the two
     for generation in tree.generations():
         if generation not in recorded and generation != current:
             shutil.rmtree(tree.catalogue(generation).parent)

@@ -45,7 +45,7 @@ def note_lost(state: State, outcome: Outcome, lost: Mapping[PartitionFile, Damag
     """Count the archives of lost files as failed until they are in the lake again."""
     outcome.lost += len(lost)
     outcome.is_dirty = outcome.is_dirty or bool(lost)
-    known = state.memory.known_of({file.partition.series for file in lost})
+    known = state.queries.known_of({file.partition.series for file in lost})
     for own in known.values():
         for one in own:
             if one.status is Status.EXPECTED and one.fault in (Fault.GONE, Fault.DAMAGED):

@@ -13,7 +13,8 @@ from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
 from fullpool.store.inventory import is_readable
-from fullpool.store.state.writer import PassOutcome, PassSummary, State
+from fullpool.store.state.passes import PassOutcome, PassSummary
+from fullpool.store.state.writer import State
 from fullpool.sync.archives.audit import audit
 from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
@@ -45,7 +46,7 @@ def run_pass(work: Work, state: State, command: str) -> Outcome:
     Audits, if that was not done today. Raises what makes going on useless: no host, no trust, no
     disk. What was recorded by then is published all the same.
     """
-    last = state.memory.last_audit(work.now())
+    last = state.queries.last_audit(work.now())
     if last is not None and last.date() < work.now().date():
         return run_audited_pass(work, state, command)
     return _framed(work, state, command, partial(_bring_up_to_date, work, state))
@@ -63,7 +64,7 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
-    state.reopen_unanswered()
+    state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
 
 
@@ -98,7 +99,7 @@ def run_audit(work: Work, state: State, command: str) -> Outcome:
 def _audit(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     """Compare what is recorded with what the vendor lists, but for what was just listed whole."""
     wants = [want for want in found.wants if want.series not in found.new]
-    audited = audit(work, state.memory, wants)
+    audited = audit(work, state.queries, wants)
     if audited.found or audited.renamed:
         state.record_listings([], [*audited.found, *audited.renamed], work.now())
         outcome.is_dirty = True
@@ -112,12 +113,12 @@ def _framed(
 ) -> Outcome:
     """Discover, act, and record how that went, whatever happens."""
     outcome = Outcome()
-    begun = _Begun(command, state.begin_pass(command, __version__, work.now()))
+    begun = _Begun(command, state.passes.begin(command, __version__, work.now()))
     result, reason = PassOutcome.INTERRUPTED, ""
     with logs.bound(run=begun.number), duck.explained(f"working on {work.tree.root}"):
         try:
             outcome.is_dirty = _took_back(work, state)
-            found = discover(work, state.memory)
+            found = discover(work, state.queries)
             _record(state, found, outcome, work)
             act(found, outcome)
             if not work.is_ending:
@@ -159,8 +160,8 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     if found.listings or found.found:
         state.record_listings(list(found.listings.values()), found.found, now)
         outcome.is_dirty = True
-    known = state.memory.wanted()
-    if state.record_wanted({want.series: want.span for want in found.wants}):
+    known = state.queries.wanted()
+    if state.passes.record_wanted({want.series: want.span for want in found.wants}):
         outcome.is_dirty = True
     # Archives are asked for again that the configuration lets in by now.
     for checksum in accepted_checksums(work.config.checks):
@@ -175,7 +176,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
 
 def _rounds(work: Work, state: State, wants: Sequence[Want], outcome: Outcome) -> None:
     """Run rounds over all that is due, until nothing is any more."""
-    _rounds_over(work, state, wants, outcome, state.memory.due)
+    _rounds_over(work, state, wants, outcome, state.queries.due)
 
 
 def _rounds_over_some(
@@ -188,7 +189,7 @@ def _rounds_over_some(
     """Run rounds over those of some archives that are due."""
 
     def due(now: datetime) -> list[Known]:
-        return [known for known in state.memory.due(now) if known.archive in archives]
+        return [known for known in state.queries.due(now) if known.archive in archives]
 
     _rounds_over(work, state, wants, outcome, due)
 
@@ -203,7 +204,7 @@ def _rounds_over(
     for number in range(work.config.limits.rounds):
         now = work.now()
         _stand_in(state, wants, now)
-        steps = due_steps(due(now), state.memory, wants, now)
+        steps = due_steps(due(now), state.queries, wants, now)
         if not steps or work.is_ending:
             return
         if number:
@@ -214,16 +215,16 @@ def _rounds_over(
 
 def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:
     """Have days tried in place of months that are of no use, and the month of days that are."""
-    if not state.memory.missing():
+    if not state.queries.missing():
         return
     wanted = {want.series: want for want in wants}
     found = [
         known
-        for month, recorded in state.memory.months_of_no_use()
+        for month, recorded in state.queries.months_of_no_use()
         if month.series in wanted
         for known in stand_ins.days_instead(month, recorded, wanted[month.series])
     ]
-    found += stand_ins.months_instead(state.memory.months_of_lost_days(), wanted, now)
+    found += stand_ins.months_instead(state.queries.months_of_lost_days(), wanted, now)
     if found:
         state.record_listings([], found, now)
 
@@ -236,9 +237,9 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
 
 def _is_behind(work: Work, state: State, result: PassOutcome) -> bool:
     """Whether readers do not see what the state holds, and there is something to see."""
-    if state.is_published() and is_readable(work.tree):
+    if state.generations.is_published() and is_readable(work.tree):
         return False
-    return result in _ENDED or bool(state.memory.paths())
+    return result in _ENDED or bool(state.queries.files.paths())
 
 
 def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
@@ -254,8 +255,8 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
         downloaded_bytes=outcome.downloaded_bytes,
         rows=outcome.rows,
     )
-    state.end_pass(begun.number, summary, work.now())
-    outcome.missing = state.memory.missing()
+    state.passes.end(begun.number, summary, work.now())
+    outcome.missing = state.queries.missing()
     if outcome.is_dirty or _is_behind(work, state, result):
         publish(work, state, outcome, state.next_value("generation"))
     freed = publication.retire(state, work.tree, work.now() - work.config.lake.grace)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fullpool.model import Series, Status, Step
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.discover import discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.work import Work
@@ -29,16 +29,16 @@ class Preview:
     failed: Mapping[str, str]
 
 
-def preview(work: Work, memory: Memory) -> Preview:
+def preview(work: Work, queries: StateQueries) -> Preview:
     """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
-    found = discover(work, memory)
-    wanted, before = {want.series for want in found.wants}, memory.wanted()
+    found = discover(work, queries)
+    wanted, before = {want.series for want in found.wants}, queries.wanted()
     news = {known.archive: known for known in found.found}
     accepted = accepted_checksums(work.config.checks)
-    due = [known for known in memory.due(work.now(), accepted) if known.archive not in news]
+    due = [known for known in queries.due(work.now(), accepted) if known.archive not in news]
     due += [known for known in news.values() if known.status in _TO_FETCH]
     return Preview(
-        steps=tuple(due_steps(due, memory, found.wants, work.now())),
+        steps=tuple(due_steps(due, queries, found.wants, work.now())),
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
         unknown=tuple(found.unknown),

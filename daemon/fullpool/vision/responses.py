@@ -46,10 +46,10 @@ class Response(HTTPResponse):
         """
         if self._has_begun:
             return
-        version, status, reason = self._read_status()
+        version, status, reason = self._read_status()  # type: ignore[attr-defined]
         while status == http.client.CONTINUE:
             _headers(self.fp)
-            version, status, reason = self._read_status()
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
         if not version.startswith("HTTP/1."):
             raise http.client.UnknownProtocol(version)
         self.version = 10 if version == "HTTP/1.0" else 11
@@ -61,7 +61,7 @@ class Response(HTTPResponse):
         self.chunk_left = None
         self.length = None if self.chunked else _length(status, self.headers)
         is_endless = not self.chunked and self.length is None
-        self.will_close = is_endless or self._check_close()
+        self.will_close = is_endless or self._check_close()  # type: ignore[attr-defined]
 
     def close(self) -> None:
         if not self.isclosed() and self.length != 0:

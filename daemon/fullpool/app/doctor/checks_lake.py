@@ -104,13 +104,13 @@ def _state(tree: Tree) -> Iterator[Finding]:
 
 def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
     """Look whether the files are there and as long as they were; `verify` reads them."""
-    files = reader.memory.files()
+    files = reader.queries.files.current()
     if damaged := [file.path for file in files if not _is_as_long(tree, file)]:
         yield Finding(
             f"{len(damaged)} files of the lake are gone or of another length, such as {damaged[0]}",
             DamagedError.hint,
         )
-    unknown = unknown_files(tree, reader.memory)
+    unknown = unknown_files(tree, reader.queries)
     if foreign := sorted(unknown - left_over_files(tree, unknown)):
         yield Finding(
             f"{len(foreign)} files in the lake are not its own, such as {foreign[0]}",

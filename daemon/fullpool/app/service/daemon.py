@@ -37,7 +37,8 @@ from fullpool.store.catalogue.figures import figures_of
 from fullpool.store.duck import explained
 from fullpool.store.partitions import worker
 from fullpool.store.quarantine import forget_taken_out
-from fullpool.store.state.writer import ConfigEdit, State
+from fullpool.store.state.passes import ConfigEdit
+from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, empty
 from fullpool.sync.damage import tell_gone
 from fullpool.sync.outcome import Outcome
@@ -123,7 +124,7 @@ class Daemon:
 
     def _missed(self) -> list[Job]:
         """Return what should have run while no daemon did."""
-        last = self._state.memory.last_audit(clock.now())
+        last = self._state.queries.last_audit(clock.now())
         return [Job.AUDIT] if last and self._timetable.was_missed(Job.AUDIT, last) else []
 
     def _gather(self) -> None:
@@ -209,7 +210,7 @@ class Daemon:
                 reporting.activity,
                 self._stop,
                 builders,
-                bans=self._state.memory.bans(),
+                bans=self._state.queries.bans(),
                 enough=self._enough,
                 sleep=clock.sleeper(self._stop, reporting.liveness.moved),
             ) as work,
@@ -226,7 +227,7 @@ class Daemon:
         now, config = clock.now(), self._config
         freed = publication.retire(self._state, self._tree, now - config.lake.grace)
         thinned = publication.thin(self._state, self._tree, now)
-        self._state.forget_passes(now - _QUIET_PASSES)
+        self._state.passes.forget(now - _QUIET_PASSES)
         forget_taken_out(self._tree, now - max(_TAKEN_OUT, config.lake.grace))
         self._state.renew()
         self._pending |= dict.fromkeys(self._missed())
@@ -282,4 +283,4 @@ class Daemon:
 
     def _record_edit(self, look: Look) -> None:
         edit = ConfigEdit(clock.now(), str(self._path), look.sha256, look.problems)
-        self._state.record_edit(edit)
+        self._state.passes.record_edit(edit)

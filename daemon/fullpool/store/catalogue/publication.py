@@ -53,12 +53,12 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
         sync_folder(target.parent)
         sync_folder(tree.catalogues)
         _swap(tree, target)
-    state.record_generation(generation, now)
+    state.generations.record(generation, now)
 
 
 def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
     run, target = state.connection.execute, tree.catalogue(generation)
-    files = state.memory.files()
+    files = state.queries.files.current()
     run(f"ATTACH {duck.quoted(target)} AS lake (STORAGE_VERSION {duck.quoted(STORAGE_VERSION)})")
     try:
         run("USE lake")
@@ -154,13 +154,13 @@ def create_skeletons(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
 
 def retire(state: State, tree: Tree, before: datetime) -> int:
     """Remove generations replaced before *before*, and files none names; return the bytes."""
-    old = state.generations_before(before)
+    old = state.generations.before(before)
     for generation in old:
         shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
-    state.forget_generations(old)
-    paths = state.retired_before(before)
+    state.generations.forget(old)
+    paths = state.generations.retired_before(before)
     freed = sum(_removed(tree.root / path) for path in paths)
-    state.forget_retired(paths)
+    state.generations.forget_retired(paths)
     return freed
 
 
@@ -170,10 +170,10 @@ def thin(state: State, tree: Tree, now: datetime) -> int:
     All of the last day stay, for somebody may have one open; of what is older, the last of each
     hour, and after a week of each day. The files they name stay until their own grace has ended.
     """
-    crowded = state.crowded_generations(now - _ALL_KEPT, now - _HOURLY_KEPT)
+    crowded = state.generations.crowded(now - _ALL_KEPT, now - _HOURLY_KEPT)
     for generation in crowded:
         shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
-    state.forget_generations(crowded)
+    state.generations.forget(crowded)
     return len(crowded)
 
 

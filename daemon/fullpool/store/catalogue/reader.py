@@ -14,7 +14,7 @@ import duckdb
 from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.store import duck
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.store.tree import Tree, link_or_copy
 
 Row = tuple[Any, ...]
@@ -62,7 +62,7 @@ class Reader:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self.memory = Memory(connection)
+        self.queries = StateQueries(connection)
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Answer:
         """Run one statement. Raises QueryError with DuckDB's own words."""

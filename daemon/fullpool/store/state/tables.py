@@ -26,6 +26,8 @@ from fullpool.planning import Listed
 from fullpool.store.partitions.messages import Accepted, Difference, Revision
 from fullpool.store.state.bulk import values_of
 
+MONTH_LENGTH: Final = len("2024-01")
+DAY_LENGTH: Final = len("2024-01-01")
 ARCHIVES: Final = (
     "SELECT archives.market, archives.kind, archives.symbol, archives.interval, period, status,"
     " reason, etag, size_bytes, modified_at, attempts, next_try_at,"

@@ -1,6 +1,6 @@
 """Comparing what the vendor lists with what is recorded: archives published anew, or late."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -9,7 +9,7 @@ from fullpool import logs, planning, revising
 from fullpool.errors import UnreachableError, UntrustedError
 from fullpool.model import Known, Series
 from fullpool.planning import Listing, Want
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_unlisted
 from fullpool.sync.work import AWAY_AFTER, Work
 
@@ -34,22 +34,19 @@ class Audited:
     hint: str = ""
 
 
-def audit(work: Work, memory: Memory, wants: Sequence[Want]) -> Audited:
+def audit(work: Work, queries: StateQueries, wants: Sequence[Want]) -> Audited:
     """List every series anew and compare each archive with the edition that is recorded."""
     done = Audited()
     work.watcher.listing(len(wants))
     rest = iter(wants)
     while (batch := list(islice(rest, _BATCH))) and not work.is_ending:
-        _compare(work, memory, batch, done)
+        _compare(work, queries, batch, done)
     return done
 
 
-def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -> None:
-    known = memory.known_of([want.series for want in batch])
-    wanted: dict[Want, list[Known]] = {}
-    for want in batch:
-        if archives := known[want.series]:
-            wanted[want] = [one for one in archives if want.overlaps(one.archive.period.span)]
+def _compare(work: Work, queries: StateQueries, batch: Sequence[Want], done: Audited) -> None:
+    known = queries.known_of([want.series for want in batch])
+    wanted = _wanted(batch, known)
 
     def listed(want: Want) -> tuple[Listing, Listing]:
         return list_series(work, want, work.now(), wanted[want])
@@ -71,6 +68,18 @@ def _compare(work: Work, memory: Memory, batch: Sequence[Want], done: Audited) -
         _compare_one(series, wanted[one.item], {**monthly, **daily}, done)
         chosen = planning.choose(one.item, monthly, daily, work.now())
         _add_new(planning.unrecorded(chosen, known[series]), done)
+
+
+def _wanted(
+    batch: Sequence[Want], known: Mapping[Series, Sequence[Known]]
+) -> dict[Want, list[Known]]:
+    """Return the archives on record that are wanted, by what wants them."""
+    wanted: dict[Want, list[Known]] = {}
+    for want in batch:
+        archives = known[want.series]
+        if archives:
+            wanted[want] = [one for one in archives if want.overlaps(one.archive.period.span)]
+    return wanted
 
 
 def _add_new(found: Sequence[Known], done: Audited) -> None:

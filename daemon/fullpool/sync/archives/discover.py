@@ -12,7 +12,7 @@ from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_unlisted
 from fullpool.sync.work import AWAY_AFTER, Work
 from fullpool.vision import list_symbols
@@ -60,24 +60,25 @@ class _Shelf:
     chosen: tuple[Known, ...]
 
 
-def discover(work: Work, memory: Memory) -> Discovered:
+def discover(work: Work, queries: StateQueries) -> Discovered:
     """List what is not known yet or not believed any more; compute the names of what is due since.
 
     Raises UnreachableError if nothing could be listed and nothing was known before.
     """
     now, found = work.now(), Discovered()
-    found.wants = _wants(work, memory, found, now)
+    found.wants = _wants(work, queries, found, now)
     recent: dict[Series, list[Known]] = defaultdict(list)
-    for known in memory.since_listing():
+    for known in queries.since_listing():
         recent[known.archive.series].append(known)
-    listings = {s: planning.caught_up(one, recent[s]) for s, one in memory.listings().items()}
+    listings = {s: planning.caught_up(one, recent[s]) for s, one in queries.listings().items()}
     dormant = timedelta(hours=work.config.discovery.dormant_max_age_h)
     stale = [
         w for w in found.wants if planning.needs_listing(w, listings.get(w.series), dormant, now)
     ]
     parts = chain.from_iterable(_parts(want, listings.get(want.series)) for want in stale)
     shelves = _list_all(work, list(parts), found, now)
-    held = {one.archive: one for one in memory.known([shelf.listed.series for shelf in shelves])}
+    listed = [shelf.listed.series for shelf in shelves]
+    held = {one.archive: one for one in queries.known(listed)}
     found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
     for shelf in shelves:
         series = shelf.listed.series
@@ -93,12 +94,12 @@ def discover(work: Work, memory: Memory) -> Discovered:
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
     work.watcher.discovered(len(set(wanted) - set(found.unknown)))
-    found.remarks += unknown.told(found.unknown, _symbols_beside(work, memory, found, now))
+    found.remarks += unknown.told(found.unknown, _symbols_beside(work, queries, found, now))
     return found
 
 
 def _symbols_beside(
-    work: Work, memory: Memory, found: Discovered, now: datetime
+    work: Work, queries: StateQueries, found: Discovered, now: datetime
 ) -> dict[tuple[Market, str], Sequence[str]]:
     """Return the symbols of the kinds that lack some: one of them may be meant.
 
@@ -106,24 +107,26 @@ def _symbols_beside(
     """
     just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
     symbols: dict[tuple[Market, str], Sequence[str]] = {
-        (series.market, series.kind): memory.symbols(series.market, series.kind, vendor.beginning())
+        (series.market, series.kind): queries.symbols(
+            series.market, series.kind, vendor.beginning()
+        )
         for series in found.unknown
     }
     for market, kind in just:
         failed = dict(found.failed)
         with suppress(FullpoolError):
-            symbols[market, kind] = _symbols(work, memory, market, kind, found, now)
+            symbols[market, kind] = _symbols(work, queries, market, kind, found, now)
         found.failed = failed  # it is only a hint
     return symbols | {(one.market, one.kind): one.symbols for one in found.symbols}
 
 
-def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list[Want]:
+def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) -> list[Want]:
     """Return the series the configuration asks for."""
     spans: dict[Series, list[Span]] = defaultdict(list)
     for dataset in work.config.dataset:
         names = dataset.literal_symbols
         if names is None:
-            listed = _symbols(work, memory, dataset.market, dataset.kind, found, now)
+            listed = _symbols(work, queries, dataset.market, dataset.kind, found, now)
             names = tuple(filter(dataset.wants, listed))
             found.unknown += dataset.unlisted(listed)
             found.remarks += [
@@ -136,14 +139,14 @@ def _wants(work: Work, memory: Memory, found: Discovered, now: datetime) -> list
 
 
 def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where it is noted
-    work: Work, memory: Memory, market: Market, kind: str, found: Discovered, now: datetime
+    work: Work, queries: StateQueries, market: Market, kind: str, found: Discovered, now: datetime
 ) -> Sequence[str]:
     """Return the symbols of a market and kind: as held if that is recent, else listed anew."""
     just = (one.symbols for one in found.symbols if (one.market, one.kind) == (market, kind))
     if (names_now := next(just, None)) is not None:
         return names_now
     max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)
-    held = memory.symbols(market, kind, now - max_age)
+    held = queries.symbols(market, kind, now - max_age)
     if held:
         return held
     try:
@@ -152,7 +155,7 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
             prefix = vendor.symbols_prefix(market, kind, cadence)
             names.update(list_symbols(work.opener(), work.config.network.listing_url, prefix))
     except UnreachableError as error:
-        older = memory.symbols(market, kind, vendor.beginning())
+        older = queries.symbols(market, kind, vendor.beginning())
         if not older:
             raise
         found.failed[f"symbols of {market}/{kind}"] = str(error)

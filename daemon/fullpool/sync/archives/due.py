@@ -7,7 +7,7 @@ from fullpool import planning
 from fullpool.config import Checks
 from fullpool.model import Checksum, Known, Step
 from fullpool.planning import Want
-from fullpool.store.state.queries import Memory
+from fullpool.store.state.queries import StateQueries
 
 
 def accepted_checksums(checks: Checks) -> list[Checksum]:
@@ -17,7 +17,7 @@ def accepted_checksums(checks: Checks) -> list[Checksum]:
 
 
 def due_steps(
-    due: Iterable[Known], memory: Memory, wants: Sequence[Want], now: datetime
+    due: Iterable[Known], queries: StateQueries, wants: Sequence[Want], now: datetime
 ) -> list[Step]:
     """Return the steps for what is due of the series that are wanted."""
     wanted_of = {want.series: want for want in wants}
@@ -27,5 +27,5 @@ def due_steps(
         if known.archive.series in wanted_of
         and wanted_of[known.archive.series].overlaps(known.archive.period.span)
     ]
-    files = memory.files_for({known.archive.series for known in wanted}, now)
-    return list(planning.steps(wanted, files, memory.compared(), now))
+    files = queries.files.to_build_on({known.archive.series for known in wanted}, now)
+    return list(planning.steps(wanted, files, queries.files.compared(), now))

@@ -41,11 +41,11 @@ class Finding:
         if not self._work.is_ending:
             self._scan()
             self.look_again()
-            self._outcome.gaps = self._state.memory.gap_rows()
+            self._outcome.gaps = self._state.queries.gaps.rows_by_state()
 
     def _scan(self) -> None:
         """Find the holes of files that were written without looking for them."""
-        files = self._state.memory.unscanned()
+        files = self._state.queries.files.unscanned()
         if not files:
             return  # a map without items would start its workers all the same
         memory_mb, root = self._work.config.limits.builder_memory_mb, self._work.tree.root
@@ -66,8 +66,8 @@ class Finding:
         """Return the series whose gaps may have changed since they were looked for."""
         if self._is_behind:
             return []
-        known, now = self._state.memory.expected(), self._work.now()
-        unread = {file.partition.series for file in self._state.memory.unscanned()}
+        known, now = self._state.queries.gaps.expected(), self._work.now()
+        unread = {file.partition.series for file in self._state.queries.files.unscanned()}
         stale = []
         for series, want in self._wants.items():
             expected = [(part.start, part.end, _until(want, part, now)) for part in want.parts]
@@ -79,9 +79,13 @@ class Finding:
         """Compare what is held of *series* with what should be, and record the gaps."""
         if not series:
             return
-        memory, now = self._state.memory, self._work.now()
-        files, known, delays = memory.files_of(series), memory.gaps_of(series), memory.delays(now)
-        archives = memory.known_of(series)
+        queries, now = self._state.queries, self._work.now()
+        files, known, delays = (
+            queries.files.of(series),
+            queries.gaps.of(series),
+            queries.gaps.delays(now),
+        )
+        archives = queries.known_of(series)
         expected: list[Expected] = []
         found: dict[Series, list[Gap]] = {}
         lacking: list[Known] = []
@@ -98,17 +102,17 @@ class Finding:
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
         report(known, found)
-        self._state.record_gaps(found, now)
-        self._state.record_expected(expected)
+        self._state.gaps.record(found, now)
+        self._state.gaps.record_expected(expected)
         self._state.record_looks([attempts.look_again(one, now) for one in lacking])
         self._forget_evidence(found)
         self._outcome.is_dirty = True
 
     def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
         """Forget evidence on what is no gap any more."""
-        known = self._state.memory.evidence_of(found)
+        known = self._state.queries.gaps.evidence_of(found)
         if known:
-            self._state.record_evidence(
+            self._state.gaps.record_evidence(
                 {series: Index(own).of_any(found[series]) for series, own in known.items()}
             )
 

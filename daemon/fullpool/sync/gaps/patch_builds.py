@@ -58,7 +58,7 @@ class Mending:
                 lines[talk.gap.series, unit][key] = (moment, line)
         if not lines:
             return set()
-        files = self._state.memory.files_of({series for series, _ in lines})
+        files = self._state.queries.files.of({series for series, _ in lines})
         patches = {
             (series, unit): (self._patch(series, rows),) for (series, unit), rows in lines.items()
         }

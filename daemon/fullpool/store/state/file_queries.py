@@ -1,0 +1,86 @@
+"""What is known of the lake's files."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from fullpool.model import Hole, PartitionFile, Series
+from fullpool.store.state.asking import OF_SERIES, Queries
+from fullpool.store.state.tables import (
+    DAY_LENGTH,
+    MONTH_LENGTH,
+    PARTITIONS,
+    SERIES_NAME,
+    at_utc,
+    partition_file_in,
+    series_names,
+)
+
+_ASTRAY: Final = (
+    f"(length(period) = {DAY_LENGTH} AND (first_time < period::DATE OR"
+    " last_time >= period::DATE + INTERVAL 1 DAY)"
+    " AND path NOT IN (SELECT path FROM sync.compared))"
+)
+
+
+class FileQueries(Queries):
+    """The current partition files, and those they replaced."""
+
+    def current(self) -> list[PartitionFile]:
+        """Return the current partition files."""
+        return [partition_file_in(row) for row in self._rows(PARTITIONS)]
+
+    def to_build_on(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
+        """Return the current files of *series*, and of those where other work is left to do.
+
+        They have months of years gone by, or rows outside a day.
+        """
+        found = self._rows(
+            f"{PARTITIONS} {OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
+            " FROM sync.partitions"
+            f" WHERE (length(period) = ? AND left(period, 4) < ?) OR {_ASTRAY})",
+            [series_names(series), MONTH_LENGTH, f"{now.year:04d}"],
+        )
+        return [partition_file_in(row) for row in found]
+
+    def of(self, series: Iterable[Series]) -> dict[Series, list[PartitionFile]]:
+        """Return the current files of *series* in the order of time, with the holes inside them."""
+        names = series_names(series)
+        holes: dict[str, list[Hole]] = defaultdict(list)
+        for path, before, after, before_time, after_time in self._rows(
+            "SELECT path, before_key, after_key, before_time, after_time FROM sync.holes"
+            f" SEMI JOIN (SELECT path FROM sync.partitions {OF_SERIES})"
+            " USING (path) ORDER BY before_key",
+            [names],
+        ):
+            holes[path].append(Hole(before, after, at_utc(before_time), at_utc(after_time)))
+        found: dict[Series, list[PartitionFile]] = defaultdict(list)
+        rows = self._rows(f"{PARTITIONS} {OF_SERIES} ORDER BY ALL", [names])
+        for file in sorted(map(partition_file_in, rows), key=lambda one: one.first_time):
+            whole = replace(file, holes=tuple(holes[file.path]))
+            found[file.partition.series].append(whole)
+        return found
+
+    def compared(self) -> set[tuple[str, str]]:
+        """Return the files that have no row of one beside them, with that."""
+        return {(path, other) for path, other in self._rows("FROM sync.compared")}
+
+    def paths(self) -> set[str]:
+        """Return the current partition files."""
+        return {path for (path,) in self._rows("SELECT path FROM sync.partitions")}
+
+    def sums(self) -> dict[str, str]:
+        """Return the sha256 of each current partition file, by path; "" if it is not known."""
+        return dict(self._rows("SELECT path, coalesce(sha256, '') FROM sync.partitions"))
+
+    def retired(self) -> set[str]:
+        """Return the files that were replaced and are still there."""
+        return {path for (path,) in self._rows("SELECT path FROM sync.retired")}
+
+    def unscanned(self) -> list[PartitionFile]:
+        """Return the files whose holes are not known yet."""
+        return [
+            partition_file_in(row) for row in self._rows(f"{PARTITIONS} WHERE patched_rows IS NULL")
+        ]

@@ -1,0 +1,79 @@
+"""The record of generations, and of the files that only older ones refer to."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fullpool.store.state.bulk import AMONG, values_of
+from fullpool.store.state.session import Session
+from fullpool.store.state.tables import naive
+
+
+class Generations:
+    """Writes down what was published, and what may be removed once nobody reads it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def record(self, generation: int, at: datetime) -> None:
+        with self._session.transaction():
+            self._session.run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(at)])
+
+    def is_published(self) -> bool:
+        """Whether there is a generation, and none of the current files is newer than it.
+
+        By number and by time: a clock may be set back, and a build that was begun before a
+        publication and ended after it bears that one's number.
+        """
+        found = self._session.rows(
+            "SELECT count(*) > 0 AND coalesce(max(published_at) >= max(last.written_at)"
+            " AND max(generation) >= max(last.number), true) FROM sync.generations,"
+            " (SELECT max(written_at) AS written_at, max(generation) AS number"
+            " FROM sync.partitions) AS last"
+        )
+        return bool(found[0][0])
+
+    def numbers(self) -> list[int]:
+        """Return the generations that are recorded."""
+        found = self._session.rows("SELECT generation FROM sync.generations ORDER BY generation")
+        return [int(generation) for (generation,) in found]
+
+    def before(self, moment: datetime) -> list[int]:
+        """Return the generations whose successor was published before *moment*."""
+        found = self._session.rows(
+            "SELECT generation FROM sync.generations"
+            " QUALIFY lead(published_at) OVER (ORDER BY generation) < ?",
+            [naive(moment)],
+        )
+        return [int(generation) for (generation,) in found]
+
+    def crowded(self, hourly: datetime, daily: datetime) -> list[int]:
+        """Return the generations that are not the last of their hour, or day, or to be kept.
+
+        By the hour before *hourly*, by the day before *daily*; those since stay.
+        """
+        found = self._session.rows(
+            "SELECT generation FROM sync.generations WHERE published_at < ?"
+            " QUALIFY generation < max(generation) OVER (PARTITION BY"
+            " date_trunc(CASE WHEN published_at < ? THEN 'day' ELSE 'hour' END, published_at))",
+            [naive(hourly), naive(daily)],
+        )
+        return [int(generation) for (generation,) in found]
+
+    def forget(self, generations: Sequence[int]) -> None:
+        with self._session.transaction():
+            self._session.run(
+                "DELETE FROM sync.generations WHERE list_contains(?, generation)",
+                [list(generations)],
+            )
+
+    def retired_before(self, moment: datetime) -> list[str]:
+        """Return the files that only generations replaced before *moment* refer to."""
+        sql = (
+            "SELECT path FROM sync.retired WHERE retired_at <="
+            " (SELECT max(published_at) FROM sync.generations WHERE published_at < ?)"
+        )
+        return [path for (path,) in self._session.rows(sql, [naive(moment)])]
+
+    def forget_retired(self, paths: Sequence[str]) -> None:
+        with self._session.transaction():
+            self._session.run(f"DELETE FROM sync.retired WHERE path{AMONG}", [values_of(paths)])
