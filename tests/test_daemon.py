@@ -310,7 +310,7 @@ def test_a_second_signal_ends_it_at_once(place: Place) -> None:
 def test_after_kill_9_it_goes_on(place: Place) -> None:
     place.write(A, B)
     with place.running() as daemon:
-        daemon.until(lambda: daemon.events("archive.published"))
+        daemon.until(lambda: daemon.events("archive.imported"))
         daemon.stop(signal.SIGKILL)
         (place.lake / ".staging" / "left").write_text("half")
         daemon.start()
@@ -360,7 +360,7 @@ def test_an_archive_published_anew_is_fetched_again_by_the_audit(place: Place) -
         starts = [opened + 60_000 * minute for minute in range(1439)]
         lines = (f"{start}," + rest.format(start + 59_999) for start in starts)
         place.vendor.put(key, "".join(lines))
-        (event,) = daemon.until(lambda: daemon.events("archive.revised"))
+        (event,) = daemon.until(lambda: daemon.events("archive.republished"))
         daemon.until(
             lambda: place.ask("SELECT count(*) FROM klines WHERE close = 7.5") == [(1439,)]
         )
@@ -436,7 +436,7 @@ def test_an_archive_that_keeps_failing_keeps_no_other_job_from_its_turn(place: P
     place.write(A, more=QUICK.replace('"1h"', '"2s"'), rounds=2)
     place.vendor.fail(Fault("*2024-06-03.zip", "status", 503))
     with place.running() as daemon:
-        daemon.until(lambda: daemon.events("house.kept"))
+        daemon.until(lambda: daemon.events("housekeeping.finished"))
         ended = daemon.until(
             lambda: [one["command"] for one in daemon.events("pass.ended")].count("audit")
         )

@@ -360,7 +360,7 @@ def test_when_the_archive_comes_it_replaces_the_patch_and_differences_are_kept(
     assert ask(config, "SELECT count(*), count(DISTINCT source) FROM klines") == [(9 * 1440, 1)]
     found = ask(
         config,
-        "SELECT row_time, column_name, kept_source, kept_value, other_source FROM sync.differences",
+        "SELECT row_time, column_name, kept_source, kept_value, other_source FROM sync.conflicts",
     )
     moment = at_(2024, 3, 5, 0, 7)
     assert found == [(moment, "volume", "archive", "77.00000000", "rest")]

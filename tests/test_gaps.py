@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fullpool.gaps import (
-    Absence,
     Explanation,
     Gap,
     GapStatus,
+    MissingRange,
     Neighbours,
-    absences,
     expected_rows,
+    missing_ranges,
     reconciled,
 )
 from fullpool.grid import Grid, Places, grid_of, subtract
@@ -116,7 +116,7 @@ def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: i
             if after - before > timedelta(minutes=1)
         )
         files += [held(part[0], part[-1], holes)] if part else []
-    missing = absences(grid, files, [Span(start, start + timedelta(minutes=size))])
+    missing = missing_ranges(grid, files, [Span(start, start + timedelta(minutes=size))])
 
     first = grid.at(start)
     found = [place for one in missing for place in range(one.places.first, one.places.end)]
@@ -128,7 +128,7 @@ def test_rows_off_the_grid_hide_no_bar() -> None:
     grid = Grid(Interval.M1)
     before, after = at("2024-03-05T00:00:30"), at("2024-03-05T00:03:00")
     files = [held(before, after, (hole(before, after),))]
-    missing = absences(grid, files, [Span(at("2024-03-05T00:00"), at("2024-03-05T00:04"))])
+    missing = missing_ranges(grid, files, [Span(at("2024-03-05T00:00"), at("2024-03-05T00:04"))])
 
     assert [one.span.start for one in missing] == [at("2024-03-05T00:01")]
     assert [len(one.places) for one in missing] == [2]
@@ -142,9 +142,9 @@ def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
     other = PartitionFile(
         Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "b", 1, 1, 1, NOW, NOW, 0, 25, 29
     )
-    missing = absences(None, [one, other], [Span(EPOCH, NOW + ONE_DAY)])
+    missing = missing_ranges(None, [one, other], [Span(EPOCH, NOW + ONE_DAY)])
 
-    assert [absence.places for absence in missing] == [Places(13, 15), Places(20, 25)]
+    assert [missing_range.places for missing_range in missing] == [Places(13, 15), Places(20, 25)]
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.lists(st.integers(-5, 60), unique=True))
@@ -165,14 +165,14 @@ def gap(first: int, end: int, explanation: Explanation | None = None, attempts: 
     )
 
 
-def absence(first: int, end: int) -> Absence:
-    return Absence(Places(first, end), Grid(Interval.M1).span(Places(first, end)))
+def missing_range(first: int, end: int) -> MissingRange:
+    return MissingRange(Places(first, end), Grid(Interval.M1).span(Places(first, end)))
 
 
 def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
     known = [gap(10, 20, Explanation.TOO_OLD_FOR_API), gap(30, 35, attempts=3), gap(80, 90)]
     found = reconciled(
-        SERIES, Grid(Interval.M1), [absence(5, 20), absence(29, 33)], known, NOW
+        SERIES, Grid(Interval.M1), [missing_range(5, 20), missing_range(29, 33)], known, NOW
     ).gaps
 
     assert [(g.places.first, g.places.end, g.status, g.attempts) for g in found] == [
@@ -186,7 +186,9 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
     asked = gap(10, 20, attempts=2)
     asked = replace(asked, asked_since=NOW, next_try_at=NOW + timedelta(days=1))
     empty = replace(gap(26, 30, Explanation.EMPTY_AT_SOURCE), next_try_at=NOW + timedelta(days=30))
-    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [asked, empty], NOW).gaps
+    (whole,) = reconciled(
+        SERIES, Grid(Interval.M1), [missing_range(10, 30)], [asked, empty], NOW
+    ).gaps
 
     assert (whole.places, whole.status, whole.attempts) == (Places(10, 30), "open", 2)
     assert whole.is_due(NOW)
@@ -195,7 +197,7 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
 
 def test_what_no_gap_tells_of_yet_is_new_whatever_it_is_joined_with() -> None:
     earlier = replace(gap(10, 20), found_at=NOW - timedelta(days=1))
-    told = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [earlier], NOW)
+    told = reconciled(SERIES, Grid(Interval.M1), [missing_range(10, 30)], [earlier], NOW)
 
     assert [one.places for one in told.gaps] == [Places(10, 30)]
     assert [one.places for one in told.new] == [Places(20, 30)]
@@ -205,7 +207,9 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
     one, other = gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(20, 30, Explanation.EMPTY_AT_SOURCE)
     one = replace(one, next_try_at=NOW + timedelta(days=9))
     other = replace(other, next_try_at=NOW + timedelta(days=3))
-    (whole,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 30)], [one, other], NOW).gaps
+    (whole,) = reconciled(
+        SERIES, Grid(Interval.M1), [missing_range(10, 30)], [one, other], NOW
+    ).gaps
 
     assert whole.explanation is Explanation.EMPTY_AT_SOURCE
     assert whole.next_try_at == NOW + timedelta(days=3)
@@ -213,7 +217,7 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
 
 def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
     known = [gap(10, 20, Explanation.DELISTED)]
-    tail = replace(absence(10, 45), is_tail=True)
+    tail = replace(missing_range(10, 45), is_tail=True)
     (found,) = reconciled(SERIES, Grid(Interval.M1), [tail], known, NOW).gaps
 
     assert (found.places, found.explanation) == (Places(10, 45), Explanation.DELISTED)
@@ -224,7 +228,7 @@ def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
     explanation: Explanation,
 ) -> None:
     known = [gap(10, 20, explanation)]
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [absence(10, 20)], known, NOW).gaps
+    (found,) = reconciled(SERIES, Grid(Interval.M1), [missing_range(10, 20)], known, NOW).gaps
 
     assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
 
@@ -238,7 +242,7 @@ def test_ids_that_begin_anew_are_two_lives() -> None:
     )
     spans = [Span(EPOCH, again + ONE_DAY)]
 
-    missing = absences(None, [first, second], spans)
+    missing = missing_ranges(None, [first, second], spans)
     explained = replace(gap(5, 6, Explanation.TOO_OLD_FOR_API), series=TRADES, span=Span(NOW, NOW))
     found = reconciled(TRADES, None, missing, [explained], again).gaps
 
@@ -256,7 +260,7 @@ def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
     files = [replace(file, rows=10) for file in files]
     spans = [Span(minutes[0], minutes[1]), Span(at("2024-03-05T00:18"), at("2024-03-05T00:40"))]
 
-    assert [len(one.places) for one in absences(grid, files, spans)] == [2, 10]
+    assert [len(one.places) for one in missing_ranges(grid, files, spans)] == [2, 10]
     assert expected_rows(grid, files, spans) == [9, 22]
 
 
@@ -292,7 +296,7 @@ def test_a_month_with_bars_off_the_grid_has_all_its_bars() -> None:
     st.lists(st.integers(0, 100), unique=True, min_size=2, max_size=8).map(sorted),
 )
 def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[int]) -> None:
-    missing = [absence(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    missing = [missing_range(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     known = [
         gap(a, b, Explanation.EMPTY_AT_SOURCE)
         for a, b in zip(others[::2], others[1::2], strict=False)
@@ -351,11 +355,11 @@ def test_bars_of_weeks_are_regular_on_mondays() -> None:
 def test_a_gap_knows_whether_it_is_at_an_end_of_its_series() -> None:
     grid = Grid(Interval.M1)
     day = Span(at("2024-03-05"), at("2024-03-06"))
-    (whole,) = absences(grid, [], [day])
+    (whole,) = missing_ranges(grid, [], [day])
     assert (whole.is_head, whole.is_tail, whole.span) == (True, True, day)
 
     bars = hole(at("2024-03-05T10:30"), at("2024-03-05T10:40"))
-    head, inside, tail = absences(
+    head, inside, tail = missing_ranges(
         grid, [held(at("2024-03-05T10:00"), at("2024-03-05T11:00"), (bars,))], [day]
     )
     assert [(one.is_head, one.is_tail) for one in (head, inside, tail)] == [
@@ -382,19 +386,24 @@ def test_ids_that_the_file_beside_may_have_are_not_missing() -> None:
     after = trades(91, 200, 6)
     span = [Span(at("2024-03-01"), at("2024-04-01"))]
 
-    assert absences(None, [before, after], span) == []
+    assert missing_ranges(None, [before, after], span) == []
     late = trades(92, 200, 6)
-    assert [one.places for one in absences(None, [before, late], span)] == [Places(91, 95)]
+    assert [one.places for one in missing_ranges(None, [before, late], span)] == [Places(91, 95)]
     other_life = trades(91, 200, 26)
-    assert Places(91, 95) in [one.places for one in absences(None, [before, other_life], span)]
+    assert Places(91, 95) in [
+        one.places for one in missing_ranges(None, [before, other_life], span)
+    ]
 
 
 def test_ids_outside_the_spans_that_are_wanted_are_not_missing() -> None:
     files = [trades(1, 10, 5), trades(21, 30, 6), trades(41, 50, 20), trades(61, 70, 21)]
     spans = [Span(at("2024-03-01"), at("2024-03-10")), Span(at("2024-03-15"), at("2024-04-01"))]
 
-    assert [one.places for one in absences(None, files, spans)] == [Places(11, 21), Places(51, 61)]
-    assert absences(None, files, []) == []
+    assert [one.places for one in missing_ranges(None, files, spans)] == [
+        Places(11, 21),
+        Places(51, 61),
+    ]
+    assert missing_ranges(None, files, []) == []
     assert expected_rows(None, files, spans) == [12, 12]
 
 
@@ -402,7 +411,7 @@ def test_several_absences_are_told_apart_by_what_is_known_of_each() -> None:
     grid = Grid(Interval.M1)
     first = gap(100, 110, Explanation.EMPTY_AT_SOURCE)
     last = gap(300, 310, Explanation.EMPTY_AT_SOURCE)
-    missing = [absence(100, 110), absence(200, 210), absence(300, 320)]
+    missing = [missing_range(100, 110), missing_range(200, 210), missing_range(300, 320)]
     found = reconciled(SERIES, grid, missing, [first, last], NOW + ONE_DAY)
 
     assert [(one.places, one.explanation) for one in found.gaps] == [

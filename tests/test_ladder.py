@@ -11,7 +11,7 @@ from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefus
 from fullpool.evidence import empty_in
 from fullpool.gaps import Explanation, Gap, GapStatus
 from fullpool.grid import Grid, Places
-from fullpool.ladder import Heard
+from fullpool.ladder import Reply
 from fullpool.model import (
     Archive,
     Cadence,
@@ -41,12 +41,12 @@ def gap(start: str, minutes: int, symbol: str = "BTCUSDT") -> Gap:
     return Gap(series(symbol), places, GRID.span(places), NOW)
 
 
-def heard(one: Gap, *found: int, error: RestError | None = None) -> Heard:
+def heard(one: Gap, *found: int, error: RestError | None = None) -> Reply:
     """Return what the API said; *found* counts from the first place of the gap."""
     places = sorted(one.places.first + number for number in found)
     asked = Places(one.places.first - 1, one.places.end + 1)
     evidence = empty_in(one, [asked], places, NOW)
-    return Heard(replace(one, asked_since=NOW), evidence, places, "url", 1, NOW, error)
+    return Reply(replace(one, asked_since=NOW), evidence, places, "url", 1, NOW, error)
 
 
 def test_a_hole_with_rows_on_both_sides_is_empty_at_the_source() -> None:

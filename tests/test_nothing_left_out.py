@@ -447,7 +447,7 @@ def test_a_trade_at_midnight_that_two_archives_have_is_kept_once(millisecond: in
 
         counted = "SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades"
         assert lab.ask(counted) == [(73, 73)]
-        assert lab.ask("SELECT key, column_name FROM sync.differences") == [(25, "period")]
+        assert lab.ask("SELECT key, column_name FROM sync.conflicts") == [(25, "period")]
         assert lab.ask("SELECT expected_rows, present_rows FROM sync.coverage") == [(73, 73)]
         assert verify.verify(lab.config, Event(), lambda _: None).is_whole
 

@@ -45,10 +45,10 @@ def portal(pattern: str) -> Callable[[Vendor, str], str]:
     ("outage", "told", "event"),
     [
         (no_name("archive_url"), NO_NAME, "archive.failed"),
-        (no_name("listing_url"), NO_NAME, "series.unlisted"),
-        (portal("*"), PAGE, "series.unlisted"),
+        (no_name("listing_url"), NO_NAME, "series.listing_failed"),
+        (portal("*"), PAGE, "series.listing_failed"),
         (portal("*.zip*"), PAGE, "archive.failed"),
-        (wants_login, ("HTTP 511", PAGE[1]), "series.unlisted"),
+        (wants_login, ("HTTP 511", PAGE[1]), "series.listing_failed"),
     ],
     ids=["DNS of archives", "DNS of listings", "a portal", "one before archives", "HTTP 511"],
 )

@@ -89,7 +89,7 @@ def test_closed_months_come_by_monthly_archive_and_the_rest_by_daily_ones() -> N
 
     chosen = choose(want(M1), monthly, daily, NOW)
 
-    assert labels(chosen, Status.PUBLISHED) == [
+    assert labels(chosen, Status.LISTED) == [
         "2024-04",
         "2024-05",
         *map(str, days("2024-06-01", "2024-06-14")),
@@ -101,7 +101,7 @@ def test_a_month_begun_in_its_middle_comes_by_daily_archives() -> None:
 
     chosen = choose(want(M1, "2024-04-29"), monthly, daily, NOW)
 
-    assert labels(chosen, Status.PUBLISHED)[:3] == ["2024-04-29", "2024-04-30", "2024-05"]
+    assert labels(chosen, Status.LISTED)[:3] == ["2024-04-29", "2024-04-30", "2024-05"]
 
 
 def test_a_month_whose_archive_is_lost_comes_by_daily_ones() -> None:
@@ -109,7 +109,7 @@ def test_a_month_whose_archive_is_lost_comes_by_daily_ones() -> None:
 
     chosen = choose(want(M1), monthly, daily, NOW)
 
-    assert labels(chosen, Status.PUBLISHED)[1] == "2024-04-01"
+    assert labels(chosen, Status.LISTED)[1] == "2024-04-01"
     assert not labels(chosen, Status.ABSENT)
 
 
@@ -139,7 +139,7 @@ def test_what_is_not_listed_from_where_a_series_is_known_is_missing() -> None:
 def test_a_series_without_daily_archives_takes_a_month_it_wants_a_part_of() -> None:
     chosen = choose(want(W1, "2024-04-15"), listing("2024-04", "2024-05"), {}, NOW)
 
-    assert labels(chosen, Status.PUBLISHED) == ["2024-04", "2024-05"]
+    assert labels(chosen, Status.LISTED) == ["2024-04", "2024-05"]
 
 
 def test_the_end_of_the_span_ends_the_plan() -> None:
@@ -147,7 +147,7 @@ def test_the_end_of_the_span_ends_the_plan() -> None:
 
     chosen = choose(want(M1, "2024-04-01", at("2024-05-03")), monthly, daily, NOW)
 
-    assert labels(chosen, Status.PUBLISHED) == ["2024-04", "2024-05-01", "2024-05-02"]
+    assert labels(chosen, Status.LISTED) == ["2024-04", "2024-05-01", "2024-05-02"]
 
 
 @given(
@@ -177,7 +177,7 @@ def test_every_day_of_the_span_that_any_archive_has_is_covered(
     published = {
         d
         for k in chosen
-        if k.status is Status.PUBLISHED
+        if k.status is Status.LISTED
         for d in periods(k.archive.period.span, Cadence.DAY)
     }
     assert len(covered) == len(set(covered))
@@ -234,7 +234,7 @@ def test_a_series_is_listed_when_names_cannot_be_computed(
 
 
 def known(series: Series, label: str) -> Known:
-    return Known(Archive(series, period_from(label)), Status.PUBLISHED, "", IDENTITY)
+    return Known(Archive(series, period_from(label)), Status.LISTED, "", IDENTITY)
 
 
 def held(series: Series, label: str) -> PartitionFile:
@@ -324,7 +324,7 @@ def test_what_is_present_is_not_tried_by_itself() -> None:
 
 
 SUM = Tried(Fault.WRONG_SUM, "sha256 is a, its CHECKSUM says b")
-LISTED = Known(Archive(M1, period_from("2024-05")), Status.PUBLISHED, "listed", IDENTITY)
+LISTED = Known(Archive(M1, period_from("2024-05")), Status.LISTED, "listed", IDENTITY)
 COMPUTED = Known(Archive(M1, period_from("2024-06-14")), Status.EXPECTED, "due")
 OLD = Known(Archive(M1, period_from("2024-05-01")), Status.EXPECTED, "due")
 FAILED_SUM = Known(LISTED.archive, Status.FAILED, "other words", IDENTITY, 1, fault=Fault.WRONG_SUM)
@@ -618,7 +618,7 @@ def test_what_is_chosen_says_why() -> None:
     )  # fmt: skip
     assert missing.status is Status.NOT_PUBLISHED
     assert missing.next_try_at == NOW + timedelta(minutes=30)
-    assert listed_day.status is Status.PUBLISHED
+    assert listed_day.status is Status.LISTED
 
 
 def test_names_that_are_due_are_expected_for_a_reason() -> None:

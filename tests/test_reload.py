@@ -13,7 +13,7 @@ from fullpool.app import clock
 from fullpool.app.signals import Flag
 from fullpool.config import Config, parse
 from fullpool.errors import ConfigError
-from fullpool.reload import Look, Lookout
+from fullpool.reload import ConfigChange, Lookout
 from vendor import dataset, wait
 
 
@@ -26,7 +26,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.looks: list[Look] = []
+        self.looks: list[ConfigChange] = []
         self.asked, self.stop = Flag(), Flag()
         self.refuse = ""
         config = parse(path.read_text(), str(path))

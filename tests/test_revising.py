@@ -52,7 +52,7 @@ def test_other_bytes_are_a_new_edition_that_is_due(status: Status, listed: Ident
     after = changed(marked, listed)
 
     assert after is not None
-    assert (after.status, after.identity) == (Status.PUBLISHED, listed)
+    assert (after.status, after.identity) == (Status.LISTED, listed)
     assert (after.attempts, after.next_try_at, after.fault, after.checksum) == (0, None, None, None)
     assert after.reason.startswith(
         "published anew: 100 bytes of 2024-03-06T04:00:00Z (ETag one) became "
@@ -91,16 +91,16 @@ def test_what_came_late_is_due(status: Status) -> None:
     after = changed(known(status), HELD)
 
     assert after is not None
-    assert (after.status, after.identity) == (Status.PUBLISHED, HELD)
+    assert (after.status, after.identity) == (Status.LISTED, HELD)
     assert after.reason == "published after all"
 
 
-@pytest.mark.parametrize("status", [Status.PUBLISHED, Status.EXPECTED, Status.FAILED])
+@pytest.mark.parametrize("status", [Status.LISTED, Status.EXPECTED, Status.FAILED])
 def test_what_is_due_already_stays_as_it_is(status: Status) -> None:
     assert changed(known(status), Identity("two", 1, THEN)) is None
 
 
-@pytest.mark.parametrize("status", [Status.PUBLISHED, Status.FAILED, Status.QUARANTINED])
+@pytest.mark.parametrize("status", [Status.LISTED, Status.FAILED, Status.QUARANTINED])
 def test_a_day_that_went_before_the_lake_had_it_is_asked_for_once_more(status: Status) -> None:
     after = changed(known(status), None)
 

@@ -156,8 +156,8 @@ def built(tree: Tree, held: tuple[PartitionFile, ...], archives: dict[str, str])
 @pytest.mark.parametrize(
     ("known", "listed", "status"),
     [
-        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("bb", 100, DAY), Status.PUBLISHED),
-        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("aa", 101, DAY), Status.PUBLISHED),
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("bb", 100, DAY), Status.LISTED),
+        (Known(ARCHIVE, Status.PRESENT, "", OLD), Identity("aa", 101, DAY), Status.LISTED),
         (Known(ARCHIVE, Status.PRESENT, "", OLD), OLD, None),
         (
             Known(ARCHIVE, Status.PRESENT, "", OLD),
@@ -172,11 +172,11 @@ def built(tree: Tree, held: tuple[PartitionFile, ...], archives: dict[str, str])
         (
             Known(ARCHIVE, Status.PRESENT, "", Identity("", 100, DAY)),
             Identity("", 100, DAY + timedelta(days=1)),
-            Status.PUBLISHED,
+            Status.LISTED,
         ),
-        (Known(ARCHIVE, Status.QUARANTINED, "", OLD), Identity("bb", 9, DAY), Status.PUBLISHED),
+        (Known(ARCHIVE, Status.QUARANTINED, "", OLD), Identity("bb", 9, DAY), Status.LISTED),
         (Known(ARCHIVE, Status.QUARANTINED, "", OLD), OLD, None),
-        (Known(ARCHIVE, Status.ABSENT), OLD, Status.PUBLISHED),
+        (Known(ARCHIVE, Status.ABSENT), OLD, Status.LISTED),
         (Known(ARCHIVE, Status.FAILED, "", OLD), Identity("bb", 9, DAY), None),
         (Known(ARCHIVE, Status.FAILED, "", OLD), None, Status.EXPECTED),
         (Known(ARCHIVE, Status.QUARANTINED, "", OLD), None, Status.EXPECTED),
@@ -207,7 +207,7 @@ def test_what_the_vendor_withdraws_stays_and_is_told(vendor: Vendor, config: Con
     assert vendor.archive_requests()[asked:] == []
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
     (event,) = map(json.loads, told.getvalue().splitlines())
-    assert (event["event"], event["archives"]) == ("series.shrunk", 1)
+    assert (event["event"], event["archives"]) == ("archive.withdrawn", 1)
     assert event["first"] == event["last"] == str(ARCHIVE)
 
 

@@ -176,7 +176,7 @@ def test_a_listing_of_a_moment_ago_is_believed_only_after_another_look(
 ) -> None:
     """The archive may be new, and the CHECKSUM still the old one."""
     listed = Identity("new", 5, NOW - age)
-    one = replace(known("2024-03"), status=Status.PUBLISHED, identity=listed, fault=Fault.OTHER)
+    one = replace(known("2024-03"), status=Status.LISTED, identity=listed, fault=Fault.OTHER)
     after = unchanged(one, NOW)
 
     assert after.next_try_at == (None if look is None else NOW + look)
@@ -187,7 +187,7 @@ def test_an_archive_with_another_checksum_is_due_at_once() -> None:
     one = replace(known("2024-03"), attempts=2, next_try_at=NOW, identity=Identity("old", 5))
     after = republished(one)
 
-    assert (after.status, after.attempts, after.next_try_at) == (Status.PUBLISHED, 0, None)
+    assert (after.status, after.attempts, after.next_try_at) == (Status.LISTED, 0, None)
     assert after.identity is None
     assert after.is_held
 
@@ -203,7 +203,7 @@ def test_a_wrong_checksum_is_asked_for_again_soon() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.WRONG_SUM, Fault.NO_SUM])
 def test_a_checksum_is_to_blame_when_two_tries_in_a_row_say_so(fault: Fault) -> None:
-    listed = Known(archive("2024-03"), Status.PUBLISHED, "", Identity("e", 5))
+    listed = Known(archive("2024-03"), Status.LISTED, "", Identity("e", 5))
     once = verdict(listed, Tried(fault, "some words"), NOW)
     twice = verdict(once, Tried(fault, "other words"), NOW)
     between = verdict(verdict(once, Tried(Fault.OTHER, "503"), NOW), Tried(fault, "words"), NOW)

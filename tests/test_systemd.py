@@ -300,7 +300,7 @@ def test_stop_under_load_is_clean(box: Box) -> None:
 
 def test_events_carry_their_fields_and_priorities(box: Box) -> None:
     events = box.events("PRIORITY=6")
-    published = [event for event in events if event["event"] == "archive.published"]
+    published = [event for event in events if event["event"] == "archive.imported"]
 
     assert {event["series"] for event in published} == {A, B, TRADES}
     assert all(event["run"] > 0 and event["job"] in ("tick", "audit") for event in published)
@@ -338,12 +338,12 @@ def test_an_upgrade_keeps_the_configuration_and_restarts(box: Box) -> None:
 def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box) -> None:
     box.run("systemctl stop fullpool && rm -r /var/lib/private/fullpool/lake/.state")
     refused = box.run("systemctl start fullpool", check=False)
-    before = len([one for one in box.events() if one["event"] == "archive.published"])
+    before = len([one for one in box.events() if one["event"] == "archive.imported"])
     box.run(told("fullpool rebuild").replace("--pty", "--pipe --wait"))  # there is no terminal
     box.until(lambda: "3 series full" in box.shown("StatusText"))
 
     assert refused.returncode != 0
-    assert len([one for one in box.events() if one["event"] == "archive.published"]) == before
+    assert len([one for one in box.events() if one["event"] == "archive.imported"]) == before
     assert box.rows("klines") == 2 * 20 * 1440
     assert box.rows("agg_trades") == TRADE_DAYS * 300_000
 

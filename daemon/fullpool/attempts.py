@@ -135,7 +135,7 @@ def not_looked(known: Known, now: datetime) -> Known:
 
 def republished(known: Known) -> Known:
     """Return an archive of the lake whose CHECKSUM is another by now: it is due."""
-    return due_again(known, Status.PUBLISHED, "its CHECKSUM is another by now", None)
+    return due_again(known, Status.LISTED, "its CHECKSUM is another by now", None)
 
 
 def due_again(known: Known, status: Status, reason: str, listed: Identity | None) -> Known:

@@ -90,7 +90,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class Absence:
+class MissingRange:
     """Places that are not held, and the span they lie in; *is_head*, *is_tail*: no row beyond."""
 
     places: Places
@@ -99,54 +99,54 @@ class Absence:
     is_tail: bool = False
 
 
-def absences(
+def missing_ranges(
     grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
-) -> list[Absence]:
+) -> list[MissingRange]:
     """Return what is not held of a series, oldest first: at its head, inside, at its tail.
 
     *held* in the order of time. Without a *grid* the places are ids, which have holes but neither
     head nor tail. *expected* are the spans where rows should be.
     """
     if grid is None:
-        missing: list[Absence] = []
+        ranges: list[MissingRange] = []
         for files in _by_span(held, expected):
-            missing += _ids_missing(files)
-        return [absence for absence in missing if _touches_any(absence.span, expected)]
+            ranges += _ids_missing(files)
+        return [missing for missing in ranges if _touches_any(missing.span, expected)]
     if not expected:
         return []
     whole = grid.places(Span(expected[0].start, expected[-1].end))
     spans = [grid.places(span) for span in expected]
     found = [
-        replace(absence, places=inside, span=grid.span(inside))
-        for absence in [*_ends(grid, held, whole), *_bars_between(grid, held)]
+        replace(missing, places=inside, span=grid.span(inside))
+        for missing in [*_ends(grid, held, whole), *_bars_between(grid, held)]
         for span in spans
-        if (inside := absence.places.meet(span))
+        if (inside := missing.places.meet(span))
     ]
-    return sorted(found, key=lambda absence: absence.places)
+    return sorted(found, key=lambda missing: missing.places)
 
 
-def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[Absence]:
+def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[MissingRange]:
     """Yield what is missing before the first row and after the last one."""
     if not held:
-        yield Absence(whole, grid.span(whole), is_head=True, is_tail=True)
+        yield MissingRange(whole, grid.span(whole), is_head=True, is_tail=True)
         return
     head = Places(whole.first, grid.place_of(held[0].first_time))
     tail = Places(grid.place_of(held[-1].last_time) + 1, whole.end)
     if head:
-        yield Absence(head, grid.span(head), is_head=True)
+        yield MissingRange(head, grid.span(head), is_head=True)
     if tail:
-        yield Absence(tail, grid.span(tail), is_tail=True)
+        yield MissingRange(tail, grid.span(tail), is_tail=True)
 
 
-def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[Absence]:
+def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[MissingRange]:
     for hole in _holes(held):
         if hole.before_time < hole.after_time and (
             places := grid.between(hole.before_time, hole.after_time)
         ):
-            yield Absence(places, grid.span(places))
+            yield MissingRange(places, grid.span(places))
 
 
-def _ids_missing(held: Sequence[PartitionFile]) -> Iterator[Absence]:
+def _ids_missing(held: Sequence[PartitionFile]) -> Iterator[MissingRange]:
     """Yield the ids between those of a file, and of two; not what another file beside may have.
 
     Trades of the same moment at midnight may be in the archives of both days.
@@ -157,19 +157,19 @@ def _ids_missing(held: Sequence[PartitionFile]) -> Iterator[Absence]:
         if after.first_key <= before.last_key and _is_same_life(before, after)
     ]
     for hole in _holes(held):
-        absence = _ids_between(hole)
-        if absence and not any(_covers(places, absence.places) for places in shared):
-            yield absence
+        missing = _ids_between(hole)
+        if missing and not any(_covers(places, missing.places) for places in shared):
+            yield missing
 
 
 def _covers(places: Places, others: Places) -> bool:
     return places.first <= others.first and others.end <= places.end
 
 
-def _ids_between(hole: Hole) -> Absence | None:
+def _ids_between(hole: Hole) -> MissingRange | None:
     places = Places(hole.before + 1, hole.after)
     end = max(hole.before_time, hole.after_time)
-    return Absence(places, Span(hole.before_time, end)) if places else None
+    return MissingRange(places, Span(hole.before_time, end)) if places else None
 
 
 def _touch(one: Span, other: Span) -> bool:
@@ -227,7 +227,7 @@ class Reconciled:
 
 
 def reconciled(
-    series: Series, grid: Grid | None, missing: Sequence[Absence], known: Sequence[Gap],
+    series: Series, grid: Grid | None, ranges: Sequence[MissingRange], known: Sequence[Gap],
     now: datetime,
 ) -> Reconciled:  # fmt: skip
     """Return the gaps of a series: what is missing, each part with what is known of it by now.
@@ -238,8 +238,8 @@ def reconciled(
     index = _Index(grid, known)
     gaps: list[Gap] = []
     new: list[Gap] = []
-    for absence in missing:
-        parts = _parts(series, grid, absence, index.beside(absence), now)
+    for missing in ranges:
+        parts = _parts(series, grid, missing, index.beside(missing), now)
         gaps += _joined(grid, parts)
         new += [part for part in parts if part.found_at == now]
     return Reconciled(gaps, new)
@@ -253,54 +253,58 @@ class _Index:
         self._known = sorted(known, key=lambda gap: (self._start(gap), gap.places))
         self._starts = [self._start(gap) for gap in self._known]
 
-    def _start(self, item: Gap | Absence) -> Any:
+    def _start(self, item: Gap | MissingRange) -> Any:
         return item.span.start if self._grid is None else item.places.first
 
-    def _end(self, item: Gap | Absence) -> Any:
+    def _end(self, item: Gap | MissingRange) -> Any:
         return item.span.end if self._grid is None else item.places.end
 
-    def beside(self, absence: Absence) -> Iterator[Gap]:
+    def beside(self, missing: MissingRange) -> Iterator[Gap]:
         """Yield the gaps that may have places of *absence*, in their order."""
-        at = bisect_left(self._starts, self._start(absence))
-        while at and self._end(self._known[at - 1]) >= self._start(absence):
+        at = bisect_left(self._starts, self._start(missing))
+        while at and self._end(self._known[at - 1]) >= self._start(missing):
             at -= 1
         for gap in self._known[at:]:
-            if self._start(gap) > self._end(absence):
+            if self._start(gap) > self._end(missing):
                 return
             yield gap
 
 
 def _parts(
-    series: Series, grid: Grid | None, absence: Absence, known: Iterable[Gap], now: datetime
+    series: Series,
+    grid: Grid | None,
+    missing: MissingRange,
+    known: Iterable[Gap],
+    now: datetime,
 ) -> list[Gap]:
     """Return one absence as gaps, known ones and new ones."""
     found: list[Gap] = []
-    at, end = absence.places.first, absence.places.end
+    at, end = missing.places.first, missing.places.end
     for gap in known:
         same = gap.places.meet(Places(at, end))
         if not same:
             continue
         if at < same.first:
-            found.append(_new(series, grid, Places(at, same.first), absence, now))
-        if _is_disproved(gap, grid, absence):
-            found.append(_new(series, grid, same, absence, now))
+            found.append(_new(series, grid, Places(at, same.first), missing, now))
+        if _is_disproved(gap, grid, missing):
+            found.append(_new(series, grid, same, missing, now))
         else:
             found.append(part_of(gap, grid, same))
         at = same.end
     if at == end:
         return found
-    if found and found[-1].explanation is Explanation.DELISTED and absence.is_tail:
+    if found and found[-1].explanation is Explanation.DELISTED and missing.is_tail:
         found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, end))
         return found
-    return [*found, _new(series, grid, Places(at, end), absence, now)]
+    return [*found, _new(series, grid, Places(at, end), missing, now)]
 
 
-def _is_disproved(gap: Gap, grid: Grid | None, absence: Absence) -> bool:
+def _is_disproved(gap: Gap, grid: Grid | None, missing: MissingRange) -> bool:
     """Whether rows have come beyond what was taken for the end of a series, or its beginning."""
     if grid is None:
         return False
-    is_ended = gap.explanation is Explanation.DELISTED and not absence.is_tail
-    return is_ended or (gap.explanation is Explanation.NOT_LISTED and not absence.is_head)
+    is_ended = gap.explanation is Explanation.DELISTED and not missing.is_tail
+    return is_ended or (gap.explanation is Explanation.NOT_LISTED and not missing.is_head)
 
 
 def _joined(grid: Grid | None, parts: Sequence[Gap]) -> list[Gap]:
@@ -336,8 +340,10 @@ def _together(grid: Grid | None, one: Gap, other: Gap) -> Gap:
     )
 
 
-def _new(series: Series, grid: Grid | None, places: Places, absence: Absence, now: datetime) -> Gap:
-    return Gap(series, places, grid.span(places) if grid else absence.span, now)
+def _new(
+    series: Series, grid: Grid | None, places: Places, missing: MissingRange, now: datetime
+) -> Gap:
+    return Gap(series, places, grid.span(places) if grid else missing.span, now)
 
 
 def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
@@ -356,8 +362,8 @@ def expected_rows(
 
 
 def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
-    missing = sum(len(absence.places) for absence in absences(None, held, [span]))
-    return missing + sum(file.rows for file in held)
+    ranges = sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
+    return ranges + sum(file.rows for file in held)
 
 
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:

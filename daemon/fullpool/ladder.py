@@ -221,7 +221,7 @@ def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Reply:
     """What the API said of a gap, or of parts of it.
 
     *evidence* is all that is known of it, *found* are the places that came, sorted. *is_head* and
@@ -254,7 +254,7 @@ def begun(gap: Gap, evidence: Iterable[Evidence], now: datetime) -> Gap:
     return replace(gap, asked_since=now)
 
 
-def remaining(heard: Heard, grid: Grid | None) -> list[Gap]:
+def remaining(heard: Reply, grid: Grid | None) -> list[Gap]:
     """Return what is left of the gap once the rows that came are in the lake, each part judged."""
     gap = replace(heard.gap, asked_at=heard.at)
     parts = [part_of(gap, grid, places) for places in subtract(gap.places, heard.found)]
@@ -266,7 +266,7 @@ def remaining(heard: Heard, grid: Grid | None) -> list[Gap]:
     return [_judged(heard, part) for part in parts]
 
 
-def _judged(heard: Heard, gap: Gap) -> Gap:
+def _judged(heard: Reply, gap: Gap) -> Gap:
     is_end = heard.is_tail and heard.is_trading is False
     proof = proof_of(gap.places, heard.evidence, gap.asked_since or heard.at)
     if is_end and gap.places.end == heard.gap.places.end and not (proof and proof.row_after):
@@ -290,7 +290,7 @@ def _judged(heard: Heard, gap: Gap) -> Gap:
     return _open(gap, reason, heard.at + _wait(gap.attempts))
 
 
-def _evident(heard: Heard, gap: Gap, proof: Proof | None) -> Gap:
+def _evident(heard: Reply, gap: Gap, proof: Proof | None) -> Gap:
     """Return a gap with what was asked and what came back."""
     evidence = _json(
         {

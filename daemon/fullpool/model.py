@@ -241,7 +241,7 @@ class Status(StrEnum):
 
     EXPECTED = "expected"
     NOT_PUBLISHED = "not_published"
-    PUBLISHED = "published"
+    LISTED = "listed"
     PRESENT = "present"
     FAILED = "failed"
     QUARANTINED = "quarantined"

@@ -172,7 +172,7 @@ def _days_of(
 
 
 def _published(series: Series, period: Period, identity: Identity) -> Known:
-    return Known(Archive(series, period), Status.PUBLISHED, "listed by the vendor", identity)
+    return Known(Archive(series, period), Status.LISTED, "listed by the vendor", identity)
 
 
 def _unlisted(series: Series, period: Period, now: datetime) -> Known:
@@ -194,7 +194,7 @@ def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
     return [
         one
         for one in chosen
-        if one.status is Status.PUBLISHED
+        if one.status is Status.LISTED
         and one.archive not in recorded
         and not has_month_of(in_lake, one.archive)
         and not held.issuperset(periods(one.archive.period.span, Cadence.DAY))

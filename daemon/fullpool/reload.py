@@ -34,7 +34,7 @@ class Flag(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ConfigChange:
     """What a look at the file showed: a new configuration, what is wrong with it, or neither.
 
     *is_asked*: somebody waits for the answer (SIGHUP). *is_new*: the content was not judged before.
@@ -80,7 +80,7 @@ class Lookout:
         self._is_refused = False
         self._missed = 0
 
-    def looks(self) -> Iterator[Look]:
+    def looks(self) -> Iterator[ConfigChange]:
         """Yield what is new, and an answer whenever one was asked for, until stopped."""
         while not self._stop.is_set():
             try:
@@ -115,7 +115,7 @@ class Lookout:
             raise_interrupt=False,
         )
 
-    def _look(self, *, is_asked: bool) -> Iterator[Look]:
+    def _look(self, *, is_asked: bool) -> Iterator[ConfigChange]:
         content = self._settled()
         self._missed = self._missed + 1 if content is None else 0
         is_away = content is None and self._missed < _GONE_AFTER
@@ -123,7 +123,7 @@ class Lookout:
         is_new, self._seen = found != self._seen, self._seen if is_away else found
         if is_asked or (is_new and not is_away):
             config, error = self._judged(content, is_new=is_new)
-            look = Look(config, error, found, is_asked, is_new)
+            look = ConfigChange(config, error, found, is_asked, is_new)
             if look.is_news or is_asked:
                 yield look
 

@@ -10,13 +10,13 @@ from fullpool.planning import Listing
 
 _NOT_THERE: Final = (Status.ABSENT, Status.NOT_PUBLISHED)
 _COMPARED: Final = (Status.PRESENT, Status.QUARANTINED)
-_UNDONE: Final = (Status.PUBLISHED, Status.FAILED, Status.QUARANTINED)
+_UNDONE: Final = (Status.LISTED, Status.FAILED, Status.QUARANTINED)
 
 
 def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, Known]]:
     """Yield each archive whose record is to change, as it was and as it is now.
 
-    One that has other bytes, or came after all, is `published` and due. One that only has another
+    One that has other bytes, or came after all, is `listed` and due. One that only has another
     time, for the same bytes were put there again, keeps its status. A day that went before the lake
     had it is `expected`: asked for once more, without the promise of a listing. (A month is not: in
     quarantine it falls to its days.)
@@ -27,11 +27,11 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
             if _is_promised(one) and one.archive.period.cadence is Cadence.DAY:
                 yield one, due_again(one, Status.EXPECTED, "the vendor lists it no more", None)
         elif one.status in _NOT_THERE:
-            yield one, due_again(one, Status.PUBLISHED, "published after all", listed)
+            yield one, due_again(one, Status.LISTED, "published after all", listed)
         elif one.status in _COMPARED and one.identity is not None:
             if _has_other_bytes(one.identity, listed):
                 reason = f"published anew: {_words(one.identity)} became {_words(listed)}"
-                yield one, due_again(one, Status.PUBLISHED, reason, listed)
+                yield one, due_again(one, Status.LISTED, reason, listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)
 

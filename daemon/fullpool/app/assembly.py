@@ -56,7 +56,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     builders: AbstractContextManager[Builders],
     *,
     bans: Sequence[Ban] = (),
-    enough: Stop | None = None,
+    draining: Stop | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> Iterator[Work]:
     """Open what one pass works with. *enough* has it begin nothing new once it is set."""
@@ -76,7 +76,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
             monotonic=time.monotonic,
             sleep=sleep,
             stop=stop,
-            enough=enough or stop,
+            draining=draining or stop,
             opener=opener,
             fetcher=lambda: Fetcher(
                 opener(), config.network.archive_url, limits.archive_mb * _MB, watcher.received

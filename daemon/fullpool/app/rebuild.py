@@ -12,7 +12,13 @@ from fullpool.config import Config
 from fullpool.errors import IncompleteError, NoLakeError
 from fullpool.model import Stop
 from fullpool.store import inventory
-from fullpool.store.partitions.recover import Read, Reading, newest_files, read, superseded
+from fullpool.store.partitions.recover import (
+    RecoveredFile,
+    RecoveryOrder,
+    newest_files,
+    read,
+    superseded,
+)
 from fullpool.store.state.opening import open_state
 from fullpool.store.state.restore import restore
 from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
@@ -66,14 +72,14 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
 
 def _read_all(
     config: Config, tree: Tree, sums: Mapping[str, str], stop: Stop
-) -> tuple[list[Read], list[str], list[Read]]:
+) -> tuple[list[RecoveredFile], list[str], list[RecoveredFile]]:
     """Return the files that count, those that were replaced, and those that are damaged.
 
     Where a file is damaged, older ones of the same time count again.
     """
     left = dict(inventory.partition_files(tree))
-    known: dict[str, Read] = {}
-    damaged: list[Read] = []
+    known: dict[str, RecoveredFile] = {}
+    damaged: list[RecoveredFile] = []
     while True:
         current, replaced = newest_files(left.items())
         if not current:
@@ -81,7 +87,8 @@ def _read_all(
         unread = [path for path in current if path not in known]
         memory_mb = config.limits.builder_memory_mb
         orders = [
-            Reading(path, left[path], tree.root, memory_mb, sums.get(path, "")) for path in unread
+            RecoveryOrder(path, left[path], tree.root, memory_mb, sums.get(path, ""))
+            for path in unread
         ]
         for one in _read(config, orders, stop):
             known[one.path] = one
@@ -97,11 +104,11 @@ def _read_all(
                 del left[path]
 
 
-def _read(config: Config, orders: Sequence[Reading], stop: Stop) -> list[Read]:
+def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[RecoveredFile]:
     """Read all files that are ordered, or raise."""
     if not orders:
         return []
-    found: list[Read] = []
+    found: list[RecoveredFile] = []
     with pools.processes(config.limits.builders, stop) as build_map:
         for done in build_map(read, orders, lambda _: 1):
             if done.value is None:

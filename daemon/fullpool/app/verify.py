@@ -121,7 +121,7 @@ def _due_again(queries: StateQueries, archives: Sequence[Archive]) -> Iterable[K
     known = queries.known_of({archive.series for archive in archives})
     for one in (one for own in known.values() for one in own if one.archive in archives):
         reason = "its CHECKSUM is another by now"
-        yield replace(one, status=Status.PUBLISHED, reason=reason, next_try_at=None)
+        yield replace(one, status=Status.LISTED, reason=reason, next_try_at=None)
 
 
 def compare_with_vendor(

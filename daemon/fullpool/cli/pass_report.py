@@ -25,7 +25,7 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         return
     remarks(done.remarks)
     if not done.built:
-        is_lacking = bool(done.remarks) or Status.PUBLISHED in done.missing
+        is_lacking = bool(done.remarks) or Status.LISTED in done.missing
         is_all = done.is_complete and not is_lacking and not signals.is_stopped()
         sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
     else:

@@ -249,7 +249,7 @@ class Client:
             self._bans[host] = Ban(host, status, reason, now, until)
         if is_news:
             event = "rest.refused" if status in _REFUSALS else "rest.banned"
-            event = event if status else "rest.away"
+            event = event if status else "rest.unreachable"
             log.warning(event, host=host, status=status, reason=reason, until=until.isoformat())
 
 

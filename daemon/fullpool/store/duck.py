@@ -103,7 +103,7 @@ def summary(error: Exception) -> str:
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
+def map_errors(doing: str) -> Iterator[None]:
     """Turn what DuckDB and the disk raise while *doing* something into our errors."""
     try:
         yield

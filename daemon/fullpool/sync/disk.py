@@ -4,7 +4,7 @@ import shutil
 from typing import Final
 
 from fullpool.errors import DiskFullError
-from fullpool.store.duck import explained
+from fullpool.store.duck import map_errors
 from fullpool.sync.work import Work
 
 _MB: Final = 1_000_000
@@ -12,7 +12,7 @@ _MB: Final = 1_000_000
 
 def require_room(work: Work, planned: int = 0) -> None:
     """Raise DiskFullError if *planned* bytes would leave less free than configured."""
-    with explained(f"looking for room in {work.tree.root}"):
+    with map_errors(f"looking for room in {work.tree.root}"):
         free = shutil.disk_usage(work.tree.root).free
     floor = int(work.config.lake.min_free_gb * 1e9)
     if free - planned < floor:

@@ -20,7 +20,7 @@ from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.archives.rounds import Round
 from fullpool.sync.disk import require_room
-from fullpool.sync.gaps.finder import Finding
+from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import publish
@@ -115,7 +115,7 @@ def _framed(
     outcome = Outcome()
     begun = _Begun(command, state.passes.begin(command, __version__, work.now()))
     result, reason = PassOutcome.INTERRUPTED, ""
-    with logs.bound(run=begun.number), duck.explained(f"working on {work.tree.root}"):
+    with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
             outcome.is_dirty = _took_back(work, state)
             found = discover(work, state.queries)
@@ -135,17 +135,17 @@ def _framed(
 def _took_back(work: Work, state: State) -> bool:
     """Take back what was recorded while the clock was ahead; return whether anything was."""
     if state.is_behind(work.now()):
-        log.warning("clock.is_behind", now=work.now().isoformat())
+        log.warning("clock.behind", now=work.now().isoformat())
         return False
     is_news = state.take_back(work.now())
     if is_news:
-        log.warning("clock.was_ahead")
+        log.warning("clock.ahead")
     return is_news
 
 
 def _fill(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
-    Finding(work, state, outcome, found.wants).look()
+    GapFinder(work, state, outcome, found.wants).look()
 
 
 def _patching(work: Work, state: State, found: Discovered, outcome: Outcome) -> Patching:

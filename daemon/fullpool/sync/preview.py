@@ -10,7 +10,7 @@ from fullpool.sync.archives.discover import discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.work import Work
 
-_TO_FETCH: Final = (Status.PUBLISHED, Status.EXPECTED)
+_TO_FETCH: Final = (Status.LISTED, Status.EXPECTED)
 
 
 @dataclass(frozen=True, slots=True)

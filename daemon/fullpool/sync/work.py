@@ -34,7 +34,7 @@ class Work:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     stop: Stop
-    enough: Stop
+    draining: Stop
     opener: Callable[[], Opener]
     fetcher: Callable[[], Fetcher]
     fetch_map: Map
@@ -46,4 +46,4 @@ class Work:
     @property
     def is_ending(self) -> bool:
         """Whether nothing new is to be begun."""
-        return self.stop.is_set() or self.enough.is_set()
+        return self.stop.is_set() or self.draining.is_set()

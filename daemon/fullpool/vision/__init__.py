@@ -3,9 +3,9 @@
 from fullpool.vision.access import Access
 from fullpool.vision.archives import (
     NO_SUM,
-    Answer,
     Fetched,
     Fetcher,
+    FetchResult,
     NoSum,
     NotModified,
     NotThere,
@@ -18,7 +18,7 @@ from fullpool.vision.opener import Opener
 __all__ = [
     "NO_SUM",
     "Access",
-    "Answer",
+    "FetchResult",
     "Fetched",
     "Fetcher",
     "NoSum",

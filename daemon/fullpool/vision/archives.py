@@ -69,7 +69,7 @@ class WrongSum:
     reason: str
 
 
-Answer = Fetched | NotModified | Unchanged | NotThere | NoSum | WrongSum
+FetchResult = Fetched | NotModified | Unchanged | NotThere | NoSum | WrongSum
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,9 @@ class Fetcher:
     limit_bytes: int
     received: Callable[[int], None]
 
-    def fetch(self, archive: Archive, etag: str | None, target: Path, *, held: str = "") -> Answer:
+    def fetch(
+        self, archive: Archive, etag: str | None, target: Path, *, held: str = ""
+    ) -> FetchResult:
         """Return the archive, unless it is not there or still the edition *etag*, or *held*.
 
         A large one is written to *target*, a small one held in memory. The CHECKSUM is asked for

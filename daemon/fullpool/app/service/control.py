@@ -36,7 +36,7 @@ _MOST_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReloadReply:
     """What a look at the configuration came to, and what the daemon is doing."""
 
     config: str
@@ -51,12 +51,12 @@ class Asked(Flag):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: SimpleQueue[Future[Answer]] = SimpleQueue()
-        self._taken: list[Future[Answer]] = []
+        self._waiting: SimpleQueue[Future[ReloadReply]] = SimpleQueue()
+        self._taken: list[Future[ReloadReply]] = []
 
-    def ask(self) -> Future[Answer]:
+    def ask(self) -> Future[ReloadReply]:
         """Ask for a look that begins after this; the answer is in what is returned."""
-        future: Future[Answer] = Future()
+        future: Future[ReloadReply] = Future()
         self._waiting.put(future)
         self.set()
         return future
@@ -68,7 +68,7 @@ class Asked(Flag):
             while True:
                 self._taken.append(self._waiting.get_nowait())
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ReloadReply) -> None:
         """Tell those whom the look that has ended was for."""
         for future in self._taken:
             future.set_result(answer)
@@ -171,7 +171,7 @@ def _hear(caller: socket.socket, asked: Asked, room: threading.BoundedSemaphore)
             caller.sendall(json.dumps(asdict(answer), ensure_ascii=False).encode())
 
 
-def ask(path: Path, timeout_s: float) -> Answer:
+def ask(path: Path, timeout_s: float) -> ReloadReply:
     """Ask the daemon that listens at *path* to look at its configuration now.
 
     Raises NotRunningError if nobody listens there, or does not answer in time.
@@ -201,9 +201,9 @@ def ask(path: Path, timeout_s: float) -> Answer:
     return _parsed(said, doing)
 
 
-def _parsed(said: bytes, doing: str) -> Answer:
+def _parsed(said: bytes, doing: str) -> ReloadReply:
     try:
         found = json.loads(said)
-        return Answer(found["config"], tuple(found["problems"]), found["status"])
+        return ReloadReply(found["config"], tuple(found["problems"]), found["status"])
     except (ValueError, KeyError) as error:
         raise NotRunningError(f"{doing}: it ended without an answer") from error

@@ -17,7 +17,7 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.configuration import require_certificates, tree_of
 from fullpool.app.lock import Held, writing
-from fullpool.app.service.control import Answer, Asked, listening
+from fullpool.app.service.control import Asked, ReloadReply, listening
 from fullpool.app.service.reload_request import require_same_lake
 from fullpool.app.service.reporting import Reporting
 from fullpool.app.signals import Flag, be_patient
@@ -30,11 +30,11 @@ from fullpool.errors import (
     StateDamagedError,
 )
 from fullpool.jobs import Job, Timetable, check
-from fullpool.reload import Look, Lookout
+from fullpool.reload import ConfigChange, Lookout
 from fullpool.store import inventory
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.figures import figures_of
-from fullpool.store.duck import explained
+from fullpool.store.duck import map_errors
 from fullpool.store.partitions import worker
 from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state.passes import ConfigEdit
@@ -61,7 +61,7 @@ _PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
     Job.AUDIT: run_audit,
 }
 
-Message = Job | Look | BaseException
+Message = Job | ConfigChange | BaseException
 
 
 def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
@@ -144,7 +144,7 @@ class Daemon:
         match message:
             case Job():
                 self._pending.setdefault(message)
-            case Look():
+            case ConfigChange():
                 self._pending |= dict.fromkeys((Job.TICK, Job.PUBLISH))
                 with self._guarded("config"):
                     self._record_edit(message)
@@ -166,7 +166,7 @@ class Daemon:
     def _guarded(self, name: str) -> Iterator[None]:
         """Tell of what cannot be done now, and go on: the next try may find it mended."""
         try:
-            with explained(f"doing what is due ({name})"):
+            with map_errors(f"doing what is due ({name})"):
                 yield
             self._reporting.activity.cleared(name)
         except _FATAL:
@@ -211,7 +211,7 @@ class Daemon:
                 self._stop,
                 builders,
                 bans=self._state.queries.bans(),
-                enough=self._enough,
+                draining=self._enough,
                 sleep=clock.sleeper(self._stop, reporting.liveness.moved),
             ) as work,
         ):
@@ -231,7 +231,7 @@ class Daemon:
         forget_taken_out(self._tree, now - max(_TAKEN_OUT, config.lake.grace))
         self._state.renew()
         self._pending |= dict.fromkeys(self._missed())
-        log.info("house.kept", freed_bytes=freed, thinned=thinned)
+        log.info("housekeeping.finished", freed_bytes=freed, thinned=thinned)
 
     def _look_out(self, asked: Asked) -> None:
         """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
@@ -261,7 +261,7 @@ class Daemon:
         except (MetricsError, ValueError) as error:
             raise ConfigError(str(self._path), (str(error),)) from error
 
-    def _answer(self, look: Look, asked: Asked) -> None:
+    def _answer(self, look: ConfigChange, asked: Asked) -> None:
         """Take over what a look found, and tell everybody."""
         if look.is_asked:
             self._reporting.manager.reloading()
@@ -277,10 +277,10 @@ class Daemon:
         self._reporting.looked(problems)
         if look.is_asked:
             self._reporting.manager.ready()
-            asked.answer(Answer(str(self._path), problems, self._reporting.text()))
+            asked.answer(ReloadReply(str(self._path), problems, self._reporting.text()))
         if look.config is not None or (look.is_news and look.is_new):
             self._inbox.put(look)
 
-    def _record_edit(self, look: Look) -> None:
+    def _record_edit(self, look: ConfigChange) -> None:
         edit = ConfigEdit(clock.now(), str(self._path), look.sha256, look.problems)
         self._state.passes.record_edit(edit)

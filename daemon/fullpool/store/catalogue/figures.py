@@ -62,7 +62,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
-    with duck.explained("counting what the state holds"):
+    with duck.map_errors("counting what the state holds"):
         files, held, size_bytes = rows(
             "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT,"
             " coalesce(sum(size_bytes), 0)::BIGINT FROM sync.partitions"

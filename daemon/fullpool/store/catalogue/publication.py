@@ -32,14 +32,14 @@ _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
 _OF_SERIES: Final = (
-    "archives", "partitions", "listings", "gaps", "expected", "differences", "wanted", "revisions",
+    "archives", "partitions", "listings", "gaps", "expected", "conflicts", "wanted", "revisions",
 )  # fmt: skip
 
 
 def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
     """Make what the state holds the newest generation; readers see it from their next open on."""
     target = tree.catalogue(generation)
-    with duck.explained(f"publishing generation {generation}"):
+    with duck.map_errors(f"publishing generation {generation}"):
         create_skeletons(state.connection, tree)
         target.parent.mkdir(parents=True)
         try:

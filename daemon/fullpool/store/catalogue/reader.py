@@ -26,7 +26,7 @@ _WRITABLE: Final = 0o222
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """What a query returned: names of its columns, and its rows."""
 
     columns: tuple[str, ...]
@@ -64,7 +64,7 @@ class Reader:
         self._connection = connection
         self.queries = StateQueries(connection)
 
-    def query(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult:
         """Run one statement. Raises QueryError with DuckDB's own words."""
         try:
             count = len(self._connection.extract_statements(sql))
@@ -75,7 +75,7 @@ class Reader:
                 )
             result = self._connection.execute(sql, list(values))
             columns = tuple(column[0] for column in result.description or ())
-            return Answer(columns, result.fetchall())
+            return QueryResult(columns, result.fetchall())
         except duckdb.Error as error:
             hint = _FILE_GONE if "No files found" in str(error) else None
             raise QueryError(f"running the query: {error}", hint=hint) from error

@@ -171,11 +171,11 @@ def sync_statements(now: datetime) -> Iterator[str]:
 # Tables of the state that a generation has a copy of.
 TABLES: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
-    "differences", "rest_bans", "wanted", "config_edits", "revisions",
+    "conflicts", "rest_bans", "wanted", "config_edits", "revisions",
     "retired", "holes", "compared",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published anew.
-FORMAT: Final = 7
+FORMAT: Final = 8
 
 # The intervals that are published by month alone, for SQL.
 BY_MONTH_ONLY: Final = ", ".join(map(quoted, sorted(vendor.BY_MONTH_ONLY)))

@@ -29,7 +29,7 @@ from fullpool.store.partitions.held import damage_of
 from fullpool.store.partitions.messages import (
     Accepted,
     Built,
-    Difference,
+    Conflict,
     Input,
     Order,
     Rejected,
@@ -48,7 +48,7 @@ def build(order: Order) -> Built:
     StateDamagedError if writing is what failed.
     """
     with (
-        duck.explained(f"building {order.step.series} {order.step.unit}"),
+        duck.map_errors(f"building {order.step.series} {order.step.unit}"),
         _scratch(order) as scratch,
     ):
         _require_whole(order)
@@ -65,11 +65,11 @@ def build(order: Order) -> Built:
             whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
             return Built(order.step, (), tuple(load.accepted), tuple(rejected))
-        differences = (*_differences(order, load, whole.path), *repetitions)
+        conflicts = (*_conflicts(order, load, whole.path), *repetitions)
         connection, accepted = _connection(order), tuple(load.accepted)
         revised = revisions(connection, order, accepted, load.origin, whole.path)
         files = finish.publish(connection, order, whole, scratch)
-        return Built(order.step, files, accepted, tuple(rejected), differences, revised)
+        return Built(order.step, files, accepted, tuple(rejected), conflicts, revised)
 
 
 def _require_whole(order: Order) -> None:
@@ -88,7 +88,7 @@ def _require_whole(order: Order) -> None:
 
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
-    with duck.explained("looking for gaps"):
+    with duck.map_errors("looking for gaps"):
         connection = duck.of_worker(order.root, order.memory_mb, 1)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
@@ -288,24 +288,24 @@ def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
     return found
 
 
-def _differences(order: Order, load: _Load, whole: Path) -> tuple[Difference, ...]:
+def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
     """Return where archives and other sources of the same rows do not agree."""
     kind = KINDS[order.step.series.kind]
     losers = _older(order, load) if load.accepted else []
     losers += _new(kind, load, rows.Width.WIDE, fills=True)
     if not losers:
         return ()
-    return finish.differences(_connection(order), order.step.series, whole, losers)
+    return finish.conflicts(_connection(order), order.step.series, whole, losers)
 
 
-def _repetitions(order: Order) -> Iterator[Difference]:
+def _repetitions(order: Order) -> Iterator[Conflict]:
     """Yield the rows that are left out because a file beside has them too."""
     step, kind = order.step, KINDS[order.step.series.kind]
     beside = [order.root / file.path for file in step.beside]
     for file in step.files if beside else ():
         sql = rows.repeated_in(kind, order.root / file.path, step.unit.span, beside)
         for key, moment in _connection(order).execute(sql).fetchall():
-            yield Difference(
+            yield Conflict(
                 series=step.series,
                 key=key,
                 row_time=moment.replace(tzinfo=UTC),

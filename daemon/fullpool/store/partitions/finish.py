@@ -16,12 +16,12 @@ from fullpool.model import Hole, Partition, PartitionFile, Run, Series, Span, in
 from fullpool.store import duck
 from fullpool.store.partitions import rows
 from fullpool.store.partitions.holes import holes_in, missing_between, runs_in
-from fullpool.store.partitions.messages import Difference, Order
+from fullpool.store.partitions.messages import Conflict, Order
 from fullpool.store.partitions.provenance import Origin, metadata, origin_of
 from fullpool.store.tree import partition_path, settle
 
-# As many differences are kept of one build; a source that is wrong altogether has millions.
-MAX_DIFFERENCES: Final = 10_000
+# As many conflicts are kept of one build; a source that is wrong altogether has millions.
+MAX_CONFLICTS: Final = 10_000
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -157,12 +157,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def differences(
+def conflicts(
     connection: duckdb.DuckDBPyConnection, series: Series, kept: Path, losers: Sequence[str]
-) -> tuple[Difference, ...]:
+) -> tuple[Conflict, ...]:
     """Return every value of *losers*, SQL of rows, that *kept* has otherwise."""
-    sql = rows.differences_of(KINDS[series.kind], kept, losers, MAX_DIFFERENCES)
+    sql = rows.conflicts_of(KINDS[series.kind], kept, losers, MAX_CONFLICTS)
     return tuple(
-        Difference(series, key, moment.replace(tzinfo=UTC), *values)
+        Conflict(series, key, moment.replace(tzinfo=UTC), *values)
         for key, moment, *values in connection.execute(sql).fetchall()
     )

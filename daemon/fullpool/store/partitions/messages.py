@@ -62,7 +62,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Conflict:
     """A value that two sources give differently; *kept_value* is the one in the lake."""
 
     series: Series
@@ -95,7 +95,7 @@ class Built:
     files: tuple[PartitionFile, ...]
     accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
-    differences: tuple[Difference, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
     revisions: tuple[Revision, ...] = ()
 
 

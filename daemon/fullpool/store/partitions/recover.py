@@ -29,7 +29,7 @@ _NOT_OURS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RecoveryOrder:
     """A file to be read, below *root*. *sha256* is what is known of its bytes, or ""."""
 
     path: str
@@ -40,7 +40,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class RecoveredFile:
     """What one file holds and where it came from; the *damage* if it holds nothing of use."""
 
     path: str
@@ -83,7 +83,7 @@ class _Taken:
         return True
 
 
-def superseded(found: Iterable[Read]) -> list[Read]:
+def superseded(found: Iterable[RecoveredFile]) -> list[RecoveredFile]:
     """Return files whose archive another file has a newer edition of: they were replaced.
 
     A new edition of a month may have no rows of a day any more, whose file nothing took the place
@@ -96,7 +96,7 @@ def superseded(found: Iterable[Read]) -> list[Read]:
             edition = one.generation, source.sha256
             newest[source.key] = max(newest.get(source.key, edition), edition)
 
-    def has_older(one: Read) -> bool:
+    def has_older(one: RecoveredFile) -> bool:
         return any(_is_older(one.generation, source, newest[source.key]) for source in one.sources)
 
     return [one for one in reads if has_older(one)]
@@ -107,7 +107,7 @@ def _is_older(generation: int, source: Source, newest: tuple[int, str]) -> bool:
     return generation < newest[0] and source.sha256 != newest[1]
 
 
-def read(order: Reading) -> Read:
+def read(order: RecoveryOrder) -> RecoveredFile:
     """Return what a file holds. Runs in a worker process.
 
     Raises LakeUnwritableError or StateDamagedError if it cannot be looked at, which says nothing of
@@ -116,19 +116,19 @@ def read(order: Reading) -> Read:
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
     with (
-        duck.explained(f"reading {path}"),
+        duck.map_errors(f"reading {path}"),
         duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB") as connection,
     ):
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
         except _NOT_OURS as error:
-            return Read(order.path, None, damage=duck.summary(error))
+            return RecoveredFile(order.path, None, damage=duck.summary(error))
         if found is None:
-            return Read(order.path, None, damage="has no rows")
+            return RecoveredFile(order.path, None, damage="has no rows")
         if reason := origin.why_not_of(partition.series):
-            return Read(order.path, None, damage=reason)
+            return RecoveredFile(order.path, None, damage=reason)
         file = finish.file_of(partition, order.path, order.generation, found)
     if order.sha256 and order.sha256 != file.sha256:
-        return Read(order.path, None, damage="has other bytes than were written")
-    return Read(order.path, file, origin.sources)
+        return RecoveredFile(order.path, None, damage="has other bytes than were written")
+    return RecoveredFile(order.path, file, origin.sources)

@@ -284,7 +284,7 @@ def verdict_of(kind: Kind, branch: str, span: Span) -> str:
     )
 
 
-def differences_of(kind: Kind, kept: Path, losers: Sequence[str], limit: int) -> str:
+def conflicts_of(kind: Kind, kept: Path, losers: Sequence[str], limit: int) -> str:
     """Select every value of *losers* that *kept* has otherwise.
 
     Key, time, column, then source and value in the lake and elsewhere.

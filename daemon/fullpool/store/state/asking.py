@@ -18,5 +18,5 @@ class Queries:
         self._connection = connection
 
     def _rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:
-        with duck.explained("reading what is known"):
+        with duck.map_errors("reading what is known"):
             return self._connection.execute(sql, values or []).fetchall()

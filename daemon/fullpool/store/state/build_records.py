@@ -29,7 +29,7 @@ from fullpool.store.state.tables import (
 # Days in the lake fill what their month lacks, which may be other rows once that is published anew;
 # of the others nothing was kept, so they are fetched whatever their CHECKSUM says.
 _DAYS_BESIDE: Final = (
-    "UPDATE sync.archives SET status = 'published', reason = 'its month is published anew',"
+    "UPDATE sync.archives SET status = 'listed', reason = 'its month is published anew',"
     " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
     " AND left(period, 7) = ?"
@@ -65,9 +65,9 @@ def write_built(
     for table, columns, rows in (
         ("partitions", PARTITION_COLUMNS, [partition_row(file, at) for file in files]),
         (
-            "differences",
+            "conflicts",
             DIFFERENCE_COLUMNS,
-            [difference_row(one, at) for each in built for one in each.differences],
+            [difference_row(one, at) for each in built for one in each.conflicts],
         ),
         (
             "revisions",

@@ -15,7 +15,7 @@ from fullpool.store.state.tables import DAY_LENGTH, at_utc, naive, series_in, se
 _SHAPE: Final = ("market", "kind", "interval", "first_place", "end_place")
 _UNTRIED: Final = (
     "a.market = gaps.market AND a.kind = gaps.kind AND a.symbol = gaps.symbol"
-    " AND a.interval IS NOT DISTINCT FROM gaps.interval AND a.status IN ('expected', 'published')"
+    " AND a.interval IS NOT DISTINCT FROM gaps.interval AND a.status IN ('expected', 'listed')"
     " AND a.period_start < gaps.gap_end AND a.period_end > gaps.gap_start"
     " AND EXISTS (SELECT 1 FROM sync.wanted AS w WHERE w.market = a.market AND w.kind = a.kind"
     " AND w.symbol = a.symbol AND w.interval IS NOT DISTINCT FROM a.interval"

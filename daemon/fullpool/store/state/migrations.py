@@ -138,6 +138,12 @@ def fill_decisions(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(sql)
 
 
+def rename_words(connection: duckdb.DuckDBPyConnection) -> None:
+    """Call what the vendor lists `listed`, and values that two sources give otherwise conflicts."""
+    connection.execute("UPDATE sync.archives SET status = 'listed' WHERE status = 'published'")
+    connection.execute("ALTER TABLE sync.differences RENAME TO conflicts")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -145,6 +151,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0004_name_checksums", name_checksums),
     ("0005_add_decisions", add_decisions),
     ("0006_fill_decisions", fill_decisions),
+    ("0007_rename_words", rename_words),
 )
 
 

@@ -26,7 +26,7 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
     if not path.exists():
         _create(path, now)
     state = State(partial(_connected, path, spill))
-    with duck.explained(f"opening the state {path}"):
+    with duck.map_errors(f"opening the state {path}"):
         _migrate(state.connection, path, now)
     return state
 
@@ -35,7 +35,7 @@ def open_state_to_look(path: Path) -> State:
     """Open the state without changing it. Raises StateDamagedError if it cannot be opened."""
 
     def connect() -> duckdb.DuckDBPyConnection:
-        with duck.explained(f"opening the state {path}"):
+        with duck.map_errors(f"opening the state {path}"):
             return duck.connect_read_only(path)
 
     return State(connect)
@@ -47,7 +47,7 @@ def _connected(path: Path, spill: Path) -> duckdb.DuckDBPyConnection:
     connection = duck.connect(
         path.parent.parent, memory_limit="512MB", threads=1, temp_directory=str(spill)
     )
-    with duck.explained(f"opening the state {path}"):
+    with duck.map_errors(f"opening the state {path}"):
         try:
             _attach(connection, path)
         except duckdb.IOException as error:
@@ -66,7 +66,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 def _create(path: Path, now: datetime) -> None:
     """Make an empty state under another name first: half of one could not be opened again."""
     new = path.with_name(path.name + ".new")
-    with duck.explained(f"making the state {path}"):
+    with duck.map_errors(f"making the state {path}"):
         for left in (new, new.with_name(new.name + ".wal")):
             left.unlink(missing_ok=True)
         with duck.connect(path.parent.parent, threads=1) as connection:

@@ -42,7 +42,7 @@ from fullpool.store.state.tables import (
 _WAITING: Final = (
     Status.EXPECTED,
     Status.ABSENT,
-    Status.PUBLISHED,
+    Status.LISTED,
     Status.NOT_PUBLISHED,
     Status.QUARANTINED,
 )

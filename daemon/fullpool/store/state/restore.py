@@ -5,7 +5,7 @@ newest catalogue, if that can be read; else it is found out again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from fullpool.model import Cadence, Known, PartitionFile, Period, Series, Span, 
 from fullpool.planning import Listed, want_of
 from fullpool.store import duck
 from fullpool.store.partitions.provenance import Source
-from fullpool.store.partitions.recover import Read
+from fullpool.store.partitions.recover import RecoveredFile
 from fullpool.store.state.bulk import insert
 from fullpool.store.state.tables import (
     HOLE_COLUMNS,
@@ -36,12 +36,14 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in
 
 _HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
-_HISTORY_OF_SERIES: Final = ("revisions", "differences", "gaps", "wanted")
+_HISTORY_OF_SERIES: Final = ("revisions", "conflicts", "gaps", "wanted")
+# What tables were called in generations of before migration 0007.
+_OLD_NAMES: Final = {"conflicts": "differences"}
 _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 
 
 def restore(
-    state: State, tree: Tree, found: Sequence[Read], replaced: Sequence[str], now: datetime
+    state: State, tree: Tree, found: Sequence[RecoveredFile], replaced: Sequence[str], now: datetime
 ) -> None:
     """Write what the files say into an empty state.
 
@@ -53,7 +55,7 @@ def restore(
     generations = [(number, naive(_made_at(tree, number))) for number in tree.generations()]
     last = max([0, *(number for number, _ in generations), *(file.generation for file in files)])
     connection = state.connection
-    with duck.explained("writing the new state"):
+    with duck.map_errors("writing the new state"):
         for table, columns, rows in (
             ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
             ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
@@ -99,7 +101,7 @@ def _listings(connection: duckdb.DuckDBPyConnection) -> Iterator[Listed]:
         yield Listed(series, whole.span, end, end, whole.left_out)
 
 
-def _whole(found: Sequence[Read]) -> Iterator[Source]:
+def _whole(found: Sequence[RecoveredFile]) -> Iterator[Source]:
     """Yield the sources that are in the lake as a whole.
 
     A month of trades lies in a file a day, and a build may have been killed between two of them.
@@ -119,7 +121,7 @@ def _whole(found: Sequence[Read]) -> Iterator[Source]:
             yield source
 
 
-def _pairs(found: Sequence[Read]) -> Iterator[tuple[PartitionFile, Source]]:
+def _pairs(found: Sequence[RecoveredFile]) -> Iterator[tuple[PartitionFile, Source]]:
     for one in found:
         assert one.file is not None
         yield from ((one.file, source) for source in one.sources)
@@ -138,7 +140,10 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
     except duckdb.Error:
         return False
     try:
-        for sql in _taken_over():
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'before'"
+        ).fetchall()
+        for sql in _taken_over({name for (name,) in tables}):
             connection.execute(sql)
     except duckdb.Error:
         return False  # made by an older version, or damaged
@@ -147,16 +152,20 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
     return True
 
 
-def _taken_over() -> Iterator[str]:
+def _taken_over(tables: Collection[str]) -> Iterator[str]:
     for table in _HISTORY:
         yield f"INSERT INTO state.sync.{table} BY NAME SELECT * FROM before.sync.{table}"
     same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM before.sync"
     for table in _HISTORY_OF_SERIES:
-        yield f"INSERT INTO state.sync.{table} BY NAME {same}.{table}"
+        name = table if table in tables else _OLD_NAMES.get(table, table)
+        yield f"INSERT INTO state.sync.{table} BY NAME {same}.{name}"
+    status = (
+        "CASE status WHEN 'present' THEN 'expected' WHEN 'published' THEN 'listed' ELSE status END"
+    )
     yield (
-        f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE (if(status = 'present',"
-        " 'expected', status) AS status, if(status = 'present', 'no file of the lake has it',"
-        " reason) AS reason, if(status = 'present', NULL, next_try_at) AS next_try_at,"
+        f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE ({status} AS status,"
+        " if(status = 'present', 'no file of the lake has it', reason) AS reason,"
+        " if(status = 'present', NULL, next_try_at) AS next_try_at,"
         f" NULL::BIGINT AS row_count) FROM ({same}.archives)"
         " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
     )

@@ -27,7 +27,7 @@ class Session:
         DuckDB keeps, for as long as a database is open, handles of up to 32,768 blocks long gone
         in each of its eviction queues: the daemon's memory grew by 0.7 MB a minute of a soak.
         """
-        with duck.explained("opening the state anew"):
+        with duck.map_errors("opening the state anew"):
             self.connection.close()
             self.connection = self._connect()
 
@@ -46,11 +46,11 @@ class Session:
         self.connection.execute(sql, values)
 
     def rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:
-        with duck.explained("reading the state"):
+        with duck.map_errors("reading the state"):
             return self.connection.execute(sql, values or []).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self.require_ours()
-        with duck.explained("writing the state"), duck.transaction(self.connection):
+        with duck.map_errors("writing the state"), duck.transaction(self.connection):
             yield

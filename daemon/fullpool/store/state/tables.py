@@ -23,7 +23,7 @@ from fullpool.model import (
     period_from,
 )
 from fullpool.planning import Listed
-from fullpool.store.partitions.messages import Accepted, Difference, Revision
+from fullpool.store.partitions.messages import Accepted, Conflict, Revision
 from fullpool.store.state.bulk import values_of
 
 MONTH_LENGTH: Final = len("2024-01")
@@ -250,7 +250,7 @@ def run_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
     return [(file.path, naive(run.first_time), naive(run.last_time), run.rows) for run in file.runs]
 
 
-def difference_row(one: Difference, at: datetime) -> tuple[Any, ...]:
+def difference_row(one: Conflict, at: datetime) -> tuple[Any, ...]:
     """Return the values of DIFFERENCE_COLUMNS."""
     return (
         *series_values(one.series),

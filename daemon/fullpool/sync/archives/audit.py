@@ -10,7 +10,7 @@ from fullpool.errors import UnreachableError, UntrustedError
 from fullpool.model import Known, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.state.queries import StateQueries
-from fullpool.sync.archives.listing import list_series, note_unlisted
+from fullpool.sync.archives.listing import list_series, note_listing_failure
 from fullpool.sync.work import AWAY_AFTER, Work
 
 log = logs.get_logger()
@@ -57,7 +57,7 @@ def _compare(work: Work, queries: StateQueries, batch: Sequence[Want], done: Aud
         if isinstance(one.error, UntrustedError):
             raise one.error
         if one.value is None:
-            note_unlisted(series, str(one.error), done.failed)
+            note_listing_failure(series, str(one.error), done.failed)
             if isinstance(one.error, UnreachableError):
                 done.away, done.hint = done.away + 1, one.error.hint
             if done.away >= AWAY_AFTER:
@@ -85,7 +85,7 @@ def _wanted(
 def _add_new(found: Sequence[Known], done: Audited) -> None:
     """Take note of archives that the vendor has put before those on record, or between them."""
     for one in found:
-        log.info("archive.found", archive=str(one.archive), series=str(one.archive.series))
+        log.info("archive.discovered", archive=str(one.archive), series=str(one.archive.series))
     done.found += found
 
 
@@ -95,7 +95,7 @@ def _compare_one(series: Series, own: Sequence[Known], listing: Listing, done: A
             done.renamed.append(after)
             continue
         log.info(
-            "archive.revised",
+            "archive.republished",
             archive=str(after.archive),
             series=str(series),
             reason=after.reason,
@@ -103,7 +103,7 @@ def _compare_one(series: Series, own: Sequence[Known], listing: Listing, done: A
         done.found.append(after)
     if gone := revising.withdrawn(own, listing):
         log.warning(
-            "series.shrunk",
+            "archive.withdrawn",
             series=str(series),
             archives=len(gone),
             first=str(gone[0].archive),

@@ -13,7 +13,7 @@ from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
-from fullpool.sync.archives.listing import list_series, note_unlisted
+from fullpool.sync.archives.listing import list_series, note_listing_failure
 from fullpool.sync.work import AWAY_AFTER, Work
 from fullpool.vision import list_symbols
 
@@ -194,7 +194,7 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
         error = done.error
         if isinstance(error, UntrustedError):
             raise error
-        note_unlisted(done.item.series, str(error), found.failed)
+        note_listing_failure(done.item.series, str(error), found.failed)
         if isinstance(error, UnreachableError):
             away, found.hint = away + 1, error.hint
         if away >= AWAY_AFTER:
@@ -236,7 +236,7 @@ def _is_news(new: Known, old: Known | None) -> bool:
     """Whether a listed archive is to be recorded: unknown so far, or not there so far."""
     if old is None:
         return True
-    return new.status is Status.PUBLISHED and old.status in _NOT_THERE_YET
+    return new.status is Status.LISTED and old.status in _NOT_THERE_YET
 
 
 def _add_computed(

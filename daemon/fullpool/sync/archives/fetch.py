@@ -18,8 +18,8 @@ from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import AWAY_AFTER, FATAL, Work
 from fullpool.vision import (
     NO_SUM,
-    Answer,
     Fetched,
+    FetchResult,
     NoSum,
     NotModified,
     NotThere,
@@ -76,7 +76,7 @@ class Fetching:
             if not left[id(step)]:
                 yield step, inputs.pop(id(step))
 
-    def _fetch(self, task: Task) -> Answer | Looked:
+    def _fetch(self, task: Task) -> FetchResult | Looked:
         known = task.known
         if _is_look(known):
             return Looked(self._work.fetcher().checksum(known.archive))
@@ -93,7 +93,7 @@ class Fetching:
                 shutil.copyfile(held, task.target)
         return fetched
 
-    def _input(self, done: Done[Task, Answer | Looked]) -> Input | None:
+    def _input(self, done: Done[Task, FetchResult | Looked]) -> Input | None:
         """Return what came of one download as an input; record it if nothing came."""
         task, value, error = done.item, done.value, done.error
         self._note_reach(error)
@@ -182,7 +182,7 @@ def _size_bytes(task: Task) -> int:
     return task.known.identity.size_bytes if task.known.identity else 0
 
 
-def _tried(known: Known, value: Answer | Looked | None, error: FullpoolError | None) -> Tried:
+def _tried(known: Known, value: FetchResult | Looked | None, error: FullpoolError | None) -> Tried:
     match value:
         case NotThere():
             return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")

@@ -58,8 +58,8 @@ def _before_first_month(work: Work, want: Want, monthly: Listing) -> dict[Period
     return {period: identity for period, identity in listed.items() if period.first < first}
 
 
-def note_unlisted(series: Series, reason: str, failed: dict[str, str]) -> None:
+def note_listing_failure(series: Series, reason: str, failed: dict[str, str]) -> None:
     """Add a series that could not be listed to *failed*, and say so, but a reason only once."""
     if reason not in failed.values():
-        log.warning("series.unlisted", series=str(series), reason=reason)
+        log.warning("series.listing_failed", series=str(series), reason=reason)
     failed[str(series)] = reason

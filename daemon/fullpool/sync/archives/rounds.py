@@ -24,10 +24,10 @@ log = logs.get_logger()
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
 _RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
-# The others stand in sync.differences.
+# The others stand in sync.conflicts.
 _SHOWN_DIFFERENCES: Final = 10
 _EVENTS: Final = {
-    Status.PRESENT: "archive.published",
+    Status.PRESENT: "archive.imported",
     Status.FAILED: "archive.failed",
     Status.QUARANTINED: "archive.quarantined",
     Status.NOT_PUBLISHED: "archive.not_published",
@@ -116,7 +116,7 @@ class Round:
             for one in built.rejected:
                 tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
                 self._reject(order, one.edition.archive, tried)
-            _tell_differences(built)
+            _tell_conflicts(built)
             _tell_revisions(built)
             self._count(built)
         for item in order.inputs:
@@ -174,9 +174,9 @@ class Round:
             is_news = known.reason not in self._outcome.told
             self._outcome.told.add(known.reason)
             (told.warning if is_news else told.debug)(_EVENTS[known.status])
-        elif known.status in (Status.PRESENT, Status.PUBLISHED):
+        elif known.status in (Status.PRESENT, Status.LISTED):
             self._outcome.failed.pop(name, None)
-            told.debug("archive.looked_at", status=str(known.status))
+            told.debug("archive.rechecked", status=str(known.status))
         else:
             self._outcome.failed.pop(name, None)
             told.info(_EVENTS[known.status])
@@ -197,10 +197,10 @@ class Round:
             self._generation = self._state.next_value("generation")
 
 
-def _tell_differences(built: Built) -> None:
-    for one in built.differences[:_SHOWN_DIFFERENCES]:
+def _tell_conflicts(built: Built) -> None:
+    for one in built.conflicts[:_SHOWN_DIFFERENCES]:
         log.warning(
-            "row.differs",
+            "row.conflicted",
             series=str(one.series),
             time=one.row_time.isoformat(),
             column=one.column_name,
@@ -213,7 +213,7 @@ def _tell_differences(built: Built) -> None:
 def _tell_revisions(built: Built) -> None:
     for one in built.revisions:
         log.info(
-            "archive.replaced",
+            "archive.updated",
             archive=str(one.edition.archive),
             series=str(one.edition.archive.series),
             rows_added=one.added,

@@ -8,12 +8,12 @@ from fullpool import ladder
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.evidence import Evidence, Index, renewed
 from fullpool.gaps import Gap
-from fullpool.ladder import Heard, Shape
+from fullpool.ladder import Reply, Shape
 from fullpool.model import Series
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
-from fullpool.sync.gaps.asker import Talk
-from fullpool.sync.gaps.patch_builds import Mending
+from fullpool.sync.gaps.asker import Inquiry
+from fullpool.sync.gaps.patch_builds import PatchBuilds
 from fullpool.sync.gaps.records import GapRecords, Key, key_of
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
@@ -37,57 +37,59 @@ class Answers:
         self._records = records
         self._client = client
 
-    def record(self, talks: Sequence[Talk]) -> None:
+    def record(self, inquiries: Sequence[Inquiry]) -> None:
         """Build the rows in, then record what is left of every gap, and why."""
         client, now = self._client, self._work.now()
         self._record_bans()
         left: list[Gap] = []
-        evidence = self._renewed(talks, now)
-        Mending(self._work, self._state, self._outcome, client).build(talks)
+        evidence = self._renewed(inquiries, now)
+        PatchBuilds(self._work, self._state, self._outcome, client).build(inquiries)
         if self._work.stop.is_set():  # what was cut off counts as not asked
-            talks = [talk for talk in talks if talk.error is None]
+            inquiries = [inquiry for inquiry in inquiries if inquiry.error is None]
         self._outcome.requests = client.requests
-        for talk in talks:
-            heard = Heard(
-                gap=talk.gap,
-                evidence=evidence[talk.gap.series].of(talk.gap),
-                found=sorted(talk.places),
-                url=address(client, talk.gap.series),
-                requests=len(talk.windows),
+        for inquiry in inquiries:
+            heard = Reply(
+                gap=inquiry.gap,
+                evidence=evidence[inquiry.gap.series].of(inquiry.gap),
+                found=sorted(inquiry.places),
+                url=address(client, inquiry.gap.series),
+                requests=len(inquiry.windows),
                 at=now,
-                error=talk.error,
-                is_head=talk.is_head,
-                is_tail=talk.is_tail,
-                existed_before=talk.existed_before,
-                existed_after=talk.existed_after,
-                is_trading=talk.is_trading,
+                error=inquiry.error,
+                is_head=inquiry.is_head,
+                is_tail=inquiry.is_tail,
+                existed_before=inquiry.existed_before,
+                existed_after=inquiry.existed_after,
+                is_trading=inquiry.is_trading,
             )
-            parts = ladder.remaining(heard, talk.grid)
-            rest: list[Gap] = [self._records.doubted(talk.gap, part, now) for part in parts]
+            parts = ladder.remaining(heard, inquiry.grid)
+            rest: list[Gap] = [self._records.doubted(inquiry.gap, part, now) for part in parts]
             left += rest
-            if not talk.windows or talk.error or not any(gap.is_due(now) for gap in rest):
-                self.asked.add(key_of(talk.gap))
-            self._note_failure(talk)
-            if talk.rows:
-                self.patched.add(ladder.shape_of(talk.gap))
-        self._records.replace([talk.gap for talk in talks], left)
+            if not inquiry.windows or inquiry.error or not any(gap.is_due(now) for gap in rest):
+                self.asked.add(key_of(inquiry.gap))
+            self._note_failure(inquiry)
+            if inquiry.rows:
+                self.patched.add(ladder.shape_of(inquiry.gap))
+        self._records.replace([inquiry.gap for inquiry in inquiries], left)
 
-    def _renewed(self, talks: Sequence[Talk], now: datetime) -> dict[Series, Index]:
+    def _renewed(self, inquiries: Sequence[Inquiry], now: datetime) -> dict[Series, Index]:
         """Record what the answers show to be missing; return all that is known of these series."""
         new: dict[Series, list[Evidence]] = defaultdict(list)
-        for talk in talks:
-            new[talk.gap.series] += talk.evidence(now)
+        for inquiry in inquiries:
+            new[inquiry.gap.series] += inquiry.evidence(now)
         known = self._state.queries.gaps.evidence_of(new)
         evidence = {series: renewed(known[series], own) for series, own in new.items()}
         self._state.gaps.record_evidence(evidence)
         return {series: Index(own) for series, own in evidence.items()}
 
-    def _note_failure(self, talk: Talk) -> None:
+    def _note_failure(self, inquiry: Inquiry) -> None:
         """Take note of what the network or the host kept from us; what they refuse is explained."""
-        name = str(talk.gap)
+        name = str(inquiry.gap)
         self._outcome.open_gaps.pop(name, None)
-        if talk.error is not None and not isinstance(talk.error, RestRefusedError | NoSymbolError):
-            self._outcome.open_gaps[name] = str(talk.error)
+        if inquiry.error is not None and not isinstance(
+            inquiry.error, RestRefusedError | NoSymbolError
+        ):
+            self._outcome.open_gaps[name] = str(inquiry.error)
 
     def _record_bans(self) -> None:
         """Keep what hosts asked for, at once: the process may end at any time."""

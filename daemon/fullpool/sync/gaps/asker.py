@@ -31,7 +31,7 @@ WINDOWS_A_TURN: Final = 200
 
 
 @dataclass(slots=True)
-class Talk:
+class Inquiry:
     """What is asked for one gap, and what came of it so far.
 
     *unasked* are the places left to ask for, *answered* those of answers, neighbours among them.
@@ -58,7 +58,7 @@ class Talk:
         return empty_in(self.gap, self.answered, sorted(self.places), at)
 
 
-class Asking:
+class Asker:
     """Talks with the API about gaps, within the requests that one pass may make."""
 
     def __init__(self, work: Work, client: Client) -> None:
@@ -69,116 +69,126 @@ class Asking:
 
     def about(
         self, gap: Gap, grid: Grid | None, beside: Neighbours, evidence: Sequence[Evidence]
-    ) -> Talk:
+    ) -> Inquiry:
         """Return a talk about a gap, with the rows beside it and what was asked of it before."""
         before, after = beside.of(gap)
         around = Surroundings(gap.places, gap.span, before, after)
-        talk = Talk(gap, grid, unasked(gap.places, evidence, gap.asked_since), around)
-        talk.is_head = grid is not None and before is None
-        talk.is_tail = grid is not None and after is None
-        return talk
+        inquiry = Inquiry(gap, grid, unasked(gap.places, evidence, gap.asked_since), around)
+        inquiry.is_head = grid is not None and before is None
+        inquiry.is_tail = grid is not None and after is None
+        return inquiry
 
-    def never_listed(self, talks: Sequence[Talk]) -> list[Talk]:
+    def never_listed(self, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
         """Return the heads of series that the API has nothing before."""
-        heads = [talk for talk in talks if talk.is_head and not talk.is_tail]
+        heads = [inquiry for inquiry in inquiries if inquiry.is_head and not inquiry.is_tail]
 
-        def existed(talk: Talk) -> bool:
-            assert talk.grid is not None
-            return existed_before(self._client, talk.grid, talk.gap.series, talk.gap.places.end)
+        def existed(inquiry: Inquiry) -> bool:
+            assert inquiry.grid is not None
+            return existed_before(
+                self._client, inquiry.grid, inquiry.gap.series, inquiry.gap.places.end
+            )
 
-        return [talk for talk, value in self._answers(heads, existed) if not value]
+        return [inquiry for inquiry, value in self._answers(heads, existed) if not value]
 
-    def ask(self, talks: Sequence[Talk]) -> list[Talk]:
+    def ask(self, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
         """Ask for as many of the gaps as this turn may, and return the talks with what came."""
-        talks = self._with_windows(talks)
-        if not talks:
+        inquiries = self._with_windows(inquiries)
+        if not inquiries:
             return []
-        self._work.watcher.asking(len(talks), sum(len(talk.windows) for talk in talks))
-        self._read(talks)
-        self._look_around(talks)
-        return talks
+        self._work.watcher.asking(
+            len(inquiries), sum(len(inquiry.windows) for inquiry in inquiries)
+        )
+        self._read(inquiries)
+        self._look_around(inquiries)
+        return inquiries
 
-    def _with_windows(self, talks: Sequence[Talk]) -> list[Talk]:
+    def _with_windows(self, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
         """Cut the gaps into windows, with the neighbours on both sides, as far as the pass may ask.
 
         Of a series that has ended only the first window is asked for, unless that came back full.
         """
-        tails = [t for t in talks if t.is_tail and t.error is None and self._is_long(t)]
+        tails = [t for t in inquiries if t.is_tail and t.error is None and self._is_long(t)]
         self._ask_if_trading(tails)
-        found: list[Talk] = []
+        found: list[Inquiry] = []
         left = min(self.requests_left, WINDOWS_A_TURN)
-        for talk in talks:
-            if left <= 0 and talk.error is None and talk.unasked:
+        for inquiry in inquiries:
+            if left <= 0 and inquiry.error is None and inquiry.unasked:
                 continue
-            is_over = talk.is_trading is False and talk.gap.series not in self._living
+            is_over = inquiry.is_trading is False and inquiry.gap.series not in self._living
             most = 1 if is_over else left
-            talk.windows = list(islice(_windows(talk), most)) if talk.error is None else []
-            left -= len(talk.windows)
-            self.requests_left -= len(talk.windows)
-            found.append(talk)
+            inquiry.windows = list(islice(_windows(inquiry), most)) if inquiry.error is None else []
+            left -= len(inquiry.windows)
+            self.requests_left -= len(inquiry.windows)
+            found.append(inquiry)
         return found
 
-    def _is_long(self, talk: Talk) -> bool:
-        series = talk.gap.series
-        several = islice(_windows(talk), 2)
+    def _is_long(self, inquiry: Inquiry) -> bool:
+        series = inquiry.gap.series
+        several = islice(_windows(inquiry), 2)
         return series not in self._living and len(list(several)) > 1
 
-    def _read(self, talks: Sequence[Talk]) -> None:
+    def _read(self, inquiries: Sequence[Inquiry]) -> None:
         """Ask all windows of all gaps, many at once."""
-        items = [(talk, window) for talk in talks for window in talk.windows]
-        left = {id(talk): len(talk.windows) for talk in talks}
+        items = [(inquiry, window) for inquiry in inquiries for window in inquiry.windows]
+        left = {id(inquiry): len(inquiry.windows) for inquiry in inquiries}
 
-        def one(item: tuple[Talk, Window]) -> Answer:
+        def one(item: tuple[Inquiry, Window]) -> Answer:
             answer = ask(self._client, item[0].grid, item[1])
             self._work.watcher.answered()
             return answer
 
         for done in self._work.rest_map(one, items, lambda _: 1):
-            talk, window = done.item
-            left[id(talk)] -= 1
+            inquiry, window = done.item
+            left[id(inquiry)] -= 1
             if done.value is None:
-                talk.error = _as_rest(done.error)
+                inquiry.error = _as_rest(done.error)
                 continue
             if window.places.end - 1 in done.value.places:
-                self._living.add(talk.gap.series)
-            _take(talk, window, done.value)
-        _cut_off(talk for talk in talks if left[id(talk)])
+                self._living.add(inquiry.gap.series)
+            _take(inquiry, window, done.value)
+        _cut_off(inquiry for inquiry in inquiries if left[id(inquiry)])
 
-    def _look_around(self, talks: Sequence[Talk]) -> None:
+    def _look_around(self, inquiries: Sequence[Inquiry]) -> None:
         """Ask what tells an outage from the beginning or the end of a series.
 
         The API's hole may be wider than the lake's, which has the rows beside it from archives.
         """
-        bars = [t for t in talks if t.error is None and t.grid is not None]
+        bars = [t for t in inquiries if t.error is None and t.grid is not None]
         without_before = [t for t in bars if not _has_before(t)]
         without_after = [t for t in bars if not t.is_tail and not _has_after(t)]
         tails = [t for t in bars if t.is_tail and t.is_trading is None and not _has_after(t)]
 
-        def before(talk: Talk) -> bool:
-            assert talk.grid is not None
-            return existed_before(self._client, talk.grid, talk.gap.series, talk.gap.places.first)
+        def before(inquiry: Inquiry) -> bool:
+            assert inquiry.grid is not None
+            return existed_before(
+                self._client, inquiry.grid, inquiry.gap.series, inquiry.gap.places.first
+            )
 
-        def after(talk: Talk) -> bool:
-            assert talk.grid is not None
-            return existed_after(self._client, talk.grid, talk.gap.series, talk.gap.places.end)
+        def after(inquiry: Inquiry) -> bool:
+            assert inquiry.grid is not None
+            return existed_after(
+                self._client, inquiry.grid, inquiry.gap.series, inquiry.gap.places.end
+            )
 
-        for talk, value in self._answers(without_before, before):
-            talk.existed_before = value
-        for talk, value in self._answers(without_after, after):
-            talk.existed_after = value
+        for inquiry, value in self._answers(without_before, before):
+            inquiry.existed_before = value
+        for inquiry, value in self._answers(without_after, after):
+            inquiry.existed_after = value
         self._ask_if_trading(tails)
 
-    def _ask_if_trading(self, talks: Sequence[Talk]) -> None:
-        for talk, value in self._answers(talks, lambda t: is_trading(self._client, t.gap.series)):
-            talk.is_trading = value
+    def _ask_if_trading(self, inquiries: Sequence[Inquiry]) -> None:
+        for inquiry, value in self._answers(
+            inquiries, lambda t: is_trading(self._client, t.gap.series)
+        ):
+            inquiry.is_trading = value
 
     def _answers(
-        self, talks: Sequence[Talk], question: Callable[[Talk], bool]
-    ) -> Iterator[tuple[Talk, bool]]:
+        self, inquiries: Sequence[Inquiry], question: Callable[[Inquiry], bool]
+    ) -> Iterator[tuple[Inquiry, bool]]:
         """Yield what the API says to a question of each talk; an error stays with its talk."""
-        self.requests_left -= len(talks)
-        left = {id(talk): talk for talk in talks}
-        for done in self._work.rest_map(question, talks, lambda _: 1):
+        self.requests_left -= len(inquiries)
+        left = {id(inquiry): inquiry for inquiry in inquiries}
+        for done in self._work.rest_map(question, inquiries, lambda _: 1):
             del left[id(done.item)]
             if done.value is None:
                 done.item.error = _as_rest(done.error)
@@ -187,35 +197,35 @@ class Asking:
         _cut_off(left.values())
 
 
-def _windows(talk: Talk) -> Iterator[Window]:
+def _windows(inquiry: Inquiry) -> Iterator[Window]:
     """Yield the windows of what is left to ask for, with the neighbours on both sides."""
-    for places in talk.unasked:
+    for places in inquiry.unasked:
         wider = Places(places.first - 1, places.end + 1)
-        yield from windows(talk.gap.series, talk.grid, wider, talk.around)
+        yield from windows(inquiry.gap.series, inquiry.grid, wider, inquiry.around)
 
 
-def _take(talk: Talk, window: Window, answer: Answer) -> None:
-    talk.answered.append(window.places)
-    talk.places += answer.places
-    inside = talk.gap.places
+def _take(inquiry: Inquiry, window: Window, answer: Answer) -> None:
+    inquiry.answered.append(window.places)
+    inquiry.places += answer.places
+    inside = inquiry.gap.places
     for place, moment, line in zip(answer.places, answer.moments, answer.lines, strict=True):
         if inside.first <= place < inside.end:
-            talk.rows[place if talk.grid is None else moment] = (moment, line)
+            inquiry.rows[place if inquiry.grid is None else moment] = (moment, line)
 
 
-def _cut_off(talks: Iterable[Talk]) -> None:
+def _cut_off(inquiries: Iterable[Inquiry]) -> None:
     """Have nobody take what was not asked any more for what the API does not have."""
-    for talk in talks:
-        talk.error = talk.error or RestError(f"asking for {talk.gap}: stopped")
+    for inquiry in inquiries:
+        inquiry.error = inquiry.error or RestError(f"asking for {inquiry.gap}: stopped")
 
 
-def _has_before(talk: Talk) -> bool:
-    return bool(talk.places) and min(talk.places) < talk.gap.places.first
+def _has_before(inquiry: Inquiry) -> bool:
+    return bool(inquiry.places) and min(inquiry.places) < inquiry.gap.places.first
 
 
-def _has_after(talk: Talk) -> bool:
-    last = max((places.end for places in talk.answered), default=talk.gap.places.end)
-    return bool(talk.places) and max(talk.places) >= min(last, talk.gap.places.end)
+def _has_after(inquiry: Inquiry) -> bool:
+    last = max((places.end for places in inquiry.answered), default=inquiry.gap.places.end)
+    return bool(inquiry.places) and max(inquiry.places) >= min(last, inquiry.gap.places.end)
 
 
 def _as_rest(error: FullpoolError | None) -> RestError:

@@ -9,8 +9,8 @@ from fullpool.gaps import (
     Expected,
     Gap,
     GapStatus,
-    absences,
     expected_rows,
+    missing_ranges,
     reconciled,
 )
 from fullpool.grid import grid_of
@@ -25,7 +25,7 @@ from fullpool.sync.work import Work
 log = logs.get_logger()
 
 
-class Finding:
+class GapFinder:
     """Looks for the gaps of the wanted series. Decides nothing that `gaps` and `ladder` can."""
 
     def __init__(self, work: Work, state: State, outcome: Outcome, wants: Sequence[Want]) -> None:
@@ -93,7 +93,7 @@ class Finding:
             want, held = self._wants[one_series], files[one_series]
             grid = grid_of(one_series, held)
             spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
-            missing = absences(grid, held, spans)
+            missing = missing_ranges(grid, held, spans)
             told = reconciled(one_series, grid, missing, known[one_series], now)
             own = archives[one_series]
             lacking += stand_ins.archives_beside(told.new, {one_series: own})

@@ -10,14 +10,14 @@ from fullpool.model import Period, Series, Span, instant
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.rounds import Round
-from fullpool.sync.gaps.asker import Talk
+from fullpool.sync.gaps.asker import Inquiry
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 
 Unit = tuple[Series, Period]
 
 
-class Mending:
+class PatchBuilds:
     """Writes what came of talks into the lake."""
 
     def __init__(self, work: Work, state: State, outcome: Outcome, client: Client) -> None:
@@ -26,36 +26,38 @@ class Mending:
         self._outcome = outcome
         self._client = client
 
-    def build(self, talks: Sequence[Talk]) -> None:
+    def build(self, inquiries: Sequence[Inquiry]) -> None:
         """Write the rows that came into the partitions they belong to.
 
         Where that fails every gap is tried alone, so that one bad row costs its own gap. Where a
         file was damaged that is given up by now, they are tried together once more.
         """
         lost = self._outcome.lost
-        failed = self._build_together(talks)
-        suspects = [talk for talk in talks if failed & self._units(talk)]
+        failed = self._build_together(inquiries)
+        suspects = [inquiry for inquiry in inquiries if failed & self._units(inquiry)]
         if self._outcome.lost > lost:
             failed = self._build_together(suspects)
-            suspects = [talk for talk in suspects if failed & self._units(talk)]
-        for talk in suspects:
-            if len(suspects) == 1 or self._build_together([talk]):
-                talk.error = RestError(f"the rows that came for {talk.gap} cannot be built in")
-                talk.rows, talk.places = {}, []
+            suspects = [inquiry for inquiry in suspects if failed & self._units(inquiry)]
+        for inquiry in suspects:
+            if len(suspects) == 1 or self._build_together([inquiry]):
+                inquiry.error = RestError(
+                    f"the rows that came for {inquiry.gap} cannot be built in"
+                )
+                inquiry.rows, inquiry.places = {}, []
 
-    def _units(self, talk: Talk) -> set[Unit]:
-        series, now = talk.gap.series, self._work.now()
-        moments = (instant(moment) for moment, _ in talk.rows.values())
+    def _units(self, inquiry: Inquiry) -> set[Unit]:
+        series, now = inquiry.gap.series, self._work.now()
+        moments = (instant(moment) for moment, _ in inquiry.rows.values())
         return {(series, planning.unit_at(series, moment, now)) for moment in moments}
 
-    def _build_together(self, talks: Sequence[Talk]) -> set[Unit]:
+    def _build_together(self, inquiries: Sequence[Inquiry]) -> set[Unit]:
         """Build in the rows of some gaps; return the units that could not be written."""
         now = self._work.now()
         lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
-        for talk in talks:
-            for key, (moment, line) in talk.rows.items():
-                unit = planning.unit_at(talk.gap.series, instant(moment), now)
-                lines[talk.gap.series, unit][key] = (moment, line)
+        for inquiry in inquiries:
+            for key, (moment, line) in inquiry.rows.items():
+                unit = planning.unit_at(inquiry.gap.series, instant(moment), now)
+                lines[inquiry.gap.series, unit][key] = (moment, line)
         if not lines:
             return set()
         files = self._state.queries.files.of({series for series, _ in lines})

@@ -20,8 +20,8 @@ from fullpool.rest import address, is_too_old
 from fullpool.store.state.writer import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.gaps.answers import Answers
-from fullpool.sync.gaps.asker import WINDOWS_A_TURN, Asking, Talk
-from fullpool.sync.gaps.finder import Finding, last_had
+from fullpool.sync.gaps.asker import WINDOWS_A_TURN, Asker, Inquiry
+from fullpool.sync.gaps.finder import GapFinder, last_had
 from fullpool.sync.gaps.records import GapRecords, key_of, without
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
@@ -50,14 +50,14 @@ class Patching:
         self._records = GapRecords(work, state, outcome)
         self._asking = self._answers = None
         if work.rest is not None:
-            self._asking = Asking(work, work.rest)
+            self._asking = Asker(work, work.rest)
             self._answers = Answers(work, state, outcome, self._records, work.rest)
         self._publisher = Publisher(work, state, outcome)
-        self._finding = Finding(work, state, outcome, wants)
+        self._finder = GapFinder(work, state, outcome, wants)
 
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
-        self._finding.look()
+        self._finder.look()
         self._welcome_back()
         for _ in range(_MOST_TURNS):
             lost = self._outcome.lost
@@ -65,7 +65,7 @@ class Patching:
                 break
             if self._outcome.lost > lost:  # what damaged files held is due again
                 self._fetch_lost()
-                self._finding.look_again()
+                self._finder.look_again()
             self._publish_if_due()
         self._outcome.gaps = self._state.queries.gaps.rows_by_state()
         if self._asking is not None and self._asking.requests_left <= 0:
@@ -167,7 +167,7 @@ class Patching:
             return False
         self._state.record_listings([], archives, now)
         self._fetch({known.archive for known in archives})
-        self._finding.look_again()
+        self._finder.look_again()
         return True
 
     def _ask(self, gaps: Sequence[Gap]) -> bool:
@@ -184,8 +184,8 @@ class Patching:
         if not left or asking.requests_left <= 0:
             return bool(old)
         require_room(self._work)
-        talks = self._talks(asking, left, now)
-        young = [talk.gap for talk in asking.never_listed(talks)]
+        inquiries = self._inquiries(asking, left, now)
+        young = [inquiry.gap for inquiry in asking.never_listed(inquiries)]
         self._records.replace(
             young,
             [
@@ -195,9 +195,9 @@ class Patching:
         )
         gone = {id(gap) for gap in young}
         self._publish_if_due()
-        talks = asking.ask([talk for talk in talks if id(talk.gap) not in gone])
-        answers.record(talks)
-        self._finding.look_again()
+        inquiries = asking.ask([inquiry for inquiry in inquiries if id(inquiry.gap) not in gone])
+        answers.record(inquiries)
+        self._finder.look_again()
         return True
 
     def _tell_not_asked(self, gaps: Sequence[Gap]) -> None:
@@ -205,7 +205,7 @@ class Patching:
         news = [gap for gap, told in after.items() if told != gap]
         self._records.replace(news, [after[gap] for gap in news])
 
-    def _talks(self, asking: Asking, gaps: Sequence[Gap], now: datetime) -> list[Talk]:
+    def _inquiries(self, asking: Asker, gaps: Sequence[Gap], now: datetime) -> list[Inquiry]:
         """Return the gaps with what is held beside them and what was asked of them before."""
         series = {gap.series for gap in gaps}
         files, known = (
