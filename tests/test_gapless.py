@@ -41,13 +41,13 @@ class Twin:
         vendor.simulator.api = Api(self.whole)
 
     def publish(
-        self, series: str, first: date, last: date, lacking: Spans, *, api: Spans = ()
+        self, series: str, first: date, last: date, missing: Spans, *, api: Spans = ()
     ) -> None:
         """Publish invented archives without the rows of *lacking*; the API lacks those of *api*."""
         spec = spec_from(series, first, last, 500)
-        for _ in generate(self.whole, replace(spec, lacking=api)):
+        for _ in generate(self.whole, replace(spec, missing=api)):
             pass
-        for _ in generate(self.vendor.folder, replace(spec, lacking=lacking)):
+        for _ in generate(self.vendor.folder, replace(spec, missing=missing)):
             pass
         self.vendor.simulator.bucket.refresh()
         self.vendor.simulator.api.refresh()
@@ -130,9 +130,9 @@ MINUTES = "spot/klines/BTCUSDT/1m"
     ],
 )  # fmt: skip
 def test_a_gap_ends_with_exactly_the_rows_that_were_missing(  # noqa: PLR0917 - one case
-    twin: Twin, tmp_path: Path, series: str, first: str, last: str, lacking: list[Any]
+    twin: Twin, tmp_path: Path, series: str, first: str, last: str, missing: list[Any]
 ) -> None:
-    twin.publish(series, date.fromisoformat(first), date.fromisoformat(last), tuple(lacking))
+    twin.publish(series, date.fromisoformat(first), date.fromisoformat(last), tuple(missing))
     datasets = dataset(series, start=first, end=last)
     outcome, _ = sync(twin.config(datasets))
 
@@ -193,8 +193,8 @@ def test_a_hole_that_the_api_has_too_is_explained_and_not_asked_for_again(twin: 
 
 def test_a_partly_filled_hole_keeps_what_is_really_missing(twin: Twin) -> None:
     outage = hours("2024-03-05T10:20", 0.5)
-    lacking = hours("2024-03-05T10:00", 2)
-    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), (lacking,), api=(outage,))
+    missing = hours("2024-03-05T10:00", 2)
+    twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), (missing,), api=(outage,))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
     outcome, _ = sync(config)
 
@@ -244,9 +244,9 @@ def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
     require_same_rows(twin, tmp_path, datasets)
 
 
-def put_month(twin: Twin, *lacking: tuple[datetime, datetime], at: datetime | None = None) -> None:
+def put_month(twin: Twin, *missing: tuple[datetime, datetime], at: datetime | None = None) -> None:
     """Publish March's archive without the rows of *lacking*."""
-    spec = replace(spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)), lacking=lacking)
+    spec = replace(spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)), missing=missing)
     folder = twin.whole.parent / "lacking"
     for path in generate(folder, spec):
         if path.name == "BTCUSDT-1m-2024-03.zip":
@@ -658,7 +658,7 @@ def test_a_pass_that_died_before_it_looked_for_gaps_is_made_good_by_the_next(twi
     expect_again(config)
 
     class Dying(Seen):
-        def settled(self, known: object) -> None:
+        def recorded(self, known: object) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -214,12 +214,12 @@ class History(RuleBasedStateMachine):
         """Return the first slot that begins there or after."""
         return -((EPOCH - moment) // self.kind.every)
 
-    def slots_of(self, name: str, lacking: Holes = ()) -> list[int]:
+    def slots_of(self, name: str, missing: Holes = ()) -> list[int]:
         """Return the slots of a day or a month that have rows, but for those that are lacking."""
         inside = [day for day in self.days if str(day).startswith(name)]
         first, end = ((day - self.kind.month) // DAY for day in (inside[0], inside[-1] + DAY))
         gone = set(self.down)
-        for hour, hours in lacking:
+        for hour, hours in missing:
             at = self.midnight(3) + hour * HOUR
             gone.update(range(self.slot_at(at), self.slot_at(at + hours * HOUR)))
         whole = range(self.slot_at(self.midnight(first)), self.slot_at(self.midnight(end)))
@@ -242,23 +242,23 @@ class History(RuleBasedStateMachine):
     def day_of(self, slot: int) -> str:
         return f"{EPOCH + slot * self.kind.every:%Y-%m-%d}"
 
-    @rule(who=symbols, period=periods, lacking=holes, then=runs)
-    def publish(self, who: str, period: int | str | None, lacking: Holes, then: str) -> None:
+    @rule(who=symbols, period=periods, missing=holes, then=runs)
+    def publish(self, who: str, period: int | str | None, missing: Holes, then: str) -> None:
         if self.is_over(self.name_of(period)):
-            self.put(who, self.name_of(period), lacking)
+            self.put(who, self.name_of(period), missing)
             self.run(then)
 
-    def put(self, who: str, name: str, lacking: Holes) -> None:
-        rows = self.new_rows(name, lacking)
+    def put(self, who: str, name: str, missing: Holes) -> None:
+        rows = self.new_rows(name, missing)
         if rows:
             symbol = self.symbols[who]
             symbol.archives[name] = rows
             symbol.editions[self.edition] = name, set(rows)
             self.show(who, name, self.zipped(who, name, rows))
 
-    def new_rows(self, name: str, lacking: Holes) -> dict[int, int]:
+    def new_rows(self, name: str, missing: Holes) -> dict[int, int]:
         self.edition += 1
-        return dict.fromkeys(self.slots_of(name, lacking), self.edition)
+        return dict.fromkeys(self.slots_of(name, missing), self.edition)
 
     def show(self, who: str, name: str, content: bytes) -> None:
         """Have the vendor list an archive with a right CHECKSUM."""
@@ -346,10 +346,10 @@ class History(RuleBasedStateMachine):
             self.forgive(who, name)
             self.vendor.remove(self.key(who, name))
 
-    @rule(who=symbols, period=periods, lacking=holes)
-    def api_learns(self, who: str, period: int | str | None, lacking: Holes) -> None:
+    @rule(who=symbols, period=periods, missing=holes)
+    def api_learns(self, who: str, period: int | str | None, missing: Holes) -> None:
         api = self.symbols[who].api
-        api.update(slot for slot in self.slots_of(self.name_of(period), lacking))
+        api.update(slot for slot in self.slots_of(self.name_of(period), missing))
         if self.ids_begin_anew and not self.kind.is_kline:  # it has the ids of one life alone
             api -= set(range(self.down.stop))
         by_day: dict[str, list[int]] = {}

@@ -155,7 +155,7 @@ def test_an_explanation_after_many_failures_is_believed_as_if_it_were_the_first(
 
 def test_what_the_archive_that_is_there_lacks_is_not_on_its_way() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
-    (left,) = ladder.unpublished(
+    (left,) = ladder.on_their_way(
         [gap("2024-06-09T23:00", 60)], GRID, {}, soon.replace(hour=0), soon
     )
 
@@ -165,18 +165,18 @@ def test_what_the_archive_that_is_there_lacks_is_not_on_its_way() -> None:
 def test_a_day_that_just_ended_is_on_its_way_until_it_is_later_than_usual() -> None:
     yesterday = gap("2024-06-09T00:00", 1440)
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
-    (waiting,) = ladder.unpublished([yesterday], GRID, {}, None, soon)
+    (waiting,) = ladder.on_their_way([yesterday], GRID, {}, None, soon)
 
     assert waiting.explanation is Explanation.NOT_PUBLISHED
     assert waiting.next_try_at == datetime(2024, 6, 10, 6, tzinfo=UTC)
-    (late,) = ladder.unpublished([waiting], GRID, {}, None, datetime(2024, 6, 10, 7, tzinfo=UTC))
+    (late,) = ladder.on_their_way([waiting], GRID, {}, None, datetime(2024, 6, 10, 7, tzinfo=UTC))
     assert (late.status, late.explanation) == (GapStatus.OPEN, None)
 
 
 def test_the_usual_delay_is_learned() -> None:
     yesterday = gap("2024-06-09T00:00", 1440)
     delays = {("spot", "klines", Cadence.DAY): timedelta(hours=14)}
-    (waiting,) = ladder.unpublished([yesterday], GRID, delays, None, NOW)
+    (waiting,) = ladder.on_their_way([yesterday], GRID, delays, None, NOW)
 
     assert waiting.explanation is Explanation.NOT_PUBLISHED
     assert "14 h" in waiting.reason
@@ -184,7 +184,7 @@ def test_the_usual_delay_is_learned() -> None:
 
 def test_only_the_part_whose_archive_is_not_late_is_on_its_way() -> None:
     days = gap("2024-06-07T12:00", 1440 * 2 + 720)
-    parts = ladder.unpublished([days], GRID, {}, None, datetime(2024, 6, 10, 3, tzinfo=UTC))
+    parts = ladder.on_their_way([days], GRID, {}, None, datetime(2024, 6, 10, 3, tzinfo=UTC))
 
     assert [(g.span.start.day, g.explanation) for g in parts] == [
         (7, None),
@@ -276,14 +276,14 @@ def test_a_gap_that_begins_long_ago_is_not_on_its_way() -> None:
     months = gap("2024-03-01T00:00", 1440 * 101)
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
 
-    assert [g.explanation for g in ladder.unpublished([months], GRID, {}, None, soon)] == [None]
+    assert [g.explanation for g in ladder.on_their_way([months], GRID, {}, None, soon)] == [None]
 
 
 def test_no_archive_is_on_its_way_for_longer_than_two_days() -> None:
     """After a republication in bulk the dates of files tell of delays of months."""
     delays = {("spot", "klines", Cadence.DAY): timedelta(days=60)}
     old = gap("2024-06-05T00:00", 1440)
-    (left,) = ladder.unpublished([old], GRID, delays, None, NOW)
+    (left,) = ladder.on_their_way([old], GRID, delays, None, NOW)
 
     assert left.explanation is None
 
@@ -418,7 +418,7 @@ def test_a_gap_that_is_begun_keeps_what_was_asked_for_lately() -> None:
 
 
 def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
-    left = ladder.unlisted(gap("2024-03-05T10:00", 3), "https://api", NOW)
+    left = ladder.not_listed(gap("2024-03-05T10:00", 3), "https://api", NOW)
 
     assert left.explanation is Explanation.NOT_LISTED
     assert (left.asked_at, left.attempts) == (NOW, 1)
@@ -505,11 +505,11 @@ def test_one_witness_leaves_two_to_ask() -> None:
 
 def test_an_archive_on_its_way_is_told_with_its_usual_delay() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
-    (left,) = ladder.unpublished([gap("2024-06-09T23:00", 60)], GRID, {}, None, soon)
+    (left,) = ladder.on_their_way([gap("2024-06-09T23:00", 60)], GRID, {}, None, soon)
 
     assert left.status is GapStatus.EXPLAINED
     assert json.loads(left.evidence) == {"usual_delay_h": 6.0, "from": "2024-06-09"}
-    late = ladder.unpublished([left], GRID, {}, None, soon + timedelta(hours=3))
+    late = ladder.on_their_way([left], GRID, {}, None, soon + timedelta(hours=3))
     assert [(g.status, g.explanation, g.reason, g.next_try_at) for g in late] == [
         (GapStatus.OPEN, None, "its archive is late", None)
     ]
@@ -519,7 +519,7 @@ def test_each_gap_is_looked_at_whatever_the_one_before_it_is() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
     old, new = gap("2024-03-05T10:00", 3), gap("2024-06-09T23:00", 60)
     explained = replace(old, status=GapStatus.EXPLAINED, explanation=Explanation.EMPTY_AT_SOURCE)
-    left = ladder.unpublished([explained, old, new, new], GRID, {}, None, soon)
+    left = ladder.on_their_way([explained, old, new, new], GRID, {}, None, soon)
 
     assert [one.explanation for one in left] == [
         Explanation.EMPTY_AT_SOURCE, None, Explanation.NOT_PUBLISHED, Explanation.NOT_PUBLISHED,

@@ -93,10 +93,10 @@ def test_a_month_is_asked_for_where_a_day_of_it_is_lost() -> None:
 
 def test_a_month_is_asked_for_where_a_day_of_it_has_a_hole() -> None:
     """Also for a series that begins inside it; then the rows before are in the lake as well."""
-    lacking = hourly("2024-03-20").splitlines(keepends=True)[6]
+    missing = hourly("2024-03-20").splitlines(keepends=True)[6]
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-15", end="2024-03-31")) as lab:
         for day in MARCH[14:]:
-            lab.put(trades("daily", day), HEADER + hourly(day).replace(lacking, ""))
+            lab.put(trades("daily", day), HEADER + hourly(day).replace(missing, ""))
         lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH)))
         lab.run("sync", "2024-04-10")
 
@@ -149,10 +149,10 @@ def test_a_hole_of_one_series_hides_none_of_another() -> None:
     text = dataset("um/aggTrades/BUSDT", start="2024-03-01", end="2024-03-31")
     text += dataset("um/aggTrades/AUSDT", start="2024-03-04", end="2024-03-31")
     with Lab(text) as lab:
-        lacking = hourly("2024-03-20").splitlines(keepends=True)[6]
+        missing = hourly("2024-03-20").splitlines(keepends=True)[6]
         for day in MARCH:
             lab.put(trades("daily", day, "BUSDT"), HEADER + hourly(day))
-            lab.put(trades("daily", day), HEADER + hourly(day).replace(lacking, ""))
+            lab.put(trades("daily", day), HEADER + hourly(day).replace(missing, ""))
         rest = "".join(hourly(day) for day in MARCH if day != "2024-03-05")
         lab.put(trades("monthly", "2024-03", "BUSDT"), HEADER + rest)
         lab.run("sync", "2024-04-10")
@@ -208,11 +208,11 @@ def test_a_pass_with_the_clock_behind_forgets_nothing() -> None:
 
 
 def test_what_was_decided_ahead_of_time_without_asking_is_decided_again() -> None:
-    lacking = hourly("2024-03-10").splitlines(keepends=True)[6]
+    missing = hourly("2024-03-10").splitlines(keepends=True)[6]
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-10", end="2024-03-11")) as lab:
         for day in MARCH[9:11]:
             lab.tell_api(trades("daily", day), HEADER + hourly(day))
-            text = HEADER + hourly(day).replace(lacking, "")
+            text = HEADER + hourly(day).replace(missing, "")
             lab.put(trades("daily", day), text, at(day) + 1.2 * DAY)
         lab.run("tick", "2024-03-12T04:00")
         lab.run("patch", "2024-03-17T04:00")  # the clock is five days ahead
@@ -293,8 +293,8 @@ def test_trade_ids_that_begin_anew_are_two_lives() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
         first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10]))
         second = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[20:]))
-        lacking = second.splitlines(keepends=True)[30]
-        text = HEADER + first + second.replace(lacking, "")
+        missing = second.splitlines(keepends=True)[30]
+        text = HEADER + first + second.replace(missing, "")
         lab.put(trades("monthly", "2024-03"), text)
         lab.run("sync", "2024-04-10")
 
@@ -303,14 +303,14 @@ def test_trade_ids_that_begin_anew_are_two_lives() -> None:
         assert lab.ask("SELECT count(*) FROM agg_trades WHERE agg_trade_id = 5") == [(2,)]
 
 
-def shifted(lacking: tuple[datetime, ...] = ()) -> str:
+def shifted(missing: tuple[datetime, ...] = ()) -> str:
     """Return a month of minutes of which two hours open three seconds late."""
     late = at("2018-02-09T10:00"), at("2018-02-09T12:00")
     moments = [at("2018-02-01") + number * MINUTE for number in range(28 * 1440)]
     return "".join(
         bar(one + timedelta(seconds=3 * (late[0] <= one < late[1])), MINUTE)
         for one in moments
-        if one not in lacking
+        if one not in missing
     )
 
 
@@ -415,8 +415,8 @@ def test_every_archive_is_examined_by_itself_whatever_it_is_merged_with() -> Non
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-31")) as lab:
         first = bars(one, two, MINUTE)
         lab.tell_api(MINUTES.format("daily", "2024-03-01"), first)
-        lacking = bar(one + 5 * HOUR, MINUTE)
-        lab.put(MINUTES.format("daily", "2024-03-01"), first.replace(lacking, ""))
+        missing = bar(one + 5 * HOUR, MINUTE)
+        lab.put(MINUTES.format("daily", "2024-03-01"), first.replace(missing, ""))
         lab.put(MINUTES.format("daily", "2024-03-02"), bars(two, three, MINUTE))
         lab.run("sync", "2024-03-03T09:00")
         patched = lab.ask("SELECT count(*) FROM klines WHERE source = 'rest'")

@@ -582,8 +582,8 @@ def test_a_verdict_says_what_happened_and_what_stays() -> None:
     assert after.reason == "sha256 is a, its CHECKSUM says b; its older edition stays in the lake"
     assert (after.fault, after.checksum) == (Fault.WRONG_SUM, Checksum.WRONG)
 
-    lacking = verdict(LISTED, Tried(Fault.NO_SUM, "no CHECKSUM"), NOW)
-    assert (lacking.reason, lacking.checksum) == ("no CHECKSUM", Checksum.MISSING)
+    missing = verdict(LISTED, Tried(Fault.NO_SUM, "no CHECKSUM"), NOW)
+    assert (missing.reason, missing.checksum) == ("no CHECKSUM", Checksum.MISSING)
     again = verdict(FAILED_SUM, SUM, NOW)
     assert again.next_try_at == NOW + timedelta(minutes=10)  # its CHECKSUM may just be late
 

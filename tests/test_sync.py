@@ -115,7 +115,7 @@ def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path
     outcome, seen = sync(config)
 
     assert outcome.is_complete
-    assert [k.status for k in seen.settled_].count(Status.FAILED) == 1
+    assert [k.status for k in seen.records].count(Status.FAILED) == 1
     assert set(statuses(config).values()) == {"present"}
 
 
@@ -425,7 +425,7 @@ def test_a_stop_ends_the_pass_and_keeps_what_was_finished(vendor: Vendor, tmp_pa
     stop = Event()
 
     class Stopping(Seen):
-        def settled(self, known: object) -> None:
+        def recorded(self, known: object) -> None:
             stop.set()
 
     outcome = syncing.sync(config, Stopping(), stop)

@@ -36,7 +36,7 @@ KLINE = (
 class Seen:
     """A watcher that remembers."""
 
-    settled_: list[Known] = field(default_factory=list)
+    records: list[Known] = field(default_factory=list)
     generations: list[int] = field(default_factory=list)
 
     def listing(self, series: int) -> None: ...
@@ -46,8 +46,8 @@ class Seen:
     def discovered(self, series: int) -> None: ...
     def planned(self, steps: Sequence[Step]) -> None: ...
     def received(self, size_bytes: int) -> None: ...
-    def settled(self, known: Known) -> None:
-        self.settled_.append(known)
+    def recorded(self, known: Known) -> None:
+        self.records.append(known)
 
     def published(self, generation: int) -> None:
         self.generations.append(generation)

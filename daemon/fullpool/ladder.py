@@ -92,7 +92,7 @@ def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known])
     return max(want.span.start, begun if first_row is None else min(begun, first_row))
 
 
-def unpublished(
+def on_their_way(
     gaps: Iterable[Gap], grid: Grid | None, delays: Delays, had: datetime | None, now: datetime
 ) -> list[Gap]:
     """Explain the parts of open gaps whose archives are only on their way.
@@ -285,8 +285,8 @@ def _judged(heard: Reply, gap: Gap) -> Gap:
     if gap.series.interval is None and proof.row_after:
         why = "the API's trades begin after it: it has not the row before it, which is in the lake"
         return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
-    lacking = "before" if after else "after"
-    reason = f"the API has neither these rows nor the one {lacking} them"
+    side = "before" if after else "after"
+    reason = f"the API has neither these rows nor the one {side} them"
     return _open(gap, reason, heard.at + _wait(gap.attempts))
 
 
@@ -361,7 +361,7 @@ def _coming(gap: Gap, now: datetime) -> Iterator[datetime]:
             yield moment
 
 
-def unlisted(gap: Gap, url: str, now: datetime) -> Gap:
+def not_listed(gap: Gap, url: str, now: datetime) -> Gap:
     """Explain a gap at the head of a series: the API has nothing of half a year before its end."""
     gap = replace(gap, asked_at=now, attempts=gap.attempts + 1)
     explained = _explained(gap, Explanation.NOT_LISTED, "the API has nothing before its end", now)

@@ -146,12 +146,12 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
         if not want.overlaps(month.span):
             continue
         if month in monthly and (is_whole or not vendor.has_daily(want.series)):
-            chosen.append(_published(want.series, month, monthly[month]))
+            chosen.append(_listed(want.series, month, monthly[month]))
         else:
             days = _days_of(want.series, month, span, daily, now)
             wanted = [known for known in days if want.overlaps(known.archive.period.span)]
             if month in monthly and any(known.status is Status.ABSENT for known in wanted):
-                chosen.append(_published(want.series, month, monthly[month]))
+                chosen.append(_listed(want.series, month, monthly[month]))
             chosen += wanted
     return chosen
 
@@ -163,19 +163,19 @@ def _days_of(
     days = list(periods(inside, Cadence.DAY))
     is_whole = inside == month.span
     if is_whole and vendor.is_overdue(month, now) and not any(day in daily for day in days):
-        yield _unlisted(series, month, now)
+        yield _not_listed(series, month, now)
         return
     if not vendor.has_daily(series):
         return
     for day in days:
-        yield _published(series, day, daily[day]) if day in daily else _unlisted(series, day, now)
+        yield _listed(series, day, daily[day]) if day in daily else _not_listed(series, day, now)
 
 
-def _published(series: Series, period: Period, identity: Identity) -> Known:
+def _listed(series: Series, period: Period, identity: Identity) -> Known:
     return Known(Archive(series, period), Status.LISTED, "listed by the vendor", identity)
 
 
-def _unlisted(series: Series, period: Period, now: datetime) -> Known:
+def _not_listed(series: Series, period: Period, now: datetime) -> Known:
     status = Status.ABSENT if vendor.is_overdue(period, now) else Status.NOT_PUBLISHED
     archive = Archive(series, period)
     reason = "not in the vendor's listing"

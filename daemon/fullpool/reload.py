@@ -116,7 +116,7 @@ class Lookout:
         )
 
     def _look(self, *, is_asked: bool) -> Iterator[ConfigChange]:
-        content = self._settled()
+        content = self._stable_content()
         self._missed = self._missed + 1 if content is None else 0
         is_away = content is None and self._missed < _GONE_AFTER
         found = _sum(content)
@@ -143,7 +143,7 @@ class Lookout:
         self._is_refused, self._current = False, config
         return None if is_same else config, None
 
-    def _settled(self) -> bytes | None:
+    def _stable_content(self) -> bytes | None:
         """Return the content once nobody is writing it; None if there is no file."""
         content = _read(self._path)
         if _sum(content) == self._seen:

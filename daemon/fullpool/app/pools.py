@@ -149,7 +149,7 @@ def _bounded(
                     is_over = True
                     break
                 # Each with a copy of the context: what is bound to the log goes along.
-                future = pool.submit(copy_context().run, _settled, function, item)
+                future = pool.submit(copy_context().run, _result_of, function, item)
                 running[future] = load = weight(item)
                 held += load
                 future.add_done_callback(done.put)
@@ -181,7 +181,7 @@ class _End:
 _END = _End()
 
 
-def _settled(function: Callable[[A], B], item: A) -> Done[A, B]:
+def _result_of(function: Callable[[A], B], item: A) -> Done[A, B]:
     try:
         return Done(item, function(item), None)
     except FullpoolError as error:

@@ -47,7 +47,7 @@ def _remarks(queries: StateQueries, config: Config) -> list[str]:
     for dataset in config.dataset:
         listed = symbols[dataset.market, dataset.kind]
         if listed:
-            strange.update(dataset.unlisted(listed))
+            strange.update(dataset.not_among(listed))
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in dataset.named_series:
             known = listings.get(series)

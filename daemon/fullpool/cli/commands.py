@@ -121,10 +121,10 @@ def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
 
     settings = load_lake_config(config, lake)
     tree = tree_of(settings)
-    said = status_of(tree)
-    report.daemon(said, is_json=json)
+    of_daemon = status_of(tree)
+    report.daemon(of_daemon, is_json=json)
     with reading(tree) as reader:
-        report.status(reader, tree, said, remarks_by(reader, settings), is_json=json)
+        report.status(reader, tree, of_daemon, remarks_by(reader, settings), is_json=json)
 
 
 @program.command()

@@ -25,8 +25,8 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         return
     remarks(done.remarks)
     if not done.built:
-        is_lacking = bool(done.remarks) or Status.LISTED in done.missing
-        is_all = done.is_complete and not is_lacking and not signals.is_stopped()
+        is_short = bool(done.remarks) or Status.LISTED in done.missing
+        is_all = done.is_complete and not is_short and not signals.is_stopped()
         sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
     else:
         size = f"{done.downloaded_bytes / _MB:,.1f} MB"
@@ -56,7 +56,7 @@ def _done(done: Outcome) -> dict[str, Any]:
         "generation": done.generation,
         "unknown_series": [str(series) for series in done.unknown],
         "remarks": done.remarks,
-        "failed": done.failed | done.unlisted,
+        "failed": done.failed | done.listing_failures,
         "missing": done.missing,
         "patched_rows": done.patched_rows,
         "requests": done.requests,

@@ -2,10 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fullpool.app.service.status_file import DaemonStatus
 from fullpool.cli import screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader
@@ -88,20 +90,20 @@ def revisions(reader: Reader, *, symbol: str, is_json: bool) -> None:
     sys.stdout.write("`fullpool sql --as-of N` with an N below `generation` asks the lake before\n")
 
 
-def daemon(said: Mapping[str, Any] | None, *, is_json: bool) -> None:
+def daemon(status: DaemonStatus | None, *, is_json: bool) -> None:
     """Print what the daemon is doing; as JSON it is part of the status."""
     if is_json:
         return
-    if said is None:
+    if status is None:
         sys.stdout.write("no daemon is running\n")
         return
-    sys.stdout.write(f"daemon (process {said['pid']}): {said['status']}\n")
-    for problem in said["config_problems"]:
+    sys.stdout.write(f"daemon (process {status.pid}): {status.status}\n")
+    for problem in status.config_problems:
         sys.stdout.write(f"  refused: {problem}\n")
 
 
 def status(
-    reader: Reader, tree: Tree, said: Mapping[str, Any] | None, of_symbols: Sequence[str],
+    reader: Reader, tree: Tree, of_daemon: DaemonStatus | None, of_symbols: Sequence[str],
     *, is_json: bool,
 ) -> None:  # fmt: skip
     """Print coverage, freshness, what is missing and the last pass."""
@@ -113,7 +115,7 @@ def status(
         screen.show_json(
             {
                 "lake": str(tree.root),
-                "daemon": said,
+                "daemon": asdict(of_daemon) if of_daemon else None,
                 "published_at": published,
                 "series": series.as_dicts(),
                 "missing": missing.as_dicts(),

@@ -110,7 +110,7 @@ class Bars:
         if self._task is not None:
             self._progress.advance(self._task, size_bytes)
 
-    def settled(self, known: Known) -> None:
+    def recorded(self, known: Known) -> None:
         self._done += 1
         if self._task is not None:
             self._progress.update(self._task, count=f"{self._done}/{self._archives}")
@@ -169,7 +169,7 @@ class Lines:
         with self._lock:
             self._received += size_bytes
 
-    def settled(self, known: Known) -> None:
+    def recorded(self, known: Known) -> None:
         self._done += 1
         if line := self._told.line(known):
             self._write(f"{line}\n")

@@ -142,10 +142,10 @@ def _invent(archives: Path, api: Path, text: str, last: date, days: int) -> int:
     spec = spec_from(text, last - timedelta(days=days - 1), last)
     if not spec.interval:
         return sum(1 for _ in generate(archives, spec))
-    for _ in generate(api, replace(spec, lacking=(outage,))):
+    for _ in generate(api, replace(spec, missing=(outage,))):
         pass
     both = (outage, lost) if spec.interval == "1h" else (outage,)
-    return sum(1 for _ in generate(archives, replace(spec, lacking=both)))
+    return sum(1 for _ in generate(archives, replace(spec, missing=both)))
 
 
 def _say_goodbye(folder: Path) -> None:

@@ -162,7 +162,7 @@ class Dataset:
         included = [p for p in self.symbols if not p.startswith("!")]
         return _fits(symbol, included or ["*"]) and not _fits(symbol, excluded)
 
-    def unlisted(self, symbols: Collection[str]) -> list[Series]:
+    def not_among(self, symbols: Collection[str]) -> list[Series]:
         """Return the series of symbols that are spelled out and not among *symbols*."""
         known = set(symbols)
         return [one for name in self.named if name not in known for one in self.series(name)]

@@ -33,7 +33,7 @@ _NO_DAILY = ("3d", "1w", "1mo")
 class Spec:
     """A series to invent: its days, and how many trades a day if it is one of trades.
 
-    Rows of *lacking*, half-open, are left out.
+    Rows of *missing*, half-open, are left out.
     """
 
     market: str
@@ -43,11 +43,11 @@ class Spec:
     start: date
     end: date
     trades_a_day: int = 20_000
-    lacking: tuple[tuple[datetime, datetime], ...] = ()
+    missing: tuple[tuple[datetime, datetime], ...] = ()
 
     def has(self, second: float) -> bool:
         """Whether the row of that instant is to be there."""
-        return not any(a.timestamp() <= second < b.timestamp() for a, b in self.lacking)
+        return not any(a.timestamp() <= second < b.timestamp() for a, b in self.missing)
 
 
 def spec_from(text: str, start: date, end: date, trades_a_day: int = 20_000) -> Spec:
@@ -152,7 +152,7 @@ def _klines(spec: Spec, day: date, chance: random.Random) -> Iterator[str]:
         low = min(opened, closed) * (1 - uniform() * 0.001)
         volume = 1 + uniform() * 100
         taker = volume * uniform()
-        if spec.lacking and not spec.has(second):
+        if spec.missing and not spec.has(second):
             continue
         yield (
             f"{second * unit},{opened:.{places}f},{high:.{places}f},{low:.{places}f},"
@@ -173,7 +173,7 @@ def _trades(spec: Spec, day: date, chance: random.Random) -> Iterator[str]:
         price = _price(spec.symbol, int(second)) * (1 + (uniform() - 0.5) * 0.0002)
         trade, quantity = first_id + number, round(uniform() * 3 + 0.001, 3)
         is_buyer = uniform() < 0.5
-        if spec.lacking and not spec.has(second):
+        if spec.missing and not spec.has(second):
             continue
         if spec.market == "spot":
             yield (

@@ -132,7 +132,7 @@ def generation_in(path: str) -> int | None:
     return int(number) if ending == "parquet" and number != stem and number.isdigit() else None
 
 
-def settle(staged: Path, target: Path) -> None:
+def give_name(staged: Path, target: Path) -> None:
     """Give a finished file its name for good: on disk first, then named, then the name on disk.
 
     The target's folder is made if need be. Raises FileExistsError if the name was used before.

@@ -9,7 +9,7 @@ from fullpool.model import Series
 class Outcome:
     """Counts of a pass, and what is missing by its end.
 
-    *failed* and *unlisted* hold what is missing for a reason that is ours or the network's;
+    *failed* and *listing_failures* hold what is missing for a reason that is ours or the network's;
     *unknown* the series the vendor has no archive of, *remarks* tells of them; *missing* the number
     of all archives that are missing, by status. *patched_rows* came from the API, in *requests*;
     *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
@@ -25,7 +25,7 @@ class Outcome:
     built: int = 0
     generation: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
-    unlisted: dict[str, str] = field(default_factory=dict)
+    listing_failures: dict[str, str] = field(default_factory=dict)
     unknown: tuple[Series, ...] = ()
     remarks: tuple[str, ...] = ()
     missing: dict[str, int] = field(default_factory=dict)
@@ -46,5 +46,7 @@ class Outcome:
     @property
     def troubles(self) -> list[str]:
         """What could not be had for a reason that is ours or the network's, and why."""
-        of_archives = [f"{name}: {why}" for name, why in (self.failed | self.unlisted).items()]
+        of_archives = [
+            f"{name}: {why}" for name, why in (self.failed | self.listing_failures).items()
+        ]
         return of_archives + [f"gap {gap}: {why}" for gap, why in self.open_gaps.items()]

@@ -103,7 +103,7 @@ def _audit(work: Work, state: State, found: Discovered, outcome: Outcome) -> Non
     if audited.found or audited.renamed:
         state.record_listings([], [*audited.found, *audited.renamed], work.now())
         outcome.is_dirty = True
-    outcome.unlisted |= audited.failed
+    outcome.listing_failures |= audited.failed
     outcome.hint = audited.hint or outcome.hint
     outcome.is_audited = not work.is_ending and not audited.failed
 
@@ -166,7 +166,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     # Archives are asked for again that the configuration lets in by now.
     for checksum in accepted_checksums(work.config.checks):
         state.reopen_quarantined(checksum)
-    outcome.unlisted, outcome.hint = found.failed, found.hint
+    outcome.listing_failures, outcome.hint = found.failed, found.hint
     outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
     is_news = any(one in found.listings or one not in known for one in found.unknown)
     if is_news or found.symbols:  # once a day, when they are looked for anew

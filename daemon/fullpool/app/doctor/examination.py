@@ -64,10 +64,10 @@ def _disk(config: Config, tree: Tree) -> Iterator[Finding]:
 
 
 def _daemon(tree: Tree) -> Iterator[Finding]:
-    said = status_of(tree)
-    if said is not None:
-        for problem in said["config_problems"]:
-            yield Finding(f"an edit of {said['config']} is refused: {problem}", "mend it")
+    status = status_of(tree)
+    if status is not None:
+        for problem in status.config_problems:
+            yield Finding(f"an edit of {status.config} is refused: {problem}", "correct it")
 
 
 def _asked_for(config: Config) -> Iterator[Finding]:

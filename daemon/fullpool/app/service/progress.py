@@ -113,7 +113,7 @@ class Activity:
             self.downloaded_bytes += size_bytes
             self._bytes_left = max(self._bytes_left - size_bytes, 0)
 
-    def settled(self, known: Known) -> None:
+    def recorded(self, known: Known) -> None:
         del known
         self._liveness.moved()
         self._archives_left = max(self._archives_left - 1, 0)

@@ -1,6 +1,5 @@
 """Everybody who is told how the daemon is: the service manager, monitors, `fullpool status`."""
 
-import json
 import os
 import shutil
 import threading
@@ -16,6 +15,7 @@ from fullpool.app import clock
 from fullpool.app.configuration import tree_of
 from fullpool.app.service.liveness import Liveness
 from fullpool.app.service.progress import Activity
+from fullpool.app.service.status_file import DaemonStatus
 from fullpool.app.service.watchdog import Keepalive, Service
 from fullpool.app.signals import Flag
 from fullpool.config import Config, Metrics
@@ -23,7 +23,6 @@ from fullpool.errors import MetricsError
 from fullpool.metrics import Endpoint, Gauges, Live
 from fullpool.notify import Manager, watchdog_s
 from fullpool.store.catalogue.figures import Figures
-from fullpool.store.tree import Tree
 
 log = logs.get_logger()
 
@@ -42,7 +41,7 @@ class Reporting:
         self.weights: Mapping[str, int] = {}
         self._since = clock.now()
         self._tree = tree_of(config)
-        self._said = ""
+        self._written: DaemonStatus | None = None
         self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
         self._wrote = time.monotonic()
         self._gauges = Gauges(self._live, clock.now)
@@ -61,10 +60,8 @@ class Reporting:
     def __exit__(self, *_: object) -> None:
         self._keepalive.__exit__()
         self._endpoint.close()
-        # Nobody is to take what was true once for what is.
-        with suppress(OSError):  # not what a daemon says that took the lake over
-            if self._tree.daemon.read_text(encoding="utf-8") == self._said + "\n":
-                self._tree.daemon.unlink()
+        if self._written is not None:
+            self._written.remove(self._tree)
         if self._metrics.file:
             (self._tree.root / self._metrics.file).unlink(missing_ok=True)
 
@@ -117,26 +114,22 @@ class Reporting:
     def say(self) -> None:
         """Tell the manager and the file for `status` what is going on, if that is news."""
         with self._saying:
-            text = self.text()
-            said = self._status(text)
-            if said != self._said:
-                self._said = said
-                self.manager.status(text)
-                with suppress(OSError):  # a full disk is told by the log
-                    _replace(self._tree, said)
+            status = self._status()
+            if status != self._written:
+                self._written = status
+                self.manager.status(status.status)
+                with suppress(OSError):  # a full disk is reported by the log
+                    status.write(self._tree)
             if time.monotonic() - self._wrote >= _WRITE_METRICS_S:
                 self._write_metrics()
 
-    def _status(self, text: str) -> str:
-        return json.dumps(
-            {
-                "pid": os.getpid(),
-                "since": f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
-                "status": text,
-                "config": str(self._path),
-                "config_problems": self.activity.refused,
-            },
-            ensure_ascii=False,
+    def _status(self) -> DaemonStatus:
+        return DaemonStatus(
+            pid=os.getpid(),
+            since=f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
+            status=self.text(),
+            config=str(self._path),
+            config_problems=self.activity.refused,
         )
 
     def _live(self) -> Live:
@@ -147,9 +140,3 @@ class Reporting:
             is_edit_refused=bool(self.activity.refused),
             free_bytes=shutil.disk_usage(self._tree.root).free,
         )
-
-
-def _replace(tree: Tree, text: str) -> None:
-    new = tree.daemon.with_name(tree.daemon.name + ".new")
-    new.write_text(text + "\n", encoding="utf-8")
-    new.replace(tree.daemon)

@@ -1,20 +1,54 @@
-"""What a running daemon says of itself, for those who ask beside it."""
+"""The file in the lake that says what its running daemon is doing, for commands beside it."""
 
 import json
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fullpool.app.lock import is_held
 from fullpool.store.tree import Tree
 
 
-def status_of(tree: Tree) -> dict[str, Any] | None:
-    """Return what the daemon of a lake says of itself; None if none runs there.
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """What a running daemon says of itself.
 
-    What it said stays when it is killed, so it is believed only while somebody holds the lake.
+    *since* is when it started (ISO 8601, UTC), *status* one line for people, *config* the path of
+    its configuration, *config_problems* why the last edit of that was refused.
     """
+
+    pid: int
+    since: str
+    status: str
+    config: str
+    config_problems: tuple[str, ...] = ()
+
+    def write(self, tree: Tree) -> None:
+        """Replace the file. Raises OSError."""
+        new = tree.daemon.with_name(tree.daemon.name + ".new")
+        new.write_text(json.dumps(asdict(self), ensure_ascii=False) + "\n", encoding="utf-8")
+        new.replace(tree.daemon)
+
+    def remove(self, tree: Tree) -> None:
+        """Remove the file, unless another daemon has written it since."""
+        if read(tree) == self:
+            with suppress(OSError):
+                tree.daemon.unlink()
+
+
+def read(tree: Tree) -> DaemonStatus | None:
+    """Return what the file says; None if there is none, or another version wrote it."""
     try:
-        said: dict[str, Any] = json.loads(Path(tree.daemon).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: dict[str, Any] = json.loads(tree.daemon.read_text(encoding="utf-8"))
+        problems = tuple(content.pop("config_problems"))
+        return DaemonStatus(config_problems=problems, **content)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return said if is_held(tree) else None
+
+
+def status_of(tree: Tree) -> DaemonStatus | None:
+    """Return what the daemon of a lake is doing; None if none runs there.
+
+    The file stays when a daemon is killed, so it counts only while somebody holds the lake.
+    """
+    return read(tree) if is_held(tree) else None

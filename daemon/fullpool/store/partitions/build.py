@@ -68,7 +68,7 @@ def build(order: Order) -> Built:
         conflicts = (*_conflicts(order, load, whole.path), *repetitions)
         connection, accepted = _connection(order), tuple(load.accepted)
         revised = revisions(connection, order, accepted, load.origin, whole.path)
-        files = finish.publish(connection, order, whole, scratch)
+        files = finish.name_files(connection, order, whole, scratch)
         return Built(order.step, files, accepted, tuple(rejected), conflicts, revised)
 
 

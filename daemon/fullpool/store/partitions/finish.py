@@ -18,7 +18,7 @@ from fullpool.store.partitions import rows
 from fullpool.store.partitions.holes import holes_in, missing_between, runs_in
 from fullpool.store.partitions.messages import Conflict, Order
 from fullpool.store.partitions.provenance import Origin, metadata, origin_of
-from fullpool.store.tree import partition_path, settle
+from fullpool.store.tree import give_name, partition_path
 
 # As many conflicts are kept of one build; a source that is wrong altogether has millions.
 MAX_CONFLICTS: Final = 10_000
@@ -90,19 +90,19 @@ def scanned(
     )
 
 
-def publish(
+def name_files(
     connection: duckdb.DuckDBPyConnection, order: Order, whole: Checked, scratch: Path
 ) -> tuple[PartitionFile, ...]:
     """Give every partition of the step its part of *whole*, under its name in the lake."""
     partitions = order.step.partitions
     if len(partitions) == 1:
-        return (_settled(order, partitions[0], whole),)
+        return (_in_the_lake(order, partitions[0], whole),)
     spans = _cuts([partition.period.span for partition in partitions])
     parts = (
         (one, _part(connection, one, span, whole.path, scratch))
         for one, span in zip(partitions, spans, strict=True)
     )
-    return tuple(_settled(order, partition, part) for partition, part in parts if part)
+    return tuple(_in_the_lake(order, partition, part) for partition, part in parts if part)
 
 
 def _cuts(spans: Sequence[Span]) -> list[Span]:
@@ -125,10 +125,10 @@ def _part(
     return checked(connection, partition.series, part, rows.SORTED_ONCE)
 
 
-def _settled(order: Order, partition: Partition, part: Checked) -> PartitionFile:
+def _in_the_lake(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
     described = file_of(partition, path, order.generation, part)
-    settle(part.path, order.root / path)
+    give_name(part.path, order.root / path)
     return described
 
 

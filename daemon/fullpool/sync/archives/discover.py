@@ -128,7 +128,7 @@ def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) 
         if names is None:
             listed = _symbols(work, queries, dataset.market, dataset.kind, found, now)
             names = tuple(filter(dataset.wants, listed))
-            found.unknown += dataset.unlisted(listed)
+            found.unknown += dataset.not_among(listed)
             found.remarks += [
                 unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
                 for pattern in dataset.unfit(listed)

@@ -47,12 +47,12 @@ class Looked:
 
 
 class Fetching:
-    """Fetches what a round needs. *settle* is told of each archive that brings nothing."""
+    """Fetches what a round needs. *record* is told of each archive that brings nothing."""
 
-    def __init__(self, work: Work, outcome: Outcome, settle: Callable[[Known], None]) -> None:
+    def __init__(self, work: Work, outcome: Outcome, record: Callable[[Known], None]) -> None:
         self._work = work
         self._outcome = outcome
-        self._settle = settle
+        self._record = record
         self._unreachable = 0
 
     def inputs(self, steps: Sequence[Step]) -> Iterator[tuple[Step, list[Input]]]:
@@ -108,10 +108,10 @@ class Fetching:
         if isinstance(value, Unchanged | Looked):
             is_same = not isinstance(value, Looked) or value.sha256 in (known.sha256, None)
             after = attempts.unchanged(known, now) if is_same else attempts.republished(known)
-            self._settle(after)
+            self._record(after)
             return None
         if _is_look(known):
-            self._settle(attempts.not_looked(known, now))
+            self._record(attempts.not_looked(known, now))
             return None
         tried = _tried(known, value, error)
         after = attempts.verdict(known, tried, now)
@@ -120,7 +120,7 @@ class Fetching:
             if is_lasting and self._work.config.checks.accept_wrong_checksum:
                 return self._taken(known.archive, value.fetched)
             self._keep_wrong_sum(after, value.fetched.zipped)
-        self._settle(after)
+        self._record(after)
         return None
 
     def _taken(self, archive: Archive, fetched: Fetched) -> Input:

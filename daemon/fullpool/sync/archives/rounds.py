@@ -70,7 +70,7 @@ class Round:
         }
         if any(step.archives for step in steps):
             self._work.watcher.planned(steps)
-        fetching = Fetching(self._work, self._outcome, self._settle)
+        fetching = Fetching(self._work, self._outcome, self._record_result)
         orders = (self._order(step, inputs) for step, inputs in fetching.inputs(steps))
         ready = (order for order in orders if order.inputs or not order.step.archives)
         try:
@@ -145,7 +145,7 @@ class Round:
         after = attempts.verdict(known, tried, self._work.now())
         if after.status is Status.QUARANTINED:
             quarantine(self._work.tree, archive, zipped, tried.reason, self._work.now())
-        self._settle(after)
+        self._record_result(after)
 
     def _count(self, built: Built) -> None:
         self._outcome.built += len(built.files)
@@ -162,9 +162,9 @@ class Round:
                 series=str(archive.series),
                 rows=accepted.rows,
             )
-            self._work.watcher.settled(Known(archive, Status.PRESENT))
+            self._work.watcher.recorded(Known(archive, Status.PRESENT))
 
-    def _settle(self, known: Known) -> None:
+    def _record_result(self, known: Known) -> None:
         """Take note of an archive that did not come into the lake, and say so."""
         self._tried.append(known)
         name = str(known.archive)
@@ -180,7 +180,7 @@ class Round:
         else:
             self._outcome.failed.pop(name, None)
             told.info(_EVENTS[known.status])
-        self._work.watcher.settled(known)
+        self._work.watcher.recorded(known)
 
     def _record(self) -> None:
         now = self._work.now()

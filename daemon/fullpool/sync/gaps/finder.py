@@ -88,7 +88,7 @@ class GapFinder:
         archives = queries.known_of(series)
         expected: list[Expected] = []
         found: dict[Series, list[Gap]] = {}
-        lacking: list[Known] = []
+        doubted: list[Known] = []
         for one_series in series:
             want, held = self._wants[one_series], files[one_series]
             grid = grid_of(one_series, held)
@@ -96,15 +96,15 @@ class GapFinder:
             missing = missing_ranges(grid, held, spans)
             told = reconciled(one_series, grid, missing, known[one_series], now)
             own = archives[one_series]
-            lacking += stand_ins.archives_beside(told.new, {one_series: own})
+            doubted += stand_ins.archives_beside(told.new, {one_series: own})
             had = last_had(own)
-            found[one_series] = ladder.unpublished(told.gaps, grid, delays, had, now)
+            found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
         report(known, found)
         self._state.gaps.record(found, now)
         self._state.gaps.record_expected(expected)
-        self._state.record_looks([attempts.look_again(one, now) for one in lacking])
+        self._state.record_looks([attempts.look_again(one, now) for one in doubted])
         self._forget_evidence(found)
         self._outcome.is_dirty = True
 

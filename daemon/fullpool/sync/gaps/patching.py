@@ -110,7 +110,7 @@ class Patching:
         after = [
             part
             for gap in waiting
-            for part in ladder.unpublished(
+            for part in ladder.on_their_way(
                 [gap], self._grid(gap.series), delays, last_had(archives[gap.series]), now
             )
         ]
@@ -189,7 +189,7 @@ class Patching:
         self._records.replace(
             young,
             [
-                self._records.doubted(g, ladder.unlisted(g, address(client, g.series), now), now)
+                self._records.doubted(g, ladder.not_listed(g, address(client, g.series), now), now)
                 for g in young
             ],
         )
