@@ -385,7 +385,7 @@ def test_the_commands_say_what_they_did(vendor: Vendor, config: Config, tmp_path
     shown: dict[str, Any] = json.loads(damaged.stdout)
     assert list(shown["damaged"]) == [str(victim.relative_to(tree_of(config).root))]
     assert mended.returncode == Exit.OK
-    assert "to be fetched by the next sync: spot/klines/AUSDT/1m/2024-06-01" in mended.stdout
+    assert "to be downloaded by the next sync: spot/klines/AUSDT/1m/2024-06-01" in mended.stdout
     assert run("sync", "-c", path).returncode == Exit.OK
     assert run("rebuild", "-c", path).returncode == Exit.OK
     assert run("doctor", "-c", path).stdout == "all is well\n"

@@ -96,11 +96,9 @@ def test_a_gap_is_told_after_a_day(lab: Lab) -> None:
     lab.run("sync", "2024-03-04T08:00")
 
     assert told(lab, "2024-03-05T07:00") == []
-    assert told(lab, "2024-03-05T09:00") == [
-        "gaps that are open for more than a day: 1, of 12 rows"
-    ]
+    assert told(lab, "2024-03-05T09:00") == ["gaps open for more than a day: 1, of 12 rows"]
     ((reason,),) = lab.ask("SELECT reason FROM sync.gaps")
-    assert reason == "no archive has these rows, and rest.enabled = false: the API is not asked"
+    assert reason == "no archive has these rows, and the API is not asked (rest.enabled = false)"
 
 
 def test_millions_of_missing_rows_are_told_at_once(lab: Lab) -> None:
@@ -255,7 +253,9 @@ def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path
     config = vendor.config(tmp_path / "lake", asked)
     syncing.sync(config, Seen(), Event())
 
-    assert remarks.remarks_on(config).count("spot/klines: no symbol of the vendor fits XYZ*") == 1
+    assert (
+        remarks.remarks_on(config).count("spot/klines: no symbol of the vendor matches XYZ*") == 1
+    )
 
 
 def test_a_month_that_is_lost_is_missing_until_all_its_days_are_there(lab: Lab) -> None:
@@ -278,7 +278,7 @@ def test_a_pattern_that_no_symbol_fits_is_told(vendor: Vendor, tmp_path: Path) -
     config = vendor.config(tmp_path / "lake", dataset(series, end="2024-01-01"))
     outcome = syncing.sync(config, Seen(), Event())
 
-    told_of = ["spot/klines: no symbol of the vendor fits XYZ*"]
+    told_of = ["spot/klines: no symbol of the vendor matches XYZ*"]
     assert list(outcome.remarks) == remarks.remarks_on(config) == told_of
 
 
@@ -286,7 +286,7 @@ def test_a_symbol_that_lacks_an_interval_is_told_apart() -> None:
     series = Series(Market.UM, "klines", "BTCUSDT", Interval.H1)
     said = unknown.told([series], {(Market.UM, "klines"): ["BTCUSDT"]})
 
-    assert said == ["no archive in the time asked for: um/klines/BTCUSDT/1h"]
+    assert said == ["no archive in the configured time: um/klines/BTCUSDT/1h"]
 
 
 @pytest.mark.parametrize(
@@ -332,10 +332,10 @@ def test_what_is_missing_is_told_until_it_is_there(vendor: Vendor, tmp_path: Pat
 
     assert [done.returncode for done in ended] == [Exit.INCOMPLETE] * 2
     assert ended[0].stdout.startswith("archives: 2 ")
-    assert ended[1].stdout.startswith("nothing came into the lake\n")
+    assert ended[1].stdout.startswith("nothing was imported\n")
     for done in ended:
-        assert "missing rows: 24 open (`fullpool gaps` tells why)" in done.stdout
-        assert "1 failed (`fullpool status` tells why)" in done.stdout
+        assert "missing rows: 24 open (`fullpool gaps` shows why)" in done.stdout
+        assert "1 failed (`fullpool status` shows why)" in done.stdout
     assert "HTTP 503" in shown.stdout
     assert "failed" in shown.stdout
 
@@ -380,7 +380,7 @@ def test_what_was_never_looked_for_is_told(vendor: Vendor, tmp_path: Path) -> No
 
     path.write_text(vendor.config_text(tmp_path / "lake", asked.replace("1h", "1d")))
     done = run("doctor", "-c", path)
-    assert "spot/klines/BTCUSDT/1d was never looked for at the vendor" in done.stdout
+    assert "spot/klines/BTCUSDT/1d has not been looked up at the vendor yet" in done.stdout
     assert done.returncode == Exit.UNHEALTHY
 
 
@@ -411,7 +411,7 @@ def test_each_claim_is_tested_in_both_directions() -> None:
         for line in table.splitlines()
         if line.startswith("| ") and not line.startswith("| claim")
     ]
-    metrics = re.findall(r"`(fullpool_\w+)", (ROOT / "README.md").read_text())
+    metrics = re.findall(r"`(fullpool_\w+)", (ROOT / "docs" / "reference.md").read_text())
     assert [name for name in metrics if f"`{name}`" not in table] == []
     assert [code.name for code in Exit if code > Exit.BUG and f"`{code.name}`" not in table] == []
     for row in rows:

@@ -256,7 +256,7 @@ def test_output_that_was_closed_is_no_error(closed: str) -> None:
 def test_a_disk_without_room(config: Path) -> None:
     config.write_text(config.read_text().replace("min_free_gb = 0.0", "min_free_gb = 1e9"))
 
-    refused(run("sync", "-c", config), Exit.DISK_FULL, "are to stay free")
+    refused(run("sync", "-c", config), Exit.DISK_FULL, "reserved")
 
 
 def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_it_fills_the_lake_and_says_so(place: Place) -> None:
         said = daemon.until(lambda: one if "full" in (one := daemon.status()) else "")
 
         assert place.ask("SELECT count(*) FROM klines") == [(5 * 1440,)]
-        assert said.startswith("1 series full; next look at ")
+        assert said.startswith("1 series up to date; next check at ")
 
         def shown() -> dict[str, Any]:
             done = place.run("status", "-c", str(place.config), "--json")
@@ -244,7 +244,7 @@ def test_without_a_socket_the_daemon_goes_on(place: Place) -> None:
         done = place.run("reload", "-c", str(place.config))
 
     assert done.returncode == Exit.NOT_RUNNING
-    assert "an edit is noticed all the same" in done.stderr
+    assert "edits are noticed without it" in done.stderr
 
 
 def test_a_caller_that_says_nothing_keeps_no_other_waiting(place: Place) -> None:
@@ -427,7 +427,7 @@ def test_a_daemon_without_room_asks_nobody_for_anything(place: Place) -> None:
         place.config.write_text(text)  # the edit that helps is taken, and recorded
         daemon.until(lambda: place.symbols() == ["AUSDT"])
 
-        assert "are to stay free" in status
+        assert "reserved" in status
         assert rows == []
         assert place.ask("SELECT DISTINCT source FROM klines") == [("archive",)]
 
@@ -449,15 +449,11 @@ def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
     place.vendor.fail(Fault("*2024-06-03.zip", "status", 503))
     with place.running() as daemon:
         daemon.until(lambda: daemon.events("pass.ended"))
-        daemon.until(
-            lambda: (
-                "1 thing could not be had yet: spot/klines/AUSDT/1m/2024-06-03" in daemon.status()
-            )
-        )
+        daemon.until(lambda: "1 failed item: spot/klines/AUSDT/1m/2024-06-03" in daemon.status())
         wait(3)  # the patch job that ran meanwhile had no trouble, and says nothing of that
-        seen = [line for line in daemon.listen() if "1 series full" in line]
+        seen = [line for line in daemon.listen() if "1 series up to date" in line]
         place.vendor.fail()
-        daemon.until(lambda: "1 series full" in daemon.status())
+        daemon.until(lambda: "1 series up to date" in daemon.status())
 
         assert seen == []
 

@@ -94,7 +94,7 @@ def test_sql_that_is_not_utf_8_is_an_error_of_usage(config: Path) -> None:
     )  # fmt: skip
 
     assert done.returncode == Exit.USAGE
-    assert b"give it in UTF-8" in done.stderr
+    assert b"pass it in UTF-8" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user without a home: needs root")

@@ -160,7 +160,7 @@ def test_a_listing_is_wrong(world: World, clean: list[tuple[object, ...]], name:
     done = world.sync()
 
     world.require_clean_end(done)
-    if "no archive in the time asked for: spot/klines/AUSDT" in done.stdout:  # believed for a day
+    if "no archive in the configured time: spot/klines/AUSDT" in done.stdout:  # believed for a day
         world.vendor.fail()
         if shutil.which("faketime") is None:
             pytest.skip("faketime is not here")
@@ -352,7 +352,7 @@ def test_the_lake_is_moved_under_the_daemon(
     (world.folder / "moved").rename(world.lake)
 
     assert code == Exit.LAKE_UNWRITABLE
-    assert "not the folder it was" in daemon.log.read_text()
+    assert "the folder was replaced" in daemon.log.read_text()
     world.require_sound(clean)
     assert world.again == 0
 

@@ -354,7 +354,7 @@ def test_what_was_asked_and_what_came_back_is_kept_with_the_gap() -> None:
         "is_trading": None,
     }
     assert (first.asked_at, first.attempts) == (NOW, 1)
-    assert first.reason == "the API has rows around it, and not these"
+    assert first.reason == "the API has the rows around it, but not these"
 
 
 def test_a_side_that_is_not_there_is_named() -> None:
@@ -448,7 +448,7 @@ def test_gaps_that_wait_for_something_else_say_for_what() -> None:
 
     failed = replace(known("2024-03-05", Status.FAILED), reason="HTTP 503")
     held_up = ladder.held_up(replace(one, attempts=9), failed, 3, NOW)
-    assert held_up.reason == "the archive 2024-03-05 may have it, and failed: HTTP 503"
+    assert held_up.reason == "the archive 2024-03-05 may have these rows, but failed: HTTP 503"
     assert (held_up.attempts, held_up.next_try_at) == (3, NOW + timedelta(minutes=4))
     assert held_up.status is GapStatus.OPEN
 
@@ -475,7 +475,7 @@ def test_what_is_shared_says_of_whom() -> None:
         assert one.asked_at is None
         assert one.next_try_at == NOW + timedelta(days=30)
         assert json.loads(one.evidence) == {"witnesses": names, "market": "spot"}
-        assert one.reason == f"the same bars are missing at the source of {', '.join(names)}"
+        assert one.reason == f"the same bars are missing at the source for {', '.join(names)}"
 
 
 def test_gaps_of_other_markets_kinds_and_places_are_not_alike() -> None:

@@ -190,7 +190,7 @@ def test_a_lake_that_another_machine_took_over_is_given_up(tmp_path: Path) -> No
     with writing(tree, "run", NOW) as one:
         one.require_in_place()
         left(tree.owner, ELSEWHERE)
-        with pytest.raises(LakeBusyError, match="took it over while this machine stood still"):
+        with pytest.raises(LakeBusyError, match="took it over while this machine was suspended"):
             one.require_in_place()
 
     assert read(tree.owner) == ELSEWHERE

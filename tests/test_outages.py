@@ -16,7 +16,7 @@ from vendor import Vendor, dataset
 
 NAMES = [f"{letter}USDT" for letter in "ABCDEFGHIJ"]
 NO_NAME = ("connecting to away.invalid", "hint: check the name servers of this machine")
-PAGE = ("a web page came, not what was asked for", "hint: log in to this network")
+PAGE = ("got a web page instead of data", "hint: log in to this network")
 KEY = "data/spot/daily/klines/{0}/1h/{0}-1h-{1}.zip"
 
 

@@ -290,7 +290,7 @@ def test_months_of_a_closed_year_are_folded_and_those_of_an_open_one_are_not() -
     (step,) = steps([], files, frozenset(), NOW)
 
     assert str(step.unit) == "2023"
-    assert step.reason == "fold a closed year"
+    assert step.reason == "merge a closed year"
     assert len(step.files) == 2
 
 
@@ -514,7 +514,7 @@ def test_files_that_may_have_the_same_trade_are_compared_once() -> None:
 
     (step,) = steps([], [before, early, after], frozenset(), NOW)
     assert (step.unit, step.beside) == (period_from("2024-06-13"), (before,))
-    assert step.reason == "cut what the day beside has too"
+    assert step.reason == "remove rows the adjacent day also has"
     assert step.files == (early,)
     compared = frozenset({(early.path, before.path)})
     assert list(steps([], [before, early, after], compared, NOW)) == []
@@ -533,9 +533,9 @@ def test_a_step_says_why() -> None:
 
     day = known(M1, "2024-06-14")
     assert reason(day) == "new"
-    assert reason(day, files=(held(M1, "2024-06"),)) == "add to what is there"
-    assert reason(replace(day, attempts=1)) == "try again"
-    assert reason(files=(held(M1, "2023-06"),)) == "fold a closed year"
+    assert reason(day, files=(held(M1, "2024-06"),)) == "add to existing rows"
+    assert reason(replace(day, attempts=1)) == "retry"
+    assert reason(files=(held(M1, "2023-06"),)) == "merge a closed year"
 
 
 @pytest.mark.parametrize(
@@ -579,7 +579,7 @@ def test_folders_that_duckdb_would_read_as_columns(folder: str, *, is_key: bool)
 
 def test_a_verdict_says_what_happened_and_what_stays() -> None:
     after = verdict(replace(LISTED, is_held=True), SUM, NOW)
-    assert after.reason == "sha256 is a, its CHECKSUM says b; its older edition stays in the lake"
+    assert after.reason == "sha256 is a, its CHECKSUM says b; the lake keeps its older edition"
     assert (after.fault, after.checksum) == (Fault.WRONG_SUM, Checksum.WRONG)
 
     missing = verdict(LISTED, Tried(Fault.NO_SUM, "no CHECKSUM"), NOW)

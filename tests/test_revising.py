@@ -55,7 +55,7 @@ def test_other_bytes_are_a_new_edition_that_is_due(status: Status, listed: Ident
     assert (after.status, after.identity) == (Status.LISTED, listed)
     assert (after.attempts, after.next_try_at, after.fault, after.checksum) == (0, None, None, None)
     assert after.reason.startswith(
-        "published anew: 100 bytes of 2024-03-06T04:00:00Z (ETag one) became "
+        "republished: 100 bytes of 2024-03-06T04:00:00Z (ETag one) became "
     )
 
 
@@ -92,7 +92,7 @@ def test_what_came_late_is_due(status: Status) -> None:
 
     assert after is not None
     assert (after.status, after.identity) == (Status.LISTED, HELD)
-    assert after.reason == "published after all"
+    assert after.reason == "published late"
 
 
 @pytest.mark.parametrize("status", [Status.LISTED, Status.EXPECTED, Status.FAILED])
@@ -106,7 +106,7 @@ def test_a_day_that_went_before_the_lake_had_it_is_asked_for_once_more(status: S
 
     assert after is not None
     assert (after.status, after.identity) == (Status.EXPECTED, None)
-    assert after.reason == "the vendor lists it no more"
+    assert after.reason == "the vendor no longer lists it"
     assert changed(known(status, is_held=True), None) is None
     assert changed(known(status, "2024-03"), None) is None
     assert changed(known(status, identity=None), None) is None

@@ -1,4 +1,4 @@
-"""Archives published anew: seen, fetched, merged, counted, and the lake before still there."""
+"""Archives republished: seen, fetched, merged, counted, and the lake before still there."""
 
 import json
 from dataclasses import replace

@@ -413,7 +413,7 @@ def test_a_disk_without_room_ends_the_pass_before_anything_is_fetched(
     text = vendor.config_text(tmp_path / "lake", JUNE).replace(
         "min_free_gb = 0.0", "min_free_gb = 1e9"
     )
-    with pytest.raises(DiskFullError, match="are to stay free"):
+    with pytest.raises(DiskFullError, match="reserved"):
         sync(parse(text, "x"))
 
     assert vendor.archive_requests() == []

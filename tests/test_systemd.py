@@ -215,7 +215,7 @@ def test_start_blocks_until_ready_and_the_lake_fills(box: Box) -> None:
     assert box.shown("ActiveState") == "active"
     assert "READY" not in box.shown("StatusText")
     box.until(lambda: box.rows("klines") == 20 * 1440)
-    box.until(lambda: "1 series full" in box.shown("StatusText"))
+    box.until(lambda: "1 series up to date" in box.shown("StatusText"))
     assert box.out("stat -c %U:%G:%a /srv/fullpool").endswith(":fullpool-readers:750")
 
 
@@ -340,7 +340,7 @@ def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box
     refused = box.run("systemctl start fullpool", check=False)
     before = len([one for one in box.events() if one["event"] == "archive.imported"])
     box.run(told("fullpool rebuild").replace("--pty", "--pipe --wait"))  # there is no terminal
-    box.until(lambda: "3 series full" in box.shown("StatusText"))
+    box.until(lambda: "3 series up to date" in box.shown("StatusText"))
 
     assert refused.returncode != 0
     assert len([one for one in box.events() if one["event"] == "archive.imported"]) == before
@@ -351,7 +351,7 @@ def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box
 def test_the_lake_is_moved_as_the_docs_say(box: Box) -> None:
     box.run("mkdir -p /new/disk")
     box.run(told("/new/disk"))
-    box.until(lambda: "3 series full" in box.shown("StatusText"))
+    box.until(lambda: "3 series up to date" in box.shown("StatusText"))
 
     assert "/new/disk" in box.out("findmnt -n -o SOURCE /var/lib/private/fullpool")
     assert box.rows("klines") == 2 * 20 * 1440

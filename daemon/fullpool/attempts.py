@@ -1,4 +1,4 @@
-"""What a try of an archive means, and when it is worth another one: pure decisions."""
+"""What the result of a download means for an archive, and when it is retried. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ def next_try(
             return None
 
 
-HELD: Final = "; its older edition stays in the lake"
+HELD: Final = "; the lake keeps its older edition"
 
 
 # What the CHECKSUM said where that is the fault.
@@ -135,7 +135,7 @@ def not_looked(known: Known, now: datetime) -> Known:
 
 def republished(known: Known) -> Known:
     """Return an archive of the lake whose CHECKSUM is another by now: it is due."""
-    return due_again(known, Status.LISTED, "its CHECKSUM is another by now", None)
+    return due_again(known, Status.LISTED, "its CHECKSUM has changed", None)
 
 
 def due_again(known: Known, status: Status, reason: str, listed: Identity | None) -> Known:

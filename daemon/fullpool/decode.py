@@ -1,4 +1,4 @@
-"""How to read a vendor file, from its first bytes; the checks on what is in it.
+"""Reads a vendor's ZIP and CSV, detects its layout, and checks what is in it.
 
 A ZIP holds exactly one CSV of a known name. Whether it has a header and whether its times are in
 milliseconds or microseconds differs by market, kind and by when the file was made, so both are read
@@ -138,7 +138,7 @@ def _epoch(text: bytes) -> int:
 def _time(row: bytes, layout: Layout, kind: Kind) -> datetime:
     text = _field(row, [column.name for column in layout.columns].index(kind.time))
     if _unit(text) != layout.unit:
-        raise MalformedError(f"times in {layout.unit} and others: {text[:40]!r}")
+        raise MalformedError(f"mixed time units: {layout.unit} and {text[:40]!r}")
     return instant(int(text) * (1 if layout.unit == "us" else 1000))
 
 
@@ -150,7 +150,7 @@ def _head(chunks: Iterator[bytes]) -> bytes:
         if head.count(b"\n", 0, 2 * _MAX_LINE_BYTES) >= 2:
             break
         if len(head) > 2 * _MAX_LINE_BYTES:
-            raise MalformedError(f"the first {len(head)} bytes hold less than two lines")
+            raise MalformedError(f"the first {len(head)} bytes hold fewer than two lines")
     return head
 
 
@@ -168,7 +168,7 @@ def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
         held = b"\r" if whole.endswith(b"\r") else b""
         plain = whole.removesuffix(held).replace(b"\r\n", b"\n")
         if b"\r" in plain:
-            raise MalformedError("a carriage return stands inside a line")
+            raise MalformedError("a carriage return inside a line")
         yield plain
 
 
@@ -219,7 +219,7 @@ def _only_member(infos: list[zipfile.ZipInfo], member: str, limit_bytes: int) ->
     if info.file_size > limit_bytes:
         raise MalformedError(f"{info.file_size} bytes inflated, over the limit of {limit_bytes}")
     if info.header_offset < 0:
-        raise MalformedError("the ZIP is damaged: its member begins before the file")
+        raise MalformedError("the ZIP is damaged: its member starts before the file")
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
         raise MalformedError("the ZIP is encrypted or compressed in an unknown way")
     return info
@@ -232,7 +232,7 @@ def _raw(file: IO[bytes], info: zipfile.ZipInfo) -> Iterator[bytes]:
     while left > 0:
         packed = file.read(min(CHUNK_BYTES, left))
         if not packed:
-            raise EOFError("it ends early")
+            raise EOFError("it is truncated")
         left -= len(packed)
         if stored:
             yield packed

@@ -1,4 +1,4 @@
-"""Connecting to a host by whichever of its addresses answers first.
+"""Connects to whichever address of a host answers first (RFC 8305).
 
 A machine may have an IPv6 route that leads nowhere. To wait for one address after the other costs
 minutes then; so the next one is tried while the first is still silent (RFC 8305).
@@ -48,7 +48,7 @@ def addresses(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise OSError(errno.EINVAL, "that is no name of a host") from error
+        raise OSError(errno.EINVAL, "that is not a host name") from error
     known = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     first = [one for one in known if one[0] == known[0][0]]
     others = [one for one in known if one[0] != known[0][0]]

@@ -1,4 +1,4 @@
-"""Every deliberate error: one class per operator action, with its exit code and hint."""
+"""Every deliberate error: one class per operator action, with exit code and hint."""
 
 import errno
 from enum import IntEnum
@@ -41,7 +41,7 @@ class FullpoolError(Exception):
     """Something an operator can act on: what was being done, to what, and what happened."""
 
     exit_code: Exit = Exit.BUG
-    hint: str = "this is a mistake in fullpool itself; please report it"
+    hint: str = "this is a bug in fullpool; please report it"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -81,30 +81,33 @@ class UnreachableError(FullpoolError):
     """The vendor's host gives no answer, or no usable one."""
 
     exit_code = Exit.UNREACHABLE
-    hint = "check the network, and archive_url and listing_url in the config; nothing was lost"
+    hint = "check the network, and archive_url and listing_url in the config; nothing is lost"
 
 
 # What a portal, or a proxy that blocks a host, answers in its place.
-WEB_PAGE: Final = "a web page came, not what was asked for"
+WEB_PAGE: Final = "got a web page instead of data"
 
 
 class PortalError(UnreachableError):
     """A page for people came in place of data."""
 
-    hint = "log in to this network, or have its proxy or firewall let that host through"
+    hint = "log in to this network, or allow that host in its proxy or firewall"
 
 
 class UntrustedError(FullpoolError):
     """The host's certificate, scheme or redirect is not to be trusted."""
 
     exit_code = Exit.UNTRUSTED
-    hint = "check the clock, the CA certificates (network.ca_file) and who answers for that host"
+    hint = (
+        "check the clock, the CA certificates (network.ca_file), and which server answers"
+        " for that host"
+    )
 
 
 class RedirectedError(UntrustedError):
     """The host sends us elsewhere: for one archive, or, behind a portal, for all."""
 
-    hint = "log in to this network if it wants that; else check archive_url and listing_url"
+    hint = "log in to this network if it requires that; otherwise check archive_url and listing_url"
 
 
 class LakeUnwritableError(FullpoolError):
@@ -118,7 +121,9 @@ class DiskFullError(FullpoolError):
     """The disk has no room left for the next step."""
 
     exit_code = Exit.DISK_FULL
-    hint = "free some space or move the lake; what was finished stays, the rest is done next time"
+    hint = (
+        "free some space or move the lake; finished work is kept, the rest resumes on the next run"
+    )
 
 
 class FilesError(LakeUnwritableError):
@@ -131,7 +136,7 @@ class LakeBusyError(FullpoolError):
     """Another process is writing the lake."""
 
     exit_code = Exit.LAKE_BUSY
-    hint = "wait for it to end or stop it; every command that only reads works meanwhile"
+    hint = "wait for it to end, or stop it; commands that only read work meanwhile"
 
 
 class LakeNewerError(FullpoolError):
@@ -152,23 +157,21 @@ class QueryError(FullpoolError):
     """The SQL was refused."""
 
     exit_code = Exit.QUERY
-    hint = "`fullpool sql 'SHOW ALL TABLES'` lists what can be asked"
+    hint = "`fullpool sql 'SHOW ALL TABLES'` lists what can be queried"
 
 
 class StateDamagedError(FullpoolError):
     """The daemon's own database cannot be opened or has stopped working."""
 
     exit_code = Exit.STATE_DAMAGED
-    hint = (
-        "nothing of the lake was changed; `fullpool rebuild` writes the state anew from its files"
-    )
+    hint = "nothing of the lake was changed; `fullpool rebuild` rebuilds the state from its files"
 
 
 class MetricsError(FullpoolError):
     """The metrics cannot be written or served."""
 
     exit_code = Exit.METRICS
-    hint = "check [metrics] in the config: the file's folder, and that nobody else has that port"
+    hint = "check [metrics] in the config: the file's folder, and that the port is free"
 
 
 class NotRunningError(FullpoolError):
@@ -182,14 +185,14 @@ class DamagedError(FullpoolError):
     """Files of the lake are not what was written."""
 
     exit_code = Exit.DAMAGED
-    hint = "`fullpool verify --repair` takes them out and has their archives fetched again"
+    hint = "`fullpool verify --repair` removes them and re-downloads their archives"
 
 
 class UnhealthyError(FullpoolError):
     """Something about the lake needs a person."""
 
     exit_code = Exit.UNHEALTHY
-    hint = "each line says what to do"
+    hint = "each problem comes with a fix"
 
 
 class UnexpectedError(FullpoolError):
@@ -202,14 +205,14 @@ class ArchiveError(FullpoolError):
     """One archive could not be fetched; the pass records it and goes on."""
 
     exit_code = Exit.INCOMPLETE
-    hint = "the next pass takes it up again"
+    hint = "the next pass retries it"
 
 
 class RestError(FullpoolError):
     """The API gave no usable answer for one gap; it stays open and is asked for again."""
 
     exit_code = Exit.INCOMPLETE
-    hint = "the gap stays open and is asked for again; `fullpool gaps` tells when"
+    hint = "the gap stays open and is retried; `fullpool gaps` shows when"
 
 
 class RestSilentError(RestError):
@@ -227,7 +230,7 @@ class RestBannedError(RestError):
 class RestRefusedError(RestError):
     """The API refuses this machine altogether (403, 451): by place, or by its firewall."""
 
-    hint = "archives go on; set rest.spot_url, um_url or cm_url to a host that serves you"
+    hint = "archives continue; set rest.spot_url, um_url or cm_url to a host that serves you"
 
 
 class NoSymbolError(RestError):
@@ -238,7 +241,7 @@ class MalformedError(FullpoolError):
     """One archive failed a check; it goes to quarantine with this reason."""
 
     exit_code = Exit.INCOMPLETE
-    hint = "see the .json beside it in .quarantine"
+    hint = "see the .json next to it in .quarantine"
 
 
 def refused(error: OSError, doing: str) -> FullpoolError:

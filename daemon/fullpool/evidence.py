@@ -1,4 +1,4 @@
-"""What the API was asked of a series and does not have: intervals of places."""
+"""What the API was asked and did not have, as intervals of places. Pure."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence

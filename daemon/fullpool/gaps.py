@@ -1,4 +1,4 @@
-"""What is missing of a series, and what is known of it."""
+"""Missing rows of a series, and what is known of each gap. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence

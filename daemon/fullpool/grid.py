@@ -1,4 +1,4 @@
-"""The grid of expected rows: where every row of a series has its place.
+"""Where rows are expected: the place of each bar, and arithmetic on places. Pure.
 
 A kline's place is the number of its bar on the grid, a trade's its id. So a gap is a range of whole
 numbers whatever the kind, and all arithmetic is the same.

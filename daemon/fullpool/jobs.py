@@ -1,4 +1,4 @@
-"""Runs things on time: a timetable of jobs that only leave a message. The owner of APScheduler.
+"""The timetable of jobs, which only leave messages. Owns APScheduler.
 
 Nothing is stored: what is due is in the state, so a job that was missed loses nothing.
 """

@@ -1,4 +1,4 @@
-"""One row per kind of data: columns, types, key, partition period, markets, intervals.
+"""One row per kind of data: columns, types, key, partition length, markets, intervals.
 
 A new kind is a new row here and a fixture. Columns are in the order of the vendor's headerless
 files; `vendor` is the name in the files that have a header.

@@ -1,7 +1,4 @@
-"""Which rung of the ladder a gap is on: monthly archive, daily archive, API, explained.
-
-Pure decisions on gaps, archives and the API's answers.
-"""
+"""Which gaps to ask the API about now, and what its answers mean. Pure."""
 
 import json
 from collections import defaultdict
@@ -145,7 +142,7 @@ def _on_its_way(gap: Gap, delays: Delays) -> Gap:
         gap,
         status=GapStatus.EXPLAINED,
         explanation=Explanation.NOT_PUBLISHED,
-        reason=f"its archive usually comes within {hours:.0f} h after the {cadence}",
+        reason=f"its archive usually arrives within {hours:.0f} h of the end of the {cadence}",
         evidence=_json({"usual_delay_h": round(hours, 1), "from": str(first)}),
         next_try_at=first.span.end + delay,
     )
@@ -213,7 +210,7 @@ def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
         gap,
         status=GapStatus.EXPLAINED,
         explanation=Explanation.EMPTY_AT_SOURCE,
-        reason=f"the same bars are missing at the source of {', '.join(names)}",
+        reason=f"the same bars are missing at the source for {', '.join(names)}",
         evidence=_json({"witnesses": names, "market": str(gap.series.market)}),
         asked_at=None,
         next_try_at=min([now + _BELIEVED[Explanation.EMPTY_AT_SOURCE], *_coming(gap, now)]),
@@ -280,10 +277,10 @@ def _judged(heard: Reply, gap: Gap) -> Gap:
     if heard.is_head and not proof.row_before and heard.existed_before is False:
         return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
     if before and after:
-        why = "the API has rows around it, and not these"
+        why = "the API has the rows around it, but not these"
         return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
     if gap.series.interval is None and proof.row_after:
-        why = "the API's trades begin after it: it has not the row before it, which is in the lake"
+        why = "the API's trades begin after it: it lacks even the row before it, which the lake has"
         return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
     side = "before" if after else "after"
     reason = f"the API has neither these rows nor the one {side} them"
@@ -371,7 +368,7 @@ def not_listed(gap: Gap, url: str, now: datetime) -> Gap:
 
 def not_asked(gap: Gap) -> Gap:
     """Return a gap that no archive fills, where the API is not to be asked."""
-    reason = "no archive has these rows, and rest.enabled = false: the API is not asked"
+    reason = "no archive has these rows, and the API is not asked (rest.enabled = false)"
     return replace(gap, reason=reason)
 
 
@@ -383,13 +380,15 @@ def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
 def held_up(gap: Gap, archive: Known, attempts: int, now: datetime) -> Gap:
     """Return a gap whose rows are in an archive that failed: nobody knows that they are not."""
     gap = replace(gap, attempts=attempts)
-    reason = f"the archive {archive.archive.period} may have it, and failed: {archive.reason}"
+    reason = (
+        f"the archive {archive.archive.period} may have these rows, but failed: {archive.reason}"
+    )
     return _open(gap, reason, now + _wait(gap.attempts))
 
 
 def too_old(gap: Gap, now: datetime) -> Gap:
     """Explain a gap that the API has forgotten."""
-    reason = "no archive that is there has these, and the API keeps trades of futures for two days"
+    reason = "no available archive has these rows, and the API keeps trades of futures for two days"
     return replace(
         _explained(gap, Explanation.TOO_OLD_FOR_API, reason, now),
         evidence=_json({"decided_at": now.isoformat()}),

@@ -1,4 +1,4 @@
-"""Configures logging and hands out loggers. The one owner of structlog."""
+"""Configures logging and hands out loggers. Owns structlog."""
 
 import logging
 import os

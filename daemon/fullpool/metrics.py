@@ -1,4 +1,4 @@
-"""The daemon's figures as Prometheus reads them: a text file, an address of this machine.
+"""Prometheus metrics, as a text file and over HTTP. Owns prometheus_client.
 
 The owner of prometheus-client.
 """

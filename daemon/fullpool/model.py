@@ -1,4 +1,4 @@
-"""The words of the domain as values: immutable, checked when built, ordered."""
+"""The words of the domain as immutable values: Series, Period, Span, Archive, Step."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Tells the service manager how the daemon is: READY, STATUS, WATCHDOG and the rest.
+"""sd_notify: tells systemd READY, STATUS and WATCHDOG.
 
 Source: sd_notify(3). Does nothing where there is no service manager, and never fails: a daemon
 that cannot be watched still works.

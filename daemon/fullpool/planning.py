@@ -1,4 +1,4 @@
-"""What to fetch now, and why: pure decisions on what is wanted, listed and already known."""
+"""Which archives to list and download, and how they are grouped into steps. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -281,7 +281,7 @@ def steps(
         due_here = archives.get((series, unit), [])
         step = _step(series, unit, due_here, wider[series, unit], now)
         if not due_here and (series, unit) in beside:
-            reason = "cut what the day beside has too"
+            reason = "remove rows the adjacent day also has"
             step = replace(step, beside=beside[series, unit], reason=reason)
         yield step
 
@@ -387,10 +387,10 @@ def patch_step(series: Series, unit: Period, files: Iterable[PartitionFile]) -> 
 
 def _reason(due: list[Known], files: list[PartitionFile]) -> str:
     if not due:
-        return "fold a closed year"
+        return "merge a closed year"
     if any(known.attempts for known in due):
-        return "try again"
-    return "add to what is there" if files else "new"
+        return "retry"
+    return "add to existing rows" if files else "new"
 
 
 def _possible(want: Want, now: datetime) -> Span:

@@ -1,4 +1,4 @@
-"""Which proxy a host is reached by, if any."""
+"""Which proxy a host is reached by."""
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
-"""Notices edits of the configuration file. The owner of watchfiles.
+"""Notices edits of the configuration file. Owns watchfiles.
 
 An event only says that something may have happened: editors write in place, rename, link, remove
-and make anew. What counts is the content: settled, and other than before. The folder is watched,
+and recreate. What counts is that the content is stable and differs. The folder is watched,
 not the file, whose inode many editors replace; and it is looked at every few seconds anyway, for
 edits that no event tells of (the target of a link, a folder that was made anew).
 """
@@ -169,5 +169,5 @@ def _sum(content: bytes | None) -> str:
 
 def _parsed(content: bytes | None, path: Path) -> Config:
     if content is None:
-        raise ConfigError(str(path), ("cannot be read: there is no such file, or no right to it",))
+        raise ConfigError(str(path), ("cannot be read: there is no such file, or no permission",))
     return parse_bytes(content, str(path))

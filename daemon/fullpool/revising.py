@@ -1,4 +1,4 @@
-"""Which of the archives that are recorded were published anew: pure decisions on a listing."""
+"""Which recorded archives were republished, published late or withdrawn. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,12 +25,12 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
         listed = listing.get(one.archive.period)
         if listed is None:
             if _is_promised(one) and one.archive.period.cadence is Cadence.DAY:
-                yield one, due_again(one, Status.EXPECTED, "the vendor lists it no more", None)
+                yield one, due_again(one, Status.EXPECTED, "the vendor no longer lists it", None)
         elif one.status in _NOT_THERE:
-            yield one, due_again(one, Status.LISTED, "published after all", listed)
+            yield one, due_again(one, Status.LISTED, "published late", listed)
         elif one.status in _COMPARED and one.identity is not None:
             if _has_other_bytes(one.identity, listed):
-                reason = f"published anew: {_words(one.identity)} became {_words(listed)}"
+                reason = f"republished: {_words(one.identity)} became {_words(listed)}"
                 yield one, due_again(one, Status.LISTED, reason, listed)
             elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
                 yield one, replace(one, identity=listed)

@@ -1,4 +1,4 @@
-"""Archives that are asked for by name in place of others: days of a month, the month of days."""
+"""Which archives to request in place of others: days for a month, the month for days. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ def days_instead(month: Archive, recorded: Collection[Period], want: Want) -> li
         return []
     days = (day for day in periods(month.period.span, Cadence.DAY) if day not in recorded)
     wanted = (day for day in days if want.overlaps(day.span))
-    reason = "the archive of its month is of no use"
+    reason = "the archive of its month is unusable"
     return [Known(Archive(month.series, day), Status.EXPECTED, reason) for day in wanted]
 
 
@@ -36,7 +36,7 @@ def months_instead(
 ) -> list[Known]:
     """Return which of the *months* to ask for by name, of which a day could not be had."""
     return [
-        Known(month, Status.EXPECTED, "the archive of one of its days could not be had")
+        Known(month, Status.EXPECTED, "the archive of one of its days is unavailable")
         for month in months
         if month.series in wants
         and wants[month.series].overlaps(month.period.span)
@@ -69,7 +69,7 @@ def archives_of(
             elif one is not None and (one.is_held or one.is_of_no_use):
                 days = periods(gap.span.meet(month.span), Cadence.DAY)
                 found |= {Archive(gap.series, day): None for day in days if day not in recorded}
-    reason = "rows are missing that it may have"
+    reason = "it may have missing rows"
     return [
         Known(archive, Status.EXPECTED, reason)
         for archive in found

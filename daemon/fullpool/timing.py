@@ -1,4 +1,4 @@
-"""When a job runs: every so often, or at times of the clock in UTC."""
+"""Parses schedules: intervals and cron lines."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Series that the configuration spells out and the vendor has nothing of: told together."""
+"""Reports configured symbols the vendor does not have."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Final
 from fullpool.config.spelling import nearest_symbol
 from fullpool.model import Market, Series
 
-NO_ARCHIVE: Final = "no archive in the time asked for"
+NO_ARCHIVE: Final = "no archive in the configured time"
 # Of one market and kind, so many are named.
 _NAMED: Final = 10
 
@@ -30,15 +30,15 @@ def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
         if strange:
             shown = [one + nearest_symbol(one, names) for one in strange[:_NAMED]]
             lines.append(f"{market}/{kind}: the vendor has no {_listed('symbol', strange, shown)}")
-        lacking = [str(series) for series in own if series.symbol in names]
-        if lacking:
-            lines.append(f"{NO_ARCHIVE}: {_more(lacking, lacking[:_NAMED])}")
+        without_archive = [str(series) for series in own if series.symbol in names]
+        if without_archive:
+            lines.append(f"{NO_ARCHIVE}: {_more(without_archive, without_archive[:_NAMED])}")
     return lines
 
 
 def unfit_pattern(market: Market, kind: str, pattern: str) -> str:
     """Say that no symbol fits a pattern."""
-    return f"{market}/{kind}: no symbol of the vendor fits {pattern}"
+    return f"{market}/{kind}: no symbol of the vendor matches {pattern}"
 
 
 def _listed(what: str, names: Collection[str], shown: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the vendor keeps things and when it has them: path grammar, periods, publication delays.
+"""The vendor's paths, hosts and publication delays. Pure.
 
 Sources: github.com/binance/binance-public-data (README, python/enums.py) for the grammar, listings
 of the bucket and the Last-Modified of 714 published days for the delays.

@@ -1,4 +1,4 @@
-"""Puts together what a pass works with: connections, threads, processes, the state."""
+"""Builds what a pass works with: connections, threads, processes, the state."""
 
 import ssl
 import threading
@@ -37,7 +37,7 @@ def opened_state(tree: Tree, held: Held | None = None) -> Iterator[State]:
     StateDamagedError. Each write to it raises LakeBusyError once *held* is held no more.
     """
     if not tree.state.exists() and next(inventory.partition_files(tree), None):
-        raise StateDamagedError(f"opening the state of {tree.root}: it is gone")
+        raise StateDamagedError(f"opening the state of {tree.root}: it is missing")
     empty(tree.staging)
     state = open_state(tree.state, tree.staging / SPILL, clock.now())
     if held is not None:
@@ -59,7 +59,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     draining: Stop | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> Iterator[Work]:
-    """Open what one pass works with. *enough* has it begin nothing new once it is set."""
+    """Open what one pass works with. Once *draining* is set it starts nothing new."""
     limits, rest, context = config.limits, config.rest, tls_context(config.network)
     sleep = sleep or clock.sleeper(stop)
     with (
@@ -145,5 +145,5 @@ def _route(network: Network) -> Route:
     except ValueError as error:
         raise UsageError(
             f"looking for a proxy in the environment: {error}",
-            hint='unset it, or say network.proxy = "none", or the address of another one',
+            hint='unset it, or set network.proxy to "none" or to another proxy',
         ) from error

@@ -1,4 +1,4 @@
-"""The clock, the environment and waiting: read here, and nowhere else."""
+"""The clock, the environment and sleeping: the only module that reads them."""
 
 import os
 import time

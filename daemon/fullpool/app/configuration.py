@@ -1,4 +1,4 @@
-"""Finds and reads the configuration, and what it names: the lake, the certificates."""
+"""Finds and reads the configuration, the lake's path and the TLS settings."""
 
 import ssl
 from pathlib import Path
@@ -47,7 +47,7 @@ def find_config(given: Path | None) -> Path:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise ConfigError("the configuration", (f"there is none; looked for {looked}",))
+    raise ConfigError("the configuration", (f"no file found; looked for {looked}",))
 
 
 def _at_home() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Who writes a lake, said in the lake itself: where locks do not reach from machine to machine.
+"""The lease in the lake that keeps a second machine out, where locks do not reach it.
 
 The lock (flock) of a share may hold on one machine alone. So its holder also leaves a lease and
 renews it. Who finds one of a process that this machine can see knows at once whether it lives; one

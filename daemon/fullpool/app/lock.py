@@ -1,4 +1,4 @@
-"""One writer at a time: an flock on the lake's folder, and a lease where that does not reach."""
+"""One writer at a time: an flock on the lake's folder, and a lease beside it."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ class Held:
         """Raise LakeBusyError if another machine took this one for dead, and writes the lake."""
         if not self.is_ours():
             raise LakeBusyError(
-                f"looking after the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
+                f"using the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
                 " over while this machine stood still"
             )
 
@@ -53,12 +53,13 @@ class Held:
         self.require_ours()
         if not _is_still(self._tree.root, os.fstat(self._descriptor)):
             raise LakeUnwritableError(
-                f"looking after the lake {self._tree.root}: it is not the folder it was any more",
-                hint="it was moved, removed or mounted over; put it back and start again",
+                f"using the lake {self._tree.root}: the folder was replaced while fullpool"
+                " was running",
+                hint="it was moved, deleted or mounted over; put it back and start again",
             )
         if self._state is not None and not _is_still(self._tree.state, self._state):
             raise StateDamagedError(
-                f"looking after the lake {self._tree.root}: its state was removed or replaced"
+                f"using the lake {self._tree.root}: its state was removed or replaced"
             )
 
 
@@ -113,8 +114,8 @@ def _lock(descriptor: int, tree: Tree) -> None:
 def _without_locks(tree: Tree, error: OSError) -> LakeUnwritableError:
     return LakeUnwritableError(
         f"locking the folder {tree.root} (flock): {error}",
-        hint="its file system has no locks, so that two writers could not be told apart: put the"
-        " lake on another one, or mount that with locks",
+        hint="its file system has no locks, so two writers could not be kept apart: put the lake on"
+        " another one, or mount it with locks",
     )
 
 

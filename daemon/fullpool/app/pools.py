@@ -1,4 +1,4 @@
-"""Threads that fetch and processes that build, each as a bounded `Map`.
+"""Threads that download and processes that build, each as a bounded `Map`.
 
 A build runs in a process of its own because inflating beside busy Python threads starves, and
 because DuckDB aborts its process when it runs out of file descriptors: that must cost one step,

@@ -1,4 +1,4 @@
-"""`fullpool rebuild`: the state written anew from the files of the lake."""
+"""`fullpool rebuild`: a new state from the files of the lake."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -93,7 +93,7 @@ def _read_all(
         for one in _read(config, orders, stop):
             known[one.path] = one
             if taken_out(tree, one.path).exists():
-                known[one.path] = replace(one, damage="was found damaged before")
+                known[one.path] = replace(one, damage="was already found damaged")
         if not unread:
             counted = [known[path] for path in current]
             old = {one.path for one in superseded(counted)}
@@ -113,7 +113,7 @@ def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[R
         for done in build_map(read, orders, lambda _: 1):
             if done.value is None:
                 reason = f"rebuilding: {done.item.path} could not be read: {done.error}"
-                raise IncompleteError(reason, hint="nothing was changed; mend that and try again")
+                raise IncompleteError(reason, hint="nothing was changed; fix that and retry")
             found.append(done.value)
     if len(found) < len(orders):
         raise IncompleteError("rebuilding: stopped", hint="nothing was changed; start it again")

@@ -1,4 +1,4 @@
-"""What a configuration spells out that the vendor does not have, as far as the lake tells."""
+"""Configured symbols and series that the vendor does not have, as far as the lake knows."""
 
 from contextlib import suppress
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM ask for: an end in order, and soon, whatever the program is at.
+"""SIGINT and SIGTERM: ends the program cleanly, and in time.
 
 A handler in Python runs on the main thread, between two of its steps: while that thread waits for
 a name to be resolved, or for a query, none does. So a thread waits for signals too, at a pipe that

@@ -1,4 +1,4 @@
-"""One pass as a command runs it: what it works with is opened, then closed."""
+"""`fullpool sync` and `plan`: one pass, with everything it needs opened and closed."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -60,7 +60,7 @@ def require_complete(outcome: Outcome) -> None:
     """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
     if reasons := outcome.troubles:
         raise IncompleteError(
-            f"syncing: {len(reasons)} could not be brought into the lake\n{_first(reasons)}",
+            f"syncing: {len(reasons)} could not be imported\n{_first(reasons)}",
             hint=outcome.hint or None,
         )
 

@@ -1,4 +1,4 @@
-"""`fullpool verify`: every file of the lake against what is recorded of it, and the repair."""
+"""`fullpool verify`: checks every file against its record, and repairs."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -120,7 +120,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
 def _due_again(queries: StateQueries, archives: Sequence[Archive]) -> Iterable[Known]:
     known = queries.known_of({archive.series for archive in archives})
     for one in (one for own in known.values() for one in own if one.archive in archives):
-        reason = "its CHECKSUM is another by now"
+        reason = "its CHECKSUM has changed"
         yield replace(one, status=Status.LISTED, reason=reason, next_try_at=None)
 
 

@@ -72,7 +72,7 @@ def _run() -> int:
             _stopped() if signals.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
         )
     except BrokenPipeError:
-        # The reader of a pipe, such as head, has had enough: what is left is for nobody.
+        # The reader of the pipe, such as head, has closed it: discard the rest.
         with _nowhere() as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return int(Exit.OK)
@@ -102,6 +102,8 @@ def _code_of_program() -> int:
         program()
     except SystemExit as ended:
         if sys.stdout is not output:
-            return int(Exit.OK)  # typer's answer to a reader that has had enough, which is no error
+            return int(
+                Exit.OK
+            )  # typer replaced it because the reader closed the pipe, which is no error
         return int(ended.code or Exit.OK)
     return int(Exit.OK)

@@ -1,4 +1,4 @@
-"""The commands that look after a lake: verify, rebuild, doctor."""
+"""Declares verify, rebuild and doctor."""
 
 from typing import Annotated
 
@@ -16,20 +16,21 @@ def verify(
     *,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Take damaged files out and have their archives due again."),
+        typer.Option("--repair", help="Remove damaged files and re-download their archives."),
     ] = False,
     vendor: Annotated[
         bool,
         typer.Option(
-            "--vendor", help="Also ask for every archive's CHECKSUM: one small request each."
+            "--vendor",
+            help="Also compare every archive with the vendor's CHECKSUM (one small request each).",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Hold every file of the lake to what is recorded: bytes, rows, order, doubles, holes.
+    """Check every file against its recorded size, hash and rows.
 
-    Finds a flipped byte, and a file that is gone, truncated, swapped or not of the lake. Works
-    beside a running daemon; --repair needs it stopped. The next sync fetches what was taken out.
+    Finds flipped bytes, and files that are missing, truncated, swapped or foreign. Works next to a
+    running daemon; --repair needs it stopped. The next sync downloads what was removed.
     """
     if lake is not None and vendor:
         raise typer.BadParameter("--vendor needs the configuration, not --lake")
@@ -53,10 +54,10 @@ def verify(
 
 @program.command()
 def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Write the state (.state) anew from the lake's own files, when it is lost or damaged.
+    """Rebuild the state (.state) from the lake's own files, if it is lost or damaged.
 
-    Downloads nothing. The old state is kept as state.duckdb.before. What it knew beside the files,
-    such as which gaps were asked for, is found out again.
+    Downloads nothing. The old state is kept as state.duckdb.before. What only the state knew, such
+    as which gaps the API was asked about, is found out again.
     """
     from fullpool.app import rebuild as care
     from fullpool.app.configuration import find_config, load_config
@@ -68,9 +69,9 @@ def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @program.command()
 def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
-    """Say in one sentence each what needs a person, and what to do; exit 17 if anything does.
+    """List problems that need attention, each with a fix. Exits 17 if there are any.
 
-    With --lake only the lake is looked at, not the network nor the room that is to stay free.
+    With --lake it checks only the lake, not the network or free disk space.
     """
     from fullpool.app.configuration import load_lake_config, tree_of
     from fullpool.app.doctor import examination
@@ -84,4 +85,4 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
             found = examination.examine(settings, watcher)
     care_report.examined(found, is_json=json)
     if found:
-        raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} to look after")
+        raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} found")

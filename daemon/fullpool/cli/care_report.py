@@ -1,4 +1,4 @@
-"""What the commands that look after a lake print, from what app returned."""
+"""Prints the results of verify, rebuild and doctor."""
 
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def require_whole(found: Verified, lake: str) -> None:
             f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
             f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
-            f" {len(found.outdated)} archives have another CHECKSUM by now",
+            f" {len(found.outdated)} archives have a new CHECKSUM",
             hint=_hint(found),
         )
 
@@ -29,14 +29,14 @@ def _hint(found: Verified) -> str | None:
     """Return what to do if nothing but the vendor has changed; None for what is usual."""
     if found.damaged or found.foreign or found.unread:
         return None
-    return "`fullpool verify --vendor --repair` has them fetched again by the next sync"
+    return "`fullpool verify --vendor --repair` makes the next sync download them again"
 
 
 def require_answers(found: Verified, lake: str) -> None:
     if found.unanswered:
         raise IncompleteError(
-            f"verifying the lake {lake}: {len(found.unanswered)} CHECKSUMs could not be had,"
-            f" as of {found.unanswered[0]}",
+            f"verifying the lake {lake}: {len(found.unanswered)} CHECKSUMs could not be fetched,"
+            f" such as that of {found.unanswered[0]}",
             hint="check the network and network.archive_url, and verify again",
         )
 
@@ -68,13 +68,13 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     )
     for path, problems in damaged.items():
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
-    listed("unread, and left alone", unread)
-    listed("foreign: not a file of this lake", found.foreign)
-    listed("left over from a pass that was killed, for the next to take out", found.left_over)
-    listed("outdated, its CHECKSUM is another by now", [str(one) for one in found.outdated])
-    listed("withdrawn, the vendor has it no more", [str(one) for one in found.withdrawn])
-    listed("unanswered: its CHECKSUM could not be had", found.unanswered)
-    listed("to be fetched by the next sync", due)
+    listed("could not be read, left as it is", unread)
+    listed("does not belong to this lake", found.foreign)
+    listed("left over from a killed pass; the next pass removes it", found.left_over)
+    listed("outdated, its CHECKSUM has changed", [str(one) for one in found.outdated])
+    listed("withdrawn by the vendor", [str(one) for one in found.withdrawn])
+    listed("its CHECKSUM could not be fetched", found.unanswered)
+    listed("to be downloaded by the next sync", due)
 
 
 def listed(what: str, names: tuple[str, ...] | list[str]) -> None:
@@ -98,13 +98,13 @@ def rebuilt(done: Rebuilt, *, is_json: bool) -> None:
         )
         return
     sys.stdout.write(
-        f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows, on record again\n"
+        f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows recorded again\n"
     )
-    listed("damaged, taken out; what was in it is fetched again", done.damaged)
+    listed("damaged and removed; its archives are downloaded again", done.damaged)
     if done.unproven:
         sys.stdout.write(
-            f"of {done.unproven:,} files no hash was left to hold them to: a byte that was flipped"
-            " in one of them was not noticed\n"
+            f"of {done.unproven:,} files no hash is known: a flipped byte"
+            " in one of them would go unnoticed\n"
         )
 
 

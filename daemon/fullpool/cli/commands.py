@@ -1,4 +1,4 @@
-"""The commands, each a few lines: options in, a call of app, what came of it out."""
+"""Declares the other commands: options in, one call of app, its result out."""
 
 import os
 import sys
@@ -33,12 +33,12 @@ def sync(
         bool, typer.Option("--audit", help="Look for republished and late archives now.")
     ] = False,
 ) -> None:
-    """Fetch everything that is due, then exit: 0 if nothing is missing that could be had.
+    """Download and import everything due. Exits 0 if everything available was imported.
 
-    Archives that fail are tried again in later rounds; what still fails is listed, and the exit
-    code says so. Run it as often as you like: a run with nothing new fetches nothing. The first run
-    of a day compares all that is held with the vendor's listing, to find archives that were
-    republished or published late.
+    Failed archives are retried in later rounds; those that still fail are listed, and the exit code
+    is 4. Run it as often as you like: if nothing is new, nothing is downloaded. The first run of a
+    day compares the lake with the vendor's listing, to find archives that were republished or
+    published late.
     """
     from fullpool import logs
     from fullpool.app import syncing
@@ -46,7 +46,7 @@ def sync(
     from fullpool.cli import pass_report, screen
 
     logs.configure(log_level.upper())
-    stop = stop_on_signals("stopped; what was finished is in the lake, the rest is done next time")
+    stop = stop_on_signals("stopped; finished work is kept, the rest resumes on the next run")
     act = syncing.audited_sync if audit else syncing.sync
     with screen.watcher() as watcher:
         outcome = act(load_config(find_config(config)), watcher, stop)
@@ -56,11 +56,11 @@ def sync(
 
 @program.command()
 def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
-    """Keep the lake full, by itself, until stopped: the daemon that systemd runs.
+    """Run the daemon: keep the lake up to date until stopped.
 
-    It fetches what is due, asks the API for gaps, notices archives published anew, and publishes.
-    An edit of the configuration is applied at once if it is valid, and refused if not; SIGHUP has
-    it look now. SIGTERM or Ctrl-C stops it within seconds, a second one at once.
+    It imports what is due, fills gaps from the API, and notices republished archives. A valid edit
+    of the configuration is applied at once, an invalid one is refused; SIGHUP reloads it. SIGTERM
+    or Ctrl-C stops it within seconds, a second one at once.
     """
     from fullpool import logs
     from fullpool.app import clock
@@ -81,7 +81,7 @@ def reload(
     lake: LakeOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
 ) -> None:
-    """Have the running daemon look at its configuration now; fails if it refuses it."""
+    """Reload the daemon's configuration; fails if it is invalid."""
     from fullpool.app.service.reload_request import ask_to_reload
 
     sys.stdout.write(ask_to_reload(_tree(config, lake), timeout) + "\n")
@@ -92,12 +92,12 @@ def plan(
     config: ConfigOption = None,
     json: JsonOption = False,
     archives: Annotated[
-        bool, typer.Option("--archives", help="List every archive, not only the groups.")
+        bool, typer.Option("--archives", help="List every archive, not only totals.")
     ] = False,
 ) -> None:
-    """Show what the next sync would fetch, and why, also by an edit not yet made.
+    """Show what the next sync would download, and why. Changes nothing.
 
-    Changes nothing.
+    With --config it shows the effect of an edit before you make it.
     """
     from fullpool.app import syncing
     from fullpool.app.configuration import find_config, load_config
@@ -112,7 +112,7 @@ def plan(
 
 @program.command()
 def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
-    """Show what the lake holds, how fresh it is, and what is missing and why."""
+    """Show what the lake holds, how fresh it is, and what is missing."""
     from fullpool.app.configuration import load_lake_config, tree_of
     from fullpool.app.remarks import remarks_by
     from fullpool.app.service.status_file import status_of
@@ -131,16 +131,17 @@ def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
 def gaps(
     config: ConfigOption = None,
     lake: LakeOption = None,
-    symbol: Annotated[str, typer.Option(help="Only those of this symbol.")] = "",
+    symbol: Annotated[str, typer.Option(help="Only this symbol.")] = "",
     json: JsonOption = False,
     only_open: Annotated[
-        bool, typer.Option("--open", help="Only those without an explanation.")
+        bool, typer.Option("--open", help="Only gaps without an explanation.")
     ] = False,
 ) -> None:
-    """Show every span whose rows are missing: why, and when it is asked for again.
+    """List missing ranges, the reason, and when they are retried.
 
-    open: no source had them yet. explained: empty_at_source (the API has the rows around them),
-    not_listed, delisted, not_published (the archive is on its way), too_old_for_api, api_refused.
+    A gap is open until a source has its rows or it is explained: empty_at_source (the API has the
+    rows around it), not_listed, delisted, not_published (its archive is not late yet),
+    too_old_for_api, unknown_to_api, api_refused.
     """
     from fullpool.cli import report
     from fullpool.store.catalogue.reader import reading
@@ -153,10 +154,10 @@ def gaps(
 def revisions(
     config: ConfigOption = None,
     lake: LakeOption = None,
-    symbol: Annotated[str, typer.Option(help="Only those of this symbol.")] = "",
+    symbol: Annotated[str, typer.Option(help="Only this symbol.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Show the archives that were published anew after they came in, and what that did to rows."""
+    """List archives the vendor republished, and the rows that changed."""
     from fullpool.cli import report
     from fullpool.store.catalogue.reader import reading
 
@@ -175,16 +176,18 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
 ) -> None:
-    """Ask the lake in SQL: `fullpool sql "FROM klines LIMIT 5"`.
+    """Run a query: `fullpool sql "FROM klines LIMIT 5"`.
 
-    Tables: klines, mark_price_klines, index_price_klines, premium_index_klines, agg_trades
-    (doubles), the same with _exact (decimals), and schema sync, which tells of the lake itself.
+    Views: klines, mark_price_klines, index_price_klines, premium_index_klines and agg_trades with
+    doubles, the same with _exact with decimals, and the schema sync, which describes the lake.
     """
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading
 
     if json and as_csv:
-        raise UsageError("asking the lake: --csv and --json at once", hint="give one of them")
+        raise UsageError(
+            "querying the lake: both --csv and --json were given", hint="give one of the two"
+        )
     text = _readable(query)
     with reading(_tree(config, lake), as_of) as reader:
         answer = reader.query(text)
@@ -196,7 +199,7 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
         screen.show_table("", answer.columns, answer.rows[:MAX_TABLE_ROWS])
         if len(answer.rows) > MAX_TABLE_ROWS:
             left = len(answer.rows) - MAX_TABLE_ROWS
-            sys.stderr.write(f"and {left:,} rows more; --csv and --json print them all\n")
+            sys.stderr.write(f"and {left:,} more rows; --csv and --json print them all\n")
 
 
 def _readable(query: str) -> str:
@@ -205,14 +208,14 @@ def _readable(query: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"reading the SQL: {error}", hint="give it in UTF-8") from error
+        raise UsageError(f"reading the SQL: {error}", hint="pass it in UTF-8") from error
 
 
 @program.command()
 def generations(
     config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False
 ) -> None:
-    """List the states of the lake that can still be read with --as-of."""
+    """List the past states that can still be read with --as-of."""
     from fullpool.cli import screen
     from fullpool.store.catalogue import reader
 
@@ -237,7 +240,7 @@ def export(
     lake: LakeOption = None,
     as_of: AsOfOption = None,
 ) -> None:
-    """Hard-link one generation into a plain hive tree, for engines that read folders."""
+    """Hard-link one generation into a plain Hive tree, for engines that read folders."""
     from fullpool.app.service.progress import counted
     from fullpool.store.catalogue import reader
 
@@ -250,7 +253,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The configuration file to check.")],
     json: JsonOption = False,
 ) -> None:
-    """Check a configuration file: every mistake at once, or what it asks for."""
+    """Check a configuration file; reports every error at once."""
     from fullpool.app.configuration import checked_config
     from fullpool.app.remarks import remarks_on
     from fullpool.cli import report

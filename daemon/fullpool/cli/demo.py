@@ -1,4 +1,4 @@
-"""The commands that need no vendor: demo, simulator."""
+"""Declares demo and simulator."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,11 @@ from fullpool.cli.program import program
 
 @program.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put it; made if need be.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Where to put it; created if missing.")] = Path(
         "demo-lake"
     ),
 ) -> None:
-    """Fill a lake from the built-in stand-in for the vendor, offline, and query it."""
+    """Fill a lake from the built-in simulated vendor, offline, and query it."""
     from fullpool.cli import tour
 
     tour.show(folder)
@@ -43,7 +43,7 @@ DelayOption = Annotated[float, typer.Option(min=0, help="Milliseconds before eve
 
 @program.command()
 def simulator(  # noqa: PLR0917 - a command has as many parameters as it has options
-    folder: Annotated[Path, typer.Argument(help="Folder that mirrors the bucket's keys.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with archives under the bucket's keys.")],
     port: PortOption = 8765,
     series: SeriesOption = None,
     days: DaysOption = 40,
@@ -54,9 +54,10 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
 ) -> None:
-    """Serve a folder, read once, as the vendor does: listing, CHECKSUM, REST API, faults.
+    """Serve a folder of archives as the vendor does: listing, CHECKSUM, REST API, faults.
 
-    A CHECKSUM that is not in the folder is made; --fault '*.CHECKSUM=status:404' takes them away.
+    The folder is read once. Missing CHECKSUM files are computed; --fault '*.CHECKSUM=status:404'
+    hides them.
     """
     from fullpool.cli.serving import Invention, serve
 

@@ -1,4 +1,4 @@
-"""What sync and plan print, from what app returned."""
+"""Prints the results of sync and plan."""
 
 import sys
 from collections import defaultdict
@@ -27,7 +27,7 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
     if not done.built:
         is_short = bool(done.remarks) or Status.LISTED in done.missing
         is_all = done.is_complete and not is_short and not signals.is_stopped()
-        sys.stdout.write("nothing new\n" if is_all else "nothing came into the lake\n")
+        sys.stdout.write("nothing new\n" if is_all else "nothing was imported\n")
     else:
         size = f"{done.downloaded_bytes / _MB:,.1f} MB"
         sys.stdout.write(
@@ -41,10 +41,10 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         )
     if done.gaps:
         counts = ", ".join(f"{rows:,} {what}" for what, rows in done.gaps.items())
-        sys.stdout.write(f"missing rows: {counts} (`fullpool gaps` tells why)\n")
+        sys.stdout.write(f"missing rows: {counts} (`fullpool gaps` shows why)\n")
     if done.missing:
         counts = ", ".join(f"{count:,} {status}" for status, count in done.missing.items())
-        sys.stdout.write(f"missing archives: {counts} (`fullpool status` tells why)\n")
+        sys.stdout.write(f"missing archives: {counts} (`fullpool status` shows why)\n")
 
 
 def _done(done: Outcome) -> dict[str, Any]:
@@ -79,10 +79,12 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     if groups:
         screen.show_table("", tuple(groups[0]), [tuple(group.values()) for group in groups])
     _series("new", found.begun)
-    _series("not configured any more (their data stays)", found.left)
+    _series("no longer configured (their data stays)", found.left)
     remarks(found.remarks)
     count, size_bytes = _total(groups, "archives"), _total(groups, "bytes")
-    sys.stdout.write(f"{progress.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to fetch\n")
+    sys.stdout.write(
+        f"{progress.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to download\n"
+    )
 
 
 def _planned(found: Preview, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The program and the options that several of its commands have.
+"""The Typer program, and options that several commands share.
 
 A command loads what it works with when it runs: `fullpool --version` and `--help` load none of it.
 """
@@ -13,7 +13,7 @@ import typer
 from fullpool import __version__
 
 program = typer.Typer(
-    help="Keeps a lake of Binance market data full: archives in, Parquet and SQL out.",
+    help="Keep a local DuckDB/Parquet lake of Binance market data up to date.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -36,7 +36,7 @@ LakeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsOfOption = Annotated[
     str | None,
-    typer.Option("--as-of", help="A generation's number, or a UTC time: the lake as it was then."),
+    typer.Option("--as-of", help="Query a past state: a generation number or a UTC time."),
 ]
 
 
@@ -65,7 +65,7 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Keeps a lake of Binance market data full: archives in, Parquet and SQL out."""
+    """Keep a local DuckDB/Parquet lake of Binance market data up to date."""
     del version
     from fullpool import logs
 

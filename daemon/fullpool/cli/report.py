@@ -1,4 +1,4 @@
-"""What the commands print, from what app returned."""
+"""Prints the lake's status, gaps and revisions, and a checked configuration."""
 
 import json
 import sys
@@ -66,7 +66,7 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
     screen.show_table("", answer.columns, answer.rows[:_SHOWN_GAPS])
     if len(answer.rows) > _SHOWN_GAPS:
         more = len(answer.rows) - _SHOWN_GAPS
-        sys.stdout.write(f"and {more:,} more: give --symbol, or ask sync.gaps with SQL\n")
+        sys.stdout.write(f"and {more:,} more: give --symbol, or query sync.gaps\n")
 
 
 _REVISIONS_SQL: Final = """
@@ -84,10 +84,12 @@ def revisions(reader: Reader, *, symbol: str, is_json: bool) -> None:
         return
     answer = reader.query(_REVISIONS_SQL, [symbol])
     if not answer.rows:
-        sys.stdout.write("no archive in the lake was published anew\n")
+        sys.stdout.write("the vendor republished no archive of this lake\n")
         return
     screen.show_table("", answer.columns, answer.rows)
-    sys.stdout.write("`fullpool sql --as-of N` with an N below `generation` asks the lake before\n")
+    sys.stdout.write(
+        "`fullpool sql --as-of N` with N below `generation` queries the lake before the change\n"
+    )
 
 
 def daemon(status: DaemonStatus | None, *, is_json: bool) -> None:
@@ -135,7 +137,7 @@ def status(
         )
     left = sum(not one["kept"] for one in series.as_dicts())
     if left:
-        sys.stdout.write(f"{left:,} series not configured any more; their data stays (not kept)\n")
+        sys.stdout.write(f"{left:,} series no longer configured; their data stays (kept: false)\n")
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
     remarks(of_symbols)
@@ -145,8 +147,8 @@ def choices(parsed: Config) -> Iterator[str]:
     """Yield what is right as it is, and to be known."""
     if parsed.metrics.is_beyond:
         yield (
-            f"metrics.listen: whoever reaches {parsed.metrics.listen} may read them, as"
-            " metrics.anyone allows"
+            f"metrics.listen: anyone who can reach {parsed.metrics.listen} can read the metrics"
+            " (metrics.anyone)"
         )
 
 
@@ -173,5 +175,5 @@ def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) ->
             }
         )
         return
-    screen.show_table(f"{file} is right; the lake is {parsed.lake.path}", names, rows)
+    screen.show_table(f"{file} is valid; the lake is {parsed.lake.path}", names, rows)
     remarks(said)

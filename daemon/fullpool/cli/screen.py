@@ -1,4 +1,4 @@
-"""What people see: progress of a pass, tables, JSON."""
+"""Progress bars, tables, CSV and JSON."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ class Screen(Watcher, Protocol):
 
 
 class _Console(Console):
-    """A console of which a reader that has had enough is told as by any other output."""
+    """A console that reports a closed pipe as any other output does."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError

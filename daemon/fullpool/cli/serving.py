@@ -1,4 +1,4 @@
-"""A folder of archives served as the vendor does, until a signal ends it."""
+"""`fullpool simulator`: serves a folder until a signal ends it."""
 
 import math
 import ssl

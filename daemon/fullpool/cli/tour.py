@@ -1,4 +1,4 @@
-"""The main job, offline: a stand-in for the vendor comes up, a lake is filled from it and asked."""
+"""The demo: fills a lake from a simulated vendor, offline, and queries it."""
 
 import json
 import shlex
@@ -26,8 +26,7 @@ _KLINE_DAYS: Final = 100
 _TRADE_DAYS: Final = 4
 
 _CONFIG: Final = """\
-# Written by `fullpool demo`: a lake filled from the stand-in for the vendor, which is gone with the
-# demo. This brings it back, for another sync:
+# Written by `fullpool demo`. The simulated vendor stops with the demo; start it again with:
 #   fullpool simulator {vendor} --port {port}
 [lake]
 path = {lake}
@@ -99,13 +98,12 @@ QUERIES: Final = (
 
 
 def show(folder: Path) -> None:
-    """Fill a lake in *folder* from a stand-in for the vendor, telling each step, and query it."""
+    """Fill a lake in *folder* from a simulated vendor, explaining each step, and query it."""
     logs.configure("ERROR")
     archives = folder / "vendor"
     _say(
-        f"1. Inventing {_KLINE_DAYS} days of klines and {_TRADE_DAYS} of trades in {archives},"
-        " as the vendor\n   publishes them: daily archives of every day, monthly ones of the months"
-        " that are over."
+        f"1. Creating {_KLINE_DAYS} days of klines and {_TRADE_DAYS} days of trades in {archives},"
+        " published\n   the way Binance does: daily archives, and monthly ones for complete months."
     )
     count, yesterday = 0, clock.now().date() - timedelta(days=1)
     for text in _SERIES:
@@ -115,10 +113,10 @@ def show(folder: Path) -> None:
     flaw = Fault("*/BTCUSDT-1h-*.zip", "truncate", 500, 1)
     with Simulator(Bucket(archives), faults=[flaw]) as vendor:
         vendor.api = Api(folder / "api")
-        _say(f"   {count} archives are served at {vendor.url}; one of BTCUSDT 1h will be cut off.")
+        _say(f"   {count} archives are served at {vendor.url}; one BTCUSDT 1h download is cut off.")
         _say(
-            "   All klines lack the same hour, as after an outage; and those of"
-            " BTCUSDT 1h\n   lack a day that the API has."
+            "   All klines lack the same hour, as after an outage, and BTCUSDT 1h lacks a\n"
+            "   day that the API has."
         )
         config = folder / "fullpool.toml"
         config.write_text(
@@ -149,9 +147,7 @@ def _invent(archives: Path, api: Path, text: str, last: date, days: int) -> int:
 
 
 def _say_goodbye(folder: Path) -> None:
-    _say(
-        f"\nThe lake stays in {folder / 'lake'}. Ask it yourself, with any DuckDB from 1.1 on, or:"
-    )
+    _say(f"\nThe lake stays in {folder / 'lake'}. Query it with any DuckDB from 1.1 on, or with:")
     program_path = Path(sys.argv[0])
     if program_path.is_relative_to(Path.cwd()):
         program_path = program_path.relative_to(Path.cwd())
@@ -170,12 +166,12 @@ def _run(config: Path, vendor: Simulator) -> None:
     pass_report.outcome(outcome, is_json=False)
     _say(f"   in {elapsed_s:.1f} s")
     asked, calls = len(vendor.archive_requests()), len(vendor.api_requests())
-    _say("\n3. The same again: nothing is new, so no archive is asked for.")
+    _say("\n3. fullpool sync again: nothing is new, so no archive is requested.")
     with screen.watcher() as watcher:
         pass_report.outcome(syncing.sync(settings, watcher, stop_on_signals()), is_json=False)
     again = len(vendor.archive_requests()) - asked
     _say(f"   {again} archive requests, {len(vendor.api_requests()) - calls} to the API")
-    _say("\n4. SQL against the lake.")
+    _say("\n4. Querying the lake.")
     with reading(configuration.tree_of(settings)) as reader:
         for title, sql in QUERIES:
             _say(f"\n{title}:\n\n{sql}\n")

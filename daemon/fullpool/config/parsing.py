@@ -1,4 +1,4 @@
-"""Reading a configuration, and what is wrong between its keys."""
+"""Parses a configuration, and checks what depends on several keys."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ def _left_out(symbols: Any) -> Iterator[str]:
     outs = [text[1:] for text in texts if text.startswith("!")]
     ins = [text for text in texts if not text.startswith("!")] or ["*"]
     if outs and all(_is_left_out(text, outs) for text in ins):
-        yield f"none is left: {', '.join(f'!{out}' for out in outs)} leave out all others"
+        yield f"nothing is left: {', '.join(f'!{out}' for out in outs)} exclude everything"
 
 
 def _is_left_out(text: str, outs: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration in words: where, what is allowed, the nearest valid spelling."""
+"""Describes errors in a configuration: line, key, allowed values, nearest spelling."""
 
 import re
 import types
@@ -62,7 +62,7 @@ def _line_of(loc: tuple[int | str, ...], text: str) -> int | None:
 _LACKING: Final = {
     "missing": "missing; it has no default",
     "missing_argument": "missing; it has no default",
-    "too_short": "must have at least one",
+    "too_short": "must not be empty",
 }
 _WRONG: Final = {
     "date_type": "must be a date without quotes and without a time, such as 2024-01-31",

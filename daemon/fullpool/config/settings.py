@@ -1,4 +1,4 @@
-"""Everything a user can set, as frozen values.
+"""Every setting, as frozen values.
 
 The keys, their defaults and units are explained in `config/fullpool.toml`; a test compares that
 file with this module.
@@ -31,12 +31,12 @@ def _is_pattern(text: str) -> str:
     name = text.removeprefix("!").translate(_PATTERN_SIGNS)
     if name and not is_symbol(name):
         raise ValueError(
-            "a symbol is letters, digits and _ (with * and ? as wildcards, ! to leave out)"
+            "a symbol is letters, digits and _ (with * and ? as wildcards, ! to exclude)"
         )
     if name != name.upper():
-        raise ValueError(f"the vendor's symbols are in capitals: {text.upper()}")
+        raise ValueError(f"the vendor's symbols are in upper case: {text.upper()}")
     if not text.removeprefix("!"):
-        raise ValueError("a symbol pattern may not be empty")
+        raise ValueError("a symbol pattern must not be empty")
     return text
 
 
@@ -45,7 +45,7 @@ def _is_url(text: str) -> str:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("must be an address like https://data.binance.vision")
     if parts.query or parts.fragment or text.endswith("/"):
-        raise ValueError("must have no query and no slash at the end")
+        raise ValueError("must not have a query or end with a slash")
     return text
 
 

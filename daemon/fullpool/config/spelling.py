@@ -1,4 +1,4 @@
-"""The nearest valid spelling."""
+"""Finds the nearest valid spelling."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""Keeping within the weight that the API allows one address each minute."""
+"""Keeps requests within the API's weight limit per minute."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Asking the vendor's API: paced, bounded, and away where it is not welcome.
+"""Asks the API: paced, bounded, with bans honoured.
 
 Source: github.com/binance/binance-spot-api-docs (rest-api.md, errors.md) and the futures'
 documentation for paths, weights and codes.
@@ -228,9 +228,9 @@ class Client:
             return
         until = f"{ban.until:%Y-%m-%dT%H:%M:%SZ}"
         if ban.status in _REFUSALS:
-            raise RestRefusedError(f"{host} refused us with HTTP {ban.status}: {ban.reason}")
+            raise RestRefusedError(f"{host} refused with HTTP {ban.status}: {ban.reason}")
         seconds = (ban.until - self.now()).total_seconds()
-        raise RestBannedError(f"{host} is not to be asked before {until}", seconds=seconds)
+        raise RestBannedError(f"{host} must not be asked before {until}", seconds=seconds)
 
     def _note_silence(self, host: str, error: RestError) -> None:
         """Count requests without an answer; after some the host counts as away."""

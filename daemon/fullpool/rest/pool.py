@@ -1,4 +1,4 @@
-"""The pooled HTTP client itself. The one owner of httpx."""
+"""The pooled HTTP client. Owns httpx."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""What is asked of the API for a gap, and the strict reading of what it answers.
+"""What is asked about a gap, and strict parsing of the answers.
 
 Rows come out as lines of the vendor's own CSV, so that they go the way of an archive's from here.
 Source: the API's documentation, and recorded answers of it.
@@ -222,7 +222,9 @@ def _placed(moments: Sequence[int], grid: Grid, window: Window) -> list[int]:
     if not grid.is_regular(moments):
         held = {around.before, around.after} - {None} if around else set()
         if not held & {instant(moment) for moment in moments}:
-            raise _wrong(window, f"it holds the bar of no place: {moments[0]}..{moments[-1]} us")
+            raise _wrong(
+                window, f"it has a bar that is not on the grid: {moments[0]}..{moments[-1]} us"
+            )
     if around is None:
         return places
     return [around.place(moment, place) for moment, place in zip(moments, places, strict=True)]
@@ -234,7 +236,7 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
         return Answer((), (), ())
     if set(map(type, rows)) != {list} or set(map(len, rows)) != {_WIDTH}:
         wrong = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
-        raise _wrong(window, f"a bar has not {_WIDTH} values: {str(wrong)[:80]}")
+        raise _wrong(window, f"a bar does not have {_WIDTH} values: {str(wrong)[:80]}")
     columns = list(zip(*rows, strict=True))
     opens, closes, counts = (_integers(columns[index], window) for index in (0, 6, 8))
     texts = [_numbers(columns[index], window) for index in (1, 2, 3, 4, 5, 7, 9, 10)]
@@ -243,9 +245,9 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     _check_order(moments, window)
     places = _placed(moments, grid, window)
     if max(closes) * unit >= _LARGEST:
-        raise _wrong(window, f"it holds a bar that closes at {max(closes)}")
+        raise _wrong(window, f"it has a bar that closes at {max(closes)}")
     if not window.places.first <= places[0] <= places[-1] < window.places.end:
-        raise _wrong(window, f"it holds the bar of another time: {opens[0]}..{opens[-1]}")
+        raise _wrong(window, f"it has a bar of another time: {opens[0]}..{opens[-1]}")
     before, quote, after = texts[:5], texts[5], texts[6:]
     ignored = itertools.repeat("0", len(rows))
     lines = map(
@@ -262,7 +264,7 @@ def _integers(values: Sequence[Any], window: Window) -> Sequence[int]:
     if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < _LARGEST:
         return values
     wrong = next(one for one in values if type(one) is not int or not 0 <= one < _LARGEST)
-    raise _wrong(window, f"{str(wrong)[:40]!r} is no time and no count")
+    raise _wrong(window, f"{str(wrong)[:40]!r} is not a time or a count")
 
 
 def _numbers(values: Sequence[Any], window: Window) -> Sequence[str]:
@@ -270,7 +272,7 @@ def _numbers(values: Sequence[Any], window: Window) -> Sequence[str]:
     if set(map(type, values)) != {str} or not _ALL_NUMBERS.fullmatch(",".join(values)):
         for value in values:
             _number(value, window)
-        raise _wrong(window, "it holds a value that is no decimal number")
+        raise _wrong(window, "it has a value that is not a decimal number")
     return values
 
 
@@ -303,19 +305,19 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if item["f"] == item["l"] == _VOID:
         numbers = [item["a"], item["T"]]
     if any(type(one) is not int or not 0 <= one < _LARGEST // 10 for one in numbers):
-        raise _wrong(window, f"a trade has no proper ids and time: {str(item)[:80]}")
+        raise _wrong(window, f"a trade has invalid ids or time: {str(item)[:80]}")
     flags = [item[name] for name in "mM" if name in item]
     if any(type(flag) is not bool for flag in flags):
-        raise _wrong(window, f"a trade has a flag that is none: {str(item)[:80]}")
+        raise _wrong(window, f"a trade has an invalid flag: {str(item)[:80]}")
     if item["a"] < window.places.first:
-        raise _wrong(window, f"it holds the trade {item['a']}")
+        raise _wrong(window, f"it has the trade {item['a']}")
     moment = item["T"] * (1 if item["T"] >= _MICROSECONDS_ABOVE else 1000)
     if window.around is not None and item["a"] < window.places.end - 1:
         span = window.around.span
         earliest, latest = span.start - _LEEWAY, span.end + _LEEWAY
         is_later = instant(moment) > span.end + ANOTHER_LIFE
         if not earliest <= instant(moment) <= latest and not is_later:
-            raise _wrong(window, f"trade {item['a']} is not of the time of its neighbours")
+            raise _wrong(window, f"trade {item['a']} is out of order in time")
     price, quantity = _number(item["p"], window), _number(item["q"], window)
     values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
     return item["a"], moment, ",".join(map(str, values))
@@ -323,21 +325,21 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
 
 def _number(value: Any, window: Window) -> str:
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
-        raise _wrong(window, f"{str(value)[:40]!r} is no decimal number")
+        raise _wrong(window, f"{str(value)[:40]!r} is not a decimal number")
     return value
 
 
 def _listed(found: Any, window: Window) -> list[Any]:
     if not isinstance(found, list):
-        raise _wrong(window, f"it is no list: {str(found)[:80]}")
+        raise _wrong(window, f"it is not a list: {str(found)[:80]}")
     if len(found) > len(window.places):
-        raise _wrong(window, f"it holds {len(found)} rows where {len(window.places)} were asked")
+        raise _wrong(window, f"it has {len(found)} rows, but {len(window.places)} were requested")
     return found
 
 
 def _check_order(keys: list[int], window: Window) -> None:
     if keys != sorted(set(keys)):
-        raise _wrong(window, "its rows are out of order or stand twice")
+        raise _wrong(window, "its rows are out of order or duplicated")
 
 
 def _wrong(window: Window, what: str) -> RestError:

@@ -1,4 +1,4 @@
-"""The vendor's REST API over the rows of a folder of archives: klines, trades, exchangeInfo.
+"""The vendor's REST API, served from a folder of archives.
 
 Sources: github.com/binance/binance-spot-api-docs (rest-api.md, errors.md), the futures'
 documentation, and recorded answers. Bounds are inclusive and on the open time; with both of them

@@ -1,4 +1,4 @@
-"""A folder of archives as a public S3 bucket lists and serves it.
+"""A folder of archives, listed and served as a public S3 bucket.
 
 The folder mirrors the bucket's keys. A CHECKSUM that is not in the folder is made, spelled as the
 vendor spells it: without a newline for spot, with one for futures.

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong with which requests, and how often."""
+"""Faults on demand: which requests fail, how, and how often."""
 
 import threading
 from dataclasses import dataclass, field

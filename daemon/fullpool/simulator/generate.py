@@ -1,4 +1,4 @@
-"""Invented series in the vendor's own format: real ZIPs of any size, the same for the same seed.
+"""Generates archives in the vendor's format; the same seed gives the same bytes.
 
 Spot files have no header and microseconds from 2025 on, futures files a header, milliseconds and
 numbers as Java prints doubles. Monthly archives hold the rows of their days.

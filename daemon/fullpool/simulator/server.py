@@ -1,4 +1,4 @@
-"""The stand-in's HTTP server: keep-alive, no Nagle trap, optional TLS, a record of all requests."""
+"""The simulator's HTTP server, and its record of requests."""
 
 import re
 import socket

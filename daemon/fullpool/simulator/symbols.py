@@ -1,4 +1,4 @@
-"""What exchangeInfo says of a symbol, as far as clients read it.
+"""Symbols as exchangeInfo describes them.
 
 Source: the API's documentation. Precisions, filters and dates are the same for all.
 """

@@ -1,4 +1,4 @@
-"""DuckDB connections and the words of its errors."""
+"""DuckDB connections, and translation of its errors."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What lies in a lake, and what its state and its newest generation know of it.
+"""Compares the files in a lake with its state and newest generation; removes leftovers.
 
 Holds the three to each other, and puts right what a killed process or a person left.
 """
@@ -69,8 +69,8 @@ def require_here(tree: Tree) -> None:
     """Raise LakeUnwritableError if the lake is not where it was: its files would seem gone."""
     if not tree.state.exists():
         raise LakeUnwritableError(
-            f"looking after the lake {tree.root}: it is not there any more",
-            hint="it was moved, removed or mounted over; put it back and start again",
+            f"using the lake {tree.root}: it no longer exists",
+            hint="it was moved, deleted or mounted over; put it back and start again",
         )
 
 
@@ -92,9 +92,10 @@ def require_own_state(state: State, tree: Tree, found: Iterable[tuple[str, int]]
 
 def _not_own(tree: Tree, reason: str) -> StateDamagedError:
     return StateDamagedError(
-        f"opening the state of {tree.root}: it is of another lake, or of another time: {reason}",
-        hint="nothing was changed; put the .state folder that belongs to this lake back, or have"
-        " `fullpool rebuild` write the state anew from the lake's files",
+        f"opening the state of {tree.root}: the state belongs to another lake or an older"
+        f" backup: {reason}",
+        hint="nothing was changed; put back the .state folder that belongs to this lake, or run"
+        " `fullpool rebuild` to rebuild the state from the lake's files",
     )
 
 

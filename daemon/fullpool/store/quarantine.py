@@ -1,4 +1,4 @@
-"""Archives that failed a check, kept with the reason beside them, under the vendor's own path."""
+"""Keeps archives that failed a check, with the reason next to them."""
 
 import json
 from datetime import datetime

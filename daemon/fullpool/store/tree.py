@@ -1,4 +1,4 @@
-"""The lake's folders and file names, and how a finished file gets its name."""
+"""Folders and file names of a lake, and how a file gets its name."""
 
 import errno
 import os
@@ -98,8 +98,8 @@ class Tree:
                 raise
             raise LakeUnwritableError(
                 f"making a symbolic link in {self.staging}: {error}",
-                hint="this file system has none, and a lake is read through one: put it on another,"
-                " such as ext4, xfs, btrfs, ZFS or NFS",
+                hint="this file system does not support them, and readers open a lake through one:"
+                " put it on another one, such as ext4, xfs, btrfs, ZFS or NFS",
             ) from error
 
 
@@ -154,7 +154,7 @@ def _name(staged: Path, target: Path) -> None:
         if error.errno not in NO_LINKS:
             raise
         if target.exists():  # nobody else writes here
-            raise FileExistsError(errno.EEXIST, "the name is taken", str(target)) from error
+            raise FileExistsError(errno.EEXIST, "the name is already taken", str(target)) from error
         staged.rename(target)
     else:
         staged.unlink()

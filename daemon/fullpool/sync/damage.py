@@ -1,4 +1,4 @@
-"""Files of the lake that are not what was written: what was in them is due again."""
+"""Drops damaged files, so that their archives are due again."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime

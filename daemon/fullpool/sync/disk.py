@@ -1,4 +1,4 @@
-"""Room on the lake's disk: looked at before anything is fetched or asked for."""
+"""Checks free disk space before anything is downloaded."""
 
 import shutil
 from typing import Final
@@ -17,7 +17,8 @@ def require_room(work: Work, planned: int = 0) -> None:
     floor = int(work.config.lake.min_free_gb * 1e9)
     if free - planned < floor:
         raise DiskFullError(
-            f"looking for room in {work.tree.root}: of {free / _MB:,.0f} MB that are free,"
-            f" {planned / _MB:,.0f} MB are needed and {floor / _MB:,.0f} MB are to stay free",
-            hint="free some space, move the lake, ask for less, or lower lake.min_free_gb",
+            f"checking free space in {work.tree.root}: {free / _MB:,.0f} MB free,"
+            f" {planned / _MB:,.0f} MB needed, {floor / _MB:,.0f} MB reserved (lake.min_free_gb)",
+            hint="free some space, move the lake, configure fewer series, or lower"
+            " lake.min_free_gb",
         )

@@ -1,4 +1,4 @@
-"""What hands out work to threads and processes, as a pass sees them."""
+"""The interface of thread and process pools, as a pass sees them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a pass did so far."""
+"""What a pass has done so far."""
 
 from dataclasses import dataclass, field
 

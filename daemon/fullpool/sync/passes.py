@@ -1,4 +1,4 @@
-"""Running a pass: discover, then rounds of fetching and building until nothing is due any more."""
+"""One pass from beginning to end."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Making what the state holds the newest generation."""
+"""Publishes the state as a new generation, at intervals."""
 
 from datetime import datetime
 from typing import Final
@@ -28,7 +28,7 @@ class Publisher:
         self._began = self._published = work.monotonic()
 
     def is_due(self) -> bool:
-        """Whether there is something to publish, and the last time is long enough ago."""
+        """Whether there is something to publish, and the interval since the last time is over."""
         now, every_s = self._work.monotonic(), self._work.config.limits.publish_every_s
         spacing_s = max(every_s, (now - self._began) * _SHARE_BETWEEN)  # each is kept for a while
         return self._outcome.is_dirty and now >= self._published + spacing_s

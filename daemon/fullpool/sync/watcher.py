@@ -1,4 +1,4 @@
-"""Who is told how a pass goes on."""
+"""The interface of progress displays."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""What a pass works with: handed in by app, or by a test."""
+"""Everything a pass works with, given by app or a test."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AWAY_AFTER: Final = 8
 class Work:
     """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread.
 
-    *stop*: leave off at once. *enough*: begin no archive and no gap any more, but finish what was
+    *stop*: stop at once. *draining*: start no archive and no gap any more, but finish what was
     begun. *rest* asks the API; None if that is switched off.
     """
 

@@ -1,4 +1,4 @@
-"""How the network may be used."""
+"""How the network may be used: TLS, proxy, timeouts."""
 
 import ssl
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Fetching one archive: streamed to staging while it is hashed, checked against its CHECKSUM.
+"""Downloads one archive, hashing it, and checks it against its CHECKSUM.
 
 Nothing is tried twice here: a failure is an outcome, which the state records and a later round or
 pass takes up again.
@@ -22,7 +22,7 @@ from fullpool.model import Archive, Checksum, Identity, Zipped
 from fullpool.vision.opener import Opener, explained
 
 _CHECKSUM: Final = re.compile(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*\Z")
-NO_SUM: Final = "the vendor has no CHECKSUM of it (404)"
+NO_SUM: Final = "the vendor has no CHECKSUM for it (404)"
 _MAGIC: Final = b"PK\x03\x04"
 _SHOWN_BYTES: Final = 16
 # Held in memory up to this size: a day of 1m klines has 55 to 80 kB.

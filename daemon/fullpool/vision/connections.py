@@ -1,4 +1,4 @@
-"""Connections of http.client: direct, or by a proxy."""
+"""Connections for http.client, direct or by proxy."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""The bucket's listing: S3 ListObjects version 1, a thousand keys a page.
+"""Lists the bucket (S3 ListObjects).
 
 Source: AWS S3 API reference, ListObjects; real pages of the bucket. `NextMarker` is there only if a
 delimiter was given; without it the last key is the next marker. A prefix that does not exist is an
@@ -70,7 +70,7 @@ def _pages(opener: Opener, base_url: str, prefix: str, marker: str) -> Iterator[
         if page.next_marker is None:
             return
         if page.next_marker <= marker:
-            raise ArchiveError(f"listing {prefix}: the next page begins before this one")
+            raise ArchiveError(f"listing {prefix}: the next page starts before this one")
         marker = page.next_marker
     raise ArchiveError(f"listing {prefix}: more than {MAX_PAGES} pages")
 
@@ -134,5 +134,5 @@ def _next_marker(
     given = root.findtext(f"{_NAMESPACE}NextMarker")
     last = given or max([*(key for key, _ in objects[-1:]), *prefixes[-1:]], default=None)
     if last is None:
-        raise ValueError("there is more, but not said from where on")
+        raise ValueError("it is truncated without a marker for the next page")
     return last

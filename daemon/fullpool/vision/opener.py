@@ -1,4 +1,4 @@
-"""A urllib opener that keeps its connections, follows nobody elsewhere and never waits for ever.
+"""A urllib opener that keeps connections and refuses redirects elsewhere.
 
 One `Opener` belongs to one worker thread. urllib's own handlers close the connection after every
 answer; over TLS that costs more than the archive itself, so the handler here keeps one connection
@@ -37,9 +37,9 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # a ZIP must arrive as the vendor hashed it
 }
 _ERROR_BYTES: Final = 1 << 16
-_NO_NAME: Final = "check the name servers of this machine, and the host's name in the configuration"
+_NO_NAME: Final = "check this machine's DNS settings, and the host name in the configuration"
 _NO_PROXY: Final = "check the proxy: network.proxy, or HTTPS_PROXY and HTTP_PROXY"
-_NO_ENTRY: Final = "check user and password of the proxy: network.proxy, or the environment's"
+_NO_ENTRY: Final = "check the proxy's user and password: network.proxy, or the environment"
 # What a kept connection does when the server closed it between two requests.
 _STALE: Final = (
     http.client.RemoteDisconnected,

@@ -1,4 +1,4 @@
-"""An answer over a kept connection: its headers, then its body, by a deadline and until stopped."""
+"""Reads a response within its deadline, and until stopped."""
 
 import http.client
 import io
@@ -134,7 +134,7 @@ class _Reader(io.RawIOBase):
         except TimeoutError as error:
             if left_s >= self._access.read_timeout_s:
                 waited_s = self._access.read_timeout_s
-                raise TimeoutError(f"no byte came for {waited_s:g} s") from error
+                raise TimeoutError(f"no data received for {waited_s:g} s") from error
         raise TimeoutError(f"not finished by the deadline of {self._access.deadline_s:g} s")
 
     def close(self) -> None:

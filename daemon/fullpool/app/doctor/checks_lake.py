@@ -1,4 +1,4 @@
-"""What a lake itself shows of what is wrong with it: its folders, its state, its files."""
+"""Checks of the lake itself: its folders, state and files."""
 
 import os
 import stat
@@ -43,8 +43,8 @@ def symptoms(tree: Tree, now: datetime) -> Iterator[Finding]:
             "open the lake read-only; `fullpool sync` removes that file",
         )
     if tree.current.exists() and not inventory.is_readable(tree):
-        what = f"the newest generation of {tree.root} is damaged, or as an older version made it"
-        yield Finding(what, "`fullpool sync` publishes it anew")
+        what = f"the newest generation of {tree.root} is damaged, or an older version wrote it"
+        yield Finding(what, "`fullpool sync` publishes it again")
         return
     try:
         with reading(tree) as reader:
@@ -61,7 +61,7 @@ def _folders(tree: Tree) -> Iterator[Finding]:
             if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 yield Finding(
                     f"{folder} cannot be written",
-                    "run fullpool as one user always; `chown -R` the lake to that one",
+                    "always run fullpool as the same user; `chown -R` the lake to that user",
                 )
     for path, others in _modes(tree):
         if mode := stat.S_IMODE(path.stat().st_mode) & others:
@@ -107,13 +107,14 @@ def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
     files = reader.queries.files.current()
     if damaged := [file.path for file in files if not _is_as_long(tree, file)]:
         yield Finding(
-            f"{len(damaged)} files of the lake are gone or of another length, such as {damaged[0]}",
+            f"{len(damaged)} files of the lake are missing or have the wrong size, such as"
+            f" {damaged[0]}",
             DamagedError.hint,
         )
     unknown = unknown_files(tree, reader.queries)
     if foreign := sorted(unknown - left_over_files(tree, unknown)):
         yield Finding(
-            f"{len(foreign)} files in the lake are not its own, such as {foreign[0]}",
+            f"{len(foreign)} files in the lake do not belong to it, such as {foreign[0]}",
             "`fullpool verify --repair` moves them to .quarantine",
         )
 

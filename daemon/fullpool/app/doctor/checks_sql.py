@@ -1,4 +1,4 @@
-"""What the record of a lake tells of what is wrong: archives, gaps, bans, passes."""
+"""Checks by SQL on the newest generation: archives, gaps, bans, passes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ ILLS: Final = (
         " if(count(*) = 1, '', ' and ' || count(*) - 1 || ' more') AS others"
         " FROM late WHERE lag > usual HAVING count(*) > 0",
         "{series}{others} lags by {days} days, more than usual",
-        "run `fullpool sync`; sync.missing tells which of its archives are not there, and why",
+        "run `fullpool sync`; sync.missing lists its missing archives and the reasons",
     ),
     Ill(
         f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
@@ -77,23 +77,23 @@ ILLS: Final = (
         " AND period_start < wanted_to AND period_end > wanted_from"
         " WHERE status = 'expected' AND fault = 'file_damaged'"
         f" AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
-        "{archives} of {series} lost, for {reason}; the configuration asks for no such any more",
-        "name them in the configuration to have them fetched again; its rows are not in the lake",
+        "{archives} of {series} lost, for {reason}; the configuration no longer includes them",
+        "add them to the configuration to download them again; their rows are not in the lake",
     ),
     Ill(
         "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
         f" WHERE status = 'open' AND found_at < now() - INTERVAL {_OPEN_FOR.days} DAY"
         " HAVING gaps > 0",
-        "gaps that are open for more than a day: {gaps}, of {rows} rows",
-        "`fullpool gaps --open` tells why each could not be had",
+        "gaps open for more than a day: {gaps}, of {rows} rows",
+        "`fullpool gaps --open` shows why each could not be filled",
     ),
     Ill(
         "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
         f" WHERE status = 'open' AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
         f" HAVING sum(row_count) > {_MANY_ROWS}",
-        "{rows} rows were found missing within a day, and no source has given them yet",
-        "`fullpool gaps --open` lists them; whether the API is asked, and how much of it, is said"
-        " in [rest] of the configuration",
+        "{rows} rows went missing within a day, and no source has provided them yet",
+        "`fullpool gaps --open` lists them; [rest] in the configuration controls whether, and how"
+        " much, the API is asked",
     ),
     Ill(
         "SELECT count(*) AS gaps, any_value(reason) AS reason FROM sync.gaps"
@@ -103,14 +103,14 @@ ILLS: Final = (
     ),
     Ill(
         "SELECT host, banned_until FROM sync.rest_bans WHERE banned_until > now()",
-        "the API's host {host} is not asked before {banned_until} UTC",
-        "lower rest.weight_share if other programs use this address; gaps wait until then",
+        "the API's host {host} is blocked until {banned_until} UTC",
+        "gaps wait until then; lower rest.weight_share if other programs share this address",
     ),
     Ill(
         "SELECT reason, ended_at FROM sync.passes WHERE outcome = 'stopped'"
         " AND id = (SELECT max(id) FROM sync.passes)",
         "the last pass, of {ended_at} UTC, stopped: {reason}",
-        "the next one tries again; see its reason",
+        "the next pass retries; fix the cause if it persists",
     ),
 )
 

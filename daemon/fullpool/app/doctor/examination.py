@@ -1,4 +1,4 @@
-"""`fullpool doctor`: each thing that needs a person, in one sentence with what to do."""
+"""`fullpool doctor`: runs all checks, and those of network, disk and clock."""
 
 import shutil
 import urllib.error
@@ -26,8 +26,8 @@ from fullpool.sync.watcher import Watcher
 from fullpool.sync.work import Work
 from fullpool.unknown import NO_ARCHIVE
 
-_MISSPELLED: Final = "mend its spelling in the configuration, or take it out there"
-_LACKING: Final = "check interval, start and end in the configuration, or take it out there"
+_MISSPELLED: Final = "correct its spelling in the configuration, or remove it"
+_LACKING: Final = "check its interval, start and end in the configuration, or remove it"
 _NOT_FOUND: Final = 404
 _CLOCK_OFF: Final = timedelta(seconds=60)
 _NEAR_FLOOR: Final = 1.25
@@ -77,7 +77,7 @@ def _asked_for(config: Config) -> Iterator[Finding]:
         if series := never_listed(reader, config):
             more = f" and {len(series) - 1:,} more" if len(series) > 1 else ""
             yield Finding(
-                f"{series[0]}{more} was never looked for at the vendor",
+                f"{series[0]}{more} has not been looked up at the vendor yet",
                 "run `fullpool sync`, or let the daemon run",
             )
 

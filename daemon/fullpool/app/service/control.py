@@ -1,4 +1,4 @@
-"""Asking a running daemon over a socket in the lake, and the daemon's end of it.
+"""The control socket: `fullpool reload` asks the running daemon over it.
 
 The socket is the lake's own: whoever may write there reaches the daemon that holds it, and nobody
 else, in whatever PID namespace either of them is.
@@ -196,7 +196,7 @@ def ask(path: Path, timeout_s: float) -> ReloadReply:
         raise NotRunningError(f"{doing}: no answer in {timeout_s:.0f} s") from error
     except OSError as error:
         raise NotRunningError(
-            f"{doing}: {error}", hint="it has no socket; an edit is noticed all the same"
+            f"{doing}: {error}", hint="it has no socket; edits are noticed without it"
         ) from error
     return _parsed(said, doing)
 

@@ -1,4 +1,4 @@
-"""`fullpool run`: keeps the lake full, by the clock, until it is told to stop.
+"""`fullpool run`: the daemon's main loop.
 
 The main thread does all the work, one job after the other, and alone uses the state. Others only
 leave it messages: the timetable when a job is due, the lookout when the configuration was edited.
@@ -158,7 +158,7 @@ class Daemon:
         del self._pending[job]
         with logs.bound(job=str(job)), self._guarded(job):
             self._do(job)
-        self._reporting.say()  # every second is not often enough for passes that are shorter
+        self._reporting.say()  # a pass may be shorter than the second between two reports
         with self._guarded("metrics"):
             self._reporting.measured(figures_of(self._state.connection))
 
@@ -181,7 +181,7 @@ class Daemon:
     def _do(self, job: Job) -> None:
         activity = self._reporting.activity
         if job in _PASSES:
-            activity.started("looking for what is due")
+            activity.started("checking what is due")
             outcome = self._pass(job)
             if outcome.lost:
                 self._pending.setdefault(Job.TICK)

@@ -1,4 +1,4 @@
-"""Whether the work moves: what the watchdog of the service manager is fed by."""
+"""Whether work is progressing, for the watchdog."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the daemon is doing, in words a person reads: for STATUS=, `status` and the metrics."""
+"""What the daemon is doing, as text for the status line."""
 
 import threading
 import time
@@ -36,22 +36,22 @@ class Activity:
         if not doing:
             doing = self._idle(trouble, next_tick)
         elif trouble:
-            doing += f"; the last try failed: {trouble}"
+            doing += f"; the last attempt failed: {trouble}"
         if self.refused:
             count = counted(len(self.refused), "problem")
             doing += f"; the last edit of the configuration was refused ({count})"
         return doing
 
     def _idle(self, trouble: str, next_tick: datetime | None) -> str:
-        then = f"; next look at {next_tick:%H:%M:%S} UTC" if next_tick else ""
+        then = f"; next check at {next_tick:%H:%M:%S} UTC" if next_tick else ""
         if trouble:
             return f"waiting: {trouble}{then}"
         series = counted(self._wanted, "series")
         missing = sum(count for count, _ in self._missing.values())
         if missing:
-            failed = counted(missing, "thing")
+            failed = counted(missing, "failed item")
             example = next(text for _, text in self._missing.values() if text)
-            return f"{series} kept full, but {failed} could not be had yet: {example}{then}"
+            return f"{series} up to date except {failed}: {example}{then}"
         return f"{series} full{then}"
 
     def _progress(self) -> str:

@@ -1,4 +1,4 @@
-"""Asking a running daemon to look at its configuration now, and what it may not change."""
+"""`fullpool reload`: asks the daemon to reload, and what a reload cannot change."""
 
 from fullpool.app.service import control
 from fullpool.app.service.status_file import status_of
@@ -13,7 +13,7 @@ def ask_to_reload(tree: Tree, timeout_s: float) -> str:
     Raises ConfigError if it refuses it, NotRunningError if there is no daemon or no answer.
     """
     if status_of(tree) is None:
-        raise NotRunningError(f"asking for the daemon of {tree.root}: none is running there")
+        raise NotRunningError(f"no daemon is running for lake {tree.root}")
     answer = control.ask(tree.control, timeout_s)
     if answer.problems:
         raise ConfigError(answer.config, answer.problems)

@@ -1,4 +1,4 @@
-"""Everybody who is told how the daemon is: the service manager, monitors, `fullpool status`."""
+"""Reports the daemon's status to systemd, the metrics and the status file."""
 
 import os
 import shutil

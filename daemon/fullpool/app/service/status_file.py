@@ -1,4 +1,4 @@
-"""The file in the lake that says what its running daemon is doing, for commands beside it."""
+"""The file in the lake that says what its running daemon is doing."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The thread that speaks for the daemon: status, watchdog, the end that does not wait."""
+"""The thread that feeds systemd's watchdog and forces the end of a stop."""
 
 import threading
 import time

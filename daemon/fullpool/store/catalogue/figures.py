@@ -1,4 +1,4 @@
-"""What the state comes to in numbers, for monitors."""
+"""Counts of the state, for metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Publishing: a new database file of views over the current partition files, behind a symlink.
+"""Publishes a generation: a database of views over the current files, behind a symlink.
 
 A generation is never written again, so a reader is never disturbed, and a generation that is kept
 is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1.1 on can read.

@@ -1,4 +1,4 @@
-"""Reading the published lake: any generation that is still kept, without disturbing anybody."""
+"""Reads a published generation without disturbing anyone."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ class Reader:
             count = len(self._connection.extract_statements(sql))
             if count != 1:
                 raise QueryError(
-                    f"running the query: it holds {count} statements",
+                    f"running the query: it has {count} statements",
                     hint="give exactly one; run several in the DuckDB CLI",
                 )
             result = self._connection.execute(sql, list(values))
@@ -89,7 +89,7 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     """
     path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
     if not path.exists():
-        raise NoLakeError(f"opening the lake {tree.root}: nothing has been published there yet")
+        raise NoLakeError(f"opening the lake {tree.root}: nothing is published there yet")
     try:
         connection = duck.connect_read_only(path)
     except duckdb.Error as error:
@@ -129,7 +129,7 @@ def _as_of(tree: Tree, text: str) -> Path:
     if not matching:
         raise NoLakeError(
             f"opening the lake {tree.root} as of {text}: no such generation",
-            hint=f"kept are {numbers}; lake.retain_hours says for how long",
+            hint=f"available: {numbers}; lake.retain_hours sets how long they are kept",
         )
     return tree.catalogue(matching[0].number)
 
@@ -139,7 +139,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"reading --as-of {text}: neither a generation nor a time",
+            f"reading --as-of {text}: not a generation or a time",
             hint="give a number from `fullpool generations` or a UTC time like 2026-11-22T10:00",
         ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -157,7 +157,7 @@ def export(tree: Tree, target: Path, as_of: str | None) -> int:
     if it cannot be written; then nothing is left of *target*.
     """
     if target.exists() or target.is_symlink():
-        raise UsageError(f"exporting to {target}: it is there already", hint=_INSIDE)
+        raise UsageError(f"exporting to {target}: it already exists", hint=_INSIDE)
     if wrong := next((name for name in target.absolute().parts if is_hive_key(name)), None):
         raise UsageError(
             f"exporting to {target}: engines would read the folder {wrong} as a column",

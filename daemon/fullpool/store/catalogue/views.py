@@ -1,4 +1,4 @@
-"""SQL of the catalogue: a view of doubles and an exact one a kind, a view an interval, macros."""
+"""The SQL of the views, macros and tables that a generation has."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -240,7 +240,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
         " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
         " FROM sync.expected GROUP BY ALL),"
-        f" lacking AS (SELECT {series},"
+        f" missing_rows AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
         " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
         " FROM sync.gaps GROUP BY ALL)"
@@ -257,7 +257,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" coalesce({TRADING}, false) AS is_trading"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
         f" LEFT JOIN held ON {_same('held')} LEFT JOIN expected ON"
-        f" {_same('expected')} LEFT JOIN lacking ON {_same('lacking')}"
+        f" {_same('expected')} LEFT JOIN missing_rows ON {_same('missing_rows')}"
         f" LEFT JOIN patched ON {_same('patched')}"
         f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
         f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"

@@ -1,4 +1,4 @@
-"""Builds the partitions of one step: verified ZIPs, rows of REST and kept rows in, Parquet out.
+"""Builds the partition files of one step from archives, API rows and kept rows.
 
 Runs in worker processes, one connection each. Everything is written in a folder of its own below
 staging and gets its name in the lake last, so a build that is killed leaves nothing behind that
@@ -352,7 +352,7 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     if outside:
         return f"{outside} rows lie outside {span}"
     if differing:
-        return f"{differing} rows have the {kind.key} of another row but other values"
+        return f"{differing} rows share their {kind.key} with another row but have other values"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The last part of a build: rows into Parquet, checked, cut into partitions, named."""
+"""Writes, checks, splits and names the files of a build."""
 
 import hashlib
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def checked(
     assert found is not None
     disordered, count, patched, first_us, last_us, first_key, last_key, holes = found
     if disordered:
-        raise MalformedError(f"{disordered} rows are out of order or stand twice")
+        raise MalformedError(f"{disordered} rows are out of order or duplicated")
     if not count:
         return None
     return Checked(

@@ -1,4 +1,4 @@
-"""Holding a file of the lake to what is recorded of its bytes."""
+"""Checks a file against its recorded size and hash."""
 
 import errno
 from pathlib import Path
@@ -27,5 +27,5 @@ def _damage_of(path: Path, file: PartitionFile) -> Damage | None:
     if size_bytes != file.size_bytes:
         return Damage(Fault.DAMAGED, f"has {size_bytes} bytes, not {file.size_bytes}")
     if file.sha256 and sha256_of(path) != file.sha256:
-        return Damage(Fault.DAMAGED, "has other bytes than were written")
+        return Damage(Fault.DAMAGED, "does not have the bytes that were written")
     return None

@@ -1,4 +1,4 @@
-"""Finding rows that are missing between two others: one pass over keys, in the file's order."""
+"""Finds missing rows between neighbours, in one pass over the keys."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What a build is told, and what it tells: values that travel between processes."""
+"""What a build is given and returns: values that pass between processes."""
 
 from dataclasses import dataclass
 from datetime import datetime

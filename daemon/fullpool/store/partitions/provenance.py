@@ -1,4 +1,4 @@
-"""Where the rows of a partition file came from, kept in the file's own Parquet metadata.
+"""Where the rows of a file came from, kept in its Parquet metadata.
 
 So the state can be written anew from the files alone.
 """
@@ -80,7 +80,7 @@ class Origin:
     def why_not_of(self, series: Series) -> str | None:
         """Return what shows that the rows are not those of *series*; None if nothing does."""
         if not self.sources and not self.patches:
-            return "does not say where its rows came from"
+            return "has no provenance metadata"
         for one in self.sources:
             archive = vendor.archive_in(one.key)
             if archive is None or archive.series != series:
@@ -132,9 +132,7 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
         sources = {_source_in(item) for key, items in values if key == _SOURCES for item in items}
         patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
     except (ValueError, TypeError) as error:
-        raise MalformedError(
-            f"says in no form of ours where its rows came from: {error}"
-        ) from error
+        raise MalformedError(f"has unreadable provenance metadata: {error}") from error
     return Origin(
         tuple(sorted(sources, key=lambda source: source.period)),
         tuple(sorted(patches, key=lambda patch: patch.start)),

@@ -1,4 +1,4 @@
-"""Reading the files of a lake whose state is lost: each says what it holds and whence.
+"""Reads the files of a lake whose state is lost.
 
 Of files that cover the same time the one of the highest generation counts.
 """
@@ -130,5 +130,5 @@ def read(order: RecoveryOrder) -> RecoveredFile:
             return RecoveredFile(order.path, None, damage=reason)
         file = finish.file_of(partition, order.path, order.generation, found)
     if order.sha256 and order.sha256 != file.sha256:
-        return RecoveredFile(order.path, None, damage="has other bytes than were written")
+        return RecoveredFile(order.path, None, damage="does not have the bytes that were written")
     return RecoveredFile(order.path, file, origin.sources)

@@ -1,4 +1,4 @@
-"""What became of the rows of an archive that was published anew: counted while it is built in."""
+"""Counts the rows that a republished archive added, removed and changed."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""SQL that turns vendor text and kept Parquet into the rows of the lake.
+"""The SQL that turns the vendor's text and kept Parquet into rows of the lake.
 
 Every branch yields the same columns in the same order, ending with `source`. Decimals are exact.
 Amounts are written DECIMAL(18,8), and DECIMAL(38,8) in those files where one does not fit: the wide

@@ -1,4 +1,4 @@
-"""Holding one partition file to what is recorded of it: its bytes, its rows, its order, its grid.
+"""Checks one file completely: bytes, rows, order, duplicates, gaps.
 
 Runs in worker processes.
 """

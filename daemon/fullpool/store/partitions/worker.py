@@ -1,4 +1,4 @@
-"""What a process that builds is before its first step.
+"""What a builder process runs before its first step.
 
 It is a Python of its own that loads this module: so this imports what a build needs, and no more.
 That takes half of the time that loading the command line does.

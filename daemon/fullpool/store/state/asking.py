@@ -1,4 +1,4 @@
-"""Reading the `sync` tables: of the state, or of the catalogue, which holds a copy of them."""
+"""The base of all queries of the `sync` tables."""
 
 from typing import Any, Final
 

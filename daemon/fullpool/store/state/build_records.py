@@ -1,4 +1,4 @@
-"""Writing what builds did: files, the archives in them, and what is due because of that."""
+"""Records what builds did: files, the archives in them, what is due because of that."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime

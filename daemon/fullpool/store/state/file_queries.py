@@ -1,4 +1,4 @@
-"""What is known of the lake's files."""
+"""Queries about the lake's files."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What is known of gaps, and of what the API was asked for."""
+"""Queries about gaps, evidence and publication delays."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -86,7 +86,7 @@ class GapQueries(Queries):
     def delays(self, now: datetime) -> dict[tuple[str, str, Cadence], timedelta]:
         """Return how long after its period an archive usually came: 9 of 10 of the last 60 days.
 
-        Only where enough are known; those published anew long after are none of them.
+        Only where at least 20 are known. Archives republished long after do not count.
         """
         found = self._rows(
             "SELECT market, kind, length(period), quantile_cont(epoch(modified_at - period_end),"

@@ -1,4 +1,4 @@
-"""Writing what is missing, and taking back what a wrong clock wrote: parts of transactions."""
+"""Writes gaps and evidence; takes back what a wrong clock wrote."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

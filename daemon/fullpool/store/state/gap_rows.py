@@ -1,4 +1,4 @@
-"""Rows of the `sync` tables about what is missing, as our values, and back."""
+"""Converts rows of the gap tables to values and back."""
 
 from collections.abc import Sequence
 from datetime import datetime

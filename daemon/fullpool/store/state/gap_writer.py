@@ -1,4 +1,4 @@
-"""The record of gaps."""
+"""Records gaps, evidence and bans."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime

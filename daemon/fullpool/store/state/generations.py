@@ -1,4 +1,4 @@
-"""The record of generations, and of the files that only older ones refer to."""
+"""Records generations, and files only older generations use."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How the state's tables came to be: named functions, each run once, in one transaction.
+"""The migrations of the state's tables, each run once in one transaction.
 
 The tables live in a schema called `sync`, so that the same queries read them in the catalogue.
 There are no keys and no indexes: DuckDB has lost their entries after a crash before, and every

@@ -1,4 +1,4 @@
-"""Opening the state: made if it is not there, brought up to date if an older version made it."""
+"""Opens the state: creates, migrates or refuses it."""
 
 from datetime import datetime
 from functools import partial
@@ -43,7 +43,7 @@ def open_state_to_look(path: Path) -> State:
 
 def _connected(path: Path, spill: Path) -> duckdb.DuckDBPyConnection:
     if not path.exists():  # or it would be made, without a table
-        raise StateDamagedError(f"opening the state {path}: it is gone")
+        raise StateDamagedError(f"opening the state {path}: it is missing")
     connection = duck.connect(
         path.parent.parent, memory_limit="512MB", threads=1, temp_directory=str(spill)
     )

@@ -1,4 +1,4 @@
-"""The record of passes, and of what the configuration asked for."""
+"""Records passes, configured series and configuration edits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

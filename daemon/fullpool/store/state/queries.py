@@ -1,4 +1,4 @@
-"""Reading the `sync` tables: of the state, or of the catalogue, which holds a copy of them."""
+"""Queries about archives, listings and passes, on the state or a generation's copy of it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Writing a new state from what `rebuilding` read of the files.
+"""Writes a new state from what `recover` read in the files.
 
 What the files do not tell (archives that are not in them, gaps and why, history) is taken from the
 newest catalogue, if that can be read; else it is found out again.

@@ -1,4 +1,4 @@
-"""The connection that writes the state."""
+"""The state's one connection, and its transactions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

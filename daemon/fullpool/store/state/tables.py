@@ -1,4 +1,4 @@
-"""Rows of the `sync` tables as our values, and back. The state and the catalogue have the same."""
+"""Converts rows of the `sync` tables to values and back."""
 
 import functools
 import json

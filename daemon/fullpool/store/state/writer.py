@@ -1,4 +1,4 @@
-"""The daemon's own database: what was done, what is missing, why, and when to look again.
+"""The state: what is in the lake, what is missing, why, and when to retry.
 
 One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
 """

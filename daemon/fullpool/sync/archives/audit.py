@@ -1,4 +1,4 @@
-"""Comparing what the vendor lists with what is recorded: archives published anew, or late."""
+"""Compares recorded archives with the vendor's listing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

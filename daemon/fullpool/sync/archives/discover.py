@@ -1,4 +1,4 @@
-"""Finding out which series there are and which archives the vendor has of them."""
+"""Finds which series exist and which archives the vendor has."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

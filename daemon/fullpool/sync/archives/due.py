@@ -1,4 +1,4 @@
-"""The steps for what is due of the series that are wanted."""
+"""Plans the steps for the archives that are due."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Fetching the archives of steps: what came of each download, an input of a build or a verdict."""
+"""Downloads the archives of steps."""
 
 import itertools
 import shutil
@@ -187,12 +187,14 @@ def _tried(known: Known, value: FetchResult | Looked | None, error: FullpoolErro
         case NotThere():
             return Tried(Fault.NOT_THERE, "the vendor has no such archive (404)")
         case NoSum() if known.identity is None:
-            return Tried(Fault.NOT_THERE, "the vendor has neither it nor its CHECKSUM (404)")
+            return Tried(
+                Fault.NOT_THERE, "the vendor has neither the archive nor its CHECKSUM (404)"
+            )
         case NoSum():
             return Tried(Fault.NO_SUM, NO_SUM)
         case WrongSum():
             return Tried(Fault.WRONG_SUM, value.reason)
         case NotModified():
-            return Tried(Fault.OTHER, "not modified, and no such copy is in quarantine")
+            return Tried(Fault.OTHER, "not modified, but no copy of it is in quarantine")
         case _:
             return Tried(Fault.OTHER, str(error))

@@ -1,4 +1,4 @@
-"""Listing at the vendor what there is of one series."""
+"""Lists one series at the vendor."""
 
 from collections.abc import Sequence
 from datetime import datetime

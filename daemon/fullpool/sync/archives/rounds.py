@@ -1,4 +1,4 @@
-"""One round: every step's archives fetched, its partitions built, both recorded as they end."""
+"""One round: downloads, builds and records every step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

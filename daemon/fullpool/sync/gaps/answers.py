@@ -1,4 +1,4 @@
-"""What the API answered is built in, and what it does not have is judged."""
+"""Imports the rows the API returned, and judges the ones it does not have."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Asking the API for many gaps at once: windows, neighbours, and what tells an end from a hole."""
+"""Asks the API about many gaps at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Finding what is missing: what is held compared with what should be, where either has changed."""
+"""Finds gaps, where files or expectations changed."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Building the rows that the API gave into the partitions they belong to."""
+"""Builds rows from the API into partitions."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,9 +40,7 @@ class PatchBuilds:
             suspects = [inquiry for inquiry in suspects if failed & self._units(inquiry)]
         for inquiry in suspects:
             if len(suspects) == 1 or self._build_together([inquiry]):
-                inquiry.error = RestError(
-                    f"the rows that came for {inquiry.gap} cannot be built in"
-                )
+                inquiry.error = RestError(f"the rows fetched for {inquiry.gap} cannot be imported")
                 inquiry.rows, inquiry.places = {}, []
 
     def _units(self, inquiry: Inquiry) -> set[Unit]:

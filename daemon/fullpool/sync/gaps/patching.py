@@ -1,4 +1,4 @@
-"""The last rungs of the ladder: gaps found, asked for at the API, patched or explained."""
+"""Works off the gaps that are due: archives first, then the API, then an explanation."""
 
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
@@ -69,7 +69,7 @@ class Patching:
             self._publish_if_due()
         self._outcome.gaps = self._state.queries.gaps.rows_by_state()
         if self._asking is not None and self._asking.requests_left <= 0:
-            now, reason = self._work.now(), "this pass may make no more requests"
+            now, reason = self._work.now(), "this pass has used up its requests"
             for gap in (gap for gap in self._wanted() if gap.is_due(now)):
                 name = str(gap)
                 self._outcome.open_gaps.setdefault(name, f"{reason} (rest.requests_per_pass)")

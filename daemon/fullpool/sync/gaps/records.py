@@ -1,4 +1,4 @@
-"""What becomes of gaps is recorded here, whoever found it out."""
+"""Records what became of gaps."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
