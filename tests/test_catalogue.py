@@ -133,7 +133,7 @@ def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(
     assert "a file of this generation is gone" in refused.value.hint
     assert not target.exists()
     target.mkdir()
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="it already exists"):
         export(tree, target, None)
 
 

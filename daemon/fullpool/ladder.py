@@ -70,7 +70,7 @@ def expected_spans(
 
 def expected_until(want: Want, grid: Grid | None, now: datetime) -> datetime:
     """Return the end of what is closed and what an archive can have by *now*."""
-    cadence = Cadence.DAY if vendor.has_daily(want.series) else Cadence.MONTH
+    cadence = vendor.shortest(want.series)
     end = min(want.span.end, period_of(now.date(), cadence).span.start)
     return min(end, grid.opens(grid.at(now))) if grid else end
 
@@ -120,7 +120,7 @@ def _late_until(series: Series, delays: Delays, now: datetime) -> datetime:
 
 
 def _usual(series: Series, delays: Delays) -> tuple[Cadence, timedelta]:
-    cadence = Cadence.DAY if vendor.has_daily(series) else Cadence.MONTH
+    cadence = vendor.shortest(series)
     learned = delays.get((series.market, series.kind, cadence))
     usual = learned or vendor.usual_delay(series.market, cadence)
     return cadence, min(usual, _LONGEST_DELAY[cadence])

@@ -32,8 +32,6 @@ MAX_COMPUTED: Final = 3
 RELIST_AFTER: Final = timedelta(hours=1)
 # A symbol without any archive may be about to be listed, or be misspelled.
 LOOK_FOR_NEW: Final = timedelta(days=1)
-# A series whose last archive is older than this when it is listed has stopped: delisted or halted.
-DORMANT_AFTER: Final = timedelta(days=14)
 
 _LENGTH_ORDER: Final = {Cadence.DAY: 0, Cadence.MONTH: 1, Cadence.YEAR: 2}
 
@@ -214,9 +212,9 @@ def known_until(chosen: Sequence[Known]) -> datetime | None:
 
 def newly_expected(want: Want, listed: Listed, now: datetime) -> list[Known]:
     """Return the archives that should have appeared since the last listing, by computed name."""
-    if listed.until is None or listed.at - listed.until > DORMANT_AFTER:
+    if listed.until is None or not vendor.still_trades(want.series, listed.until, listed.at):
         return []
-    cadence = Cadence.DAY if vendor.has_daily(want.series) else Cadence.MONTH
+    cadence = vendor.shortest(want.series)
     end = min(want.span.end, now)
     # What was due but not listed is late: it gets some time before it is asked for by name.
     patience = listed.at + FIRST_WAIT
@@ -247,7 +245,7 @@ def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now
         return True
     if listed.until is None:
         return now - listed.at >= min(dormant_age, LOOK_FOR_NEW)
-    if listed.at - listed.until > DORMANT_AFTER:
+    if not vendor.still_trades(want.series, listed.until, listed.at):
         return now - listed.at >= dormant_age
     is_behind = len(newly_expected(want, listed, now)) > MAX_COMPUTED
     return is_behind and now - listed.at >= RELIST_AFTER

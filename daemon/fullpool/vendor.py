@@ -64,6 +64,10 @@ _MONTHLY_DELAY: Final = timedelta(days=1, hours=6)
 # days of spot was 146 h, the latest monthly file came on the 15th.
 _PATIENCE: Final = {Cadence.DAY: timedelta(days=7), Cadence.MONTH: timedelta(days=20)}
 
+# A series whose last archive ended longer than this before it was listed no longer trades. Monthly
+# archives come up to 15 days after a month of 31.
+STOPPED_AFTER: Final = {Cadence.DAY: timedelta(days=14), Cadence.MONTH: timedelta(days=60)}
+
 
 def symbols_prefix(market: Market, kind: str, cadence: Cadence) -> str:
     """Return the bucket prefix whose folders are the symbols."""
@@ -146,6 +150,16 @@ def url(base: str, key: str) -> str:
 def has_daily(series: Series) -> bool:
     """Whether the series is to be had by daily archives, as far as its interval tells."""
     return series.interval not in BY_MONTH_ONLY
+
+
+def shortest(series: Series) -> Cadence:
+    """Return the length of the shortest archives that a series has."""
+    return Cadence.DAY if has_daily(series) else Cadence.MONTH
+
+
+def still_trades(series: Series, until: datetime, listed_at: datetime) -> bool:
+    """Whether the last archive, which ended at *until*, was recent when it was listed."""
+    return listed_at - until <= STOPPED_AFTER[shortest(series)]
 
 
 def first_ask(series: Series, period: Period) -> datetime:

@@ -9,7 +9,7 @@ from typing import Final
 from fullpool import vendor
 from fullpool.grid import Grid
 from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
-from fullpool.model import Interval, PartitionFile
+from fullpool.model import Cadence, Interval, PartitionFile
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 from fullpool.store.state.tables import MISSING
@@ -180,12 +180,17 @@ FORMAT: Final = 8
 # The intervals that are published by month alone, for SQL.
 BY_MONTH_ONLY: Final = ", ".join(map(quoted, sorted(vendor.BY_MONTH_ONLY)))
 
+
+def _days(cadence: Cadence) -> str:
+    return f"INTERVAL {vendor.STOPPED_AFTER[cadence].days} DAY"
+
+
 # Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
 TRADING: Final = (
     "w.wanted_to > l.known_until"
     f" AND l.known_until >= l.listed_at - CASE WHEN w.interval IN ({BY_MONTH_ONLY})"
-    " THEN INTERVAL 60 DAY ELSE INTERVAL 14 DAY END"
+    f" THEN {_days(Cadence.MONTH)} ELSE {_days(Cadence.DAY)} END"
     " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
     " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
     " AND g.interval IS NOT DISTINCT FROM w.interval AND g.gap_end >= l.known_until)"
