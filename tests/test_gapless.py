@@ -43,7 +43,7 @@ class Twin:
     def publish(
         self, series: str, first: date, last: date, missing: Spans, *, api: Spans = ()
     ) -> None:
-        """Publish invented archives without the rows of *lacking*; the API lacks those of *api*."""
+        """Publish invented archives without the rows of *missing*; the API lacks those of *api*."""
         spec = spec_from(series, first, last, 500)
         for _ in generate(self.whole, replace(spec, missing=api)):
             pass
@@ -99,7 +99,7 @@ MINUTES = "spot/klines/BTCUSDT/1m"
 
 
 @pytest.mark.parametrize(
-    ("series", "first", "last", "lacking"),
+    ("series", "first", "last", "missing"),
     [
         (MINUTES, "2024-03-01", "2024-03-31", [hours("2024-03-05T10:00", 1 / 60)]),
         (MINUTES, "2024-03-03", "2024-03-09", [hours("2024-03-03T00:00", 5)]),
@@ -245,7 +245,7 @@ def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
 
 
 def put_month(twin: Twin, *missing: tuple[datetime, datetime], at: datetime | None = None) -> None:
-    """Publish March's archive without the rows of *lacking*."""
+    """Publish March's archive without the rows of *missing*."""
     spec = replace(spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)), missing=missing)
     folder = twin.whole.parent / "lacking"
     for path in generate(folder, spec):
