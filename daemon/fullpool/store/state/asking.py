@@ -1,4 +1,4 @@
-"""The base of all queries of the `sync` tables."""
+"""Runs one query of the `sync` tables, and has its errors translated."""
 
 from typing import Any, Final
 
@@ -11,12 +11,9 @@ from fullpool.store.state.tables import SERIES_NAME
 OF_SERIES: Final = f"WHERE {SERIES_NAME}{AMONG}"
 
 
-class Queries:
-    """What asks one connection. Safe beside a writer, whose newest records it may not have yet."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    def _rows(self, sql: str, values: list[Any] | None = None) -> list[Any]:
-        with duck.map_errors("reading what is known"):
-            return self._connection.execute(sql, values or []).fetchall()
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None
+) -> list[Any]:
+    """Return the rows of a query. Safe next to a writer, whose newest records it may lack."""
+    with duck.map_errors("reading what is known"):
+        return connection.execute(sql, values or []).fetchall()

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+import duckdb
+
 from fullpool.model import Hole, PartitionFile, Series
-from fullpool.store.state.asking import OF_SERIES, Queries
+from fullpool.store.state.asking import OF_SERIES, rows_of
 from fullpool.store.state.tables import (
     DAY_LENGTH,
     MONTH_LENGTH,
@@ -25,19 +27,23 @@ _ASTRAY: Final = (
 )
 
 
-class FileQueries(Queries):
+class FileQueries:
     """The current partition files, and those they replaced."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
 
     def current(self) -> list[PartitionFile]:
         """Return the current partition files."""
-        return [partition_file_in(row) for row in self._rows(PARTITIONS)]
+        return [partition_file_in(row) for row in rows_of(self._connection, PARTITIONS)]
 
     def to_build_on(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
         """Return the current files of *series*, and of those where other work is left to do.
 
         They have months of years gone by, or rows outside a day.
         """
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"{PARTITIONS} {OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
             " FROM sync.partitions"
             f" WHERE (length(period) = ? AND left(period, 4) < ?) OR {_ASTRAY})",
@@ -49,7 +55,8 @@ class FileQueries(Queries):
         """Return the current files of *series* in the order of time, with the holes inside them."""
         names = series_names(series)
         holes: dict[str, list[Hole]] = defaultdict(list)
-        for path, before, after, before_time, after_time in self._rows(
+        for path, before, after, before_time, after_time in rows_of(
+            self._connection,
             "SELECT path, before_key, after_key, before_time, after_time FROM sync.holes"
             f" SEMI JOIN (SELECT path FROM sync.partitions {OF_SERIES})"
             " USING (path) ORDER BY before_key",
@@ -57,7 +64,7 @@ class FileQueries(Queries):
         ):
             holes[path].append(Hole(before, after, at_utc(before_time), at_utc(after_time)))
         found: dict[Series, list[PartitionFile]] = defaultdict(list)
-        rows = self._rows(f"{PARTITIONS} {OF_SERIES} ORDER BY ALL", [names])
+        rows = rows_of(self._connection, f"{PARTITIONS} {OF_SERIES} ORDER BY ALL", [names])
         for file in sorted(map(partition_file_in, rows), key=lambda one: one.first_time):
             whole = replace(file, holes=tuple(holes[file.path]))
             found[file.partition.series].append(whole)
@@ -65,22 +72,25 @@ class FileQueries(Queries):
 
     def compared(self) -> set[tuple[str, str]]:
         """Return the files that have no row of one beside them, with that."""
-        return {(path, other) for path, other in self._rows("FROM sync.compared")}
+        return {(path, other) for path, other in rows_of(self._connection, "FROM sync.compared")}
 
     def paths(self) -> set[str]:
         """Return the current partition files."""
-        return {path for (path,) in self._rows("SELECT path FROM sync.partitions")}
+        return {path for (path,) in rows_of(self._connection, "SELECT path FROM sync.partitions")}
 
     def sums(self) -> dict[str, str]:
         """Return the sha256 of each current partition file, by path; "" if it is not known."""
-        return dict(self._rows("SELECT path, coalesce(sha256, '') FROM sync.partitions"))
+        return dict(
+            rows_of(self._connection, "SELECT path, coalesce(sha256, '') FROM sync.partitions")
+        )
 
     def retired(self) -> set[str]:
         """Return the files that were replaced and are still there."""
-        return {path for (path,) in self._rows("SELECT path FROM sync.retired")}
+        return {path for (path,) in rows_of(self._connection, "SELECT path FROM sync.retired")}
 
     def unscanned(self) -> list[PartitionFile]:
         """Return the files whose holes are not known yet."""
         return [
-            partition_file_in(row) for row in self._rows(f"{PARTITIONS} WHERE patched_rows IS NULL")
+            partition_file_in(row)
+            for row in rows_of(self._connection, f"{PARTITIONS} WHERE patched_rows IS NULL")
         ]

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import duckdb
+
 from fullpool.evidence import Evidence
 from fullpool.gaps import Gap
 from fullpool.model import Cadence, Series
-from fullpool.store.state.asking import OF_SERIES, Queries
+from fullpool.store.state.asking import OF_SERIES, rows_of
 from fullpool.store.state.gap_rows import EVIDENCE_COLUMNS, GAPS, MISSING_ROWS, evidence_in, gap_in
 from fullpool.store.state.tables import DAY_LENGTH, at_utc, naive, series_in, series_names
 
@@ -25,8 +27,11 @@ _LEARNED_FROM: Final = timedelta(days=60)
 _LEARNED_FROM_ARCHIVES: Final = 20
 
 
-class GapQueries(Queries):
+class GapQueries:
     """The gaps, where rows are expected, the evidence, and how long archives take to come."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
 
     def expected(self) -> dict[Series, list[tuple[datetime, datetime, datetime]]]:
         """Return, by series, the spans that were configured and the ends that were looked up to.
@@ -34,10 +39,11 @@ class GapQueries(Queries):
         Nothing of a series that got new files since.
         """
         found: dict[Series, list[tuple[datetime, datetime, datetime]]] = defaultdict(list)
-        for row in self._rows(
+        for row in rows_of(
+            self._connection,
             "SELECT market, kind, symbol, interval, wanted_from, wanted_to, expected_until"
             " FROM sync.expected WHERE wanted_from IS NOT NULL AND wanted_to IS NOT NULL"
-            " ORDER BY ALL"
+            " ORDER BY ALL",
         ):
             start, end, until = map(at_utc, row[4:])
             found[series_in(row)].append((start, end, until))
@@ -46,7 +52,8 @@ class GapQueries(Queries):
     def evidence_of(self, series: Iterable[Series]) -> dict[Series, list[Evidence]]:
         """Return what the API was asked of *series* and does not have."""
         found: dict[Series, list[Evidence]] = defaultdict(list)
-        for row in self._rows(
+        for row in rows_of(
+            self._connection,
             f"SELECT {', '.join(EVIDENCE_COLUMNS)} FROM sync.evidence {OF_SERIES}",
             [series_names(series)],
         ):
@@ -57,7 +64,7 @@ class GapQueries(Queries):
     def of(self, series: Iterable[Series]) -> dict[Series, list[Gap]]:
         """Return what is known of the gaps of *series*."""
         found: dict[Series, list[Gap]] = defaultdict(list)
-        for row in self._rows(f"{GAPS} {OF_SERIES}", [series_names(series)]):
+        for row in rows_of(self._connection, f"{GAPS} {OF_SERIES}", [series_names(series)]):
             gap = gap_in(row)
             found[gap.series].append(gap)
         return found
@@ -68,7 +75,8 @@ class GapQueries(Queries):
         Not those whose archive is there and was not tried yet: it comes first.
         """
         same = " AND ".join(f"gaps.{name} IS NOT DISTINCT FROM d.{name}" for name in _SHAPE)
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"{GAPS} SEMI JOIN (SELECT DISTINCT {', '.join(_SHAPE)} FROM sync.gaps WHERE"
             " (status = 'open' AND next_try_at IS NULL) OR next_try_at <= ?)"
             f" AS d ON {same} ANTI JOIN sync.archives AS a ON {_UNTRIED}",
@@ -81,14 +89,15 @@ class GapQueries(Queries):
 
         Those from before trading began are none.
         """
-        return {str(what): int(rows) for what, rows in self._rows(MISSING_ROWS)}
+        return {str(what): int(rows) for what, rows in rows_of(self._connection, MISSING_ROWS)}
 
     def delays(self, now: datetime) -> dict[tuple[str, str, Cadence], timedelta]:
         """Return how long after its period an archive usually came: 9 of 10 of the last 60 days.
 
         Only where at least 20 are known. Archives republished long after do not count.
         """
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             "SELECT market, kind, length(period), quantile_cont(epoch(modified_at - period_end),"
             " 0.9) FROM sync.archives WHERE modified_at BETWEEN period_end AND period_end +"
             " INTERVAL 20 DAY AND period_end >= ? GROUP BY ALL HAVING count(*) >= ?",

@@ -20,7 +20,7 @@ from fullpool.model import (
 )
 from fullpool.planning import Listed
 from fullpool.store import duck
-from fullpool.store.state.asking import OF_SERIES, Queries
+from fullpool.store.state.asking import OF_SERIES, rows_of
 from fullpool.store.state.file_queries import FileQueries
 from fullpool.store.state.gap_queries import GapQueries
 from fullpool.store.state.migrations import migrate
@@ -58,11 +58,11 @@ _SAME_MONTH: Final = (
 )
 
 
-class StateQueries(Queries):
+class StateQueries:
     """What is known so far: passes, listings and archives; *files* and *gaps* know of those."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        super().__init__(connection)
+        self._connection = connection
         self.files = FileQueries(connection)
         self.gaps = GapQueries(connection)
 
@@ -70,7 +70,8 @@ class StateQueries(Queries):
         """Return the vendor's symbols as listed at *since* or later; empty if they were not."""
         return [
             symbol
-            for (symbol,) in self._rows(
+            for (symbol,) in rows_of(
+                self._connection,
                 "SELECT symbol FROM sync.symbols WHERE market = ? AND kind = ? AND listed_at >= ?"
                 " ORDER BY symbol",
                 [market, kind, naive(since)],
@@ -79,7 +80,9 @@ class StateQueries(Queries):
 
     def listings(self) -> dict[Series, Listed]:
         """Return the last listing of every series."""
-        return {listed.series: listed for listed in map(listed_in, self._rows(LISTINGS))}
+        return {
+            listed.series: listed for listed in map(listed_in, rows_of(self._connection, LISTINGS))
+        }
 
     def known_of(self, series: Iterable[Series]) -> dict[Series, list[Known]]:
         """Return every archive that is recorded of *series*, by series."""
@@ -90,17 +93,21 @@ class StateQueries(Queries):
 
     def known(self, series: Iterable[Series]) -> list[Known]:
         """Return every archive that is recorded of *series*."""
-        found = self._rows(f"{ARCHIVES} {OF_SERIES}", [series_names(series)])
+        found = rows_of(self._connection, f"{ARCHIVES} {OF_SERIES}", [series_names(series)])
         return [known_in(row) for row in found]
 
     def missing(self) -> dict[str, int]:
         """Return how many archives are missing, by status."""
-        found = self._rows(f"SELECT status, count(*) FROM {MISSING} GROUP BY ALL ORDER BY ALL")
+        found = rows_of(
+            self._connection, f"SELECT status, count(*) FROM {MISSING} GROUP BY ALL ORDER BY ALL"
+        )
         return {str(status): int(count) for status, count in found}
 
     def since_listing(self) -> list[Known]:
         """Return the archives whose names were computed since their series was listed."""
-        found = self._rows(f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}")
+        found = rows_of(
+            self._connection, f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}"
+        )
         return [known_in(row) for row in found]
 
     def due(self, now: datetime, accepted: Sequence[Checksum] = ()) -> list[Known]:
@@ -109,7 +116,8 @@ class StateQueries(Queries):
         Those that failed always are, and those in quarantine for a CHECKSUM that is *accepted*. One
         that is in the lake and has a hole is worth a look.
         """
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"{ARCHIVES} WHERE status = ? OR"
             " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
             " OR (status = ? AND next_try_at <= ?) OR (status = ? AND list_contains(?, checksum))",
@@ -123,7 +131,8 @@ class StateQueries(Queries):
 
     def sums(self) -> list[tuple[Archive, str]]:
         """Return the archives whose CHECKSUM vouched for them, each with the sha256 it had."""
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"SELECT {', '.join(SERIES_COLUMNS)}, period, sha256 FROM sync.archives"
             " WHERE status = ? AND sha256 IS NOT NULL AND coalesce(checksum, '') NOT IN (?, ?)"
             " ORDER BY key",
@@ -133,7 +142,8 @@ class StateQueries(Queries):
 
     def months_of_no_use(self) -> list[tuple[Archive, set[Period]]]:
         """Return the monthly archives whose days are to stand in, with those that are on record."""
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"SELECT {_NAMES_OF_M}, m.period, list(d.period) FROM sync.archives AS m"
             f" LEFT JOIN sync.archives AS d ON {_SAME_MONTH} AND length(d.period) = {DAY_LENGTH}"
             f" WHERE length(m.period) = {MONTH_LENGTH} AND m.row_count IS NULL AND"
@@ -148,7 +158,8 @@ class StateQueries(Queries):
 
     def months_of_lost_days(self) -> list[Archive]:
         """Return the monthly archives not asked for yet of which a day could not be had."""
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             f"SELECT DISTINCT {_NAMES_OF_M}, left(m.period, {MONTH_LENGTH})"
             f" FROM sync.archives AS m ANTI JOIN sync.archives AS d"
             f" ON {_SAME_MONTH} AND length(d.period) = {MONTH_LENGTH}"
@@ -165,7 +176,9 @@ class StateQueries(Queries):
         """Return the series that the configuration asked for when that was last looked at."""
         return {
             series_in(row)
-            for row in self._rows("SELECT market, kind, symbol, interval FROM sync.wanted")
+            for row in rows_of(
+                self._connection, "SELECT market, kind, symbol, interval FROM sync.wanted"
+            )
         }
 
     def last_audit(self, now: datetime) -> datetime | None:
@@ -173,7 +186,8 @@ class StateQueries(Queries):
 
         Not one that the clock was ahead for.
         """
-        found = self._rows(
+        found = rows_of(
+            self._connection,
             "SELECT coalesce(max(started_at) FILTER (audited), min(started_at)) FROM sync.passes"
             " WHERE started_at <= ? AND outcome IN ('complete', 'incomplete')",
             [naive(now)],
@@ -182,8 +196,9 @@ class StateQueries(Queries):
 
     def bans(self) -> list[Ban]:
         """Return the API's hosts that were not to be asked when that was recorded."""
-        found = self._rows(
-            "SELECT host, status, reason, banned_at, banned_until FROM sync.rest_bans"
+        found = rows_of(
+            self._connection,
+            "SELECT host, status, reason, banned_at, banned_until FROM sync.rest_bans",
         )
         return [
             Ban(host, status, reason, at_utc(at), at_utc(until))
