@@ -2,15 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-GAP_TESTS := tests/test_gaps.py tests/test_ladder.py tests/test_rest.py
+GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration/test_rest.py
 # One gap of each kind, from the archives to the patched lake.
-GAPS_END_TO_END := tests/test_gapless.py -k ends_with_exactly
+GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test check format bench test-tz test-s3 test-clients test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit check format bench test-tz test-s3 test-clients test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -26,6 +26,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, offline, and query it
 	$(BIN)/fullpool demo
+
+test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
+	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest -n auto -m "not seaweed and not clients and not duckdb_clients and not systemd and not readers and not faults" $(ARGS)
@@ -47,24 +50,24 @@ test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against 
 	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(BIN)/python -m pytest -m clients -rs $(ARGS)
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
-	sh tests/on_other_duckdb.sh $(PYTHON) $(VENV)
+	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)
 
 test-systemd: wheel ## Run the service under a real systemd, in a container (as root)
-	sh tests/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
+	sh tests/support/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
 
 test-faults: $(INSTALLED) ## Inject faults: kills, disk, vendor, archives, resources (as root, with strace)
-	sh tests/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)
+	sh tests/support/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)
 
 torture: $(INSTALLED) ## 200 kills under load, 20,000 mutants of archives, 400 histories: takes an hour
-	sh tests/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
+	sh tests/support/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
 		-k "random or mutant" $(ARGS)
-	HISTORIES=200 $(BIN)/python -m pytest -n auto tests/test_history.py $(ARGS)
+	HISTORIES=200 $(BIN)/python -m pytest -n auto tests/integration/test_history.py $(ARGS)
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
 	$(BIN)/python -m pytest -m readers -s $(ARGS)
 
 mutants: $(INSTALLED) ## Change the pure modules line by line, and count what their tests notice: half an hour
-	sh tests/mutants.sh $(PYTHON) $(VENV) $(ARGS)
+	sh tests/support/mutants.sh $(PYTHON) $(VENV) $(ARGS)
 
 soak: $(INSTALLED) ## The daemon at accelerated time for 10 minutes; plot in benchmarks/results
 	$(BIN)/python benchmarks/soak.py
@@ -81,7 +84,7 @@ check: $(INSTALLED) ## Format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_shape.py
+	$(BIN)/python -m pytest tests/unit/test_shape.py tests/unit/test_imports.py
 
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .

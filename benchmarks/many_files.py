@@ -14,12 +14,12 @@ from threading import Event
 
 import harness
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from fullpool import logs
 from fullpool.app import rebuild, syncing
 from fullpool.simulator.generate import zipped
-from vendor import Seen, Vendor, dataset
+from served import Seen, Vendor, dataset
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 FIRST = date(2019, 1, 1)

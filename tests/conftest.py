@@ -9,7 +9,7 @@ import pytest
 
 from fullpool import logs
 from running import QUICK, Running
-from vendor import Vendor, sync
+from served import Vendor, sync
 from world import World
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
@@ -58,7 +58,7 @@ def world(vendor: Vendor, tmp_path: Path) -> World:
 def daemon(world: World) -> Iterator[Running]:
     world.path.write_text(QUICK + world.path.read_text())
     with Running(world.path, world.lake) as one:
-        one.until(lambda: "full" in one.status())
+        one.until(lambda: "up to date" in one.status())
         yield one
 
 

@@ -1,0 +1,263 @@
+"""What readers see: generations, views, macros, exports, a moved lake."""
+
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from fullpool.app.assembly import opened_state
+from fullpool.config import Config
+from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.store import duck
+from fullpool.store.catalogue import publication, views
+from fullpool.store.catalogue.reader import export, generations, reading
+from served import Vendor, ask, dataset, kline, snapshot, sync, tree_of
+
+NOW = datetime(2024, 6, 15, tzinfo=UTC)
+DAY = "data/spot/daily/klines/{s}/1m/{s}-1m-2024-06-0{n}.zip"
+
+
+def lake_of_two(vendor: Vendor, lake: Path, last: int) -> Config:
+    """Fill a lake with two symbols and days up to *last*, five minutes each."""
+    for symbol in ("AUSDT", "BUSDT"):
+        for number in range(1, last + 1):
+            start = datetime(2024, 6, number, tzinfo=UTC)
+            rows = "".join(kline(start + timedelta(minutes=n)) for n in range(5))
+            vendor.put(DAY.format(s=symbol, n=number), rows)
+    text = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-06-01", end=f"2024-06-0{last}")
+    config = vendor.config(lake, text)
+    sync(config)
+    return config
+
+
+def test_a_generation_is_the_lake_as_it_was(vendor: Vendor, tmp_path: Path) -> None:
+    first = lake_of_two(vendor, tmp_path / "lake", 1)
+    config = lake_of_two(vendor, tmp_path / "lake", 2)
+
+    kept = generations(tree_of(config))
+
+    assert [one.is_current for one in kept] == [False, True]
+    assert ask(config, "SELECT count(*) FROM klines") == [(20,)]
+    for as_of in (str(kept[0].number), kept[0].published_at.isoformat()):
+        with reading(tree_of(first), as_of) as reader:
+            assert reader.query("SELECT count(*) FROM klines").rows == [(10,)]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "error"),
+    [("99", NoLakeError), ("2001-01-01", NoLakeError), ("yesterday", UsageError)],
+)
+def test_a_generation_that_is_not_kept_is_refused(
+    vendor: Vendor, tmp_path: Path, as_of: str, error: type[Exception]
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    with pytest.raises(error), reading(tree_of(config), as_of):
+        pass
+
+
+def test_a_query_that_is_wrong_is_answered_in_duckdbs_words(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    with reading(tree_of(config)) as reader, pytest.raises(QueryError, match="nothere"):
+        reader.query("SELECT * FROM nothere")
+
+
+def test_every_kind_has_its_views_even_without_data(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    for table in ("mark_price_klines", "agg_trades", "agg_trades_exact", "premium_index_klines"):
+        assert ask(config, f"SELECT count(*) FROM {table}") == [(0,)]
+    assert ask(config, "SELECT count(*) FROM agg_trades_of('AUSDT')") == [(0,)]
+
+
+def test_the_macro_has_the_rows_of_its_series_and_none_of_one_that_is_not_there(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    assert ask(config, "SELECT DISTINCT symbol, interval FROM klines_of('BUSDT')") == [
+        ("BUSDT", "1m")
+    ]
+    assert ask(config, "SELECT count(*) FROM klines_of('CUSDT')") == [(0,)]
+    assert ask(config, "SELECT count(*) FROM klines_of('BUSDT', interval_ := '1h')") == [(0,)]
+    assert ask(config, "SELECT count(*) FROM klines_of_exact('BUSDT')") == [(5,)]
+
+
+def test_views_show_doubles_and_exact_decimals(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    sql = "SELECT typeof(close), typeof(volume) FROM {} LIMIT 1"
+    assert ask(config, sql.format("klines")) == [("DOUBLE", "DOUBLE")]
+    assert ask(config, sql.format("klines_exact")) == [("DECIMAL(18,8)", "DECIMAL(38,8)")]
+    assert ask(config, "SELECT count(*) FROM klines WHERE close < 1.500000004") == [(10,)]
+
+
+def test_a_moved_lake_is_read_where_it_is(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    moved = tmp_path / "elsewhere"
+    shutil.move(tree_of(config).root, moved)
+
+    with duckdb.connect(str(moved / "lake.duckdb"), read_only=True) as connection:
+        connection.execute(f"SET VARIABLE lake_root = '{moved}'")
+        found = connection.execute("SELECT count(*) FROM klines").fetchone()
+
+    assert found == (10,)
+
+
+def test_the_catalogue_cannot_be_written_by_others(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    assert tree_of(config).current.resolve().stat().st_mode & 0o222 == 0
+    assert str(tree_of(config).current.readlink()).startswith(".catalogue/")
+
+
+def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree, target = tree_of(config), tmp_path / "out"
+    with pytest.raises(UsageError, match="inside the lake"):
+        export(tree, tree.root / "klines" / "out", None)
+    for file in (tree.root / "klines").rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(LakeUnwritableError) as refused:
+        export(tree, target, None)
+
+    assert "a file of this generation is gone" in refused.value.hint
+    assert not target.exists()
+    target.mkdir()
+    with pytest.raises(UsageError, match="it already exists"):
+        export(tree, target, None)
+
+
+def test_an_export_is_a_plain_hive_tree_of_the_same_files(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+
+    count = export(tree_of(config), tmp_path / "out", None)
+
+    paths = sorted(
+        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.parquet")
+    )
+    assert count == 2
+    assert paths == [
+        f"klines/market=spot/interval=1m/symbol={s}/2024.parquet" for s in ("AUSDT", "BUSDT")
+    ]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT symbol, count(*) FROM '{tmp_path}/out/*/*/*/*/*.parquet' GROUP BY 1"
+        ).fetchall()
+    assert sorted(found) == [("AUSDT", 5), ("BUSDT", 5)]
+
+
+def test_readers_in_other_processes_are_never_disturbed(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    program = (
+        "import duckdb, sys\nseen = set()\nwhile len(seen) < 3:\n"
+        f"    with duckdb.connect('{tree_of(config).current}', read_only=True) as c:\n"
+        "        seen.add(c.execute('SELECT count(*), max(volume) FROM klines').fetchone()[0])\n"
+        "print(sorted(seen))\n"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        for last in (2, 3):
+            threading.Event().wait(1.0)  # the reader has nothing to say until it is done
+            lake_of_two(vendor, tmp_path / "lake", last)
+        output, _ = reader.communicate(timeout=60)
+    finally:
+        reader.kill()
+
+    assert output.strip() == "[10, 20, 30]"
+
+
+def test_replaced_files_are_as_they_were_for_who_reads_them(vendor: Vendor, tmp_path: Path) -> None:
+    lake_of_two(vendor, tmp_path / "lake", 1)
+    before = snapshot(tmp_path / "lake")
+
+    lake_of_two(vendor, tmp_path / "lake", 2)
+
+    after = snapshot(tmp_path / "lake")
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree = tree_of(config)
+    before = ask(config, "SELECT max(generation) FROM sync.generations")
+    failed = 0
+    with opened_state(tree) as state:
+        for limit in range(400_000, 1_000_000, 100_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            try:
+                publication.publish(state, tree, state.last_value("generation") + 50, NOW)
+            except FullpoolError:
+                failed += 1
+            finally:
+                infinite = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+                resource.setrlimit(resource.RLIMIT_FSIZE, infinite)
+            assert state.queries.files.current()
+        assert failed
+        assert ask(config, "SELECT max(generation) FROM sync.generations") >= before
+        publication.publish(state, tree, 1000, NOW)
+    assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1000,)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50, 2 * 527_040])
+@pytest.mark.parametrize("first", [-3, 0, 1, 7])
+@pytest.mark.parametrize("last", [-1, 0, 1, 40, 10**7])
+def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, last: int) -> None:
+    start, minute = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None), timedelta(minutes=1)
+    moments = [start, start + (rows - 1) * minute, start + first * minute, start + last * minute]
+    sql = (
+        f"SELECT {views.rows_inside()} FROM (SELECT $1::TIMESTAMP AS first_time,"
+        " $2::TIMESTAMP AS last_time, $5::BIGINT AS row_count, '1m' AS interval) AS n,"
+        " (SELECT $3::TIMESTAMP AS expected_from, $4::TIMESTAMP AS expected_until) AS e"
+    )
+    with duckdb.connect() as connection:
+        found = connection.execute(sql, [*moments, rows]).fetchall()
+
+    assert found == [(len(range(max(0, first), min(rows, last))),)]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected", "inside"),
+    [
+        (("1mo", "2026-01-01", 6), ("2026-03-01", "2026-06-01"), 3),
+        (("1mo", "2026-01-01", 6), ("2026-03-02", "2027-01-01"), 3),
+        (("1mo", "2026-01-01", 6), ("2025-07-15", "2026-06-02"), 6),
+        (("1mo", "2026-01-01", 1), ("2026-01-02", "2027-01-01"), 0),
+        (("1w", "2026-01-05", 6), ("2026-01-13", "2026-02-10"), 4),
+        (("1d", "2026-01-01", 90), ("2026-01-31", "2026-02-01"), 1),
+        ((None, "2026-01-01", 7), ("2026-01-31", "2026-02-01"), 7),
+    ],
+)
+def test_rows_of_a_run_are_counted_inside_what_is_expected(
+    run: tuple[str | None, str, int], expected: tuple[str, str], inside: int
+) -> None:
+    (interval, first, count), (start, end) = run, expected
+    step = {"1mo": "1 month", "1w": "7 days", "1d": "1 day", None: "1 day"}[interval]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT {views.rows_inside()} FROM (SELECT $interval AS interval, $count AS row_count,"
+            f" $first::TIMESTAMP AS first_time,"
+            f" $first::TIMESTAMP + ($count - 1) * INTERVAL {step} AS last_time) AS n,"
+            " (SELECT $start::TIMESTAMP AS expected_from, $end::TIMESTAMP AS expected_until) AS e",
+            {"interval": interval, "count": count, "first": first, "start": start, "end": end},
+        ).fetchone()
+
+    assert found == (inside,)
+
+
+def test_no_connection_of_ours_draws_progress_on_the_program_s_output(tmp_path: Path) -> None:
+    with duck.connect(tmp_path) as connection:
+        found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+
+    assert found == (False,)

@@ -1,0 +1,454 @@
+"""The command line as users meet it: a process, its output, its exit code."""
+
+import json
+import os
+import pty
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pytest
+import trustme
+
+from damaging import mounted
+from fullpool.app.lock import writing
+from fullpool.errors import Exit
+from fullpool.simulator import Bucket, Fault, Simulator
+from fullpool.store.tree import Tree
+from running import workers_of
+from served import Vendor, dataset, kline, wait
+
+DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
+ONE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-01")
+
+
+def run(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fullpool", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", **env},
+    )
+
+
+@pytest.fixture
+def config(vendor: Vendor, tmp_path: Path) -> Path:
+    vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)))
+    path = tmp_path / "fullpool.toml"
+    path.write_text(vendor.config_text(tmp_path / "lake", ONE))
+    return path
+
+
+def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> None:
+    """Check a failure: its code, one message with a hint, no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert "hint: " in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_sync_status_sql_plan_generations_and_export_work_together(
+    config: Path, tmp_path: Path
+) -> None:
+    planned = json.loads(run("plan", "-c", config, "--json").stdout)
+    synced = json.loads(run("sync", "-c", config, "--json").stdout)
+    status = json.loads(run("status", "-c", config, "--json").stdout)
+    asked = json.loads(
+        run("sql", "SELECT symbol, close FROM klines", "-c", config, "--json").stdout
+    )
+    kept = json.loads(run("generations", "-c", config, "--json").stdout)
+
+    assert planned["archives"] == 1
+    assert synced["rows"] == 1
+    assert status["series"][0]["rows"] == 1
+    assert asked == [{"symbol": "AUSDT", "close": 1.5}]
+    assert [one["current"] for one in kept] == [True]
+    assert "1 file linked" in run("export", tmp_path / "out", "-c", config).stdout
+    assert "nothing new" in run("sync", "-c", config).stdout
+    assert json.loads(run("plan", "-c", config, "--json").stdout)["archives"] == 0
+
+
+def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
+    config: Path, tmp_path: Path
+) -> None:
+    synced = run("sync", "-c", config)
+
+    assert "archives: 1 " in synced.stdout
+    assert "fetching 1 archive," in synced.stderr
+    assert "AUSDT" in run("status", "-c", config).stdout
+    assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
+    assert "2024-06-01" in run("plan", "--archives", "-c", _other(config, tmp_path)).stdout
+
+
+@pytest.mark.parametrize(("columns", "shown"), [("200", "│   1 │"), ("32", "  one  1")])
+def test_a_row_too_wide_for_the_terminal_gets_a_line_a_value(
+    config: Path, columns: str, shown: str
+) -> None:
+    run("sync", "-c", config)
+    ours, terminal = pty.openpty()
+    sql = "SELECT 1 AS one, 'a text of some length' AS two, 3 AS three"
+    with os.fdopen(ours, "rb", buffering=0) as seen, os.fdopen(terminal) as output:
+        subprocess.run(
+            [sys.executable, "-m", "fullpool", "sql", sql, "-c", str(config)],
+            check=True, stdout=output, env={**os.environ, "COLUMNS": columns},
+        )  # fmt: skip
+        text = seen.read(10_000).decode()
+
+    assert shown in text
+    assert "a text of some" in text
+
+
+def test_too_few_open_files_are_told_as_such(config: Path) -> None:
+    run("sync", "-c", config)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))"
+    starter = f"{limit}; import runpy; runpy.run_module('fullpool', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", starter, "sync", "-c", str(config)],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == Exit.LAKE_UNWRITABLE, done.stderr
+    assert "Too many open files" in done.stderr
+    assert "LimitNOFILE" in done.stderr
+
+
+def _other(config: Path, tmp_path: Path) -> Path:
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("/lake'", "/lake2'"))
+    return other
+
+
+def test_a_query_comes_from_standard_input_too(config: Path) -> None:
+    run("sync", "-c", config)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fullpool", "sql", "-", "-c", str(config), "--csv"],
+        check=True, input="SELECT 42 AS a", capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.stdout == "a\n42\n"
+
+
+def test_check_names_every_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('[lake]\npth = "x"\n[[dataset]]\nmarket = "spt"\n')
+
+    done = run("check", path)
+
+    refused(done, Exit.CONFIG, "bad.toml: 4 problems", "line 2, lake.pth", "did you mean spot?")
+
+
+def test_check_looks_for_the_certificates_that_are_named(config: Path) -> None:
+    nowhere = "[network]\nca_file = '/nowhere/ca.pem'\n"
+    config.write_text(config.read_text().replace("[network]\n", nowhere))
+
+    refused(run("check", config), Exit.CONFIG, "/nowhere/ca.pem", "network.ca_file", "PEM")
+
+
+def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
+    assert "AUSDT" in run("check", config).stdout
+
+
+def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
+    refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
+    refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "there is none")
+
+
+def test_a_host_that_is_away(config: Path, vendor: Vendor) -> None:
+    config.write_text(config.read_text().replace(vendor.simulator.url, "http://127.0.0.1:9"))
+
+    refused(run("sync", "-c", config), Exit.UNREACHABLE, "connecting to 127.0.0.1")
+
+
+def test_a_certificate_nobody_vouches_for(config: Path, vendor: Vendor) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    with Simulator(Bucket(vendor.folder), tls=tls) as secure:
+        config.write_text(config.read_text().replace(vendor.simulator.url, secure.url))
+        refused(run("sync", "-c", config), Exit.UNTRUSTED, "certificate")
+
+        authority.cert_pem.write_to_path(str(config.parent / "ca.pem"))
+        trusted = f"[network]\nca_file = '{config.parent / 'ca.pem'}'\n"
+        config.write_text(config.read_text().replace("[network]\n", trusted))
+        assert run("check", config).returncode == 0
+        assert run("sync", "-c", config).returncode == 0
+
+
+def test_an_archive_that_cannot_be_had(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "status", 500))
+    config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
+
+    refused(run("sync", "-c", config), Exit.INCOMPLETE, "AUSDT/1m/2024-06-01", "HTTP 500")
+
+
+def test_nothing_is_left_in_the_temporary_folder(config: Path, vendor: Vendor) -> None:
+    with TemporaryDirectory() as folder:
+        assert run("sync", "-c", config, TMPDIR=folder).returncode == Exit.OK
+        vendor.fail(Fault("*.zip", "status", 500))
+        vendor.put(DAY.replace("06-01", "06-02"), kline(datetime(2024, 6, 2, tzinfo=UTC)))
+        more = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-02")
+        config.write_text(config.read_text().replace(ONE, more).replace("builders", "rounds"))
+        failed = run("sync", "-c", config, TMPDIR=folder)
+
+        assert failed.returncode == Exit.INCOMPLETE, failed.stderr
+        assert list(Path(folder).iterdir()) == []
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fullpool", "--help"],
+            check=False, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    refused(done, Exit.DISK_FULL, "the output", "No space left on device")
+
+
+def test_a_reader_that_has_had_enough_is_no_error(config: Path) -> None:
+    assert run("sync", "-c", config).returncode == Exit.OK
+    command = f"{sys.executable} -m fullpool sql -c {config} --csv 'FROM range(100000)'"
+    piped = f"set -o pipefail; {command} | head -1; {command} | true"
+    done = subprocess.run(["bash", "-c", piped], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, "range\n", "")
+
+
+@pytest.mark.parametrize("command", ["status", "gaps", "plan", "check"])
+def test_a_reader_of_a_table_that_has_had_enough_is_no_error(config: Path, command: str) -> None:
+    assert run("sync", "-c", config).returncode == Exit.OK
+    option = "" if command == "check" else "-c"
+    piped = f"set -o pipefail; {sys.executable} -m fullpool {command} {option} {config} | true"
+    done = subprocess.run(["bash", "-c", piped], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (Exit.OK, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("lost", ["2>/dev/full", "2>&-", "2>&1 | true"])
+def test_a_sync_goes_on_when_nobody_can_hear_it(config: Path, lost: str) -> None:
+    command = f"{sys.executable} -m fullpool sync --log-level debug -c {config} {lost}"
+    subprocess.run(["bash", "-c", command], check=False, capture_output=True)
+
+    found = run("sql", "-c", config, "--csv", "SELECT count(*) AS n FROM klines")
+    assert found.stdout.split() == ["n", "1"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_output_that_was_closed_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m fullpool --help {closed}"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+
+
+def test_a_disk_without_room(config: Path) -> None:
+    config.write_text(config.read_text().replace("min_free_gb = 0.0", "min_free_gb = 1e9"))
+
+    refused(run("sync", "-c", config), Exit.DISK_FULL, "reserved")
+
+
+def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    with mounted(small, "-t", "tmpfs", "-o", "size=1m,nr_inodes=3", "none"):
+        config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
+        refused(run("sync", "-c", config), Exit.DISK_FULL, "opening the lake", "No space left")
+
+
+def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    with mounted(small, "-t", "tmpfs", "-o", "size=4m", "none"):
+        vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)) * 100_000)
+        config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
+        refused(run("sync", "-c", config), Exit.DISK_FULL, "No space left")
+
+
+def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("a file where the folder should be")
+
+    refused(run("sync", "-c", config), Exit.LAKE_UNWRITABLE, "opening the lake")
+
+
+def test_a_lake_made_by_a_newer_version(config: Path, tmp_path: Path) -> None:
+    run("sync", "-c", config)
+    with duckdb.connect(str(tmp_path / "lake/.state/state.duckdb")) as connection:
+        connection.execute("INSERT INTO sync.migrations VALUES ('9999_later', now())")
+
+    refused(run("sync", "-c", config), Exit.LAKE_NEWER, "9999_later")
+    assert run("status", "-c", config).returncode == 0
+
+
+def test_a_second_writer_is_told_who_the_first_is(config: Path, tmp_path: Path) -> None:
+    with writing(Tree(tmp_path / "lake"), "sync", datetime(2024, 1, 1, tzinfo=UTC)):
+        refused(run("sync", "-c", config), Exit.LAKE_BUSY, "`fullpool sync`", str(os.getpid()))
+
+
+def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
+    refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing has been published")
+    refused(run("generations", "--lake", tmp_path), Exit.NO_LAKE)
+
+
+def test_a_query_that_is_wrong(config: Path) -> None:
+    run("sync", "-c", config)
+
+    refused(run("sql", "SELEC 1", "-c", config), Exit.QUERY, "syntax error")
+    refused(run("sql", "", "-c", config), Exit.QUERY, "0 statements")
+    refused(run("sql", "SELECT 1; SELECT 2", "-c", config), Exit.QUERY, "2 statements")
+
+
+def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
+    run("sync", "-c", config)
+
+    table = run("sql", "FROM range(5000)", "-c", config)
+
+    assert "4,000 rows more" in table.stderr
+    assert len(run("sql", "FROM range(5000)", "-c", config, "--csv").stdout.splitlines()) == 5001
+    refused(run("sql", "SELECT 1", "-c", config, "--csv", "--json"), Exit.USAGE, "--csv and --json")
+
+
+def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "status", 500))
+    config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
+
+    done = run("sync", "-c", config, "--json")
+
+    assert done.returncode == Exit.INCOMPLETE
+    assert json.loads(done.stdout)["missing"] == {"absent": 1, "failed": 1}
+
+
+def test_workers_end_when_their_parent_is_killed(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "slow", 5000))
+    command = [sys.executable, "-m", "fullpool", "sync", "-c", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    pause = threading.Event()
+    while len(children := _children(process.pid)) < 2 or not vendor.archive_requests():
+        pause.wait(0.1)
+    pause.wait(1.0)
+
+    process.kill()
+    process.wait()
+
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            return
+        pause.wait(0.1)
+    pytest.fail(f"still there: {children}")
+
+
+def _children(pid: int) -> list[str]:
+    return [
+        pid_
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for pid_ in task.read_text().split()
+    ]
+
+
+def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:
+    assert run("sync", "--nonsense").returncode == Exit.USAGE
+    for wrong in (
+        ("--fault", "nonsense"), ("--fault", "*.zip=status:abc"), ("--port", "99999"),
+        ("--series", "spot/klines/BTCUSDT/1x"), ("--days", "0"), ("--delay-ms", "-1"),
+    ):  # fmt: skip
+        assert run("simulator", "x", *wrong).returncode == Exit.USAGE, wrong
+
+
+def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None:
+    vendor.fail(Fault("*.zip", "slow", 3000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(config)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    asked = threading.Event()
+    while (
+        not vendor.archive_requests()
+        and process.poll() is None
+        and not vendor.simulator.faults[0]._used
+    ):
+        asked.wait(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in errors
+    vendor.fail()
+    assert run("sync", "-c", config).returncode == 0
+
+
+def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vendor) -> None:
+    """A terminal sends it to every process of the command, those that have just begun too."""
+    vendor.fail(Fault("*", "slow", 300))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "sync", "-c", str(config)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not workers_of(process.pid) and process.poll() is None:
+        wait(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == Exit.INTERRUPTED
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("stopped")
+
+
+def test_every_command_explains_itself() -> None:
+    top = run("--help").stdout
+    commands = [line.split()[0] for line in top.split("Commands:")[1].splitlines() if line.strip()]
+
+    assert {
+        "sync",
+        "plan",
+        "status",
+        "sql",
+        "check",
+        "demo",
+        "simulator",
+        "generations",
+        "export",
+    } <= set(commands)
+    for command in commands:
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert len(done.stdout.splitlines()) > 5
+
+
+def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
+    done = run("demo", tmp_path / 'a demo\'s "lake"')
+
+    assert done.returncode == 0, done.stderr
+    assert "0 archive requests" in done.stdout
+    assert "BTCUSDT" in done.stdout
+    assert "published generation" in done.stderr
+
+
+QUERY = """SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d, true AS b,
+    [1, NULL] AS l, MAP {true: 1.5::DECIMAL(3,2)} AS m, 'ab'::BLOB AS bytes,
+    TIMESTAMPTZ '2024-06-01 02:00:00+02' AS t"""
+
+
+def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None:
+    run("sync", "-c", config)
+    (row,) = json.loads(run("sql", QUERY, "-c", config, "--json").stdout)
+    csv_lines = run("sql", QUERY, "-c", config, "--csv").stdout.splitlines()
+    table = run("sql", QUERY, "-c", config).stdout
+
+    assert row == {
+        "a": 1, "a_1": "x", "n": None, "d": "0.00000001", "b": True, "l": [1, None],
+        "m": {"true": "1.50"}, "bytes": "6162", "t": "2024-06-01T00:00:00Z",
+    }  # fmt: skip
+    cells = '1,x,nan,0.00000001,true,"[1, null]","{""true"": ""1.50""}",6162,'
+    assert csv_lines[1] == cells + "2024-06-01 00:00:00+00:00"
+    assert "[1, null]" in table
+    assert "2024-06-01 00:00:00" in table

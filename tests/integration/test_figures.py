@@ -1,0 +1,169 @@
+"""Each metric has its value where it is true, and another where it is not."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fullpool.app.assembly import opened_state
+from fullpool.errors import Exit
+from fullpool.metrics import Gauges, Live
+from fullpool.simulator import Fault
+from fullpool.store.catalogue.figures import figures_of
+from lab import DAY, HOUR, Lab, at, bars, days_of
+from served import Vendor, dataset, tree_of
+
+KEY = "data/spot/daily/klines/{0}/1h/{0}-1h-{1}.zip"
+SERIES = '{interval="1h",kind="klines",market="spot"}'
+IDLE = Live(
+    since=at("2024-03-01"), downloaded_bytes=7, weights={}, is_edit_refused=False, free_bytes=9
+)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as made:
+        yield made
+
+
+def put(lab: Lab, symbol: str, *days: str) -> None:
+    for day in days:
+        lab.put(KEY.format(symbol, day), bars(at(day), at(day) + DAY, HOUR), at(day) + DAY)
+
+
+def metrics(lab: Lab, now: str, live: Live = IDLE) -> dict[str, float]:
+    """Return the values that a monitor reads at that time, by name and labels."""
+    moment: datetime = at(now)
+    gauges = Gauges(lambda: live, lambda: moment)
+    with opened_state(tree_of(lab.config)) as state:
+        gauges.figures = figures_of(state.connection)
+    samples = [
+        sample
+        for family in text_string_to_metric_families(generate_latest(gauges.registry).decode())
+        for sample in family.samples
+    ]
+    return {
+        one.name.removeprefix("fullpool_")
+        + ("{" + ",".join(f'{k}="{v}"' for k, v in sorted(one.labels.items())) + "}")
+        * bool(one.labels): one.value
+        for one in samples
+    }
+
+
+def test_what_a_full_lake_has(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01", "2024-03-02")
+    done = lab.run("sync", "2024-03-03T08:00")
+    found = metrics(lab, "2024-03-03T09:00")
+
+    assert found[f"lag_seconds{SERIES}"] == 9 * 3600
+    assert found[f"series{SERIES}"] == 1
+    assert found[f"series_empty{SERIES}"] == 0
+    assert found['archives{status="present"}'] == 2
+    assert not [
+        name for name in found if name.startswith(("archives", "missing")) if "pres" not in name
+    ]
+    assert found["open_gaps"] == 0
+    assert found["rows"] == 48
+    files, size_bytes = lab.ask("SELECT count(*), sum(size_bytes) FROM sync.partitions")[0]
+    assert (found["files"], found["lake_bytes"]) == (files, size_bytes)
+    assert found["generation"] == done.generation
+    assert found['last_pass_complete{command="sync"}'] == 1
+    assert found['last_pass_time_seconds{command="sync"}'] == at("2024-03-03T08:00").timestamp()
+    assert found["config_edits_refused"] == 0
+
+
+def test_what_a_lake_has_whose_archives_fail(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01", "2024-03-02", "2024-03-03")
+    lab.vendor.fail(Fault("*2024-03-02.zip", "status", 500))
+    lab.run("sync", "2024-03-04T08:00")
+    found = metrics(lab, "2024-03-04T09:00")
+
+    assert found['archives{status="failed"}'] == 1
+    assert found["open_gaps"] == 1
+    assert found['missing_rows{what="open"}'] == 24
+    assert found['last_pass_complete{command="sync"}'] == 0
+    assert found["rows"] == 48
+    assert found[f"lag_seconds{SERIES}"] == 9 * 3600  # a hole is no lag
+
+    lab.vendor.fail()
+    lab.run("sync", "2024-03-05T08:00")
+    found = metrics(lab, "2024-03-05T09:00")
+    assert 'archives{status="failed"}' not in found
+    assert 'missing_rows{what="open"}' not in found
+    assert found["open_gaps"] == 0
+
+
+def test_what_no_longer_trades_does_not_lag_and_what_has_no_row_yet_is_empty(lab: Lab) -> None:
+    lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01")
+    put(lab, "AUSDT", "2024-03-01", "2024-03-02")
+    put(lab, "BUSDT", *days_of("2024-03", 1, 29))
+    lab.run("sync", "2024-03-30T08:00")
+    found = metrics(lab, "2024-03-30T09:00")
+
+    assert found[f"series{SERIES}"] == 1
+    assert found[f"lag_seconds{SERIES}"] == 9 * 3600
+
+    lab.datasets = dataset("spot/klines/BUSDT,CUSDT/1h", start="2024-03-01")
+    lab.put(KEY.format("CUSDT", "2024-03-29"), "nothing that a bar could be\n", at("2024-03-30"))
+    lab.run("sync", "2024-03-30T10:00")
+    found = metrics(lab, "2024-03-30T11:00")
+    assert found[f"series{SERIES}"] == 2
+    assert found[f"series_empty{SERIES}"] == 1
+    assert found['archives{status="quarantined"}'] + found.get('archives{status="failed"}', 0) == 1
+
+
+def test_rows_that_the_vendor_explains_are_counted_by_their_explanation(lab: Lab) -> None:
+    lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")
+    put(lab, "AUSDT", "2024-03-01", "2024-03-03")
+    for day in ("2024-03-01", "2024-03-03"):  # what the API has: nothing between
+        lab.tell_api(KEY.format("AUSDT", day), bars(at(day), at(day) + DAY, HOUR))
+    lab.run("sync", "2024-03-04T08:00")
+    lab.run("patch", "2024-03-20T08:00")
+    found = metrics(lab, "2024-03-20T09:00")
+
+    assert found['missing_rows{what="empty_at_source"}'] == 24
+    assert found["open_gaps"] == 0
+
+
+def test_what_only_the_daemon_knows(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    found = metrics(lab, "2024-03-02T09:00")
+    busy = Live(
+        since=at("2024-03-01"), downloaded_bytes=8, weights={"spot": 1200}, is_edit_refused=True,
+        free_bytes=0,
+    )  # fmt: skip
+    later = metrics(lab, "2024-03-02T10:00", busy)
+
+    assert found["time_seconds"] == at("2024-03-02T09:00").timestamp()
+    assert found["start_time_seconds"] == at("2024-03-01").timestamp()
+    assert [one["config_edit_refused"] for one in (found, later)] == [0, 1]
+    assert [one["downloaded_bytes_total"] for one in (found, later)] == [7, 8]
+    assert [one["disk_free_bytes"] for one in (found, later)] == [9, 0]
+    assert 'rest_used_weight{market="spot"}' not in found
+    assert later['rest_used_weight{market="spot"}'] == 1200
+
+
+def test_an_address_that_is_taken_is_told(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", at("2024-03-01").date(), at("2024-03-01").date())
+    path = tmp_path / "fullpool.toml"
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        asked = dataset("spot/klines/AUSDT/1h", start="2024-03-01")
+        text = vendor.config_text(tmp_path / "lake", asked)
+        path.write_text(f'{text}\n[metrics]\nlisten = "{address}"\n')
+        done = subprocess.run(
+            [sys.executable, "-m", "fullpool", "run", "-c", str(path)],
+            check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert done.returncode == Exit.METRICS, done.stderr
+    assert f"serving the metrics at {address}: " in done.stderr
+    assert "hint: " in done.stderr

@@ -1,0 +1,799 @@
+"""Rows that the vendor has and the lake did not, and rows that should not be in it.
+
+Each test is a fault that was found once, with the right value.
+"""
+
+from contextlib import chdir
+from datetime import datetime, timedelta
+from itertools import pairwise
+from threading import Event
+
+import pytest
+
+from fullpool.app import rebuild, verify
+from fullpool.app.doctor import examination
+from fullpool.config import Config
+from fullpool.errors import ConfigError, UsageError
+from fullpool.simulator import Fault, bucket
+from fullpool.store import inventory
+from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
+from served import Vendor, dataset, tree_of
+
+HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+MINUTES = "data/spot/{}/klines/AUSDT/1m/AUSDT-1m-{}.zip"
+TRADES = "data/futures/um/{}/aggTrades/{}/{}-aggTrades-{}.zip"
+SPOT_TRADES = "data/spot/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+MARCH = days_of("2024-03", 1, 31)
+ALL_ROWS = [(744,)]
+
+
+def put_hours(lab: Lab, day: str, published: datetime | None = None) -> None:
+    lab.put(HOURS.format("daily", day), bars(at(day), at(day) + DAY, HOUR), published)
+
+
+def put_month_of_hours(lab: Lab, month: str, days: int) -> None:
+    start = at(f"{month}-01")
+    lab.put(HOURS.format("monthly", month), bars(start, start + days * DAY, HOUR))
+    for number in range(days):
+        put_hours(lab, f"{start + number * DAY:%Y-%m-%d}")
+
+
+def trades(cadence: str, period: str, symbol: str = "AUSDT") -> str:
+    return TRADES.format(cadence, symbol, symbol, period)
+
+
+def test_a_day_uploaded_whole_later_is_seen_by_the_next_sync_and_by_the_next_day_s() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-01")) as lab:
+        lab.has_api = False
+        whole = bars(at("2024-03-01"), at("2024-03-02"), MINUTE).splitlines(keepends=True)
+        lab.put(MINUTES.format("daily", "2024-03-01"), "".join(whole[:600]))
+        lab.run("sync", "2024-03-02T09:00")
+        lab.put(MINUTES.format("daily", "2024-03-01"), "".join(whole), at("2024-03-02T10:00"))
+
+        lab.run("sync", "2024-03-02T11:00")  # a look at the archive that has a hole
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(1440,)]
+        assert lab.ask("SELECT audited FROM sync.passes ORDER BY id") == [(False,), (False,)]
+
+
+def test_a_sync_audits_once_a_day() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-02")) as lab:
+        put_hours(lab, "2024-03-01")
+        put_hours(lab, "2024-03-02")
+        moments = ("03-03T09:00", "03-03T12:00", "04-12T09:00", "04-12T10:00", "04-13T01:00")
+        for moment in moments:
+            lab.run("sync", f"2024-{moment}")
+        lab.put(
+            HOURS.format("daily", "2024-03-02"),
+            bars(at("2024-03-02"), at("2024-03-03"), HOUR, volume=77),
+            at("2024-04-13T02:00"),
+        )
+        lab.run("sync", "2024-04-14T09:00")
+
+        audited = [one for (one,) in lab.ask("SELECT audited FROM sync.passes ORDER BY id")]
+        assert audited == [False, False, True, False, True, True]
+        assert lab.ask("SELECT count(*) FROM klines WHERE volume = 77") == [(24,)]
+
+
+def test_a_month_is_asked_for_where_a_day_of_it_is_lost() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01")) as lab:
+        for day in MARCH:
+            if day != "2024-03-10":
+                lab.put(trades("daily", day), HEADER + hourly(day), at(day) + 1.3 * DAY)
+            lab.run("sync", at(day) + 1.5 * DAY)
+        lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH)))
+        for day in ("2024-04-04", "2024-04-09", "2024-04-20"):
+            outcome = lab.run("sync", day)
+
+        assert outcome.is_complete
+        assert lab.ask("SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades") == [
+            (744, 744)
+        ]
+
+
+def test_a_month_is_asked_for_where_a_day_of_it_has_a_hole() -> None:
+    """Also for a series that begins inside it; then the rows before are in the lake as well."""
+    missing = hourly("2024-03-20").splitlines(keepends=True)[6]
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-15", end="2024-03-31")) as lab:
+        for day in MARCH[14:]:
+            lab.put(trades("daily", day), HEADER + hourly(day).replace(missing, ""))
+        lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH)))
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        assert lab.ask("SELECT count(*) FROM agg_trades WHERE transact_time >= '2024-03-15'") == [
+            (17 * 24,)
+        ]
+
+
+@pytest.mark.parametrize("trouble", ["403", "404", "503", "malformed"])
+def test_a_month_that_fails_and_goes_on_failing_falls_to_its_days(trouble: str) -> None:
+    """Its last days as well, which no gap of ids shows."""
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        text = HEADER + "".join(map(hourly, MARCH))
+        lab.put(trades("monthly", "2024-03"), text.replace("true", "maybe"))
+        if trouble != "malformed":
+            lab.vendor.fail(Fault("*2024-03.zip", "status", int(trouble)))
+        for day in MARCH:
+            lab.put(trades("daily", day), HEADER + hourly(day))
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM agg_trades") == ALL_ROWS
+
+
+@pytest.mark.parametrize("start", ["", "2024-01-01"])
+def test_archives_older_than_the_first_one_known_are_found(start: str) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start=start)) as lab:
+        put_month_of_hours(lab, "2024-03", 31)
+        lab.run("sync", "2024-04-10")
+        put_month_of_hours(lab, "2024-01", 31)
+        put_month_of_hours(lab, "2024-02", 29)
+        lab.run("sync", "2024-04-11")
+
+        first = lab.ask("SELECT min(open_time), count(*) FROM klines")
+        assert first == [(datetime(2024, 1, 1), 91 * 24)]  # noqa: DTZ001 - as DuckDB gives it
+        assert lab.ask("SELECT count(*) FROM sync.gaps WHERE gap_start < '2024-04-01'") == [(0,)]
+
+
+def test_days_before_the_first_monthly_archive_are_found() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h")) as lab:
+        for day in [*days_of("2024-01", 10, 31), *days_of("2024-02", 1, 29)]:
+            put_hours(lab, day)
+        put_month_of_hours(lab, "2024-03", 31)
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [((22 + 29 + 31) * 24,)]
+
+
+def test_a_hole_of_one_series_hides_none_of_another() -> None:
+    text = dataset("um/aggTrades/BUSDT", start="2024-03-01", end="2024-03-31")
+    text += dataset("um/aggTrades/AUSDT", start="2024-03-04", end="2024-03-31")
+    with Lab(text) as lab:
+        missing = hourly("2024-03-20").splitlines(keepends=True)[6]
+        for day in MARCH:
+            lab.put(trades("daily", day, "BUSDT"), HEADER + hourly(day))
+            lab.put(trades("daily", day), HEADER + hourly(day).replace(missing, ""))
+        rest = "".join(hourly(day) for day in MARCH if day != "2024-03-05")
+        lab.put(trades("monthly", "2024-03", "BUSDT"), HEADER + rest)
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM agg_trades WHERE symbol = 'BUSDT'") == ALL_ROWS
+
+
+def follow(lab: Lab, days: int) -> None:
+    """Have the first days of March, each published when the vendor does."""
+    for number in range(days):
+        day = at("2024-03-01") + number * DAY
+        put_hours(lab, f"{day:%Y-%m-%d}", day + 1.2 * DAY)
+
+
+def test_a_pass_with_the_clock_ahead_delays_nothing() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        follow(lab, 10)
+        lab.run("sync", "2024-03-11T09:00")
+        for name in ("tick", "audit", "patch", "sync"):
+            lab.run(name, at("2024-03-11T09:00") + 40 * DAY)
+        follow(lab, 11)
+        lab.run("tick", "2024-03-12T09:00")
+
+        assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
+
+
+def test_a_pass_some_hours_ahead_loses_no_late_archive() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        follow(lab, 10)
+        lab.run("sync", "2024-03-11T09:00")
+        lab.run("tick", "2024-03-12T03:30")  # the 11th is not there yet
+        lab.run("tick", "2024-03-12T09:00")
+        follow(lab, 11)
+        lab.run("tick", "2024-03-12T04:30")
+
+        assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
+
+
+def test_a_pass_with_the_clock_behind_forgets_nothing() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")) as lab:
+        follow(lab, 5)
+        lab.tell_api(
+            HOURS.format("daily", "2024-03-01"), bars(at("2024-03-01"), at("2024-03-02"), HOUR)
+        )
+        lab.run("sync", "2024-03-11T09:00")
+        before = lab.ask("FROM sync.gaps")
+        lab.run("tick", "2000-01-01")
+        requests = lab.requests()
+        lab.run("sync", "2024-03-11T09:00:30")
+
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(len(before),)]
+        assert lab.requests() == requests
+
+
+def test_what_was_decided_ahead_of_time_without_asking_is_decided_again() -> None:
+    missing = hourly("2024-03-10").splitlines(keepends=True)[6]
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-10", end="2024-03-11")) as lab:
+        for day in MARCH[9:11]:
+            lab.tell_api(trades("daily", day), HEADER + hourly(day))
+            text = HEADER + hourly(day).replace(missing, "")
+            lab.put(trades("daily", day), text, at(day) + 1.2 * DAY)
+        lab.run("tick", "2024-03-12T04:00")
+        lab.run("patch", "2024-03-17T04:00")  # the clock is five days ahead
+        ahead = lab.ask("SELECT explanation FROM sync.gaps")
+        lab.run("sync", "2024-03-12T04:30")
+
+        assert ahead == [("too_old_for_api",)]
+        assert lab.ask("SELECT explanation FROM sync.gaps") == []
+        assert lab.ask("SELECT count(*) FROM agg_trades WHERE source = 'rest'") == [(1,)]
+
+
+def outage(day: datetime) -> str:
+    """Return the minutes of a day; from 22:00 of the 5th to 02:00 of the 6th there are none."""
+    moments = [day + number * MINUTE for number in range(1440)]
+    down = at("2024-03-05T22:00"), at("2024-03-06T02:00")
+    return "".join(bar(one, MINUTE) for one in moments if not down[0] <= one < down[1])
+
+
+def test_an_outage_over_midnight_that_is_seen_day_by_day_is_one_gap_and_explained() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-08")) as lab:
+        known = ""
+        for number in range(8):
+            day = at("2024-03-01") + number * DAY
+            lab.put(MINUTES.format("daily", f"{day:%Y-%m-%d}"), outage(day), day + 1.2 * DAY)
+            known += outage(day)
+            lab.tell_api(MINUTES.format("daily", "2024-03-01"), known)
+            lab.run("tick", day + DAY + 9 * HOUR)
+            lab.run("patch", day + DAY + 9 * HOUR)
+        before = lab.requests()
+        lab.run("patch", "2024-03-12")
+
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(240, "empty_at_source")]
+        assert lab.requests() == before
+
+
+def test_a_hole_of_months_is_explained_in_one_pass() -> None:
+    key = "data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-{}.zip"
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-01-01", end="2024-07-31")) as lab:
+        january = bars(at("2024-01-01"), at("2024-02-01"), MINUTE)
+        july = bars(at("2024-07-01"), at("2024-08-01"), MINUTE)
+        lab.put(key.format("2024-01"), january)
+        lab.put(key.format("2024-07"), july)
+        lab.tell_api(key.format("2024-01"), january + july)
+        lab.run("sync", "2024-09-01")
+        before = lab.requests()
+        lab.run("sync", "2024-09-20")
+
+        gaps = lab.ask("SELECT row_count, explanation, attempts FROM sync.gaps")
+        assert gaps == [(151 * 1440, "empty_at_source", 1)]
+        assert lab.requests() == before
+
+
+def test_a_symbol_that_trades_again_is_not_delisted() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
+        for number in range(5):
+            put_hours(lab, f"2024-03-{number + 1:02d}")
+        known = bars(at("2024-03-01"), at("2024-03-06"), HOUR)
+        lab.tell_api(HOURS.format("daily", "2024-03-01"), known)
+        lab.vendor.simulator.api.ended = frozenset({"AUSDT"})
+        lab.run("sync", "2024-03-20")
+        delisted = lab.ask("SELECT explanation FROM sync.gaps")
+        lab.vendor.simulator.api.ended = frozenset()
+        known += bars(at("2024-03-25"), at("2024-03-26"), HOUR)
+        lab.tell_api(HOURS.format("daily", "2024-03-01"), known)
+        put_hours(lab, "2024-03-25")
+        lab.run("sync", "2024-03-26T09:00")
+        lab.run("sync", "2024-03-26T10:00")
+
+        assert delisted == [("delisted",)]
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [
+            (19 * 24, "empty_at_source")
+        ]
+        assert lab.ask("SELECT is_trading FROM sync.coverage") == [(True,)]
+
+
+def test_trade_ids_that_begin_anew_are_two_lives() -> None:
+    """Also inside one month, of which one archive has both lives, and ids in common."""
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10]))
+        second = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[20:]))
+        missing = second.splitlines(keepends=True)[30]
+        text = HEADER + first + second.replace(missing, "")
+        lab.put(trades("monthly", "2024-03"), text)
+        lab.run("sync", "2024-04-10")
+
+        sql = "SELECT row_count, expected_rows, present_rows, explained_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(503, 504, 503, 1)]
+        assert lab.ask("SELECT count(*) FROM agg_trades WHERE agg_trade_id = 5") == [(2,)]
+
+
+def shifted(missing: tuple[datetime, ...] = ()) -> str:
+    """Return a month of minutes of which two hours open three seconds late."""
+    late = at("2018-02-09T10:00"), at("2018-02-09T12:00")
+    moments = [at("2018-02-01") + number * MINUTE for number in range(28 * 1440)]
+    return "".join(
+        bar(one + timedelta(seconds=3 * (late[0] <= one < late[1])), MINUTE)
+        for one in moments
+        if one not in missing
+    )
+
+
+def test_bars_that_open_late_are_there_and_what_lacks_beside_them_is_patched() -> None:
+    lost = at("2018-02-09T11:58"), at("2018-02-09T12:31")
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2018-02-01", end="2018-02-28")) as lab:
+        lab.put(MINUTES.format("monthly", "2018-02"), shifted(lost))
+        lab.tell_api(MINUTES.format("monthly", "2018-02"), shifted())
+        outcome = lab.run("sync", "2024-04-01")
+
+        assert outcome.is_complete
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        sql = "SELECT row_count, expected_rows, present_rows, patched_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(40_320, 40_320, 40_318, 2)]
+
+
+def test_an_answer_of_another_time_zone_fills_nothing() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
+        lab.put(
+            HOURS.format("daily", "2024-03-01"),
+            bars(at("2024-03-01"), at("2024-03-01T10:00"), HOUR)
+            + bars(at("2024-03-01T12:00"), at("2024-03-02"), HOUR),
+        )
+        elsewhere = bars(at("2024-02-28T05:30"), at("2024-03-03T05:30"), HOUR, volume=66)
+        lab.tell_api(HOURS.format("daily", "2024-03-01"), elsewhere)
+        lab.run("sync", "2024-03-02T09:00")
+
+        assert lab.ask("SELECT count(*) FROM klines WHERE volume = 66") == [(0,)]
+        assert lab.ask("SELECT status FROM sync.gaps") == [("open",)]
+
+
+def test_void_trades_of_the_api_and_of_archives_are_kept_and_marked() -> None:
+    def line(number: int) -> str:
+        moment = round((at("2017-12-04") + number * MINUTE).timestamp() * 1000)
+        if number in {12, 13, 30}:
+            return f"{number},0.0,0.0,-1,-1,{moment},True,True\n"
+        return f"{number},11500.0,0.1,{number},{number},{moment},True,True\n"
+
+    with Lab(dataset("spot/aggTrades/AUSDT", start="2017-12-04", end="2017-12-04")) as lab:
+        whole = [line(number) for number in range(1, 51)]
+        lab.put(SPOT_TRADES.format("daily", "2017-12-04"), "".join(whole[:9] + whole[19:]))
+        lab.tell_api(SPOT_TRADES.format("daily", "2017-12-04"), "".join(whole))
+        outcome = lab.run("sync", "2024-04-01")
+
+        assert outcome.is_complete
+        sql = "SELECT count(*), min(price), count(*) FILTER (is_void), count(price) FROM agg_trades"
+        assert lab.ask(sql) == [(50, 11_500.0, 3, 47)]
+        exact = "SELECT price, quantity FROM agg_trades_exact WHERE is_void"
+        assert {tuple(f"{value:f}" for value in row) for row in lab.ask(exact)} == {
+            ("0.00000000", "0.00000000")
+        }
+
+
+def test_an_archive_that_lost_its_rows_while_its_next_edition_was_of_no_use_is_due() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        good = HEADER + "".join(map(hourly, MARCH))
+        lab.put(trades("monthly", "2024-03"), good)
+        lab.run("sync", "2024-04-10")
+        lab.put(trades("monthly", "2024-03"), good.replace("true", "maybe"), at("2024-04-11"))
+        lab.run("audit", "2024-04-12")
+        tree = tree_of(lab.config)
+        for path, _ in list(inventory.partition_files(tree)):
+            (tree.root / path).unlink()
+        lab.put(trades("monthly", "2024-03"), good, at("2024-04-12"))
+        lab.run("sync", "2024-04-12T06:00")
+
+        assert lab.ask("SELECT count(*) FROM agg_trades") == ALL_ROWS
+
+
+def test_a_checksum_that_is_a_minute_late_costs_no_day() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
+        put_hours(lab, "2024-03-01")
+        key = HOURS.format("daily", "2024-03-01")
+        wrong = f"{'0' * 64}  {key.rpartition('/')[2]}".encode()
+        lab.vendor.put_bytes(f"{key}.CHECKSUM", wrong)
+        lab.run("tick", "2024-03-02T03:10")
+        (lab.vendor.folder / f"{key}.CHECKSUM").unlink()
+        lab.vendor.simulator.bucket.refresh()
+        lab.run("tick", "2024-03-02T03:25")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(24,)]
+
+
+def test_trades_that_the_api_has_forgotten_are_explained() -> None:
+    def line(number: int, second: int) -> str:
+        moment = round((at("2021-06-01") + timedelta(seconds=second)).timestamp() * 1000)
+        return f"{number},0.3,5.0,{number},{number},{moment},True,True\n"
+
+    with Lab(dataset("spot/aggTrades/AUSDT", end="2021-06-01")) as lab:
+        kept = [n for n in range(60) if not 10 <= n < 20]
+        text = "".join(line(1000 + n, n) for n in kept)
+        lab.put(SPOT_TRADES.format("daily", "2021-06-01"), text)
+        later = "".join(line(5000 + n, 200_000 + n) for n in range(50))
+        lab.tell_api(SPOT_TRADES.format("daily", "2021-06-03"), later)
+        lab.run("sync", "2024-04-01")
+
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(10, "too_old_for_api")]
+
+
+def test_every_archive_is_examined_by_itself_whatever_it_is_merged_with() -> None:
+    one, two, three = (at(f"2024-03-0{n}") for n in (1, 2, 3))
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-31")) as lab:
+        first = bars(one, two, MINUTE)
+        lab.tell_api(MINUTES.format("daily", "2024-03-01"), first)
+        missing = bar(one + 5 * HOUR, MINUTE)
+        lab.put(MINUTES.format("daily", "2024-03-01"), first.replace(missing, ""))
+        lab.put(MINUTES.format("daily", "2024-03-02"), bars(two, three, MINUTE))
+        lab.run("sync", "2024-03-03T09:00")
+        patched = lab.ask("SELECT count(*) FROM klines WHERE source = 'rest'")
+        lines = bars(three, three + DAY, MINUTE).splitlines(keepends=True)
+        lines.insert(700, bar(two + 3 * HOUR, MINUTE, 666))
+        lines.insert(900, bar(three + 2 * HOUR, MINUTE, 777))
+        lab.put(MINUTES.format("daily", "2024-03-03"), "".join(lines))
+        lab.run("sync", "2024-03-04T09:00")
+
+        assert patched == [(1,)]
+        assert lab.ask("SELECT count(*), max(volume) FROM klines") == [(2880, 10.0)]
+        status = "SELECT status, fault FROM sync.archives WHERE period = '2024-03-03'"
+        assert lab.ask(status) == [("quarantined", "wrong_rows")]
+
+
+@pytest.mark.parametrize("millisecond", [-1, 0])
+def test_a_trade_at_midnight_that_two_archives_have_is_kept_once(millisecond: int) -> None:
+    one, two, three = (at(f"2024-03-0{n}") for n in (1, 2, 3))
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-03")) as lab:
+        shared = trade(25, two + timedelta(milliseconds=millisecond))
+        first = "".join(trade(1 + n, one + n * HOUR) for n in range(24))
+        second = "".join(trade(26 + n, two + (n + 0.5) * HOUR) for n in range(24))
+        third = "".join(trade(50 + n, three + n * HOUR) for n in range(24))
+        lab.put(trades("daily", "2024-03-01"), HEADER + first + shared)
+        lab.put(trades("daily", "2024-03-02"), HEADER + shared + second)
+        lab.put(trades("daily", "2024-03-03"), HEADER + third)
+        lab.run("sync", "2024-03-04T09:00")
+
+        counted = "SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades"
+        assert lab.ask(counted) == [(73, 73)]
+        assert lab.ask("SELECT key, column_name FROM sync.conflicts") == [(25, "period")]
+        assert lab.ask("SELECT expected_rows, present_rows FROM sync.coverage") == [(73, 73)]
+        assert verify.verify(lab.config, Event(), lambda _: None).is_whole
+
+
+def test_rebuild_brings_nothing_back_that_a_new_edition_removed() -> None:
+    def month(without: str = "") -> str:
+        return "".join(hourly(day) for day in MARCH if day != without).replace("true", "True,True")
+
+    with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        lab.put(SPOT_TRADES.format("monthly", "2024-03"), month())
+        lab.run("sync", "2024-04-10")
+        new = month(without="2024-03-15")
+        lab.put(SPOT_TRADES.format("monthly", "2024-03"), new, at("2024-07-01"))
+        lab.run("audit", "2024-07-02")
+        before = lab.ask("SELECT count(*) FROM agg_trades")
+        rebuild.rebuild(lab.config, Event())
+
+        assert before == [(720,)]
+        assert lab.ask("SELECT count(*) FROM agg_trades") == before
+
+
+def test_a_folder_whose_name_would_stand_in_every_row_is_refused(
+    vendor: Vendor, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.raises(ConfigError, match="market=crypto"):
+        config_of(vendor, "/data/market=crypto/lake")
+    folder = tmp_path_factory.mktemp("x") / "Symbol=ALL"
+    folder.mkdir()
+    with chdir(folder), pytest.raises(UsageError, match="Symbol=ALL"):
+        tree_of(config_of(vendor, "lake"))
+
+
+def config_of(vendor: Vendor, lake: str) -> Config:
+    return vendor.config(lake, dataset("spot/klines/AUSDT/1h"))  # type: ignore[arg-type] # as text
+
+
+def test_what_a_client_wrote_into_the_catalogue_goes_with_the_next_generation() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
+        put_hours(lab, "2024-03-01")
+        lab.run("sync", "2024-03-02T09:00")
+        log = tree_of(lab.config).root / "lake.duckdb.wal"
+        log.write_bytes(b"what DuckDB 1.x wrote")
+        told = [finding.what for finding in examination.examine_lake(tree_of(lab.config))]
+        lab.run("sync", "2024-03-03T09:00")
+
+        assert any(str(log) in what for what in told)
+        assert not log.exists()
+
+
+def test_between_two_datasets_of_one_series_nothing_is_fetched() -> None:
+    text = dataset("spot/klines/AUSDT/1h", start="2023-01-01", end="2023-01-31")
+    text += dataset("spot/klines/AUSDT/1h", start="2023-12-01", end="2023-12-31")
+    with Lab(text) as lab:
+        months = [at(f"2023-{month:02d}-01") for month in range(1, 13)] + [at("2024-01-01")]
+        for start, end in pairwise(months):
+            lab.put(HOURS.format("monthly", f"{start:%Y-%m}"), bars(start, end, HOUR))
+        for moment in ("2024-03-01", "2024-03-02"):
+            lab.run("sync", moment)
+
+        assert sorted(lab.fetched()) == ["AUSDT-1h-2023-01.zip", "AUSDT-1h-2023-12.zip"]
+        sql = "SELECT expected_rows, present_rows, explained_rows, open_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(2 * 744, 2 * 744, 0, 0)]
+
+
+def test_an_archive_that_only_has_another_etag_is_not_fetched_again() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-05")) as lab:
+        for number in range(5):
+            put_hours(lab, f"2024-03-{number + 1:02d}", at("2024-03-06"))
+        lab.run("sync", "2024-03-11T09:00")
+        before = len(lab.fetched())
+        entries = lab.vendor.simulator.bucket._entries
+        for key, one in list(entries.items()):
+            if key.endswith(".zip"):
+                entries[key] = bucket.Entry(
+                    one.key, one.size, f"{one.etag}-2", one.modified, one.path, one.body
+                )
+        first = lab.run("audit", "2024-03-12")
+        checksums = len(lab.vendor.archive_requests())
+        second = lab.run("audit", "2024-03-13")
+
+        assert len(lab.fetched()) == before
+        assert (first.built, second.built) == (0, 0)
+        assert len(lab.vendor.archive_requests()) == checksums
+        assert lab.ask("SELECT count(*) FROM sync.revisions") == [(0,)]
+
+
+def test_a_new_edition_whose_checksum_stayed_behind_is_not_taken_for_the_old_one() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
+        put_hours(lab, "2024-03-01")
+        key = HOURS.format("daily", "2024-03-01")
+        lab.run("sync", "2024-03-02T09:00")
+        stale = lab.vendor.simulator.bucket.get(f"{key}.CHECKSUM")
+        assert stale is not None
+        old = stale.read()
+        longer = bars(at("2024-03-01"), at("2024-03-02"), HOUR, volume=1_234_567)
+        lab.put(key, longer, at("2024-03-03"))
+        lab.vendor.put_bytes(f"{key}.CHECKSUM", old)
+        lab.run("audit", "2024-03-04")
+
+        status = lab.ask("SELECT status, fault, row_count FROM sync.archives")
+        assert status == [("quarantined", "wrong_checksum", 24)]
+
+
+def test_a_gap_whose_archive_failed_is_not_explained_by_the_lack_of_it() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-09", end="2024-03-11")) as lab:
+        for day in MARCH[8:11]:
+            lab.put(trades("daily", day), HEADER + hourly(day))
+        lab.vendor.fail(Fault("*2024-03-10.zip", "status", 503))
+        lab.run("sync", "2024-03-20")
+
+        gaps = lab.ask("SELECT row_count, status, reason LIKE '%2024-03-10%' FROM sync.gaps")
+        assert gaps == [(24, "open", True)]
+
+
+@pytest.mark.parametrize("knows", ["the days beside it", "the days after it", "no such symbol"])
+def test_a_gap_whose_archive_failed_is_not_explained_by_what_the_api_lacks(knows: str) -> None:
+    days = {"the days beside it": MARCH[8:11:2], "the days after it": MARCH[10:11]}
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-09", end="2024-03-11")) as lab:
+        for day in MARCH[8:11]:
+            put_hours(lab, day)
+        for day in days.get(knows, []):
+            lab.tell_api(HOURS.format("daily", day), bars(at(day), at(day) + DAY, HOUR))
+        lab.vendor.fail(Fault("*2024-03-10.zip", "status", 503))
+        outcome = lab.run("sync", "2024-03-20")
+
+        assert lab.ask("SELECT row_count, status FROM sync.gaps") == [(24, "open")]
+        assert not outcome.is_complete
+        asked = lab.requests()
+        lab.run("sync", "2024-03-20T00:00:20")
+        assert lab.requests() == asked  # the API did answer
+
+        lab.vendor.fail()
+        assert lab.run("sync", "2024-03-21").is_complete
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
+def test_a_hole_outside_what_is_wanted_is_no_gap() -> None:
+    def without(*days: str) -> str:
+        lines = [hourly(day).splitlines(keepends=True) for day in MARCH]
+        return "".join(
+            "".join(own[:5] + own[6:] if day in days else own)
+            for day, own in zip(MARCH, lines, strict=True)
+        )
+
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-15", end="2024-03-31")) as lab:
+        for day in MARCH[14:]:
+            lines = hourly(day).splitlines(keepends=True)
+            kept = lines[:7] + lines[8:] if day == "2024-03-20" else lines
+            lab.put(trades("daily", day), HEADER + "".join(kept))
+        lab.put(trades("monthly", "2024-03"), HEADER + without("2024-03-05"))
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        sql = "SELECT expected_rows = present_rows, present_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(True, 743)]
+
+
+def test_two_lives_of_a_symbol_with_a_hole_at_the_same_id_are_explained_each_for_itself() -> None:
+    first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10])).splitlines(True)
+    second = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[20:])).splitlines(True)
+    with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        for lines in (first, second):
+            del lines[30]
+        text = "".join(first + second).replace("true", "True,True")
+        lab.put(SPOT_TRADES.format("monthly", "2024-03"), text)
+        known = "".join(second).replace("true", "True,True")
+        lab.tell_api(SPOT_TRADES.format("monthly", "2024-03"), known)
+        lab.run("sync", "2024-04-10")
+
+        sql = "SELECT day(gap_start), explanation FROM sync.gaps ORDER BY ALL"
+        assert lab.ask(sql) == [(2, "too_old_for_api"), (22, "empty_at_source")]
+
+
+def test_a_look_that_fails_makes_no_failed_archive_and_ends_no_looks() -> None:
+    whole = bars(at("2024-03-01"), at("2024-03-02"), MINUTE).splitlines(keepends=True)
+    key = MINUTES.format("daily", "2024-03-01")
+    text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-01")
+    with Lab(text, has_api=False) as lab:
+        lab.put(key, "".join(whole[:600]), at("2024-03-02T08:00"))
+        lab.run("sync", "2024-03-02T09:00")
+        lab.vendor.fail(Fault("*.CHECKSUM", "status", 503))
+        outcome = lab.run("sync", "2024-03-02T09:40")
+        lab.vendor.fail()
+        lab.put(key, "".join(whole), at("2024-03-02T10:00"))
+        lab.run("sync", "2024-03-02T12:00")
+
+        assert outcome.is_complete
+        assert lab.ask("SELECT count(*) FROM klines") == [(1440,)]
+
+
+def test_both_archives_beside_a_hole_over_midnight_are_looked_at() -> None:
+    one, two = at("2024-03-01"), at("2024-03-02")
+    text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-02")
+    with Lab(text, has_api=False) as lab:
+        lab.put(MINUTES.format("daily", "2024-03-01"), bars(one, two - 2 * HOUR, MINUTE))
+        lab.run("sync", "2024-03-02T09:00")
+        lab.put(MINUTES.format("daily", "2024-03-02"), bars(two + 2 * HOUR, two + DAY, MINUTE))
+        lab.run("sync", "2024-03-03T09:00")
+
+        sql = "SELECT next_try_at IS NOT NULL FROM sync.archives WHERE status = 'present'"
+        assert lab.ask(sql) == [(True,), (True,)]
+
+
+def test_a_hole_of_the_api_that_is_wider_than_the_lake_s_is_explained() -> None:
+    day, key = at("2024-03-01"), HOURS.format("daily", "2024-03-01")
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
+        lab.put(key, bars(day, day + 10 * HOUR, HOUR) + bars(day + 12 * HOUR, day + DAY, HOUR))
+        known = bars(day, day + 9 * HOUR, HOUR) + bars(day + 14 * HOUR, day + DAY, HOUR)
+        lab.tell_api(key, known)
+        lab.run("sync", "2024-04-01")
+        before = lab.requests()
+        lab.run("sync", "2024-04-02")
+
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(2, "empty_at_source")]
+        assert lab.requests() == before
+
+
+def test_trades_at_midnight_that_only_look_alike_are_compared_once() -> None:
+    one, two = at("2024-03-01"), at("2024-03-02")
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-02")) as lab:
+        first = "".join(trade(1 + n, one + n * HOUR) for n in range(24))
+        late = trade(26, two + timedelta(milliseconds=5))
+        early = trade(25, two + timedelta(milliseconds=2))
+        second = "".join(trade(27 + n, two + (n + 0.5) * HOUR) for n in range(24))
+        lab.put(trades("daily", "2024-03-01"), HEADER + first + late)
+        lab.put(trades("daily", "2024-03-02"), HEADER + early + second)
+        lab.run("sync", "2024-03-03T09:00")
+        outcome = lab.run("tick", "2024-03-03T10:00")
+
+        assert (outcome.built, outcome.generation) == (0, None)
+        assert lab.ask("SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades") == [
+            (50, 50)
+        ]
+
+
+def test_a_new_edition_of_a_month_that_cannot_be_had_costs_no_day_beside_it() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        start, end, hole = at("2024-03-01"), at("2024-04-01"), at("2024-03-10")
+        month = bars(start, hole, HOUR) + bars(hole + HOUR, end, HOUR)
+        lab.put(HOURS.format("monthly", "2024-03"), month)
+        put_hours(lab, "2024-03-10")
+        lab.run("sync", "2024-04-10")
+        lab.put(HOURS.format("monthly", "2024-03"), month, at("2024-04-11"))
+        lab.vendor.fail(Fault("*2024-03.zip", "status", 503))
+        before = len(lab.fetched())
+        outcomes = [lab.run("sync", f"2024-04-12T0{hour}:00") for hour in range(3)]
+
+        assert lab.fetched()[before:].count("AUSDT-1h-2024-03-10.zip") == 0
+        assert sum(outcome.built for outcome in outcomes) == 0
+
+
+def test_what_was_left_out_between_two_datasets_is_listed_once_it_is_wanted() -> None:
+    parts = [("2023-01-01", "2023-01-31"), ("2023-12-01", "2023-12-31")]
+    with Lab() as lab:
+        lab.datasets = "".join(
+            dataset("spot/klines/AUSDT/1h", start=start, end=end) for start, end in parts
+        )
+        months = [at(f"2023-{month:02d}-01") for month in range(1, 13)] + [at("2024-01-01")]
+        for start, end in pairwise(months):
+            lab.put(HOURS.format("monthly", f"{start:%Y-%m}"), bars(start, end, HOUR))
+        lab.run("sync", "2024-03-01")
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2023-01-01", end="2023-12-31")
+        lab.run("sync", "2024-03-01T10:00")
+
+        assert lab.requests() == 0
+        assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(8760, 1)]
+
+
+def test_what_two_datasets_left_out_is_listed_after_a_rebuild_as_well() -> None:
+    with Lab() as lab:
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-02")
+        lab.datasets += dataset("spot/klines/AUSDT/1h", start="2024-03-08", end="2024-03-09")
+        follow(lab, 9)
+        lab.run("sync", "2024-03-11T09:00")
+        rebuild.rebuild(lab.config, Event())
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")
+        lab.run("sync", "2024-03-11T10:00")
+
+        assert lab.requests() == 0
+        assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(216, 1)]
+
+
+def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-01-01", end="2024-03-31")) as lab:
+        for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
+            put_month_of_hours(lab, month, days)
+        lab.run("sync", "2024-04-10")
+        lab.vendor.remove(HOURS.format("monthly", "2024-02"))
+        before = len(lab.fetched())
+        lab.run("audit", "2024-04-11")
+
+        assert lab.fetched()[before:] == []
+
+
+@pytest.mark.parametrize("place", [12, 24])
+def test_a_blank_line_is_told_as_one(place: int) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        lines = bars(at("2024-03-01"), at("2024-03-02"), HOUR).splitlines(keepends=True)
+        key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-03-01.zip"
+        lab.put(key, "".join([*lines[:place], "\n", *lines[place:]]))
+        lab.run("sync", "2024-03-02T08:00")
+
+        found = lab.ask("SELECT status, reason FROM sync.archives")
+        assert found == [("quarantined", "1 lines are blank")]
+
+
+@pytest.mark.parametrize("first", ["2024-03-12T08:00", "2024-04-10T08:00"])
+def test_days_that_were_lost_at_the_head_of_what_is_asked_for_are_had_from_their_month(
+    first: str,
+) -> None:
+    """Trades tell of no hole before their first row; the month is published later than its days."""
+    series = "um/aggTrades/AUSDT"
+    key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+    with Lab(dataset(series, start="2024-03-05"), has_api=False) as lab:
+        for day in days_of("2024-03", 8, 31):
+            if day < first:
+                lab.put(key.format("daily", day), HEADER + hourly(day))
+        lab.run("sync", first)
+        for day in days_of("2024-03", 8, 31):
+            lab.put(key.format("daily", day), HEADER + hourly(day))
+        whole = "".join(hourly(day) for day in days_of("2024-03", 1, 31))
+        lab.put(key.format("monthly", "2024-03"), HEADER + whole)
+        for now in ("2024-04-10T09:00", "2024-04-11T09:00", "2024-04-12T09:00"):
+            lab.run("sync", now)
+
+        sql = "SELECT count(*) FROM agg_trades WHERE transact_time >= '2024-03-05'"
+        assert lab.ask(sql) == [(27 * 24,)]
+
+
+def test_days_of_a_month_that_is_held_are_not_fetched_after_an_edit_and_a_rebuild() -> None:
+    """After `start` was moved into a month its days would be asked for, and would replace it."""
+    key = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        whole = bars(at("2024-03-01"), at("2024-04-01"), HOUR, volume=1)
+        lab.put(key.format("monthly", "2024-03"), whole)
+        for day in days_of("2024-03", 1, 31):
+            lab.put(key.format("daily", day), bars(at(day), at(day) + DAY, HOUR, volume=2))
+        lab.run("sync", "2024-04-03T08:00")
+        before = lab.fetched()
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-10")
+        rebuild.rebuild(lab.config, Event())
+        for now in ("2024-04-03T09:00", "2024-04-04T09:00"):
+            lab.run("sync", now)
+
+        assert [name for name in lab.fetched()[len(before) :] if "2024-03-" in name] == []
+        assert lab.ask("SELECT DISTINCT volume FROM klines WHERE open_time < '2024-04-01'") == [
+            (1,)
+        ]

@@ -1,0 +1,117 @@
+"""A lake that an older version wrote opens, keeps every row and goes on."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from fullpool.app.assembly import opened_state
+from fullpool.app.rebuild import rebuild
+from fullpool.app.signals import Flag
+from fullpool.config import Config
+from fullpool.simulator import Api
+from fullpool.store.tree import Tree
+from served import Vendor, ask, dataset, sync
+
+# Written by the last commit before the words were changed. In it are seven days of bars: one is in
+# quarantine, one was published anew, two bars are from the API, and three are missing there too.
+ARCHIVED = Path(__file__).parents[1] / "support" / "fixtures" / "lake-515d430.tar.xz"
+DATASETS = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-10") + dataset(
+    "um/aggTrades/BTCUSDT", start="2024-03-08", end="2024-03-09"
+)
+ROWS = "SELECT open_time, volume, source FROM klines ORDER BY open_time"
+GAPS = "SELECT gap_start, gap_end, status, explanation FROM sync.gaps ORDER BY gap_start"
+ARCHIVES = "SELECT period, status FROM sync.archives ORDER BY key"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    with tarfile.open(ARCHIVED) as archived:
+        archived.extractall(tmp_path, filter="data")
+    state = tmp_path / "lake" / ".state" / "state.duckdb"
+    with duckdb.connect(str(state)) as connection:
+        # As after a pass that was cut short: listed, and not fetched yet.
+        connection.execute("UPDATE sync.archives SET status = 'published' WHERE period LIKE '%-10'")
+    return tmp_path
+
+
+def config(vendor: Vendor, old: Path) -> Config:
+    vendor.simulator.api = Api(old / "api")
+    return vendor.config(old / "lake", DATASETS, rest={"enabled": "true"})
+
+
+def test_an_old_lake_is_taken_over_and_kept_up(old: Path) -> None:
+    with Vendor(old / "vendor") as vendor:
+        settings = config(vendor, old)
+        rows, gaps = ask(settings, ROWS), ask(settings, GAPS)
+        sync(settings)
+
+        assert len(rows) == 141
+        assert ask(settings, ROWS) == rows
+        assert ask(settings, GAPS) == gaps
+        assert [explanation for *_, explanation in gaps] == ["empty_at_source", None]
+        statuses = {status for _, status in ask(settings, ARCHIVES)}
+        assert statuses == {"present", "quarantined", "absent"}
+        assert ask(settings, "SELECT count(*) FROM sync.conflicts") == [(0,)]
+        assert ask(settings, "SELECT rows_changed FROM sync.revisions") == [(2,)]
+        assert ask(settings, "SELECT count(*) FROM agg_trades") == [(120,)]
+
+
+def test_an_old_lake_whose_state_is_lost_is_rebuilt(old: Path) -> None:
+    with Vendor(old / "vendor") as vendor:
+        settings = config(vendor, old)
+        rows, revisions = ask(settings, ROWS), ask(settings, "FROM sync.revisions")
+        shutil.rmtree(old / "lake" / ".state")
+        rebuild(settings, Flag())
+        sync(settings)
+
+        assert ask(settings, ROWS) == rows
+        assert ask(settings, "FROM sync.revisions") == revisions
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+import duckdb
+from fullpool.store import duck
+from fullpool.store.state import opening
+from fullpool.app.clock import now
+
+class Dying:
+    def __init__(self, connection): self.connection, self.left = connection, int(sys.argv[2])
+    def execute(self, *args):
+        if not self.left: os._exit(7)
+        self.left -= 1
+        return self.connection.execute(*args)
+
+state = Path(sys.argv[1])
+with duckdb.connect() as connection:
+    opening._attach(connection, state)
+    opening._migrate(Dying(connection), state, now())
+"""
+
+
+def test_a_migration_that_is_killed_leaves_a_lake_that_opens(old: Path) -> None:
+    state = Tree(old / "lake").state
+    before, lives = state.read_bytes(), 0
+    while run_until_dead(state, lives):
+        with opened_state(Tree(old / "lake")) as opened:
+            assert opened.queries.missing()["listed"] == 1
+            assert len(opened.queries.files.current()) == 3
+        for left in state.parent.glob("state.duckdb*"):
+            left.unlink()
+        state.write_bytes(before)
+        lives += 1
+
+    assert lives >= 6
+
+
+def run_until_dead(state: Path, lives: int) -> bool:
+    """Migrate in a process that dies after so many statements; return whether it died."""
+    done = subprocess.run([sys.executable, "-c", DYING, state, str(lives)], check=False)
+    assert done.returncode in (0, 7)
+    return done.returncode == 7

@@ -1,0 +1,121 @@
+"""The README, the reference and the shipped configuration are held to the code."""
+
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+from fullpool.app import clock
+from fullpool.cli.program import program
+from fullpool.errors import Exit, FullpoolError
+from fullpool.gaps import Explanation
+from fullpool.jobs import Job
+from fullpool.model import Status
+from served import Vendor, dataset, reading_of, sync
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+SOURCES = sorted((ROOT / "daemon" / "fullpool").rglob("*.py"))
+YESTERDAY = clock.now().date() - timedelta(days=1)
+
+
+def section(title: str) -> str:
+    return REFERENCE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|", section("Exit codes"), re.MULTILINE)
+
+    assert [(int(code), name) for code, name in rows] == [(int(one), one.name) for one in Exit]
+
+
+def test_every_deliberate_error_has_a_code_and_a_hint() -> None:
+    for error in FullpoolError.__subclasses__():
+        assert error.exit_code in Exit
+        assert error.hint
+
+
+def test_the_log_events_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `([\w.]+)` \|", section("Log events"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(_logged())
+
+
+def _logged() -> set[str]:
+    """Return every text in the sources that has the form of an event."""
+    nouns = (
+        "archive|series|partition|generation|pass|gap|row|rest|config|clock|control|daemon"
+        "|housekeeping|job|workers"
+    )
+    event = re.compile(rf'"((?:{nouns}|metrics)\.[a-z_]+)"')
+    return {name for path in SOURCES for name in event.findall(path.read_text())}
+
+
+def test_the_jobs_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("Jobs"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(str(job) for job in Job)
+
+
+def test_the_statuses_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("Archive statuses"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(str(status) for status in Status)
+
+
+def test_the_explanations_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("Gap explanations"), re.MULTILINE)
+
+    assert sorted(listed) == sorted(str(one) for one in Explanation)
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", section("Commands"), re.MULTILINE)
+
+    names = [c.name or c.callback.__name__ for c in program.registered_commands if c.callback]
+    assert sorted(listed) == sorted(names)
+
+
+def test_its_configuration_parses() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+
+    assert tomllib.loads(block)["dataset"][0]["market"] == "um"
+
+
+def test_its_queries_run(vendor: Vendor, tmp_path: Path) -> None:
+    for series in ("spot/klines/BTCUSDT/1m", "spot/klines/ETHUSDT/1m", "um/aggTrades/BTCUSDT"):
+        vendor.publish(series, YESTERDAY, YESTERDAY)
+    text = dataset("spot/klines/BTCUSDT,ETHUSDT/1m") + dataset("um/aggTrades/BTCUSDT")
+    config = vendor.config(tmp_path / "lake", text)
+    sync(config)
+
+    with reading_of(config) as reader:
+        answers = [reader.query(sql) for sql in re.findall(r"```sql\n(.*?)```", README, re.DOTALL)]
+
+    assert [len(answer.rows) for answer in answers] == [2, 5, 5, 5, 0]
+
+
+def test_its_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", README):
+        assert "://" in target or (ROOT / target).exists(), target
+
+
+def test_the_tests_that_the_table_of_faults_names_are_there() -> None:
+    table = (ROOT / "docs" / "faults.md").read_text()
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    written = "".join(sources.values())
+
+    missing = [n for n in re.findall(r"`(test_\w+)`", table) if f"def {n}(" not in written]
+    files = [n for n in re.findall(r"`tests/\w+/(test_\w+\.py)`", table) if n not in sources]
+    assert (missing, files) == ([], [])
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    listed = set(re.findall(r"`(fullpool_\w+)", section("Metrics")))
+    source = (ROOT / "daemon" / "fullpool" / "metrics.py").read_text()
+
+    named = {f"fullpool_{name}" for name in re.findall(r'_(?:gauge|labelled)\(\s*"(\w+)"', source)}
+    named |= set(re.findall(r'"(fullpool_\w+)"', source))
+    named = {f"{n}_total" if n == "fullpool_downloaded_bytes" else n for n in named}
+    assert listed == named

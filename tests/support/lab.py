@@ -1,0 +1,151 @@
+"""A lake whose time is given: real sockets, files and DuckDB, and passes in this process."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any, Self, TypeVar
+
+from fullpool.app.assembly import opened_state, working
+from fullpool.app.lock import writing
+from fullpool.config import Config
+from fullpool.errors import FullpoolError
+from fullpool.simulator import Api
+from fullpool.simulator.generate import zipped
+from fullpool.store import duck, inventory
+from fullpool.sync import passes
+from fullpool.sync.maps import Done
+from fullpool.sync.outcome import Outcome
+from served import Seen, Vendor, ask, tree_of
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+PASSES = {
+    "sync": passes.run_pass, "tick": passes.run_tick,
+    "patch": passes.run_patch, "audit": passes.run_audit,
+}  # fmt: skip
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def bar(opens: datetime, step: timedelta, volume: int = 10) -> str:
+    begins = round(opens.timestamp() * 1000)
+    return f"{begins},1,2,0.5,1.5,{volume},{begins + step // MINUTE * 60_000 - 1},15,3,4,6,0\n"
+
+
+def bars(start: datetime, end: datetime, step: timedelta, volume: int = 10) -> str:
+    count = (end - start) // step
+    return "".join(bar(start + number * step, step, volume) for number in range(count))
+
+
+def trade(number: int, moment: datetime) -> str:
+    """Return a trade as the archives of futures have it."""
+    return f"{number},1.5,1.0,{number},{number},{round(moment.timestamp() * 1000)},true\n"
+
+
+def hourly(day: str, first: int | None = None) -> str:
+    """Return 24 trades of a day, with ids that go on from day to day unless *first* is given."""
+    begins = at(day)
+    number = int(begins.timestamp()) // 3600 if first is None else first
+    return "".join(trade(number + n, begins + n * HOUR) for n in range(24))
+
+
+def days_of(month: str, first: int, last: int) -> list[str]:
+    return [f"{month}-{day:02d}" for day in range(first, last + 1)]
+
+
+class Inline:
+    """Builds in this process: processes are not what is tested. *done* is told of each build."""
+
+    def __init__(self, done: Callable[[], object] = lambda: None) -> None:
+        self._done = done
+
+    def start(self) -> None: ...
+
+    def __call__(
+        self, function: Callable[[A], B], items: Iterable[A], _weight: Callable[[A], int]
+    ) -> Iterator[Done[A, B]]:
+        for item in items:
+            try:
+                built = function(item)
+                self._done()
+                yield Done(item, built, None)
+            except FullpoolError as error:
+                yield Done(item, None, error)
+
+
+class Lab:
+    """A vendor, what its API knows, and a lake of *datasets*."""
+
+    def __init__(self, datasets: str = "", *, has_api: bool = True) -> None:
+        self.datasets = datasets
+        self.has_api = has_api
+        self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
+        self.vendor = Vendor(self.folder / "vendor")
+        self.twin = self.folder / "twin"
+        self.twin.mkdir()
+        self.vendor.simulator.api = Api(self.twin)
+
+    def __enter__(self) -> Self:
+        self.vendor.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.__exit__()
+        duck.of_worker.cache_clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def config(self) -> Config:
+        rest = {"enabled": "true" if self.has_api else "false"}
+        return self.vendor.config(self.folder / "lake", self.datasets, rest=rest)
+
+    def run(self, name: str, now: datetime | str) -> Outcome:
+        """Run a pass as if it were *now*."""
+        moment = at(now) if isinstance(now, str) else now
+        config, tree = self.config, tree_of(self.config)
+        builders: Any = nullcontext(Inline())
+        with (
+            writing(tree, name, moment),
+            opened_state(tree) as state,
+            working(config, Seen(), Event(), builders, sleep=lambda _: None) as work,
+        ):
+            inventory.sweep(state, tree, moment)
+            return PASSES[name](replace(work, now=lambda: moment), state, name)
+
+    def put(self, key: str, text: str, published: datetime | None = None) -> None:
+        """Publish an archive, long ago unless told otherwise."""
+        content = zipped(_member(key), text.encode())
+        self.vendor.put_bytes(key, content, published or at("2018-03-02"))
+
+    def tell_api(self, key: str, text: str) -> None:
+        """Have the API know rows."""
+        path = self.twin / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(zipped(_member(key), text.encode()))
+        self.vendor.simulator.api.refresh()
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        return ask(self.config, sql)
+
+    def fetched(self) -> list[str]:
+        """Return the names of all ZIPs that were asked for so far."""
+        paths = (path.rpartition("/")[2] for path in self.vendor.archive_requests())
+        return [name for name in paths if name.endswith(".zip")]
+
+    def requests(self) -> int:
+        """Return how many requests the API has had so far."""
+        return len(self.vendor.simulator.api_requests())
+
+
+def _member(key: str) -> str:
+    return key.rpartition("/")[2].replace(".zip", ".csv")

@@ -1,0 +1,113 @@
+"""SIGINT and SIGTERM end every command at any moment: soon, in one line, with nothing lost."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fullpool.errors import Exit
+from fullpool.simulator import Fault
+from served import sync, wait
+from world import World
+
+pytestmark = pytest.mark.faults
+
+MOMENTS = 10
+LONG = "SELECT count(*) FROM range(3000000) a, range(3000000) b WHERE a.range % 7 = b.range % 11"
+COMMANDS = {
+    "sync": [], "plan": [], "status": [], "gaps": [], "revisions": [], "generations": [],
+    "doctor": [], "verify": ["--vendor"], "rebuild": [], "sql": [LONG], "export": [], "check": [],
+    "demo": [], "simulator": [],
+}  # fmt: skip
+
+
+def arguments(world: World, command: str) -> list[str]:
+    """Return what the command is run with; its target is a folder that is not there."""
+    target = str(world.folder / "target")
+    given = {
+        "check": [str(world.path)],
+        "export": [target, "-c", str(world.path)],
+        "demo": [target],
+        "simulator": [target, "--series", "spot/klines/BTCUSDT/1h", "--port", "0"],
+    }
+    return [command, *given.get(command, ["-c", str(world.path)]), *COMMANDS[command]]
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fullpool", *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_signal_ends_it_at_any_moment(
+    world: World, clean: list[tuple[object, ...]], command: str
+) -> None:
+    sync(world.config)
+    chance = random.Random(command)  # noqa: S311 - the same every time
+    world.vendor.fail(Fault("*", "slow", 100))
+    ended = 0
+    for moment in range(MOMENTS):
+        if command == "sync":
+            shutil.rmtree(world.lake, ignore_errors=True)
+        number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
+        process = started(*arguments(world, command))
+        wait(chance.uniform(0.05, 2.5))
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        shutil.rmtree(world.folder / "target", ignore_errors=True)
+
+        assert "Traceback" not in said, said
+        # -number: in the tenth of a second before a program of ours has begun.
+        expected = {128 + number, -number, Exit.OK}
+        assert process.returncode in expected, (process.returncode, said)
+        ended += process.returncode == 128 + number
+        if process.returncode == 128 + number:
+            assert said.splitlines()[-1].startswith("stopped"), said
+            assert "hint:" not in said
+    # The others may all have ended by themselves before the signal came.
+    assert ended or command not in ("sync", "sql", "simulator")
+
+    world.vendor.fail()
+    world.require_sound(clean)
+
+
+def silent_resolver(world: World) -> list[str]:
+    """Return what a command is run under to find a name server that never answers."""
+    resolver = world.folder / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    script = world.folder / "silent.sh"
+    listener = (
+        "import socket, time; s = socket.socket(2, 2); s.bind(('127.0.0.1', 53)); time.sleep(60)"
+    )
+    script.write_text(
+        f"mount --bind {resolver} /etc/resolv.conf && ip link set lo up\n"
+        f'{sys.executable} -c "{listener}" &\nsleep 0.3\nexec "$@"\n'
+    )
+    return ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "bash", str(script)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["sync", "plan", "doctor", "run"])
+def test_a_signal_is_noticed_while_a_name_is_resolved(
+    world: World, command: str, number: signal.Signals
+) -> None:
+    text = world.path.read_text().replace("127.0.0.1:", "vendor.invalid:")
+    world.path.write_text(text.replace("http://", "https://").replace('"AUSDT"', '"A*"'))
+    line = f"{sys.executable} -m fullpool {command} -c {world.path}"
+    # The signal comes from inside: `unshare` would not hand it on.
+    inside = f'{line} & p=$!; sleep 2.5; kill -{number} $p; wait $p; echo "code $?"'
+    done = subprocess.run(
+        [*silent_resolver(world), "bash", "-c", inside],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert f"code {0 if command == 'run' else 128 + number}" in done.stdout, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hint:" not in done.stderr

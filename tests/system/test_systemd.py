@@ -1,0 +1,367 @@
+"""The service under a real systemd, in a container: one story, told in order.
+
+Needs root, systemd-nspawn, the folder made by tests/support/systemd_tree.sh, and ../shared/tools.
+The container has no network but its own loopback, where the simulator stands in for the vendor.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fullpool.simulator import generate, spec_from
+from served import dataset, wait
+
+pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd")]
+
+ROOT = Path(__file__).resolve().parents[2]
+MADE = ROOT / ".cache" / "systemd"
+SUITE = os.environ.get("SUITE", "bookworm")
+TOOL = ROOT.parent / "shared" / "tools" / "sdbox.sh"
+NAME = "fullpool-test"
+PROGRAM = "/opt/fullpool/bin/fullpool"
+LAKE = "--lake /srv/fullpool"
+HIGHEST_EXPOSURE = 1.5
+
+A, B, TRADES = "spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", "um/aggTrades/CUSDT"
+FIRST, LAST = date(2024, 6, 1), date(2024, 6, 20)
+TRADE_DAYS = 8
+
+READER = """\
+import sys, time, duckdb
+end, asked = time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < end:
+    with duckdb.connect("/srv/fullpool/lake.duckdb", read_only=True) as lake:
+        count, distinct, broken = lake.execute(
+            "SELECT count(*), count(DISTINCT (symbol, open_time)), count(*) FILTER (high < low)"
+            " FROM klines"
+        ).fetchone()
+        assert count == distinct and not broken, (count, distinct, broken)
+        lake.execute("SELECT count(*), max(transact_time) FROM agg_trades").fetchall()
+        lake.execute("SELECT * FROM sync.coverage").fetchall()
+    asked += 1
+print(asked)
+"""
+
+
+class Box:
+    """A booted container."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "SDBOX_RUN": str(folder)}
+
+    def up(self, *binds: str) -> None:
+        done = self._tool("up", str(MADE / SUITE), NAME, *binds)
+        if done.returncode:
+            pytest.skip(f"NOT RUN: the container cannot be booted: {done.stdout} {done.stderr}")
+
+    def down(self) -> None:
+        self._tool("down", NAME)
+
+    def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a shell command inside, as root."""
+        done = self._tool("exec", NAME, "bash", "-c", command)
+        assert not check or done.returncode == 0, self._told(command, done)
+        return done
+
+    def _told(self, command: str, done: subprocess.CompletedProcess[str]) -> str:
+        journal = self._tool("exec", NAME, "journalctl", "-u", "fullpool", "-n", "40", "--no-pager")
+        return f"{command}\n{done.stdout}\n{done.stderr}\n{journal.stdout}"
+
+    def out(self, command: str) -> str:
+        return self.run(command).stdout.strip()
+
+    def shown(self, name: str) -> str:
+        """Return one property of the service."""
+        return self.out(f"systemctl show fullpool -p {name} --value")
+
+    def until(self, is_so: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if found := is_so():
+                return found
+            wait(0.2)
+        log = self.out("systemctl status fullpool --no-pager -l -n 60 || true")
+        raise AssertionError(f"never so:\n{log}")
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        """Ask the lake as the reader alice."""
+        done = self.run(f"runuser -u alice -- {PROGRAM} sql {LAKE} --json {sql!r}", check=False)
+        found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+        return found
+
+    def rows(self, table: str) -> int:
+        found = self.ask(f"SELECT count(*) AS n FROM {table}")
+        return int(found[0]["n"]) if found else 0
+
+    def reader(self, seconds: float) -> subprocess.Popen[str]:
+        """Have alice query the lake for so long."""
+        leader = (self.folder / f"{NAME}.leader").read_text().strip()
+        return subprocess.Popen(
+            ["nsenter", "-t", leader, "-m", "-u", "-i", "-n", "-p", "-C", "--", "runuser", "-u",
+             "alice", "--", "/opt/fullpool/bin/python", "/vendor/reader.py", str(seconds)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def events(self, *fields: str) -> list[dict[str, Any]]:
+        """Return the events of the daemon in the journal; *fields* narrow them down."""
+        matches = " ".join(fields)
+        text = self.out(f"journalctl -u fullpool -o json --no-pager {matches}")
+        messages = [str(json.loads(line)["MESSAGE"]) for line in text.splitlines()]
+        return [json.loads(message) for message in messages if message.startswith("{")]
+
+    def _tool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", str(TOOL), *arguments],
+            check=False, capture_output=True, text=True, env=self.env, timeout=180,
+        )  # fmt: skip
+
+
+def config(*datasets: str) -> str:
+    addresses = "\n".join(
+        f'{market}_url = "http://127.0.0.1:8765"' for market in ("spot", "um", "cm")
+    )
+    return (
+        '[lake]\npath = "/srv/fullpool"\nmin_free_gb = 0.0\n'
+        '[network]\narchive_url = "http://127.0.0.1:8765"\n'
+        'listing_url = "http://127.0.0.1:8765/data.binance.vision"\n'
+        f"[rest]\n{addresses}\n"
+        '[schedule]\ntick = "2s"\npatch = "5s"\n[limits]\nbuilders = 2\npublish_every_s = 1.0\n'
+        + "".join(datasets)
+    )
+
+
+KLINES_A = dataset(A, start=str(FIRST), end=str(LAST))
+KLINES_B = dataset(B, start=str(FIRST), end=str(LAST))
+AGG_TRADES = dataset(TRADES, start=str(FIRST), end=str(FIRST.replace(day=TRADE_DAYS)))
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    if not (MADE / SUITE / ".made").exists() or not (MADE / "wheels").exists():
+        pytest.skip(f"NOT RUN: there is no {MADE / SUITE}; make test-systemd tells why")
+    if not TOOL.exists():
+        pytest.skip(f"NOT RUN: {TOOL} is not here")
+    folder = tmp_path_factory.mktemp("systemd")
+    vendor = folder / "vendor"
+    vendor.mkdir()
+    vendor.chmod(0o755)
+    for series, last in ((A, LAST), (B, LAST), (TRADES, FIRST.replace(day=TRADE_DAYS))):
+        list(generate(vendor / "bucket", spec_from(series, FIRST, last, 300_000)))
+    (vendor / "reader.py").write_text(READER)
+    source = folder / "source"
+    for name in ("config", "systemd", "docs", "dist"):
+        shutil.copytree(ROOT / name, source / name)
+    shutil.copy(ROOT / "requirements-service.lock", source)
+    one = Box(folder)
+    one.up(
+        f"--bind={source}:/src", f"--bind={vendor}:/vendor", f"--bind-ro={MADE / 'wheels'}:/wheels"
+    )
+    try:
+        yield one
+    finally:
+        one.down()
+
+
+def told(part: str) -> str:
+    """Return the commands of docs/operate.md that contain *part*."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "operate.md").read_text(), re.DOTALL)
+    (found,) = (block for block in blocks if part in block)
+    return str(found)
+
+
+def write(box: Box, *datasets: str) -> None:
+    """Write the configuration as `sed -i` does."""
+    (box.folder / "vendor" / "new.toml").write_text(config(*datasets))
+    box.run("cd /etc/fullpool && cp /vendor/new.toml .new && mv .new fullpool.toml")
+
+
+def test_it_installs_as_the_docs_say(box: Box) -> None:
+    done = box.run(
+        "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels sh /src/systemd/install.sh python3 /src/dist/*.whl"
+    )
+
+    assert "systemctl start fullpool" in done.stdout
+    assert "systemd-analyze" not in done.stderr
+    assert box.shown("UnitFileState") == "enabled"
+    box.run("/opt/fullpool/bin/fullpool check /etc/fullpool/fullpool.toml")
+    box.run("useradd -G fullpool-readers alice && useradd bob")
+
+
+def test_the_units_are_clean_and_the_exposure_low(box: Box) -> None:
+    verified = box.run("systemd-analyze verify fullpool.service srv-fullpool.mount")
+    judged = box.out("systemd-analyze security fullpool.service --no-pager | tail -1")
+
+    assert verified.stdout + verified.stderr == ""
+    assert float(judged.split(":")[1].split()[0]) <= HIGHEST_EXPOSURE
+
+
+def test_start_blocks_until_ready_and_the_lake_fills(box: Box) -> None:
+    box.run(
+        "systemd-run --unit vendor /opt/fullpool/bin/fullpool simulator /vendor/bucket && sleep 2"
+    )
+    write(box, KLINES_A)
+    box.run("systemctl start fullpool")
+
+    assert box.shown("ActiveState") == "active"
+    assert "READY" not in box.shown("StatusText")
+    box.until(lambda: box.rows("klines") == 20 * 1440)
+    box.until(lambda: "1 series up to date" in box.shown("StatusText"))
+    assert box.out("stat -c %U:%G:%a /srv/fullpool").endswith(":fullpool-readers:750")
+
+
+def test_an_edit_is_picked_up(box: Box) -> None:
+    write(box, KLINES_A, KLINES_B)
+
+    box.until(lambda: box.rows("klines") == 2 * 20 * 1440)
+
+
+def test_a_broken_edit_is_refused_and_seen_in_systemctl_status(box: Box) -> None:
+    write(box, KLINES_A.replace("spot", "sopt"))
+    box.until(lambda: "refused (1 problem)" in box.out("systemctl status fullpool --no-pager"))
+    reloaded = box.run("systemctl reload fullpool", check=False)
+    (event,) = box.events("PRIORITY=3")[:1]
+
+    assert event["event"] == "config.refused"
+    if has_notify_reload(box):
+        assert box.shown("Type") == "notify-reload"
+    else:
+        assert reloaded.returncode != 0
+    assert box.shown("ActiveState") == "active"
+
+
+def has_notify_reload(box: Box) -> bool:
+    return int(box.out("systemctl --version | awk 'NR == 1 { print int($2) }'")) >= 253
+
+
+def test_reload_waits_until_the_edit_is_in_force(box: Box) -> None:
+    before = box.shown("MainPID")
+    write(box, KLINES_A, KLINES_B)
+    box.run("systemctl reload fullpool")
+
+    assert "refused" not in box.shown("StatusText")
+    assert box.shown("MainPID") == before
+    assert "config.applied" in [event["event"] for event in box.events("PRIORITY=6")]
+
+
+def test_kill_9_is_followed_by_a_restart_that_goes_on(box: Box) -> None:
+    reader = box.reader(14)
+    write(box, KLINES_A, KLINES_B, AGG_TRADES)
+    box.until(lambda: box.rows("agg_trades") > 0)
+    before = box.shown("MainPID")
+    box.run("systemctl kill -s KILL fullpool")
+    box.until(lambda: box.shown("ActiveState") == "active" and box.shown("MainPID") != before)
+    box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)
+    output, errors = reader.communicate(timeout=60)
+
+    assert reader.returncode == 0, errors
+    assert int(output) > 5
+    assert box.rows("klines") == 2 * 20 * 1440
+
+
+def test_a_wedged_worker_is_ended_by_the_watchdog_and_work_resumes(box: Box) -> None:
+    box.run(
+        "mkdir -p /etc/systemd/system/fullpool.service.d && printf '[Service]\\nWatchdogSec=6s\\n'"
+        " > /etc/systemd/system/fullpool.service.d/test.conf && systemctl daemon-reload"
+    )
+    # The trades of a lake without them are to be built again, so that there is a worker to wedge.
+    box.run("systemctl stop fullpool && rm -rf /var/lib/private/fullpool/lake/agg_trades")
+    box.run("systemctl start fullpool")
+    before = box.shown("MainPID")
+    wedged = "pkill -STOP -P $(systemctl show fullpool -p MainPID --value) -f spawn_main"
+    box.until(lambda: box.run(wedged, check=False).returncode == 0)
+    box.until(lambda: box.shown("NRestarts") != "0" and box.shown("MainPID") not in (before, "0"))
+    said = box.out("journalctl -u fullpool --no-pager | grep -i watchdog")
+
+    assert "Watchdog timeout" in said
+    box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)
+
+
+def test_stop_under_load_is_clean(box: Box) -> None:
+    box.run("systemctl stop fullpool && rm -rf /var/lib/private/fullpool/lake/agg_trades")
+    box.run("systemctl start fullpool")
+    box.until(lambda: "left" in box.shown("StatusText"))
+    box.run("systemctl stop fullpool")
+
+    assert box.shown("Result") == "success"  # neither `timeout` nor `signal`: it ended by itself
+    assert box.run("pgrep -f spawn_main", check=False).returncode == 1
+    box.run("systemctl start fullpool")
+    box.until(lambda: box.rows("agg_trades") == TRADE_DAYS * 300_000)
+
+
+def test_events_carry_their_fields_and_priorities(box: Box) -> None:
+    events = box.events("PRIORITY=6")
+    published = [event for event in events if event["event"] == "archive.imported"]
+
+    assert {event["series"] for event in published} == {A, B, TRADES}
+    assert all(event["run"] > 0 and event["job"] in ("tick", "audit") for event in published)
+
+
+def test_readers_read_the_lake_and_nothing_else(box: Box) -> None:
+    hidden = "ls /srv/fullpool/.state || ls /srv/fullpool/.quarantine || ls /srv/fullpool/.staging"
+
+    assert box.run(f"runuser -u alice -- bash -c '{hidden}'", check=False).returncode != 0
+    assert box.run("runuser -u alice -- touch /srv/fullpool/x", check=False).returncode != 0
+    assert box.run("runuser -u bob -- ls /srv/fullpool", check=False).returncode != 0
+    assert "up to date" in box.out(
+        "runuser -u alice -- /opt/fullpool/bin/fullpool status --lake /srv/fullpool"
+    )
+
+
+def test_a_lake_stays_readable_while_the_daemon_is_stopped(box: Box) -> None:
+    box.run("systemctl stop fullpool")
+
+    assert box.rows("klines") == 2 * 20 * 1440
+    box.run("systemctl start fullpool")
+
+
+def test_an_upgrade_keeps_the_configuration_and_restarts(box: Box) -> None:
+    before, text = box.shown("MainPID"), box.out("cat /etc/fullpool/fullpool.toml")
+    box.run(
+        "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels sh /src/systemd/install.sh python3 /src/dist/*.whl"
+    )
+
+    assert box.shown("MainPID") != before
+    assert box.out("cat /etc/fullpool/fullpool.toml") == text
+    assert box.shown("ActiveState") == "active"
+
+
+def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box) -> None:
+    box.run("systemctl stop fullpool && rm -r /var/lib/private/fullpool/lake/.state")
+    refused = box.run("systemctl start fullpool", check=False)
+    before = len([one for one in box.events() if one["event"] == "archive.imported"])
+    box.run(told("fullpool rebuild").replace("--pty", "--pipe --wait"))  # there is no terminal
+    box.until(lambda: "3 series up to date" in box.shown("StatusText"))
+
+    assert refused.returncode != 0
+    assert len([one for one in box.events() if one["event"] == "archive.imported"]) == before
+    assert box.rows("klines") == 2 * 20 * 1440
+    assert box.rows("agg_trades") == TRADE_DAYS * 300_000
+
+
+def test_the_lake_is_moved_as_the_docs_say(box: Box) -> None:
+    box.run("mkdir -p /new/disk")
+    box.run(told("/new/disk"))
+    box.until(lambda: "3 series up to date" in box.shown("StatusText"))
+
+    assert "/new/disk" in box.out("findmnt -n -o SOURCE /var/lib/private/fullpool")
+    assert box.rows("klines") == 2 * 20 * 1440
+    box.run("test -d /new/disk/fullpool/lake/.state && rm -r /var/lib/private/fullpool.old")
+    assert box.rows("agg_trades") == TRADE_DAYS * 300_000
+
+
+def test_it_is_uninstalled_as_the_docs_say(box: Box) -> None:
+    box.run(told("systemctl disable --now"))
+
+    assert box.run("systemctl cat fullpool", check=False).returncode != 0
+    assert box.run("pgrep -f 'fullpool [r]un'", check=False).returncode == 1
+    box.run("test -d /var/lib/private/fullpool/lake/klines && test -e /etc/fullpool/fullpool.toml")
