@@ -6,11 +6,13 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 # One gap of each kind, from the archives to the patched lake.
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
+# Tests that need nothing from outside.
+ANYWHERE := "not (seaweed or clients or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit check format bench test-tz test-s3 test-clients test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -31,7 +33,13 @@ test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
 	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -n auto -m "not seaweed and not clients and not duckdb_clients and not systemd and not readers and not faults" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m $(ANYWHERE) $(ARGS)
+
+coverage: $(INSTALLED) ## Run the tests with coverage of all processes: at least 95 % of branches
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto -m $(ANYWHERE) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
@@ -95,7 +103,7 @@ bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 
 lock: $(INSTALLED) ## Write both lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-service.lock

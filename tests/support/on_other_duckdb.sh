@@ -1,10 +1,10 @@
 #!/bin/sh
-# Opens a lake with DuckDB 1.1.3, 1.5.6 and 2.0.0 clients, then runs the tests that use DuckDB on the
+# Opens a lake with DuckDB 1.1.3, 1.5.6 and 2.0.1 clients, then runs the tests that use DuckDB on the
 # oldest version that fullpool itself supports. Usage: on_other_duckdb.sh PYTHON VENV
 set -eu
 python=$1
 venv=$(cd "$2" && pwd)
-for version in 1.1.3 1.5.6 2.0.0; do
+for version in 1.1.3 1.5.6 2.0.1; do
     client=$venv/duckdb/$version
     test -x "$client/bin/python" || "$python" -m venv "$client"
     "$client/bin/python" -m pip install --quiet --disable-pip-version-check "duckdb==$version"

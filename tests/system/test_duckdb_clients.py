@@ -32,7 +32,7 @@ print(json.dumps([duckdb.__version__, [c.execute(sql).fetchone() for sql in asks
 """
 
 
-@pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.0"])
+@pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
 def test_a_client_of_that_version_reads_the_lake(
     vendor: Vendor, tmp_path: Path, version: str
 ) -> None:
