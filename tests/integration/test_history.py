@@ -483,16 +483,36 @@ class History(RuleBasedStateMachine):
         """Let everything come to rest, then hold the lake to the archives and the API."""
         self.run("tick")  # publishes what a killed pass had recorded: only that is verified
         self.repair()  # nothing else reads a file that nobody writes to
-        for days in (2, 2, 2, 400, 400):  # then what was believed for a year is looked into again
-            self.now += days * DAY
-            for name in ("sync",) if self.is_by_cron else ("audit", "tick", "patch"):
-                self.run(name)
+        self.rest(2, 2, 2)
+        if tree_of(self.config).current.exists():
+            for symbol in self.symbols.values():
+                self.require_archives_of(symbol)
+        self.rest(400, 400)  # then what was believed for a year is looked into again
         if not tree_of(self.config).current.exists():
             return
         self.require_quiet()
         self.require_whole()
         for symbol in self.symbols.values():
             self.require_all_of(symbol)
+
+    def rest(self, *spans: int) -> None:
+        """Let so many days pass, again and again, each followed by what runs once a day."""
+        for days in spans:
+            self.now += days * DAY
+            for name in ("sync",) if self.is_by_cron else ("audit", "tick", "patch"):
+                self.run(name)
+
+    def require_archives_of(self, symbol: Symbol) -> None:
+        """What good archives have is there within days: no wait of weeks hides that it was lost."""
+        held = {
+            self.slot_of(moment.replace(tzinfo=UTC))
+            for _, moment, _, _ in ask(self.config, self.kind.rows, [symbol.name])
+        }
+        for name, rows in symbol.archives.items():
+            if name in symbol.spoiled:
+                continue
+            wanted = {slot for slot in rows if self.is_wanted(symbol.name, slot)}
+            assert wanted <= held, (symbol.name, name, len(wanted - held))
 
     def require_quiet(self) -> None:
         """A further pass asks for nothing."""
