@@ -251,4 +251,6 @@ def refused(error: OSError, doing: str) -> FullpoolError:
         return DiskFullError(message)
     if error.errno in NO_FILES:
         return FilesError(message)
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return LakeUnwritableError(message, hint="a file has that name; name a folder instead")
     return LakeUnwritableError(message)

@@ -381,6 +381,8 @@ def test_the_commands_say_what_they_did(vendor: Vendor, config: Config, tmp_path
 
     assert whole.returncode == Exit.OK
     assert "MB/s" in whole.stdout
+    assert "all files are as recorded" in whole.stdout
+    assert "all files are as recorded" not in mended.stdout
     assert damaged.returncode == Exit.DAMAGED
     shown: dict[str, Any] = json.loads(damaged.stdout)
     assert list(shown["damaged"]) == [str(victim.relative_to(tree_of(config).root))]

@@ -277,7 +277,9 @@ def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> N
 def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file where the folder should be")
 
-    refused(run("sync", "-c", config), Exit.LAKE_UNWRITABLE, "opening the lake")
+    done = run("sync", "-c", config)
+    refused(done, Exit.LAKE_UNWRITABLE, "opening the lake")
+    assert "name a folder instead" in done.stderr
 
 
 def test_a_lake_made_by_a_newer_version(config: Path, tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ def test_a_second_writer_is_told_who_the_first_is(config: Path, tmp_path: Path) 
 
 
 def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
-    refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing has been published")
+    refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing is published")
     refused(run("generations", "--lake", tmp_path), Exit.NO_LAKE)
 
 

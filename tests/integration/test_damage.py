@@ -97,7 +97,7 @@ def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Pa
     with opened_state(tree_of(config)) as state:
         before = state.queries.files.paths()
         root.rename(tmp_path / "moved")
-        with pytest.raises(LakeUnwritableError, match="not there any more"):
+        with pytest.raises(LakeUnwritableError, match="no longer exists"):
             publish_state(state, tree_of(config), 77, clock.now())
         assert state.queries.files.paths() == before
 
@@ -122,7 +122,7 @@ def test_what_an_older_version_published_is_published_anew(config: Config) -> No
     told = [one.what for one in examination.examine_lake(tree_of(config))]
     sync(config)
 
-    assert any("as an older version made it" in one for one in told), told
+    assert any("an older version wrote it" in one for one in told), told
     assert examination.examine_lake(tree_of(config)) == []
 
 
@@ -190,11 +190,11 @@ def test_the_state_of_another_lake_touches_nothing(
     own, strange = tree_of(config), tree_of(other)
     shutil.copy(strange.state, own.state)
     kept = snapshot(own.root)
-    with pytest.raises(StateDamagedError, match="of another lake"):
+    with pytest.raises(StateDamagedError, match="another lake"):
         sync(config)
 
     assert snapshot(own.root) == kept
-    assert any("of another lake" in one.what for one in examination.examine(config, Seen()))
+    assert any("another lake" in one.what for one in examination.examine(config, Seen()))
     rebuild.rebuild(config, Event())
     assert sync(config)[0].archives == 0
 
@@ -349,10 +349,13 @@ ILLS: list[tuple[Callable[[Config], object], str]] = [
     (lambda c: tree_of(c).state.write_bytes(b"garbage" * 900), "opening the state"),
     (lambda c: file_of(c, "AUSDT").unlink(), "1 files of the lake are gone"),
     (lambda c: truncate(file_of(c, "AUSDT")), "of another length"),
-    (lambda c: shutil.copy(file_of(c, "AUSDT"), file_of(c, "AUSDT").with_name("a")), "not its own"),
+    (
+        lambda c: shutil.copy(file_of(c, "AUSDT"), file_of(c, "AUSDT").with_name("a")),
+        "do not belong to it",
+    ),
     (lambda c: tree_of(c).root.chmod(0o777), "is open to others"),
     (lambda c: tree_of(c).state.parent.chmod(0o755), "is open to others"),
-    (lose_all, "nothing has been published"),
+    (lose_all, "nothing is published"),
 ]
 
 

@@ -247,7 +247,7 @@ def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
 def put_month(twin: Twin, *missing: tuple[datetime, datetime], at: datetime | None = None) -> None:
     """Publish March's archive without the rows of *missing*."""
     spec = replace(spec_from(MINUTES, date(2024, 3, 1), date(2024, 3, 31)), missing=missing)
-    folder = twin.whole.parent / "lacking"
+    folder = twin.whole.parent / "missing"
     for path in generate(folder, spec):
         if path.name == "BTCUSDT-1m-2024-03.zip":
             twin.vendor.put_bytes(path.relative_to(folder).as_posix(), path.read_bytes(), at)
@@ -477,19 +477,19 @@ def bars(*opens: int, **changes: str) -> str:
         ("<html><body>Access Denied</body></html>", "not JSON"),
         (bars(FIRST, FIRST + 60_000)[:-20], "not JSON"),
         (bars(FIRST + 60_000, FIRST), "out of order"),
-        (bars(FIRST, FIRST), "stand twice"),
-        (bars(FIRST - 3_600_000), "it holds the bar of"),
-        (bars(FIRST + 1000), "it holds the bar of"),
-        (bars(FIRST, width="]"), "has not 12 values"),
+        (bars(FIRST, FIRST), "duplicated"),
+        (bars(FIRST - 3_600_000), "it has a bar"),
+        (bars(FIRST + 1000), "it has a bar"),
+        (bars(FIRST, width="]"), "does not have 12 values"),
         (bars(FIRST, price="NaN"), "not JSON"),
-        (bars(FIRST, price='"NaN"'), "no decimal number"),
+        (bars(FIRST, price='"NaN"'), "not a decimal number"),
         (bars(FIRST, price="1e400"), "not JSON"),
-        (bars(FIRST, price='"1e400"'), "no decimal number"),
-        (bars(FIRST, count=",-3,"), "no time and no count"),
-        (bars(FIRST, count=",true,"), "no time and no count"),
+        (bars(FIRST, price='"1e400"'), "not a decimal number"),
+        (bars(FIRST, count=",-3,"), "not a time or a count"),
+        (bars(FIRST, count=",true,"), "not a time or a count"),
         ('{"code":-1000,"msg":"An unknown error"}', "An unknown error"),
-        ("[[]]", "has not 12 values"),
-        ("{}", "no list"),
+        ("[[]]", "does not have 12 values"),
+        ("{}", "not a list"),
         ("[" * 100_000, "not JSON"),
     ],
 )
@@ -626,7 +626,7 @@ def test_rows_that_cannot_be_built_in_cost_their_own_gap_only(twin: Twin) -> Non
     body = bars(FIRST, FIRST + 60_000, price='"99999999999.5"')
     twin.vendor.fail(Fault(f"api/v3/klines*startTime={FIRST}*", "body", text=body))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
-    with pytest.raises(IncompleteError, match="cannot be built in"):
+    with pytest.raises(IncompleteError, match="cannot be imported"):
         sync(config)
 
     assert ask(config, "SELECT count(*) FROM klines WHERE source = 'rest'") == [(60,)]
@@ -641,7 +641,7 @@ def test_more_than_eight_decimals_never_enter(twin: Twin) -> None:
     body = bars(FIRST, FIRST + 60_000, price='"1.12345678004"')
     twin.vendor.fail(Fault("api/v3/klines*", "body", text=body))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
-    with pytest.raises(IncompleteError, match="no decimal number"):
+    with pytest.raises(IncompleteError, match="not a decimal number"):
         sync(config)
 
 

@@ -118,6 +118,6 @@ def test_a_listing_that_runs_in_circles_is_given_up(tmp_path: Path, opener: Open
 
     with (
         Simulator(Circling(tmp_path)) as vendor,
-        pytest.raises(ArchiveError, match="begins before"),
+        pytest.raises(ArchiveError, match="starts before"),
     ):
         list_keys(opener, vendor.listing_url, BTC, period_from("2018-01-01"))

@@ -120,7 +120,7 @@ def test_an_edit_is_applied_without_a_restart(place: Place) -> None:
         assert kept == [("AUSDT", False), ("BUSDT", True)]
         assert place.symbols() == ["AUSDT", "BUSDT"]
         shown = place.run("status", "-c", str(place.config)).stdout
-        assert "not configured any more" in shown
+        assert "no longer configured" in shown
         edits = daemon.until(
             lambda: place.ask("SELECT outcome FROM sync.config_edits") == [("applied",)] * 2
         )

@@ -75,6 +75,8 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     listed("withdrawn by the vendor", [str(one) for one in found.withdrawn])
     listed("its CHECKSUM could not be fetched", found.unanswered)
     listed("to be downloaded by the next sync", due)
+    if found.is_whole and not found.unanswered:
+        sys.stdout.write("all files are as recorded\n")
 
 
 def listed(what: str, names: tuple[str, ...] | list[str]) -> None:

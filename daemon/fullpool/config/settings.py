@@ -25,13 +25,17 @@ _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 _FIRST_YEAR, _LAST_YEAR = 2009, 2199
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _PATTERN_SIGNS: Final = str.maketrans("", "", "*?")
+# What other programs write between base and quote asset.
+_SEPARATORS: Final = str.maketrans("", "", "/-: ")
 
 
 def _is_pattern(text: str) -> str:
     name = text.removeprefix("!").translate(_PATTERN_SIGNS)
     if name and not is_symbol(name):
+        joined = text.translate(_SEPARATORS).upper()
+        hint = f" (did you mean {joined}?)" if is_symbol(joined) else ""
         raise ValueError(
-            "a symbol is letters, digits and _ (with * and ? as wildcards, ! to exclude)"
+            f"a symbol is letters, digits and _ (with * and ? as wildcards, ! to exclude){hint}"
         )
     if name != name.upper():
         raise ValueError(f"the vendor's symbols are in upper case: {text.upper()}")
@@ -168,10 +172,17 @@ class Dataset:
         return [one for name in self.named if name not in known for one in self.series(name)]
 
     def unfit(self, symbols: Iterable[str]) -> list[str]:
-        """Return the patterns that none of *symbols* fits."""
-        patterns = [p for p in self.symbols if not p.startswith("!") and not is_plain(p)]
+        """Return the patterns that match none of *symbols*, and excluded symbols not among them.
+
+        An exclusion by pattern may well match none: "!*UPUSDT" is of use in several markets.
+        """
         names = list(symbols)
-        return [pattern for pattern in patterns if not _fits_any(names, pattern)]
+        unsure = [
+            text
+            for text in self.symbols
+            if (is_plain(text[1:]) if text.startswith("!") else not is_plain(text))
+        ]
+        return [text for text in unsure if not _fits_any(names, text.removeprefix("!"))]
 
     @property
     def named_series(self) -> list[Series]:
