@@ -50,9 +50,9 @@ def swap(path: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
-    (flip, "other bytes"),
+    (flip, "does not have the bytes"),
     (truncate, "bytes, not"),
-    (swap, "bytes, not|other bytes"),
+    (swap, "bytes, not|does not have the bytes"),
     (Path.unlink, "is gone"),
 ]
 
@@ -164,7 +164,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
     audit(config)
     before = rows_of(config)
     shutil.rmtree(tree_of(config).state.parent)
-    with pytest.raises(StateDamagedError, match="it is gone"):
+    with pytest.raises(StateDamagedError, match="it is missing"):
         sync(config)
     asked, kept = len(vendor.archive_requests()), snapshot(tree_of(config).root)
     done = rebuild.rebuild(config, Event())
@@ -313,7 +313,7 @@ ILLS = [
     (
         """INSERT INTO sync.rest_bans VALUES ('api.example', 429, 'quiet',
         TIMESTAMP '2024-01-01', TIMESTAMP '2100-01-01')""",
-        "the API's host api.example is not asked before 2100-01-01 00:00 UTC",
+        "the API's host api.example is blocked until 2100-01-01 00:00 UTC",
     ),
 ]
 

@@ -149,7 +149,7 @@ def test_a_ban_that_is_over_is_not_told(lab: Lab) -> None:
     put_days(lab, "2024-03-02")
     lab.run("sync", "2024-03-03T08:00")
 
-    said = "the API's host api.example is not asked before 2024-03-04 00:00 UTC"
+    said = "the API's host api.example is blocked until 2024-03-04 00:00 UTC"
     assert told(lab, "2024-03-03T09:00") == [said]
     assert told(lab, "2024-03-04T00:01") == []
 
@@ -183,7 +183,10 @@ def test_what_is_outdated_is_mended_as_the_hint_says(vendor: Vendor, tmp_path: P
     vendor.put(key, rows)
     outdated = run("verify", "--vendor", "-c", path)
     assert outdated.returncode == Exit.DAMAGED
-    assert "hint: `fullpool verify --vendor --repair` has them fetched again" in outdated.stderr
+    assert (
+        "hint: `fullpool verify --vendor --repair` makes the next sync download them"
+        in outdated.stderr
+    )
 
     assert run("verify", "--vendor", "--repair", "-c", path).returncode == Exit.OK
     assert run("sync", "-c", path).returncode == Exit.OK

@@ -161,7 +161,7 @@ def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
 
 def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
     refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
-    refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "there is none")
+    refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "no file found")
 
 
 def test_a_host_that_is_away(config: Path, vendor: Vendor) -> None:
@@ -314,7 +314,7 @@ def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
 
     table = run("sql", "FROM range(5000)", "-c", config)
 
-    assert "4,000 rows more" in table.stderr
+    assert "4,000 more rows" in table.stderr
     assert len(run("sql", "FROM range(5000)", "-c", config, "--csv").stdout.splitlines()) == 5001
     refused(run("sql", "SELECT 1", "-c", config, "--csv", "--json"), Exit.USAGE, "--csv and --json")
 

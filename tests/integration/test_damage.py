@@ -337,7 +337,7 @@ def test_what_the_vendor_replaced_is_due_after_a_repair(
     vendor.simulator.__exit__()
     away = run("verify", "--vendor", "-c", path)
     assert away.returncode == Exit.INCOMPLETE
-    assert "12 CHECKSUMs could not be had" in away.stderr
+    assert "12 CHECKSUMs could not be fetched" in away.stderr
 
 
 def remove_state(config: Config) -> None:
@@ -347,8 +347,8 @@ def remove_state(config: Config) -> None:
 ILLS: list[tuple[Callable[[Config], object], str]] = [
     (remove_state, "state.duckdb is gone"),
     (lambda c: tree_of(c).state.write_bytes(b"garbage" * 900), "opening the state"),
-    (lambda c: file_of(c, "AUSDT").unlink(), "1 files of the lake are gone"),
-    (lambda c: truncate(file_of(c, "AUSDT")), "of another length"),
+    (lambda c: file_of(c, "AUSDT").unlink(), "1 files of the lake are missing"),
+    (lambda c: truncate(file_of(c, "AUSDT")), "have the wrong size"),
     (
         lambda c: shutil.copy(file_of(c, "AUSDT"), file_of(c, "AUSDT").with_name("a")),
         "do not belong to it",

@@ -45,7 +45,7 @@ def test_real_pages_are_read(real: Path) -> None:
 
 
 def test_a_page_that_has_more_and_does_not_say_from_where_on_is_no_end() -> None:
-    with pytest.raises(ArchiveError, match="listing x: there is more"):
+    with pytest.raises(ArchiveError, match="listing x: it is truncated"):
         parse_page(PAGE % b"<IsTruncated>true</IsTruncated>", "x")
 
 

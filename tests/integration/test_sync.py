@@ -193,7 +193,10 @@ def test_a_transfer_that_was_tampered_with_once_is_taken_up_again(
         (day(2).replace("1.50000000", "99999999999.0"), "99999999999"),
         (day(2) + kline(START + timedelta(days=1)).replace("1.50000000", "7.0"), "other values"),
         (day(2).replace("1.50000000", ""), "is empty"),
-        (day(2) + kline(START + timedelta(days=1, minutes=9), unit=1_000_000), "times in ms and"),
+        (
+            day(2) + kline(START + timedelta(days=1, minutes=9), unit=1_000_000),
+            "mixed time units: ms and",
+        ),
         (day(2) + "1717286400000,1\n", "Expected Number of Columns"),
     ],
 )
@@ -539,7 +542,7 @@ def test_a_lost_state_costs_no_file_of_the_lake(vendor: Vendor, tmp_path: Path) 
     before = snapshot(tmp_path / "lake")
     shutil.rmtree(tree_of(config).state.parent)
 
-    with pytest.raises(StateDamagedError, match="it is gone"):
+    with pytest.raises(StateDamagedError, match="it is missing"):
         sync(config)
 
     assert snapshot(tmp_path / "lake") == before
