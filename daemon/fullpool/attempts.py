@@ -29,7 +29,7 @@ def next_try(
     """Return when an archive that ended in *status* after *attempts* is worth another try.
 
     Waits double from one attempt to the next, up to a limit; a quarantined one waits longer, for
-    the vendor has to publish it anew, unless its CHECKSUM may just be late. None: not by itself.
+    the vendor has to publish it again, unless its CHECKSUM may just be late. None: not by itself.
     """
     doubled: int = 2 ** min(attempts, 20)
     match status:
@@ -112,7 +112,7 @@ def unchanged(known: Known, now: datetime) -> Known:
     """Return what is known of an archive whose CHECKSUM is that of what the lake has.
 
     So a listing that names it otherwise is believed from now on, unless it was written a moment
-    ago, when a new archive may still be beside the CHECKSUM of the old one.
+    ago, when a new archive may still be next to the CHECKSUM of the old one.
     """
     looks = known.attempts + 1 if known.status is Status.PRESENT else LOOKS
     modified = known.identity.modified_at if known.identity else None
@@ -139,7 +139,7 @@ def republished(known: Known) -> Known:
 
 
 def due_again(known: Known, status: Status, reason: str, listed: Identity | None) -> Known:
-    """Return an archive that is to be fetched at once, as if for the first time."""
+    """Return an archive that is to be fetched at once, as for the first time."""
     return replace(
         known,
         status=status,

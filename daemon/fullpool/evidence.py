@@ -15,7 +15,7 @@ class Evidence:
     """Places that the API was asked for at *asked_at* and has no row of.
 
     *row_before* and *row_after*: it has rows on that side, in the same answers. *near* is where the
-    gap was: the ids of a symbol that is used again begin anew.
+    gap was: the ids of a symbol that is used again start again.
     """
 
     series: Series
@@ -147,7 +147,7 @@ def proof_of(gap: Places, known: Iterable[Evidence], since: datetime) -> Proof |
     if not inside or unasked(gap, inside, since):
         return None
     first, last = inside[0], inside[-1]
-    # Evidence that reaches beyond the gap shows that the API lacks the row beside it.
+    # Evidence that reaches beyond the gap shows that the API lacks the row next to it.
     return Proof(
         first.row_before and first.places.first == gap.first,
         last.row_after and last.places.end == gap.end,

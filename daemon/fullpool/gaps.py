@@ -102,7 +102,7 @@ class MissingRange:
 def missing_ranges(
     grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
 ) -> list[MissingRange]:
-    """Return what is not held of a series, oldest first: at its head, inside, at its tail.
+    """Return what is not held of a series, oldest first: at its beginning, inside, at its end.
 
     *held* in the order of time. Without a *grid* the places are ids, which have holes but neither
     head nor tail. *expected* are the spans where rows should be.
@@ -246,7 +246,7 @@ def reconciled(
 
 
 class _Index:
-    """Known gaps by where they are. Ids may begin anew, so gaps of trades are told by time."""
+    """Known gaps by where they are. Ids may start again, so gaps of trades are told by time."""
 
     def __init__(self, grid: Grid | None, known: Sequence[Gap]) -> None:
         self._grid = grid
@@ -277,7 +277,7 @@ def _parts(
     known: Iterable[Gap],
     now: datetime,
 ) -> list[Gap]:
-    """Return one absence as gaps, known ones and new ones."""
+    """Return one missing range as gaps, known ones and new ones."""
     found: list[Gap] = []
     at, end = missing.places.first, missing.places.end
     for gap in known:
@@ -308,7 +308,7 @@ def _is_disproved(gap: Gap, grid: Grid | None, missing: MissingRange) -> bool:
 
 
 def _joined(grid: Grid | None, parts: Sequence[Gap]) -> list[Gap]:
-    """Return the parts of one absence with those made one that are to be asked for together."""
+    """Return the parts of one missing range, joined where they are asked about together."""
     found: list[Gap] = []
     for gap in parts:
         if found and _is_asked_for(gap) and _is_asked_for(found[-1]):
@@ -367,7 +367,7 @@ def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
 
 
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
-    """Whether ids go on from one file to the next, and do not begin anew."""
+    """Whether ids go on from one file to the next, and do not start again."""
     is_soon = file.first_time < before.last_time + ANOTHER_LIFE
     return is_soon and file.last_key > before.last_key
 

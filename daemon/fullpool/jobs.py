@@ -101,7 +101,7 @@ class Timetable:
 
         Set forward, what is overdue runs at once, and once. Set back, APScheduler would wait until
         the clock has come as far again: intervals go on as if nothing had happened, and times of
-        the clock are computed anew.
+        the clock are computed again.
         """
         with self._changing:
             if jump < timedelta(0):

@@ -37,7 +37,7 @@ class Column:
 class Kind:
     """What the program knows of one kind of data.
 
-    *time* names the column that must lie in the archive's span and that rows are sorted by;
+    *time* names the column that must be in the archive's span and that rows are sorted by;
     *key* the one that identifies a row in its series. *optional* columns are absent from some
     markets' files and then NULL. Rows of an archive may lie outside its span by *slack*. *void* is
     the SQL of whether the vendor took a row back: the columns *priced* then hold no price. The API

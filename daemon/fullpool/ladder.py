@@ -40,7 +40,7 @@ _BELIEVED: Final = {
 }
 # Believed longer each time it is found to be true again.
 _GROWING: Final = frozenset(_BELIEVED) - {Explanation.API_REFUSED}
-# What is learned of delays is not believed beyond this: after archives were published anew in bulk
+# What is learned of delays is not believed beyond this: after archives were republished in bulk
 # their dates tell nothing.
 _LONGEST_DELAY: Final = {Cadence.DAY: timedelta(days=2), Cadence.MONTH: timedelta(days=20)}
 _LONGEST_BELIEVED: Final = timedelta(days=360)

@@ -164,7 +164,7 @@ def _midnight(day: date) -> datetime:
 
 
 def is_symbol(text: str) -> bool:
-    """Whether *text* may stand in a path and in SQL: letters and digits of any script, and `_`.
+    """Whether *text* may appear in a path and in SQL: letters and digits of any script, and `_`.
 
     Source: the bucket holds `币安人生USDT`, `1000CATBNB`, `BTCUSDT_210326`, `ICPUSDT_SETTLED`.
     """

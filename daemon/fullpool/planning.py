@@ -260,7 +260,7 @@ def steps(
     """Group the archives that are due by the partitions they go into, oldest series first.
 
     Also yields steps without archives: folds of a closed year's monthly files into one, and files
-    that may have rows of the day beside them, unless the paths of the two are *compared* already.
+    that may have rows of the day next to them, unless the paths of the two are *compared* already.
     """
     archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
     placed = [(known, known.archive.series, _unit(known.archive, now)) for known in due]
@@ -288,7 +288,7 @@ def _beside(
     held: Mapping[tuple[Series, Period], list[PartitionFile]],
     compared: AbstractSet[tuple[str, str]],
 ) -> dict[tuple[Series, Period], tuple[PartitionFile, ...]]:
-    """Return the files with rows outside their day that may be in a file beside it, with those.
+    """Return the files with rows outside their day that may be in a file next to it, with those.
 
     A trade at midnight may be in the archives of both days.
     """

@@ -3,7 +3,7 @@
 An event only says that something may have happened: editors write in place, rename, link, remove
 and recreate. What counts is that the content is stable and differs. The folder is watched,
 not the file, whose inode many editors replace; and it is looked at every few seconds anyway, for
-edits that no event tells of (the target of a link, a folder that was made anew).
+edits that no event reports (the target of a link, a folder that was made again).
 """
 
 import hashlib
@@ -88,7 +88,7 @@ class Lookout:
                 for _ in self._events():
                     yield from self._look(is_asked=False)
                     if self._path.parent.stat().st_ino != folder:
-                        break  # it was made anew: watch that one
+                        break  # it was made again: watch that one
             except (OSError, RuntimeError):
                 # The folder is away, or the system has no watches left: look without. (watchfiles
                 # has an error of its own for the latter, a RuntimeError.)

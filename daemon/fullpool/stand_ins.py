@@ -22,7 +22,7 @@ _MOMENT: Final = timedelta(microseconds=1)
 
 
 def days_instead(month: Archive, recorded: Collection[Period], want: Want) -> list[Known]:
-    """Return the days to ask for by name in place of a month that is of no use."""
+    """Return the days to ask for by name in place of a month that is unusable."""
     if not vendor.has_daily(month.series):
         return []
     days = (day for day in periods(month.period.span, Cadence.DAY) if day not in recorded)
@@ -34,7 +34,7 @@ def days_instead(month: Archive, recorded: Collection[Period], want: Want) -> li
 def months_instead(
     months: Iterable[Archive], wants: Mapping[Series, Want], now: datetime
 ) -> list[Known]:
-    """Return which of the *months* to ask for by name, of which a day could not be had."""
+    """Return which of the *months* to ask for by name, of which a day could not be fetched."""
     return [
         Known(month, Status.EXPECTED, "the archive of one of its days is unavailable")
         for month in months
@@ -52,7 +52,7 @@ def archives_of(
 ) -> list[Known]:
     """Return the archives to ask for by name because rows are missing that they may have.
 
-    Days of a month that the lake has, or that is of no use, and months that it has days of. One
+    Days of a month that the lake has, or that is unusable, and months that it has days of. One
     that is on record is not asked for again here.
     """
     found: dict[Archive, None] = {}

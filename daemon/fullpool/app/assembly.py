@@ -112,7 +112,7 @@ def _client(
 def openers(
     network: Network, context: ssl.SSLContext, stop: Stop
 ) -> Iterator[Callable[[], Opener]]:
-    """Hand out what gives each thread its own opener; all share one TLS context."""
+    """Yield what gives each thread its own opener; all share one TLS context."""
     access = Access(
         context=context,
         monotonic=time.monotonic,

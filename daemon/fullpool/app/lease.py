@@ -172,7 +172,7 @@ def held(
 
 
 def is_own(path: Path, mine: Lease) -> bool:
-    """Whether nobody else has taken the lease."""
+    """Whether no one else has taken the lease."""
     found = read(path)
     return found is None or replace(found, renewed=0) == mine
 
@@ -186,7 +186,7 @@ def _take(path: Path, mine: Lease, dead: Lease | None, sleep: Callable[[float], 
             if (other := read(path)) is not None:
                 raise _busy(other) from None
         except OSError:
-            return  # a full disk is no reason not to start: the first pass tells of it
+            return  # a full disk is no reason not to start: the first pass reports it
     _write(path, mine)
     if dead is not None and not dead.is_seen_from(mine):
         sleep(2 * _LOOK_S)  # until whoever watched it as well has written

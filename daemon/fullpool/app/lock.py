@@ -74,9 +74,9 @@ def _is_still(path: Path, what: os.stat_result) -> bool:
 def writing(tree: Tree, command: str, now: datetime, *, is_look: bool = False) -> Iterator[Held]:
     """Hold the lake for writing. Raises LakeBusyError naming who has it, or what is refused.
 
-    Who only looks (*is_look*) waits for nobody: a lease of a process that cannot be seen is held.
+    Who only reads (*is_look*) waits for nobody: a lease of a process that cannot be seen is held.
     """
-    # What is made is nobody else's to write, whatever the umask; who may read it, it says.
+    # What is made is no one else's to write, whatever the umask; who may read it, it says.
     os.umask(os.umask(0) | _NOT_OTHERS)
     try:
         tree.create()

@@ -45,7 +45,7 @@ B = TypeVar("B")
 
 @contextmanager
 def threads(count: int, limit: int, stop: Stop) -> Iterator[Map]:
-    """Hand out a map over *count* threads that draws items up to *limit* of weight."""
+    """Yield a map over *count* threads that draws items up to *limit* of weight."""
     pool = ThreadPoolExecutor(count, thread_name_prefix="fetch")
     try:
         # Enough ahead that nobody idles while the consumer is busy elsewhere.
@@ -59,7 +59,7 @@ def threads(count: int, limit: int, stop: Stop) -> Iterator[Map]:
 def processes(
     count: int, stop: Stop, started: Callable[[int], None] = lambda _: None
 ) -> Iterator[Builders]:
-    """Hand out a map over *count* processes; one that dies fails its item and is replaced.
+    """Yield a map over *count* processes; one that dies fails its item and is replaced.
 
     *started* is told the number of each process. Where processes cannot share anything (a container
     whose /dev/shm cannot be written), a thread of this one builds.
@@ -105,7 +105,7 @@ class _InProcess:
 
 
 class Idle:
-    """Builders for who only looks: there is nothing to build."""
+    """Builders for who only reads: there is nothing to build."""
 
     def start(self) -> None:
         """Start nobody."""

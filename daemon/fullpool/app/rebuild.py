@@ -40,7 +40,7 @@ class Rebuilt:
 
 
 def rebuild(config: Config, stop: Stop) -> Rebuilt:
-    """Write the state anew; the old one, if there is any, is kept beside it.
+    """Rewrite the state; the old one, if there is any, is kept next to it.
 
     Raises NoLakeError if there is nothing to rebuild it from, IncompleteError if a file could not
     be looked at or it was stopped, LakeBusyError. Then nothing was changed.
@@ -121,7 +121,7 @@ def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[R
 
 
 def _replace(tree: Tree) -> None:
-    """Put the new state in the place of the old one, which stays beside it."""
+    """Put the new state in the place of the old one, which stays next to it."""
     folder = tree.state.parent
     for old in (tree.state, tree.state.with_name(tree.state.name + ".wal")):
         if old.exists():

@@ -166,7 +166,7 @@ def _flush() -> None:
 def leave_by_force(code: int, say: Callable[[], object]) -> NoReturn:
     """End the process from another thread than the main one, which may be stuck in a write.
 
-    To *say* anything, and to flush, may have to wait for that for ever.
+    *say* and flushing may block forever on that write.
     """
 
     def tell() -> None:

@@ -32,7 +32,7 @@ class Verified:
 
     *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
     out. *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none
-    any more; of *unanswered* ones it could not be had, for the reason given.
+    any more; of *unanswered* ones it could not be fetched, for the reason given.
     """
 
     files: int
@@ -54,7 +54,7 @@ class Verified:
 def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
     """Inspect all files of the newest generation; *looked* is told the bytes of each.
 
-    Runs beside a daemon. Raises NoLakeError.
+    Runs next to a daemon. Raises NoLakeError.
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:

@@ -77,7 +77,7 @@ _REVISIONS_SQL: Final = """
 
 
 def revisions(reader: Reader, *, symbol: str, is_json: bool) -> None:
-    """Print the archives that were published anew, the latest first; with hashes as JSON."""
+    """Print the archives that were republished, the latest first; with hashes as JSON."""
     if is_json:
         sql = _REVISIONS_SQL.replace("added,", "added, old_sha256, new_sha256, old_etag, new_etag,")
         screen.show_json(reader.query(sql, [symbol]).as_dicts())

@@ -210,7 +210,7 @@ def watcher() -> Screen:
 
 @contextmanager
 def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
-    """Hand out what is told of bytes as they are done; shown on a terminal only."""
+    """Yield what is told of bytes as they are done; shown on a terminal only."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -157,7 +157,7 @@ class Dataset:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The symbols that are spelled out."""
+        """The symbols that are named."""
         return tuple(p for p in self.symbols if not p.startswith("!") and is_plain(p))
 
     def wants(self, symbol: str) -> bool:
@@ -167,7 +167,7 @@ class Dataset:
         return _fits(symbol, included or ["*"]) and not _fits(symbol, excluded)
 
     def not_among(self, symbols: Collection[str]) -> list[Series]:
-        """Return the series of symbols that are spelled out and not among *symbols*."""
+        """Return the series of symbols that are named and not among *symbols*."""
         known = set(symbols)
         return [one for name in self.named if name not in known for one in self.series(name)]
 
@@ -186,7 +186,7 @@ class Dataset:
 
     @property
     def named_series(self) -> list[Series]:
-        """The series of the symbols that are spelled out."""
+        """The series of the symbols that are named."""
         return [series for symbol in self.named for series in self.series(symbol)]
 
     def series(self, symbol: str) -> tuple[Series, ...]:
@@ -197,7 +197,7 @@ class Dataset:
 
 
 def is_plain(pattern: str) -> bool:
-    """Whether a pattern is a symbol spelled out."""
+    """Whether a pattern is the name of a symbol."""
     return not set(pattern) & {"*", "?"}
 
 

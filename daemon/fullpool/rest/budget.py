@@ -28,7 +28,7 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """The weight used in this minute, as far as is known."""
+        """The weight used in this minute, as far as known."""
         return self._used
 
     def acquire(self, weight: int, is_stopped: Callable[[], bool]) -> None:
@@ -39,7 +39,7 @@ class Budget:
                 raise RestError("waiting for the API's weight: stopped")
 
     def observe(self, used: int) -> None:
-        """Take note of what the host says was used in this minute."""
+        """Record what the host says was used in this minute."""
         with self._lock:
             self._turn()
             self._used = max(self._used, used)

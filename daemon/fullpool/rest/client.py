@@ -113,7 +113,7 @@ class Client:
             return list(self._bans.values())
 
     def weights(self) -> dict[str, int]:
-        """Return the weight used in this minute, by market, as far as is known."""
+        """Return the weight used in this minute, by market, as far as known."""
         return {str(market): budget.used for market, budget in self._budgets.items()}
 
     def get(
@@ -138,7 +138,7 @@ class Client:
                 return None
             return _statuses(found).get(symbol)
         self._budget(market)
-        if market not in self._info:  # it could not be had the first time
+        if market not in self._info:  # it could not be fetched the first time
             self._info[market] = self._ask_info(market, self._budgets[market])
         return _statuses(self._info[market]).get(symbol)
 

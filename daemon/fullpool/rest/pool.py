@@ -167,7 +167,7 @@ class Pool:
             return Reply(response.status_code, names, body)
 
     def _read(self, response: httpx.Response, url: str, limit_bytes: int) -> bytes:
-        """Return the body. httpx's own timeout begins anew with every byte that comes."""
+        """Return the body. httpx's own timeout starts again with every byte that comes."""
         end = self._monotonic() + self._timeout_s
         parts: list[bytes] = []
         for part in response.iter_bytes():

@@ -50,7 +50,7 @@ _WIDTH: Final = 12
 class Window:
     """One request: so many places of a series. Of trades, *places* are ids.
 
-    *around* tells of the gap that is asked for, where rows beyond it are told from its own.
+    *around* reports the gap that is asked for, where rows beyond it are told from its own.
     """
 
     series: Series
@@ -62,7 +62,7 @@ class Window:
 class Surroundings:
     """A gap, and when the rows are that the lake has before and after it, if there are any.
 
-    *span* is where the rows between the two must lie.
+    *span* is where the rows between the two must be.
     """
 
     places: Places
@@ -216,7 +216,7 @@ def _placed(moments: Sequence[int], grid: Grid, window: Window) -> list[int]:
     """Return the places of bars. Raises RestError if they are off the grid, without proof.
 
     An answer of another time zone would be as well. One is believed that has a bar exactly where
-    the lake has the row beside the gap.
+    the lake has the row next to the gap.
     """
     places, around = grid.places_of(moments), window.around
     if not grid.is_regular(moments):

@@ -49,7 +49,7 @@ class Bucket:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look at the folder anew; only files whose size or time changed are read."""
+        """Look at the folder again; only files whose size or time changed are read."""
         found: dict[str, Entry] = {}
         for path in sorted(self.folder.rglob("*")):
             if path.is_file():

@@ -9,7 +9,7 @@ KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect", "b
 
 @dataclass
 class Fault:
-    """One way to fail, for the first *times* requests whose key fits *pattern* (0: for ever).
+    """One way to fail, for the first *times* requests whose key fits *pattern* (0: forever).
 
     status: answers with *value* as the HTTP status. truncate: ends after *value* bytes. reset: the
     same, with a TCP reset. tamper: flips a bit of byte *value*. html: 200 and a web page. slow:

@@ -142,7 +142,7 @@ def swept_if_cut_short(
 
 
 def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
-    """Take note of files that are gone, so that their archives are fetched again; return them.
+    """Record files that are gone, so that their archives are fetched again; return them.
 
     Raises LakeUnwritableError if the lake itself is gone.
     """

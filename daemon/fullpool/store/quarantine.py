@@ -15,7 +15,7 @@ def quarantined(tree: Tree, archive: Archive) -> Path:
 
 
 def quarantine(tree: Tree, archive: Archive, zipped: Zipped, reason: str, now: datetime) -> None:
-    """Put *zipped* in quarantine and write the reason beside it; a file is moved there."""
+    """Put *zipped* in quarantine and write the reason next to it; a file is moved there."""
     target = quarantined(tree, archive)
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(zipped, Path):

@@ -153,7 +153,7 @@ def _name(staged: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        if target.exists():  # nobody else writes here
+        if target.exists():  # no one else writes here
             raise FileExistsError(errno.EEXIST, "the name is already taken", str(target)) from error
         staged.rename(target)
     else:

@@ -10,10 +10,10 @@ class Outcome:
     """Counts of a pass, and what is missing by its end.
 
     *failed* and *listing_failures* hold what is missing for a reason that is ours or the network's;
-    *unknown* the series the vendor has no archive of, *remarks* tells of them; *missing* the number
+    *unknown* the series the vendor has no archive of, *remarks* reports them; *missing* the number
     of all archives that are missing, by status. *patched_rows* came from the API, in *requests*;
-    *open_gaps* holds what could not be had of it, with the reason. *lost* counts files that were
-    found damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
+    *open_gaps* holds gaps that could not be filled, with the reason. *lost* counts files found
+    damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
     about a host that is away. *told* has the reasons that are in the log: that a host is away is
     one event, not one for each of its archives.
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def troubles(self) -> list[str]:
-        """What could not be had for a reason that is ours or the network's, and why."""
+        """What could not be fetched for a reason that is ours or the network's, and why."""
         of_archives = [
             f"{name}: {why}" for name, why in (self.failed | self.listing_failures).items()
         ]

@@ -87,7 +87,7 @@ def run_patch(work: Work, state: State, command: str) -> Outcome:
 
 
 def run_audit(work: Work, state: State, command: str) -> Outcome:
-    """Fetch anew what was published anew. Raises as `run_pass` does."""
+    """Fetch again what was republished. Raises as `run_pass` does."""
 
     def act(found: Discovered, outcome: Outcome) -> None:
         _audit(work, state, found, outcome)
@@ -169,7 +169,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     outcome.listing_failures, outcome.hint = found.failed, found.hint
     outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
     is_news = any(one in found.listings or one not in known for one in found.unknown)
-    if is_news or found.symbols:  # once a day, when they are looked for anew
+    if is_news or found.symbols:  # once a day, when they are looked for again
         for remark in found.remarks:
             log.warning("series.unknown", reason=remark)
 
@@ -214,7 +214,7 @@ def _rounds_over(
 
 
 def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:
-    """Have days tried in place of months that are of no use, and the month of days that are."""
+    """Have days tried in place of months that are unusable, and the month of days that are."""
     if not state.queries.missing():
         return
     wanted = {want.series: want for want in wants}

@@ -96,9 +96,9 @@ class Fetcher:
         """Return the archive, unless it is not there or still the edition *etag*, or *held*.
 
         A large one is written to *target*, a small one held in memory. The CHECKSUM is asked for
-        first: without it the archive is of no use, and if it is *held* the lake has it. Raises
-        ArchiveError if the archive could not be had whole, and the opener's errors; no *target* is
-        left then.
+        first: without it the archive is unusable, and if it is *held* the lake has it. Raises
+        ArchiveError if the archive could not be fetched whole, and the opener's errors; then no
+        *target* is left.
         """
         expected = self.checksum(archive)
         if expected is None:

@@ -2,7 +2,7 @@
 
 One `Opener` belongs to one worker thread. urllib's own handlers close the connection after every
 answer; over TLS that costs more than the archive itself, so the handler here keeps one connection
-a host, and opens it anew, once, when the server closed it while it lay idle.
+a host, and opens it again, once, when the server closed it while it lay idle.
 """
 
 import contextlib

@@ -107,8 +107,8 @@ class _Socket:
 class _Reader(io.RawIOBase):
     """Reads a socket until the deadline, or until the work is stopped.
 
-    Without it a server that sends a byte now and then holds a worker for ever: the socket's own
-    timeout begins anew with every byte.
+    Without it a server that sends a byte now and then holds a worker forever: the socket's own
+    timeout starts again with every byte.
     """
 
     def __init__(self, sock: socket.socket, access: Access, deadline: float) -> None:

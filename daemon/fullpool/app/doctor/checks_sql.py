@@ -116,7 +116,7 @@ ILLS: Final = (
 
 
 def recorded(reader: Reader, tree: Tree, now: datetime) -> Iterator[Finding]:
-    """Yield what the newest generation tells of, in the order of `ILLS`."""
+    """Yield what the newest generation reports, in the order of `ILLS`."""
     for ill in ILLS:
         for row in reader.query(ill.at(now)).as_dicts():
             shown = {name: _plain(value) for name, value in row.items()}

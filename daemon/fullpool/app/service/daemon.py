@@ -97,7 +97,7 @@ class Daemon:
         self._reporting = reporting
         self._held = held
         self._stop = stop
-        self._enough = Flag()
+        self._draining = Flag()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._pending: dict[Job, None] = {}  # in the order of arrival
         self._timetable = Timetable(self._inbox.put, clock.now)
@@ -164,7 +164,7 @@ class Daemon:
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        """Tell of what cannot be done now, and go on: the next try may find it mended."""
+        """Report what cannot be done now, and go on: the next try may find it fixed."""
         try:
             with map_errors(f"doing what is due ({name})"):
                 yield
@@ -187,7 +187,7 @@ class Daemon:
                 self._pending.setdefault(Job.TICK)
             if job is Job.TICK and (outcome.built or outcome.open_gaps):
                 self._pending.setdefault(Job.PATCH)
-            if self._enough.is_set():
+            if self._draining.is_set():
                 self._pending.setdefault(job)  # cut short by an edit: it begins again
             activity.ended(job, outcome.troubles)
         elif job is Job.PUBLISH:
@@ -198,7 +198,7 @@ class Daemon:
             self._keep_house()
 
     def _pass(self, job: Job) -> Outcome:
-        self._enough.clear()  # before the configuration is read: an edit from here on counts
+        self._draining.clear()  # before the configuration is read: an edit from here on counts
         config, reporting = self._config, self._reporting
         builders = pools.processes(
             config.limits.builders, self._stop, reporting.liveness.worker_started
@@ -211,7 +211,7 @@ class Daemon:
                 self._stop,
                 builders,
                 bans=self._state.queries.bans(),
-                draining=self._enough,
+                draining=self._draining,
                 sleep=clock.sleeper(self._stop, reporting.liveness.moved),
             ) as work,
         ):
@@ -247,7 +247,7 @@ class Daemon:
             for look in lookout.looks():
                 self._answer(look, asked)
         except Exception as error:  # noqa: BLE001 - the main thread ends with it
-            self._enough.set()
+            self._draining.set()
             self._inbox.put(error)
 
     def _accept(self, config: Config) -> None:
@@ -269,7 +269,7 @@ class Daemon:
         if look.config is not None:
             changed = self._timetable.apply(look.config.schedule)
             self._config = look.config
-            self._enough.set()  # the pass that runs finishes what it began; the next asks anew
+            self._draining.set()  # the pass that runs finishes what it began; the next asks again
             jobs = [str(job) for job in changed]
             log.info("config.applied", path=str(self._path), sha256=look.sha256, jobs=jobs)
         elif look.error is not None:

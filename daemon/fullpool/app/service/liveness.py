@@ -26,7 +26,7 @@ class Liveness:
         self._at = 0.0
 
     def moved(self) -> None:
-        """Take note that something got on. Called from any thread; a lost count does not matter."""
+        """Record progress. Called from any thread; a lost count does not matter."""
         self._moves += 1
 
     def worker_started(self, number: int) -> None:

@@ -72,18 +72,18 @@ class Activity:
         self._liveness.moved()
 
     def ended(self, job: str, troubles: Sequence[str]) -> None:
-        """Take note that a job came to its end, and what it could not have."""
+        """Record that a job came to its end, and what it could not have."""
         self._doing = ""
         self._missing.pop(job, None)
         if troubles:
             self._missing[job] = (len(troubles), _short(troubles[0]))
 
     def cleared(self, job: str) -> None:
-        """Take note that nothing keeps a job from its work any more."""
+        """Record that nothing keeps a job from its work any more."""
         self._troubles.pop(job, None)
 
     def troubled(self, job: str, reason: str) -> None:
-        """Take note of what keeps a job from its work."""
+        """Record what keeps a job from its work."""
         self._doing = ""
         self._troubles[job] = _short(reason)
 

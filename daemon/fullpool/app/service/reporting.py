@@ -89,7 +89,7 @@ class Reporting:
         self.say()
 
     def looked(self, problems: tuple[str, ...]) -> None:
-        """Take note that the configuration was looked at, and what is wrong with it."""
+        """Record that the configuration was looked at, and what is wrong with it."""
         self.activity.refused = problems
         self.say()
 

@@ -75,7 +75,7 @@ def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
 
 
 def _detach(state: State) -> None:
-    """Let go of the catalogue; one that could not be written takes the connection along."""
+    """Release the catalogue; one that could not be written takes the connection along."""
     try:
         state.connection.execute("USE state")
         state.connection.execute("DETACH lake")

@@ -174,7 +174,7 @@ TABLES: Final = (
     "conflicts", "rest_bans", "wanted", "config_edits", "revisions",
     "retired", "holes", "compared",
 )  # fmt: skip
-# Counts up when the tables or views change: then the lake is published anew.
+# Counts up when the tables or views change: then the lake is published again.
 FORMAT: Final = 8
 
 # The intervals that are published by month alone, for SQL.

@@ -41,7 +41,7 @@ from fullpool.store.tree import Tree
 
 
 def build(order: Order) -> Built:
-    """Write the partitions of a step anew from its inputs, its patches and the rows kept.
+    """Rewrite the partitions of a step from its inputs, its patches and the rows kept.
 
     An input that fails a check is rejected and the others go on. Raises DamagedError if rows were
     to be kept of a file that is not the one that was written; DiskFullError, LakeUnwritableError or
@@ -138,7 +138,7 @@ class _Load:
 
     @property
     def replaced(self) -> list[Span]:
-        """The spans whose archives are written anew."""
+        """The spans whose archives are rewritten."""
         archives = [one.edition.archive for one in self.accepted]
         return [archive.period.span for archive in archives if not self.fills(archive)]
 
@@ -203,7 +203,7 @@ def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
 def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Checked | None:
     """Write all rows of the step into one Parquet file and check it; None if nothing is new.
 
-    Raises MalformedError if they are out of order or a key stands twice, duckdb.DataError or
+    Raises MalformedError if they are out of order or a key occurs twice, duckdb.DataError or
     duckdb.InvalidInputException if a value does not fit its column.
     """
     if not load.accepted and not order.patches and (order.inputs or not order.step.files):
@@ -233,7 +233,7 @@ def _branches(
 ) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
-    So: REST below archives, a day that fills holes below the month it fills, what is written anew
+    So: REST below archives, a day that fills holes below the month it fills, what is rewritten
     above what is kept, and that above what other archives of the same days had.
     """
     kind = KINDS[order.step.series.kind]
@@ -255,7 +255,7 @@ def _branches(
 
 
 def _repeated(order: Order, kind: Kind) -> str:
-    """Return the condition of rows that a file beside those of the step has in its own period."""
+    """Return the condition of rows that a file next to those of the step has in its own period."""
     beside = [order.root / file.path for file in order.step.beside]
     return rows.repeated(kind, order.step.unit.span, beside)
 
@@ -268,7 +268,7 @@ def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str
 
 
 def _older(order: Order, load: _Load) -> list[str]:
-    """Return rows that lie where archives are written anew, for those that the archives lack."""
+    """Return rows that lie where archives are rewritten, for those that the archives lack."""
     kind, spans = KINDS[order.step.series.kind], [*load.replaced, *load.filled]
     held = [(order.root / file.path, file) for file in order.step.files]
     others = load.others

@@ -1,6 +1,6 @@
 """Where the rows of a file came from, kept in its Parquet metadata.
 
-So the state can be written anew from the files alone.
+So the state can be rewritten from the files alone.
 """
 
 import json

@@ -113,7 +113,7 @@ def from_parquet(
 ) -> str:
     """Select the rows of a partition file that stay on top of what is older or fills holes.
 
-    Not those in spans that are written anew; where a day fills holes of its month, the month's. Nor
+    Not those in spans that are rewritten; where a day fills holes of its month, the month's. Nor
     those of which *left_out* is true.
     """
     is_filled = f"{SOURCE_COLUMN} <> {quoted(ARCHIVE)} AND {in_any(kind.time, fills)}"
@@ -132,7 +132,7 @@ def repeated(kind: Kind, span: Span, beside: Sequence[Path]) -> str:
 
 
 def repeated_in(kind: Kind, path: Path, span: Span, beside: Sequence[Path]) -> str:
-    """Select key and time of the rows of a file that one beside it has too."""
+    """Select key and time of the rows of a file that one next to it has too."""
     return (
         f"SELECT {kind.key}, {kind.time} FROM {parquet(path)}"
         f" WHERE {repeated(kind, span, beside)} ORDER BY ALL"
@@ -150,7 +150,7 @@ def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
 def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[Span]) -> str:
     """Select the rows of archives in *spans* that the days *others* may have.
 
-    What of them the month lacks that is written anew is a day's.
+    What of them the month lacks that is rewritten is a day's.
     """
     return (
         f"SELECT {_names(kind)}, {quoted(DAILY)} AS {SOURCE_COLUMN} FROM {parquet(path)}"
@@ -223,7 +223,7 @@ def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
 def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
     """Return rows with the column that tells two of one id apart, and its name after a comma.
 
-    The ids of a symbol that is used again begin anew: rows of one id that are more than a day from
+    The ids of a symbol that is used again start again: rows of one id that are more than a day from
     each other are two. A time that identifies a row needs no such column.
     """
     if kind.key == kind.time:

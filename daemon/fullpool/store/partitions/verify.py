@@ -49,7 +49,7 @@ def inspect(order: Inspection) -> Inspected:
     except MalformedError as error:
         return Inspected(order.file, (str(error),), 0)
     except (duckdb.Error, OSError) as error:
-        # Its bytes are those that were written, as far as is known.
+        # Its bytes are those that were written, as far as known.
         return Inspected(order.file, (f"cannot be read: {duck.summary(error)}",), 0, is_unread=True)
     return Inspected(order.file, tuple(problems), size_bytes)
 

@@ -29,7 +29,7 @@ def prepare(leash: Connection) -> None:
 
 
 def _end_with_parent(leash: Connection) -> None:
-    """End this worker when its leash is let go, or its parent is gone, however it ended."""
+    """End this worker when its leash is closed, or its parent is gone, however it ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel, leash])

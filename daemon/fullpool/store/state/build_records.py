@@ -26,7 +26,7 @@ from fullpool.store.state.tables import (
     series_values,
 )
 
-# Days in the lake fill what their month lacks, which may be other rows once that is published anew;
+# Days in the lake fill what their month lacks, which may be other rows once that is republished;
 # of the others nothing was kept, so they are fetched whatever their CHECKSUM says.
 _DAYS_BESIDE: Final = (
     "UPDATE sync.archives SET status = 'listed', reason = 'its month is published anew',"
@@ -46,7 +46,7 @@ def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...
 
 
 def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
-    """Return the files that were found to have no row of those beside them, with those."""
+    """Return the files that were found to have no row of those next to them, with those."""
     return [
         (file.path, other.path)
         for one in built

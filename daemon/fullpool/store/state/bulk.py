@@ -52,7 +52,7 @@ def replace(
     columns: Sequence[str],
     rows: Rows,
 ) -> None:
-    """Write *rows* anew by their *key*; columns that are not named keep their values."""
+    """Rewrite *rows* by their *key*; columns that are not named keep their values."""
     if not rows:
         return
     names = ", ".join(columns)

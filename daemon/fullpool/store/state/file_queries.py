@@ -71,7 +71,7 @@ class FileQueries:
         return found
 
     def compared(self) -> set[tuple[str, str]]:
-        """Return the files that have no row of one beside them, with that."""
+        """Return the files that have no row of one next to them, with that."""
         return {(path, other) for path, other in rows_of(self._connection, "FROM sync.compared")}
 
     def paths(self) -> set[str]:

@@ -53,7 +53,7 @@ def insert_many(
 def write_gaps(
     connection: duckdb.DuckDBPyConnection, gaps: Mapping[Series, Sequence[Gap]], at: datetime
 ) -> None:
-    """Write the gaps of some series anew."""
+    """Rewrite the gaps of some series."""
     names = [series_names(gaps)]
     connection.execute(f"DELETE FROM sync.gaps WHERE {SERIES_NAME}{AMONG}", names)
     rows = [gap_row(gap, at) for own in gaps.values() for gap in own]
@@ -63,7 +63,7 @@ def write_gaps(
 def write_evidence(
     connection: duckdb.DuckDBPyConnection, evidence: Mapping[Series, Sequence[Evidence]]
 ) -> None:
-    """Write the evidence of some series anew."""
+    """Rewrite the evidence of some series."""
     names = [series_names(evidence)]
     connection.execute(f"DELETE FROM sync.evidence WHERE {SERIES_NAME}{AMONG}", names)
     rows = [evidence_row(one) for own in evidence.values() for one in own]
@@ -71,7 +71,7 @@ def write_evidence(
 
 
 def write_expected(connection: duckdb.DuckDBPyConnection, expected: Sequence[Expected]) -> None:
-    """Write anew where rows of some series should be."""
+    """Write again where rows of some series should be."""
     names = [series_names({one.series for one in expected})]
     connection.execute(f"DELETE FROM sync.expected WHERE {SERIES_NAME}{AMONG}", names)
     insert_many(

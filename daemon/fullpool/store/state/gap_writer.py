@@ -20,12 +20,12 @@ class GapWriter:
         self._session = session
 
     def record(self, gaps: Mapping[Series, Sequence[Gap]], at: datetime) -> None:
-        """Write the gaps of some series anew."""
+        """Rewrite the gaps of some series."""
         with self._session.transaction():
             write_gaps(self._session.connection, gaps, at)
 
     def record_evidence(self, evidence: Mapping[Series, Sequence[Evidence]]) -> None:
-        """Write anew what the API was asked of some series and does not have."""
+        """Write again what the API was asked of some series and does not have."""
         with self._session.transaction():
             write_evidence(self._session.connection, evidence)
 
@@ -35,7 +35,7 @@ class GapWriter:
             write_expected(self._session.connection, expected)
 
     def record_bans(self, bans: Sequence[Ban]) -> None:
-        """Write the bans anew."""
+        """Rewrite the bans."""
         columns = ("host", "status", "reason", "banned_at", "banned_until")
         rows = [(b.host, b.status, b.reason, naive(b.at), naive(b.until)) for b in bans]
         with self._session.transaction():

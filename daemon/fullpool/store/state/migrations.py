@@ -69,7 +69,7 @@ def add_gaps(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add_daemon(connection: duckdb.DuckDBPyConnection) -> None:
-    """What the configuration asks for, its edits, and archives that were published anew."""
+    """What the configuration asks for, its edits, and archives that were republished."""
     for sql in (
         "ALTER TABLE sync.retired ADD COLUMN size_bytes BIGINT",
         "ALTER TABLE sync.archives ADD COLUMN checksum VARCHAR",

@@ -157,7 +157,7 @@ class StateQueries:
         return months
 
     def months_of_lost_days(self) -> list[Archive]:
-        """Return the monthly archives not asked for yet of which a day could not be had."""
+        """Return the monthly archives not asked for yet of which a day could not be fetched."""
         found = rows_of(
             self._connection,
             f"SELECT DISTINCT {_NAMES_OF_M}, left(m.period, {MONTH_LENGTH})"

@@ -22,7 +22,7 @@ class Session:
         self.connection.close()
 
     def renew(self) -> None:
-        """Open the database anew, which also writes what its log holds into it.
+        """Open the database again, which also writes what its log holds into it.
 
         DuckDB keeps, for as long as a database is open, handles of up to 32,768 blocks long gone
         in each of its eviction queues: the daemon's memory grew by 0.7 MB a minute of a soak.

@@ -74,7 +74,7 @@ class State:
         self._session.close()
 
     def renew(self) -> None:
-        """Open the database anew, to give back the memory that DuckDB keeps while it is open."""
+        """Open the database again, to give back the memory that DuckDB keeps while it is open."""
         self._session.renew()
         self.queries = StateQueries(self._session.connection)
 
@@ -134,7 +134,7 @@ class State:
             self._doubt({one.step.series for one in built if one.files})
 
     def _doubt(self, series: Iterable[Series]) -> None:
-        """Have the gaps of *series* looked for anew, by this pass or whichever comes."""
+        """Have the gaps of *series* looked for again, by this pass or whichever comes."""
         self._session.run(
             f"UPDATE sync.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}",
             [series_names(series)],
@@ -151,7 +151,7 @@ class State:
     def record_lost(self, lost: Mapping[PartitionFile, Damage], at: datetime) -> None:
         """Forget files that are gone or damaged, and expect the archives in them again.
 
-        The value of each says what is wrong with it. So is a newer edition that was of no use: what
+        The value of each says what is wrong with it. So is a newer edition that was unusable: what
         the lake had of that archive is gone.
         """
         if not lost:

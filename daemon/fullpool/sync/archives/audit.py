@@ -35,7 +35,7 @@ class Audited:
 
 
 def audit(work: Work, queries: StateQueries, wants: Sequence[Want]) -> Audited:
-    """List every series anew and compare each archive with the edition that is recorded."""
+    """List every series again and compare each archive with the edition that is recorded."""
     done = Audited()
     work.watcher.listing(len(wants))
     rest = iter(wants)
@@ -83,7 +83,7 @@ def _wanted(
 
 
 def _add_new(found: Sequence[Known], done: Audited) -> None:
-    """Take note of archives that the vendor has put before those on record, or between them."""
+    """Record archives that the vendor has put before those on record, or between them."""
     for one in found:
         log.info("archive.discovered", archive=str(one.archive), series=str(one.archive.series))
     done.found += found

@@ -36,7 +36,7 @@ class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
     *failed* holds what could not be listed, with the reason; *unknown* the series
-    that are spelled out and the vendor has no archive of in the time asked for, *remarks* tells of
+    that are named and the vendor has no archive of in the time asked for, *remarks* reports
     them and of patterns that no symbol fits; *new* are series that were listed for the first time,
     as a whole. *hint* says what to do about a host that is away.
     """
@@ -141,7 +141,7 @@ def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) 
 def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where it is noted
     work: Work, queries: StateQueries, market: Market, kind: str, found: Discovered, now: datetime
 ) -> Sequence[str]:
-    """Return the symbols of a market and kind: as held if that is recent, else listed anew."""
+    """Return the symbols of a market and kind: as held if that is recent, else listed again."""
     just = (one.symbols for one in found.symbols if (one.market, one.kind) == (market, kind))
     if (names_now := next(just, None)) is not None:
         return names_now

@@ -104,7 +104,7 @@ class Round:
         return max(1, round(self._work.config.limits.builders * share))
 
     def _take(self, done: Done[Order, Built]) -> None:
-        """Take note of what a build did, or that it failed; throw its downloads away."""
+        """Record what a build did, or that it failed; throw its downloads away."""
         order, built = done.item, done.value
         if isinstance(done.error, FATAL):
             raise done.error
@@ -123,7 +123,7 @@ class Round:
             drop(item.zipped)
 
     def _blame(self, order: Order, error: FullpoolError | None) -> None:
-        """Take note of a build that came to nothing, for every archive that was to be in it."""
+        """Record a build that came to nothing, for every archive that was to be in it."""
         if isinstance(error, DamagedError):
             give_up_damaged(self._work, self._state, self._outcome, order.step)
             self.unbuilt[order.step.series, order.step.unit] = str(error)
@@ -165,7 +165,7 @@ class Round:
             self._work.watcher.recorded(Known(archive, Status.PRESENT))
 
     def _record_result(self, known: Known) -> None:
-        """Take note of an archive that did not come into the lake, and say so."""
+        """Record an archive that did not come into the lake, and say so."""
         self._tried.append(known)
         name = str(known.archive)
         told = log.bind(archive=name, series=str(known.archive.series), reason=known.reason)

@@ -83,7 +83,7 @@ class Answers:
         return {series: Index(own) for series, own in evidence.items()}
 
     def _note_failure(self, inquiry: Inquiry) -> None:
-        """Take note of what the network or the host kept from us; what they refuse is explained."""
+        """Record what the network or the host kept from us; what they refuse is explained."""
         name = str(inquiry.gap)
         self._outcome.open_gaps.pop(name, None)
         if inquiry.error is not None and not isinstance(

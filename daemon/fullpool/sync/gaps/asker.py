@@ -26,7 +26,7 @@ from fullpool.sync.work import Work
 if TYPE_CHECKING:
     from fullpool.model import Series
 
-# Asked for in one turn at most: what a process that is killed meanwhile has asked for in vain.
+# Asked for in one turn at most; a process that is killed meanwhile loses these answers.
 WINDOWS_A_TURN: Final = 200
 
 
@@ -70,7 +70,7 @@ class Asker:
     def about(
         self, gap: Gap, grid: Grid | None, beside: Neighbours, evidence: Sequence[Evidence]
     ) -> Inquiry:
-        """Return a talk about a gap, with the rows beside it and what was asked of it before."""
+        """Return an inquiry about a gap, with its neighbouring rows and earlier evidence."""
         before, after = beside.of(gap)
         around = Surroundings(gap.places, gap.span, before, after)
         inquiry = Inquiry(gap, grid, unasked(gap.places, evidence, gap.asked_since), around)
@@ -151,7 +151,7 @@ class Asker:
     def _look_around(self, inquiries: Sequence[Inquiry]) -> None:
         """Ask what tells an outage from the beginning or the end of a series.
 
-        The API's hole may be wider than the lake's, which has the rows beside it from archives.
+        The API's hole may be wider than the lake's, which has the rows next to it from archives.
         """
         bars = [t for t in inquiries if t.error is None and t.grid is not None]
         without_before = [t for t in bars if not _has_before(t)]

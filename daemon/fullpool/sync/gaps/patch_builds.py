@@ -18,7 +18,7 @@ Unit = tuple[Series, Period]
 
 
 class PatchBuilds:
-    """Writes what came of talks into the lake."""
+    """Writes the rows of inquiries into the lake."""
 
     def __init__(self, work: Work, state: State, outcome: Outcome, client: Client) -> None:
         self._work = work

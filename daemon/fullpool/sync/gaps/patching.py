@@ -206,7 +206,7 @@ class Patching:
         self._records.replace(news, [after[gap] for gap in news])
 
     def _inquiries(self, asking: Asker, gaps: Sequence[Gap], now: datetime) -> list[Inquiry]:
-        """Return the gaps with what is held beside them and what was asked of them before."""
+        """Return the gaps with what is held next to them and what was asked of them before."""
         series = {gap.series for gap in gaps}
         files, known = (
             self._state.queries.files.of(series),

@@ -29,7 +29,7 @@ class GapRecords:
         self._outcome = outcome
 
     def look_for_failing(self, gaps: Sequence[Gap], known: Mapping[Series, list[Known]]) -> None:
-        """Take note of the archives that rows of *gaps* are in and that failed."""
+        """Record the archives that rows of *gaps* are in and that failed."""
         for gap in gaps:
             self.failing[key_of(gap)] = [
                 archive for archive in known[gap.series] if stand_ins.is_in_failing(gap, archive)
@@ -65,5 +65,5 @@ def without(gaps: Iterable[Gap], others: Iterable[Gap]) -> list[Gap]:
 
 
 def key_of(gap: Gap) -> Key:
-    """Return what tells one gap from others: ids may begin anew."""
+    """Return what tells one gap from others: ids may start again."""
     return gap.series, gap.places, gap.span.start
