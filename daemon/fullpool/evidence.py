@@ -39,7 +39,7 @@ class Index:
 
     def __init__(self, known: Iterable[Evidence]) -> None:
         self._known = sorted(known, key=lambda one: one.places)
-        self._starts = [one.places.first for one in self._known]
+        self._starts = [piece.places.first for piece in self._known]
 
     def of(self, gap: Gap) -> list[Evidence]:
         """Return the evidence that has places of *gap*, in their order."""
@@ -47,7 +47,7 @@ class Index:
         while at and self._known[at - 1].places.end > gap.places.first:
             at -= 1
         end = bisect_left(self._starts, gap.places.end)
-        beside = (one for one in self._known[at:end] if one.places.meet(gap.places))
+        beside = (piece for piece in self._known[at:end] if piece.places.meet(gap.places))
         return [one for one in beside if _is_same_life(one, gap.span)]
 
     def of_any(self, gaps: Iterable[Gap]) -> list[Evidence]:
@@ -85,11 +85,11 @@ def empty_in(
 def united(places: Iterable[Places]) -> list[Places]:
     """Return *places* sorted, with those that touch or overlap made one."""
     joined: list[Places] = []
-    for one in sorted(places):
-        if joined and one.first <= joined[-1].end:
-            joined[-1] = Places(joined[-1].first, max(joined[-1].end, one.end))
+    for place in sorted(places):
+        if joined and place.first <= joined[-1].end:
+            joined[-1] = Places(joined[-1].first, max(joined[-1].end, place.end))
         else:
-            joined.append(one)
+            joined.append(place)
     return joined
 
 
@@ -98,11 +98,11 @@ def renewed(old: Iterable[Evidence], new: Sequence[Evidence]) -> list[Evidence]:
     taken = sorted(new, key=lambda one: one.places)
     starts = [one.places.first for one in taken]
     kept: list[Evidence] = []
-    for one in old:
-        at = max(bisect_left(starts, one.places.first) - 1, 0)
-        end = bisect_left(starts, one.places.end)
-        over = [other.places for other in taken[at:end] if _is_same_life(one, other.near)]
-        kept += _without(one, united(over))
+    for piece in old:
+        at = max(bisect_left(starts, piece.places.first) - 1, 0)
+        end = bisect_left(starts, piece.places.end)
+        over = [other.places for other in taken[at:end] if _is_same_life(piece, other.near)]
+        kept += _without(piece, united(over))
     return sorted([*kept, *new], key=lambda one: one.places)
 
 
@@ -132,7 +132,7 @@ def unasked(gap: Places, known: Iterable[Evidence], since: datetime | None) -> l
     """Return the places of a gap that were not asked for *since* then; all if that is None."""
     if since is None:
         return [gap]
-    return without(gap, united(one.places for one in known if one.asked_at >= since))
+    return without(gap, united(piece.places for piece in known if piece.asked_at >= since))
 
 
 def proof_of(gap: Places, known: Iterable[Evidence], since: datetime) -> Proof | None:
@@ -141,7 +141,7 @@ def proof_of(gap: Places, known: Iterable[Evidence], since: datetime) -> Proof |
     A gap is judged by what surrounds the whole of it, however it was asked for.
     """
     inside = sorted(
-        (one for one in known if one.asked_at >= since and one.places.meet(gap)),
+        (piece for piece in known if piece.asked_at >= since and piece.places.meet(gap)),
         key=lambda one: one.places,
     )
     if not inside or unasked(gap, inside, since):

@@ -21,19 +21,22 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
     had it is `expected`: asked for once more, without the promise of a listing. (A month is not: in
     quarantine it falls to its days.)
     """
-    for one in known:
-        listed = listing.get(one.archive.period)
+    for archive in known:
+        listed = listing.get(archive.archive.period)
         if listed is None:
-            if _is_promised(one) and one.archive.period.cadence is Cadence.DAY:
-                yield one, due_again(one, Status.EXPECTED, "the vendor no longer lists it", None)
-        elif one.status in _NOT_THERE:
-            yield one, due_again(one, Status.LISTED, "published late", listed)
-        elif one.status in _COMPARED and one.identity is not None:
-            if _has_other_bytes(one.identity, listed):
-                reason = f"republished: {_words(one.identity)} became {_words(listed)}"
-                yield one, due_again(one, Status.LISTED, reason, listed)
-            elif one.status is Status.PRESENT and _has_other_time(one.identity, listed):
-                yield one, replace(one, identity=listed)
+            if _is_promised(archive) and archive.archive.period.cadence is Cadence.DAY:
+                yield (
+                    archive,
+                    due_again(archive, Status.EXPECTED, "the vendor no longer lists it", None),
+                )
+        elif archive.status in _NOT_THERE:
+            yield archive, due_again(archive, Status.LISTED, "published late", listed)
+        elif archive.status in _COMPARED and archive.identity is not None:
+            if _has_other_bytes(archive.identity, listed):
+                reason = f"republished: {_words(archive.identity)} became {_words(listed)}"
+                yield archive, due_again(archive, Status.LISTED, reason, listed)
+            elif archive.status is Status.PRESENT and _has_other_time(archive.identity, listed):
+                yield archive, replace(archive, identity=listed)
 
 
 def _is_promised(known: Known) -> bool:
@@ -44,7 +47,9 @@ def _is_promised(known: Known) -> bool:
 def withdrawn(known: Iterable[Known], listing: Listing) -> list[Known]:
     """Return what the lake has and the vendor does not list any more, by period: it stays."""
     gone = (
-        one for one in known if one.status is Status.PRESENT and one.archive.period not in listing
+        archive
+        for archive in known
+        if archive.status is Status.PRESENT and archive.archive.period not in listing
     )
     return sorted(gone, key=lambda one: one.archive.period.span)
 

@@ -54,18 +54,18 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
             # What readers may see until the next publication is not to be swept away before.
             gone = [path for path in sums if not (tree.root / path).exists()]
-            restore(state, tree, found, [*replaced, *(one.path for one in damaged), *gone], now)
+            restore(state, tree, found, [*replaced, *(file.path for file in damaged), *gone], now)
         held.require_ours()
         _replace(tree)
         with opened_state(tree, held) as state:
             publish_state(state, tree, state.next_value("generation"), now)
-        for one in damaged:  # or the next rebuild would have nothing to hold it to
-            take_out(tree, one.path)
+        for file in damaged:  # or the next rebuild would have nothing to hold it to
+            take_out(tree, file.path)
     return Rebuilt(
         files=len(found),
         archives=len({source.key for one in found for source in one.sources}),
         rows=sum(one.file.rows for one in found if one.file),
-        damaged=tuple(f"{one.path}: {one.damage}" for one in damaged),
+        damaged=tuple(f"{file.path}: {file.damage}" for file in damaged),
         unproven=sum(not sums.get(one.path) for one in found),
     )
 

@@ -42,7 +42,7 @@ def require_answers(found: Verified, lake: str) -> None:
 
 
 def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
-    damaged = {one.file.path: list(one.problems) for one in found.damaged}
+    damaged = {file.file.path: list(file.problems) for file in found.damaged}
     unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
     if is_json:
         screen.show_json(

@@ -220,8 +220,12 @@ def generations(
     from fullpool.store.catalogue import reader
 
     found: list[dict[str, Any]] = [
-        {"generation": one.number, "published_at": one.published_at, "current": one.is_current}
-        for one in reader.generations(_tree(config, lake))
+        {
+            "generation": generation.number,
+            "published_at": generation.published_at,
+            "current": generation.is_current,
+        }
+        for generation in reader.generations(_tree(config, lake))
     ]
     if not found:
         raise NoLakeError(f"listing the generations of {_tree(config, lake).root}: there are none")

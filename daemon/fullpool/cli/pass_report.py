@@ -70,7 +70,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     groups = _groups(found.steps)
     archives = [known for step in found.steps for known in step.archives] if is_detailed else []
     if is_json:
-        keys = {"keys": [vendor.archive_key(one.archive) for one in archives]}
+        keys = {"keys": [vendor.archive_key(archive.archive) for archive in archives]}
         screen.show_json(_planned(found, groups) | (keys if is_detailed else {}))
         return
     for known in archives:
@@ -106,7 +106,7 @@ def _total(groups: Sequence[Mapping[str, Any]], what: str) -> int:
 
 def _series(what: str, series: Sequence[Series]) -> None:
     if series:
-        names = ", ".join(str(one) for one in series[:_SHOWN_SERIES])
+        names = ", ".join(str(each) for each in series[:_SHOWN_SERIES])
         more = f" and {len(series) - _SHOWN_SERIES:,} more" if len(series) > _SHOWN_SERIES else ""
         sys.stdout.write(f"{len(series):,} series {what}: {names}{more}\n")
 

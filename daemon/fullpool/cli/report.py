@@ -135,7 +135,7 @@ def status(
         sys.stdout.write(
             f"replaced files: {replaced['files']:,}, {size}, kept for older generations\n"
         )
-    left = sum(not one["kept"] for one in series.as_dicts())
+    left = sum(not row["kept"] for row in series.as_dicts())
     if left:
         sys.stdout.write(f"{left:,} series no longer configured; their data stays (kept: false)\n")
     if missing.rows:
@@ -156,14 +156,14 @@ def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) ->
     """Print what a configuration asks for, and what is to be said of that."""
     rows = [
         (
-            one.market,
-            one.kind,
-            " ".join(one.symbols),
-            " ".join(one.intervals),
-            str(one.start or "listing"),
-            str(one.end or "follows the market"),
+            dataset.market,
+            dataset.kind,
+            " ".join(dataset.symbols),
+            " ".join(dataset.intervals),
+            str(dataset.start or "listing"),
+            str(dataset.end or "follows the market"),
         )
-        for one in parsed.dataset
+        for dataset in parsed.dataset
     ]
     names = ("market", "kind", "symbols", "intervals", "from", "to")
     if is_json:

@@ -169,7 +169,7 @@ class Dataset:
     def not_among(self, symbols: Collection[str]) -> list[Series]:
         """Return the series of symbols that are named and not among *symbols*."""
         known = set(symbols)
-        return [one for name in self.named if name not in known for one in self.series(name)]
+        return [series for name in self.named if name not in known for series in self.series(name)]
 
     def unfit(self, symbols: Iterable[str]) -> list[str]:
         """Return the patterns that match none of *symbols*, and excluded symbols not among them.

@@ -30,7 +30,7 @@ def nearest_interval(text: str) -> str:
         return _asked("1mo")
     found = re.fullmatch(r"(\d*)\s*([a-z]+?)s?", text.strip().lower())
     seconds = int(found[1] or 1) * _SECONDS.get(found[2], 0) if found else 0
-    alike = (one for one in Interval if seconds and _seconds_of(one) == seconds)
+    alike = (interval for interval in Interval if seconds and _seconds_of(interval) == seconds)
     return next(map(_asked, alike), "")
 
 

@@ -263,7 +263,7 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
 def _integers(values: Sequence[Any], window: Window) -> Sequence[int]:
     if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < _LARGEST:
         return values
-    wrong = next(one for one in values if type(one) is not int or not 0 <= one < _LARGEST)
+    wrong = next(value for value in values if type(value) is not int or not 0 <= value < _LARGEST)
     raise _wrong(window, f"{str(wrong)[:40]!r} is not a time or a count")
 
 
@@ -304,7 +304,7 @@ def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     numbers = [item[name] for name in "aflT"]
     if item["f"] == item["l"] == _VOID:
         numbers = [item["a"], item["T"]]
-    if any(type(one) is not int or not 0 <= one < _LARGEST // 10 for one in numbers):
+    if any(type(number) is not int or not 0 <= number < _LARGEST // 10 for number in numbers):
         raise _wrong(window, f"a trade has invalid ids or time: {str(item)[:80]}")
     flags = [item[name] for name in "mM" if name in item]
     if any(type(flag) is not bool for flag in flags):

@@ -156,7 +156,7 @@ def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, 
     """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
     held = [order.root / file.path for file in order.step.files]
     origin = origin_of(_connection(order), held)
-    load, rejected = _Load({}, [], origin, {one.period for one in origin.sources}), []
+    load, rejected = _Load({}, [], origin, {source.period for source in origin.sources}), []
     with ExitStack() as stack:
         files: dict[_Sheet, IO[bytes]] = {}
 
@@ -224,7 +224,7 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
 
 def _require_rows_in_all_lines(load: _Load, count: int) -> None:
     """Raise MalformedError if there are fewer rows than lines: DuckDB passes over blank ones."""
-    if blank := sum(one.rows for one in load.accepted) - count:
+    if blank := sum(archive.rows for archive in load.accepted) - count:
         raise MalformedError(f"{blank} lines are blank")
 
 
@@ -323,7 +323,7 @@ def _examine(
     """Tell the inputs that are good by themselves from those that are to blame, and for what."""
     good: list[Input] = []
     blamed: list[Rejected] = []
-    editions = {one.edition for one in accepted}
+    editions = {archive.edition for archive in accepted}
     for item in (one for one in order.inputs if one.edition in editions):
         reason = _fault(order, item, scratch)
         if reason:

@@ -74,17 +74,17 @@ class Origin:
 
     def others(self, accepted: Iterable[Accepted]) -> tuple[Source, ...]:
         """Return the sources that are other archives than those just *accepted*."""
-        keys = {edition_key(one.edition) for one in accepted}
+        keys = {edition_key(archive.edition) for archive in accepted}
         return tuple(source for source in self.sources if source.key not in keys)
 
     def why_not_of(self, series: Series) -> str | None:
         """Return what shows that the rows are not those of *series*; None if nothing does."""
         if not self.sources and not self.patches:
             return "has no provenance metadata"
-        for one in self.sources:
-            archive = vendor.archive_in(one.key)
+        for source in self.sources:
+            archive = vendor.archive_in(source.key)
             if archive is None or archive.series != series:
-                return f"holds {one.key}, of another series"
+                return f"holds {source.key}, of another series"
         return None
 
     def plus(self, accepted: Iterable[Accepted], patches: Iterable[Patch]) -> "Origin":

@@ -91,15 +91,15 @@ def superseded(found: Iterable[RecoveredFile]) -> list[RecoveredFile]:
     """
     reads = [one for one in found if one.file is not None]
     newest: dict[str, tuple[int, str]] = {}
-    for one in reads:
-        for source in one.sources:
-            edition = one.generation, source.sha256
+    for file in reads:
+        for source in file.sources:
+            edition = file.generation, source.sha256
             newest[source.key] = max(newest.get(source.key, edition), edition)
 
     def has_older(one: RecoveredFile) -> bool:
         return any(_is_older(one.generation, source, newest[source.key]) for source in one.sources)
 
-    return [one for one in reads if has_older(one)]
+    return [file for file in reads if has_older(file)]
 
 
 def _is_older(generation: int, source: Source, newest: tuple[int, str]) -> bool:

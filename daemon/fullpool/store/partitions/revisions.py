@@ -24,16 +24,16 @@ def revisions(
     kind, held = KINDS[order.step.series.kind], [order.root / f.path for f in order.step.files]
     sources = {source.key: source for source in before.sources}
     found = []
-    for one in accepted:
-        old = sources.get(edition_key(one.edition))
-        if old is None or old.sha256 == one.edition.sha256:
+    for archive in accepted:
+        old = sources.get(edition_key(archive.edition))
+        if old is None or old.sha256 == archive.edition.sha256:
             continue
-        sql = _counts(kind, held, whole, one.edition.archive.period.span)
+        sql = _counts(kind, held, whole, archive.edition.archive.period.span)
         counts = connection.execute(sql).fetchone()
         assert counts is not None
         found.append(
             Revision(
-                edition=one.edition,
+                edition=archive.edition,
                 old=old.identity,
                 old_sha256=old.sha256,
                 added=counts[0],

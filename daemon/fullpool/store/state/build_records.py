@@ -38,9 +38,9 @@ _DAYS_BESIDE: Final = (
 
 def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
     """Yield time, series and month of monthly archives that took the place of older editions."""
-    for one in built:
-        held = {known.archive for known in one.step.archives if known.is_held}
-        for archive in (accepted.edition.archive for accepted in one.accepted):
+    for build in built:
+        held = {known.archive for known in build.step.archives if known.is_held}
+        for archive in (accepted.edition.archive for accepted in build.accepted):
             if archive in held and archive.period.cadence is Cadence.MONTH:
                 yield (naive(at), *series_values(archive.series), str(archive.period))
 
@@ -49,10 +49,10 @@ def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
     """Return the files that were found to have no row of those next to them, with those."""
     return [
         (file.path, other.path)
-        for one in built
-        if not one.files
-        for file in one.step.files
-        for other in one.step.beside
+        for build in built
+        if not build.files
+        for file in build.step.files
+        for other in build.step.beside
     ]
 
 
@@ -60,28 +60,28 @@ def write_built(
     connection: duckdb.DuckDBPyConnection, built: Sequence[Built], at: datetime
 ) -> None:
     """Write files that are in the lake now, the archives in them, and what follows from that."""
-    files = [file for one in built for file in one.files]
+    files = [file for build in built for file in build.files]
     write_findings(connection, files)
     for table, columns, rows in (
         ("partitions", PARTITION_COLUMNS, [partition_row(file, at) for file in files]),
         (
             "conflicts",
             DIFFERENCE_COLUMNS,
-            [difference_row(one, at) for each in built for one in each.conflicts],
+            [difference_row(conflict, at) for each in built for conflict in each.conflicts],
         ),
         (
             "revisions",
             REVISION_COLUMNS,
             [
-                revision_row(revision, one.files[0].generation, at)
-                for one in built
-                for revision in one.revisions
+                revision_row(revision, build.files[0].generation, at)
+                for build in built
+                for revision in build.revisions
             ],
         ),
         ("compared", ("path", "beside"), _compared(built)),
     ):
         insert(connection, f"sync.{table}", columns, rows)
-    present = [present_row(accepted, at) for one in built for accepted in one.accepted]
+    present = [present_row(accepted, at) for build in built for accepted in build.accepted]
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for month in _new_months(built, at):
         connection.execute(_DAYS_BESIDE, list(month))

@@ -87,8 +87,8 @@ class StateQueries:
     def known_of(self, series: Iterable[Series]) -> dict[Series, list[Known]]:
         """Return every archive that is recorded of *series*, by series."""
         found: dict[Series, list[Known]] = defaultdict(list)
-        for one in self.known(series):
-            found[one.archive.series].append(one)
+        for archive in self.known(series):
+            found[archive.archive.series].append(archive)
         return found
 
     def known(self, series: Iterable[Series]) -> list[Known]:
@@ -124,7 +124,7 @@ class StateQueries:
             [
                 str(Status.FAILED), [str(status) for status in _WAITING], naive(now),
                 str(Status.PRESENT), naive(now),
-                str(Status.QUARANTINED), [str(one) for one in accepted],
+                str(Status.QUARANTINED), [str(checksum) for checksum in accepted],
             ],
         )  # fmt: skip
         return [known_in(row) for row in found]

@@ -313,4 +313,4 @@ SERIES_NAME: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))
 
 def series_names(series: Iterable[Series]) -> str:
     """Return the parameter of SERIES_NAME + AMONG."""
-    return values_of(str(one) for one in series)
+    return values_of(str(each) for each in series)

@@ -116,22 +116,22 @@ class State:
     def record_looks(self, known: Sequence[Known]) -> None:
         """Record when archives of the lake are looked at again."""
         columns = ("key", "attempts", "next_try_at")
-        rows = [look_row(one) for one in known]
+        rows = [look_row(archive) for archive in known]
         with self._session.transaction():
             update(self._session.connection, "sync.archives", "key", columns, rows)
 
     def record_tried(self, known: Sequence[Known], at: datetime) -> None:
         """Record archives that a try did not bring into the lake."""
-        rows = [tried_row(one, at) for one in known]
+        rows = [tried_row(archive, at) for archive in known]
         with self._session.transaction():
             replace(self._session.connection, "sync.archives", ("key",), TRIED_COLUMNS, rows)
 
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
         with self._session.transaction():
-            self._retire([f.path for one in built if one.files for f in one.step.files], at)
+            self._retire([f.path for build in built if build.files for f in build.step.files], at)
             write_built(self._session.connection, built, at)
-            self._doubt({one.step.series for one in built if one.files})
+            self._doubt({build.step.series for build in built if build.files})
 
     def _doubt(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for again, by this pass or whichever comes."""

@@ -78,7 +78,9 @@ def _wanted(
     for want in batch:
         archives = known[want.series]
         if archives:
-            wanted[want] = [one for one in archives if want.overlaps(one.archive.period.span)]
+            wanted[want] = [
+                archive for archive in archives if want.overlaps(archive.archive.period.span)
+            ]
     return wanted
 
 

@@ -78,7 +78,7 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     parts = chain.from_iterable(_parts(want, listings.get(want.series)) for want in stale)
     shelves = _list_all(work, list(parts), found, now)
     listed = [shelf.listed.series for shelf in shelves]
-    held = {one.archive: one for one in queries.known(listed)}
+    held = {archive.archive: archive for archive in queries.known(listed)}
     found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
     for shelf in shelves:
         series = shelf.listed.series
@@ -117,7 +117,7 @@ def _symbols_beside(
         with suppress(FullpoolError):
             symbols[market, kind] = _symbols(work, queries, market, kind, found, now)
         found.failed = failed  # it is only a hint
-    return symbols | {(one.market, one.kind): one.symbols for one in found.symbols}
+    return symbols | {(listed.market, listed.kind): listed.symbols for listed in found.symbols}
 
 
 def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) -> list[Want]:
@@ -133,7 +133,7 @@ def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) 
                 unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
                 for pattern in dataset.unfit(listed)
             ]
-        for series in (one for name in names for one in dataset.series(name)):
+        for series in (series_ for name in names for series_ in dataset.series(name)):
             spans[series].append(dataset.span)
     return [planning.want_of(series, own) for series, own in sorted(spans.items())]
 
@@ -142,7 +142,9 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
     work: Work, queries: StateQueries, market: Market, kind: str, found: Discovered, now: datetime
 ) -> Sequence[str]:
     """Return the symbols of a market and kind: as held if that is recent, else listed again."""
-    just = (one.symbols for one in found.symbols if (one.market, one.kind) == (market, kind))
+    just = (
+        listed.symbols for listed in found.symbols if (listed.market, listed.kind) == (market, kind)
+    )
     if (names_now := next(just, None)) is not None:
         return names_now
     max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)

@@ -40,7 +40,9 @@ def list_series(
 
 def _firsts(known: Sequence[Known], cadence: Cadence) -> list[Period]:
     """Return the first period of that length; nothing if there is none."""
-    periods = (one.archive.period for one in known if one.archive.period.cadence is cadence)
+    periods = (
+        archive.archive.period for archive in known if archive.archive.period.cadence is cadence
+    )
     return sorted(periods)[:1]
 
 

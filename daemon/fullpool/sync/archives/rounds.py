@@ -113,9 +113,9 @@ class Round:
         else:
             self._built.append(built)
             self.unbuilt.pop((order.step.series, order.step.unit), None)
-            for one in built.rejected:
-                tried = Tried(Fault.WRONG_ROWS, one.reason, one.edition.identity)
-                self._reject(order, one.edition.archive, tried)
+            for archive in built.rejected:
+                tried = Tried(Fault.WRONG_ROWS, archive.reason, archive.edition.identity)
+                self._reject(order, archive.edition.archive, tried)
             _tell_conflicts(built)
             _tell_revisions(built)
             self._count(built)
@@ -141,7 +141,7 @@ class Round:
 
     def _reject(self, order: Order, archive: Archive, tried: Tried) -> None:
         (known,) = (one for one in order.step.archives if one.archive == archive)
-        (zipped,) = (one.zipped for one in order.inputs if one.edition.archive == archive)
+        (zipped,) = (item.zipped for item in order.inputs if item.edition.archive == archive)
         after = attempts.verdict(known, tried, self._work.now())
         if after.status is Status.QUARANTINED:
             quarantine(self._work.tree, archive, zipped, tried.reason, self._work.now())
@@ -198,25 +198,25 @@ class Round:
 
 
 def _tell_conflicts(built: Built) -> None:
-    for one in built.conflicts[:_SHOWN_DIFFERENCES]:
+    for conflict in built.conflicts[:_SHOWN_DIFFERENCES]:
         log.warning(
             "row.conflicted",
-            series=str(one.series),
-            time=one.row_time.isoformat(),
-            column=one.column_name,
-            kept=one.kept_value,
-            other=one.other_value,
-            other_source=one.other_source,
+            series=str(conflict.series),
+            time=conflict.row_time.isoformat(),
+            column=conflict.column_name,
+            kept=conflict.kept_value,
+            other=conflict.other_value,
+            other_source=conflict.other_source,
         )
 
 
 def _tell_revisions(built: Built) -> None:
-    for one in built.revisions:
+    for revision in built.revisions:
         log.info(
             "archive.updated",
-            archive=str(one.edition.archive),
-            series=str(one.edition.archive.series),
-            rows_added=one.added,
-            rows_removed=one.removed,
-            rows_changed=one.changed,
+            archive=str(revision.edition.archive),
+            series=str(revision.edition.archive.series),
+            rows_added=revision.added,
+            rows_removed=revision.removed,
+            rows_changed=revision.changed,
         )

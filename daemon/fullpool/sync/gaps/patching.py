@@ -212,9 +212,9 @@ class Patching:
             self._state.queries.files.of(series),
             self._state.queries.gaps.evidence_of(series),
         )
-        indexes = {one: Index(known[one]) for one in series}
+        indexes = {each: Index(known[each]) for each in series}
         evidence = {key_of(gap): indexes[gap.series].of(gap) for gap in gaps}
-        beside = {one: Neighbours(files[one]) for one in series}
+        beside = {each: Neighbours(files[each]) for each in series}
         return [
             asking.about(
                 ladder.begun(gap, evidence[key_of(gap)], now),
