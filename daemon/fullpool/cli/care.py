@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from fullpool.app.signals import stop_on_signals
+from fullpool.cli import commands as _commands  # noqa: F401 - they come first in --help
 from fullpool.cli.program import ConfigOption, JsonOption, LakeOption, program
 from fullpool.errors import UnhealthyError
 
