@@ -125,4 +125,4 @@ def test_check_remarks_on_figures_that_other_machines_may_read(config: Path) -> 
     done = run("check", config)
 
     assert done.returncode == Exit.OK
-    assert "metrics.listen: whoever reaches 0.0.0.0:9187 may read them" in done.stdout
+    assert "metrics.listen: anyone who can reach 0.0.0.0:9187 can read the metrics" in done.stdout

@@ -15,7 +15,7 @@ from lab import DAY, HOUR, Lab, at, bars, days_of
 from served import Vendor, dataset
 
 NAMES = [f"{letter}USDT" for letter in "ABCDEFGHIJ"]
-NO_NAME = ("connecting to away.invalid", "hint: check the name servers of this machine")
+NO_NAME = ("connecting to away.invalid", "hint: check this machine's DNS settings")
 PAGE = ("got a web page instead of data", "hint: log in to this network")
 KEY = "data/spot/daily/klines/{0}/1h/{0}-1h-{1}.zip"
 

@@ -179,7 +179,7 @@ def test_a_silent_host_is_left_alone_after_a_few_tries(vendor: Simulator) -> Non
         for _ in range(8):
             with pytest.raises(RestError):
                 get(client)
-        with pytest.raises(RestBannedError, match="not to be asked"):
+        with pytest.raises(RestBannedError, match="must not be asked"):
             get(client)
 
 

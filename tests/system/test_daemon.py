@@ -451,7 +451,7 @@ def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
         daemon.until(lambda: daemon.events("pass.ended"))
         daemon.until(lambda: "1 failed item: spot/klines/AUSDT/1m/2024-06-03" in daemon.status())
         wait(3)  # the patch job that ran meanwhile had no trouble, and says nothing of that
-        seen = [line for line in daemon.listen() if "1 series up to date" in line]
+        seen = [line for line in daemon.listen() if "1 series up to date;" in line]
         place.vendor.fail()
         daemon.until(lambda: "1 series up to date" in daemon.status())
 

@@ -41,7 +41,7 @@ class Held:
         if not self.is_ours():
             raise LakeBusyError(
                 f"using the lake {self._tree.root}: {lease.read(self._tree.owner)} took it"
-                " over while this machine stood still"
+                " over while this machine was suspended"
             )
 
     def require_in_place(self) -> None:

@@ -52,7 +52,7 @@ class Activity:
             failed = counted(missing, "failed item")
             example = next(text for _, text in self._missing.values() if text)
             return f"{series} up to date except {failed}: {example}{then}"
-        return f"{series} full{then}"
+        return f"{series} up to date{then}"
 
     def _progress(self) -> str:
         began, archives, size_bytes = self._began
