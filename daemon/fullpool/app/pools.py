@@ -83,7 +83,8 @@ def processes(
 def _has_semaphores() -> bool:
     """Whether this process can share a lock with others, as workers do."""
     try:
-        multiprocessing.get_context("spawn").Lock()
+        # As a forked process would have it: a lock for spawned ones starts a process to track it.
+        multiprocessing.get_context("fork").Lock()
     except OSError:
         return False
     return True
