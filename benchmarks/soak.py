@@ -1,4 +1,4 @@
-"""The daemon at sixty times its pace, under readers, edits and archives published anew.
+"""The daemon at sixty times its pace, under readers, edits and archives republished.
 
 An hour of its usual schedule passes in a minute. Sampled from outside: memory, threads, file
 descriptors, generations and files on disk. What grows in ten minutes would fill a machine in years.

@@ -50,8 +50,8 @@ def addresses(host: str, port: int) -> list[Address]:
     except UnicodeError as error:
         raise OSError(errno.EINVAL, "that is not a host name") from error
     known = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-    first = [address for address in known if address[0] == known[0][0]]
-    others = [address for address in known if address[0] != known[0][0]]
+    first = [pair for pair in known if pair[0] == known[0][0]]
+    others = [pair for pair in known if pair[0] != known[0][0]]
     pairs = zip_longest(first, others)
     return [one for pair in pairs for one in pair if one is not None]
 

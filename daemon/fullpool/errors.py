@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Exit(IntEnum):
-    """The exit codes. The table may only grow; README.md repeats it and a test compares them."""
+    """The exit codes. The table may only grow; a test compares docs/reference.md with it."""
 
     OK = 0
     BUG = 1
@@ -60,8 +60,8 @@ class ConfigError(FullpoolError):
 
     exit_code = Exit.CONFIG
     hint = (
-        "config/fullpool.toml (of a service: /opt/fullpool/share/doc/fullpool/fullpool.toml) shows"
-        " every key; commands that only read also take --lake instead"
+        "config/fullpool.toml explains every key (a service has it in"
+        " /opt/fullpool/share/doc/fullpool); commands that only read accept --lake instead"
     )
 
     def __init__(self, source: str, problems: tuple[str, ...]) -> None:
@@ -251,6 +251,4 @@ def refused(error: OSError, doing: str) -> FullpoolError:
         return DiskFullError(message)
     if error.errno in NO_FILES:
         return FilesError(message)
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return LakeUnwritableError(message, hint="a file has that name; name a folder instead")
     return LakeUnwritableError(message)

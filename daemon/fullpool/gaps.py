@@ -260,7 +260,7 @@ class _Index:
         return item.span.end if self._grid is None else item.places.end
 
     def beside(self, missing: MissingRange) -> Iterator[Gap]:
-        """Yield the gaps that may have places of *absence*, in their order."""
+        """Yield the gaps that may have places of *missing*, in their order."""
         at = bisect_left(self._starts, self._start(missing))
         while at and self._end(self._known[at - 1]) >= self._start(missing):
             at -= 1

@@ -1,7 +1,4 @@
-"""Prometheus metrics, as a text file and over HTTP. Owns prometheus_client.
-
-The owner of prometheus-client.
-"""
+"""Prometheus metrics, as a text file and over HTTP. Owns prometheus_client."""
 
 import socket
 import threading

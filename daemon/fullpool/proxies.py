@@ -41,8 +41,6 @@ class Proxy:
 def proxy_in(text: str) -> Proxy:
     """Return the proxy that a URL names, without a scheme by http. Raises ValueError."""
     url = text if "://" in text else f"http://{text}"
-    if text.lower() in (ENVIRONMENT, NONE):
-        raise ValueError(f'must be "{text.lower()}", in lower case')
     wrong = ValueError("must be the address of a proxy like http://proxy.example:3128")
     try:
         parts = urlsplit(url)

@@ -21,22 +21,22 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
     had it is `expected`: asked for once more, without the promise of a listing. (A month is not: in
     quarantine it falls to its days.)
     """
-    for archive in known:
-        listed = listing.get(archive.archive.period)
+    for record in known:
+        listed = listing.get(record.archive.period)
         if listed is None:
-            if _is_promised(archive) and archive.archive.period.cadence is Cadence.DAY:
+            if _is_promised(record) and record.archive.period.cadence is Cadence.DAY:
                 yield (
-                    archive,
-                    due_again(archive, Status.EXPECTED, "the vendor no longer lists it", None),
+                    record,
+                    due_again(record, Status.EXPECTED, "the vendor no longer lists it", None),
                 )
-        elif archive.status in _NOT_THERE:
-            yield archive, due_again(archive, Status.LISTED, "published late", listed)
-        elif archive.status in _COMPARED and archive.identity is not None:
-            if _has_other_bytes(archive.identity, listed):
-                reason = f"republished: {_words(archive.identity)} became {_words(listed)}"
-                yield archive, due_again(archive, Status.LISTED, reason, listed)
-            elif archive.status is Status.PRESENT and _has_other_time(archive.identity, listed):
-                yield archive, replace(archive, identity=listed)
+        elif record.status in _NOT_THERE:
+            yield record, due_again(record, Status.LISTED, "published late", listed)
+        elif record.status in _COMPARED and record.identity is not None:
+            if _has_other_bytes(record.identity, listed):
+                reason = f"republished: {_words(record.identity)} became {_words(listed)}"
+                yield record, due_again(record, Status.LISTED, reason, listed)
+            elif record.status is Status.PRESENT and _has_other_time(record.identity, listed):
+                yield record, replace(record, identity=listed)
 
 
 def _is_promised(known: Known) -> bool:
@@ -47,9 +47,9 @@ def _is_promised(known: Known) -> bool:
 def withdrawn(known: Iterable[Known], listing: Listing) -> list[Known]:
     """Return what the lake has and the vendor does not list any more, by period: it stays."""
     gone = (
-        archive
-        for archive in known
-        if archive.status is Status.PRESENT and archive.archive.period not in listing
+        record
+        for record in known
+        if record.status is Status.PRESENT and record.archive.period not in listing
     )
     return sorted(gone, key=lambda one: one.archive.period.span)
 

@@ -59,7 +59,7 @@ def archives_of(
     for gap in gaps:
         if not vendor.has_daily(gap.series):
             continue
-        recorded = {archive.archive.period: archive for archive in known.get(gap.series, ())}
+        recorded = {record.archive.period: record for record in known.get(gap.series, ())}
         months = {period_of(period.first, Cadence.MONTH) for period in recorded}
         for month in periods(gap.span, Cadence.MONTH):
             one = recorded.get(month)

@@ -81,6 +81,11 @@ def writing(tree: Tree, command: str, now: datetime, *, is_look: bool = False) -
     try:
         tree.create()
         descriptor = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY)
+    except (NotADirectoryError, FileExistsError) as error:
+        raise LakeUnwritableError(
+            f"opening the lake {tree.root}: {error}",
+            hint="a file has that name; name a folder instead",
+        ) from error
     except OSError as error:
         raise refused(error, f"opening the lake {tree.root}") from error
     try:

@@ -83,7 +83,7 @@ def processes(
 def _has_semaphores() -> bool:
     """Whether this process can share a lock with others, as workers do."""
     try:
-        # As a forked process would have it: a lock for spawned ones starts a process to track it.
+        # As for a forked process: a lock for spawned ones would start a process that tracks it.
         multiprocessing.get_context("fork").Lock()
     except OSError:
         return False

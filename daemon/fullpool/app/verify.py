@@ -208,6 +208,6 @@ def _archives(queries: StateQueries, files: Iterable[PartitionFile]) -> Iterable
     known = queries.known_of({file.partition.series for file in files})
     for file in files:
         span = file.partition.period.span
-        for archive in known[file.partition.series]:
-            if archive.archive.period.span.overlaps(span):
-                yield archive.archive
+        for record in known[file.partition.series]:
+            if record.archive.period.span.overlaps(span):
+                yield record.archive

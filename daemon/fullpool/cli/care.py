@@ -17,7 +17,7 @@ def verify(
     *,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Remove damaged files and re-download their archives."),
+        typer.Option("--repair", help="Remove damaged files, for the next sync to replace."),
     ] = False,
     vendor: Annotated[
         bool,

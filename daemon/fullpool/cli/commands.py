@@ -97,7 +97,7 @@ def plan(
 ) -> None:
     """Show what the next sync would download, and why. Changes nothing.
 
-    With --config it shows the effect of an edit before you make it.
+    Pass an edited copy with --config to see the effect of an edit.
     """
     from fullpool.app import syncing
     from fullpool.app.configuration import find_config, load_config

@@ -70,7 +70,7 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     groups = _groups(found.steps)
     archives = [known for step in found.steps for known in step.archives] if is_detailed else []
     if is_json:
-        keys = {"keys": [vendor.archive_key(archive.archive) for archive in archives]}
+        keys = {"keys": [vendor.archive_key(record.archive) for record in archives]}
         screen.show_json(_planned(found, groups) | (keys if is_detailed else {}))
         return
     for known in archives:

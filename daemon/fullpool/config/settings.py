@@ -88,8 +88,11 @@ def _is_timing(text: str) -> str:
 
 
 def _is_proxy(text: str) -> str:
-    if text not in (ENVIRONMENT, NONE):
-        proxy_in(text)
+    if text in (ENVIRONMENT, NONE):
+        return text
+    if text.lower() in (ENVIRONMENT, NONE):
+        raise ValueError(f'must be "{text.lower()}", in lower case')
+    proxy_in(text)
     return text
 
 

@@ -50,7 +50,7 @@ _WIDTH: Final = 12
 class Window:
     """One request: so many places of a series. Of trades, *places* are ids.
 
-    *around* reports the gap that is asked for, where rows beyond it are told from its own.
+    *around* is the gap that is asked for, by which rows beyond it are told from its own.
     """
 
     series: Series

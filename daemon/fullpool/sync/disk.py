@@ -12,7 +12,7 @@ _MB: Final = 1_000_000
 
 def require_room(work: Work, planned: int = 0) -> None:
     """Raise DiskFullError if *planned* bytes would leave less free than configured."""
-    with map_errors(f"looking for room in {work.tree.root}"):
+    with map_errors(f"checking free space in {work.tree.root}"):
         free = shutil.disk_usage(work.tree.root).free
     floor = int(work.config.lake.min_free_gb * 1e9)
     if free - planned < floor:

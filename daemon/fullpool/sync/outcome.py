@@ -10,8 +10,8 @@ class Outcome:
     """Counts of a pass, and what is missing by its end.
 
     *failed* and *listing_failures* hold what is missing for a reason that is ours or the network's;
-    *unknown* the series the vendor has no archive of, *remarks* reports them; *missing* the number
-    of all archives that are missing, by status. *patched_rows* came from the API, in *requests*;
+    *unknown* the series the vendor has no archive of, *remarks* describes them; *missing* counts
+    the archives that are missing, by status. *patched_rows* came from the API, in *requests*;
     *open_gaps* holds gaps that could not be filled, with the reason. *lost* counts files found
     damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do

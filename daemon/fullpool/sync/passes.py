@@ -155,8 +155,8 @@ def _patching(work: Work, state: State, found: Discovered, outcome: Outcome) -> 
 
 def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> None:
     now = work.now()
-    for symbol in found.symbols:
-        state.record_symbols(symbol.market, symbol.kind, symbol.symbols, now)
+    for listed in found.symbols:
+        state.record_symbols(listed.market, listed.kind, listed.symbols, now)
     if found.listings or found.found:
         state.record_listings(list(found.listings.values()), found.found, now)
         outcome.is_dirty = True
@@ -168,7 +168,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
         state.reopen_quarantined(checksum)
     outcome.listing_failures, outcome.hint = found.failed, found.hint
     outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
-    is_news = any(archive in found.listings or archive not in known for archive in found.unknown)
+    is_news = any(series in found.listings or series not in known for series in found.unknown)
     if is_news or found.symbols:  # once a day, when they are looked for again
         for remark in found.remarks:
             log.warning("series.unknown", reason=remark)

@@ -17,7 +17,7 @@ _TO_FETCH: Final = (Status.LISTED, Status.EXPECTED)
 class Preview:
     """The steps of the next pass, and the series that are new to it or left alone from now on.
 
-    *unknown* are series that the vendor has no archive of, *remarks* reports them; *failed* could
+    *unknown* are series that the vendor has no archive of, *remarks* describes them; *failed* could
     not be listed, and why.
     """
 

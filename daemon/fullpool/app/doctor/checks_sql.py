@@ -91,7 +91,7 @@ ILLS: Final = (
         "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
         f" WHERE status = 'open' AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
         f" HAVING sum(row_count) > {_MANY_ROWS}",
-        "{rows} rows went missing within a day, and no source has provided them yet",
+        "{rows} rows were found missing within a day, and no source has provided them yet",
         "`fullpool gaps --open` lists them; [rest] in the configuration controls whether, and how"
         " much, the API is asked",
     ),

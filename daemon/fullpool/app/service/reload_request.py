@@ -13,7 +13,7 @@ def ask_to_reload(tree: Tree, timeout_s: float) -> str:
     Raises ConfigError if it refuses it, NotRunningError if there is no daemon or no answer.
     """
     if status_of(tree) is None:
-        raise NotRunningError(f"no daemon is running for lake {tree.root}")
+        raise NotRunningError(f"asking the daemon of {tree.root} to reload: no daemon is running")
     answer = control.ask(tree.control, timeout_s)
     if answer.problems:
         raise ConfigError(answer.config, answer.problems)

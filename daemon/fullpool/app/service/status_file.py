@@ -39,10 +39,10 @@ class DaemonStatus:
 def read(tree: Tree) -> DaemonStatus | None:
     """Return what the file says; None if there is none, or another version wrote it."""
     try:
-        content: dict[str, Any] = json.loads(tree.daemon.read_text(encoding="utf-8"))
+        content: Any = json.loads(tree.daemon.read_text(encoding="utf-8"))
         problems = tuple(content.pop("config_problems"))
         return DaemonStatus(config_problems=problems, **content)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -51,4 +51,5 @@ def status_of(tree: Tree) -> DaemonStatus | None:
 
     The file stays when a daemon is killed, so it counts only while somebody holds the lake.
     """
-    return read(tree) if is_held(tree) else None
+    status = read(tree)
+    return status if status is not None and is_held(tree) else None

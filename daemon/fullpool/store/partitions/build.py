@@ -145,9 +145,9 @@ class _Load:
     @property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
-        found = []
+        found, replaced = [], self.replaced
         for other in self.origin.others(self.accepted):
-            if any(span.overlaps(other.span) for span in self.replaced):
+            if any(span.overlaps(other.span) for span in replaced):
                 found.append(other.span)  # noqa: PERF401 - a comprehension in another is hard to read
         return found
 

@@ -10,13 +10,13 @@ from fullpool.model import Cadence, PartitionFile
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.bulk import insert, update
 from fullpool.store.state.tables import (
-    DIFFERENCE_COLUMNS,
+    CONFLICT_COLUMNS,
     HOLE_COLUMNS,
     PARTITION_COLUMNS,
     PRESENT_COLUMNS,
     REVISION_COLUMNS,
     RUN_COLUMNS,
-    difference_row,
+    conflict_row,
     hole_rows,
     naive,
     partition_row,
@@ -29,7 +29,7 @@ from fullpool.store.state.tables import (
 # Days in the lake fill what their month lacks, which may be other rows once that is republished;
 # of the others nothing was kept, so they are fetched whatever their CHECKSUM says.
 _DAYS_BESIDE: Final = (
-    "UPDATE sync.archives SET status = 'listed', reason = 'its month is published anew',"
+    "UPDATE sync.archives SET status = 'listed', reason = 'its month was republished',"
     " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
     " AND left(period, 7) = ?"
@@ -66,8 +66,8 @@ def write_built(
         ("partitions", PARTITION_COLUMNS, [partition_row(file, at) for file in files]),
         (
             "conflicts",
-            DIFFERENCE_COLUMNS,
-            [difference_row(conflict, at) for each in built for conflict in each.conflicts],
+            CONFLICT_COLUMNS,
+            [conflict_row(conflict, at) for each in built for conflict in each.conflicts],
         ),
         (
             "revisions",

@@ -87,8 +87,8 @@ class StateQueries:
     def known_of(self, series: Iterable[Series]) -> dict[Series, list[Known]]:
         """Return every archive that is recorded of *series*, by series."""
         found: dict[Series, list[Known]] = defaultdict(list)
-        for archive in self.known(series):
-            found[archive.archive.series].append(archive)
+        for record in self.known(series):
+            found[record.archive.series].append(record)
         return found
 
     def known(self, series: Iterable[Series]) -> list[Known]:
@@ -122,7 +122,7 @@ class StateQueries:
             " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
             " OR (status = ? AND next_try_at <= ?) OR (status = ? AND list_contains(?, checksum))",
             [
-                str(Status.FAILED), [str(status) for status in _WAITING], naive(now),
+                str(Status.FAILED), [*map(str, _WAITING), "published"], naive(now),
                 str(Status.PRESENT), naive(now),
                 str(Status.QUARANTINED), [str(checksum) for checksum in accepted],
             ],

@@ -27,7 +27,7 @@ class Session:
         DuckDB keeps, for as long as a database is open, handles of up to 32,768 blocks long gone
         in each of its eviction queues: the daemon's memory grew by 0.7 MB a minute of a soak.
         """
-        with duck.map_errors("opening the state anew"):
+        with duck.map_errors("reopening the state"):
             self.connection.close()
             self.connection = self._connect()
 

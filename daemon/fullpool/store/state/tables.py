@@ -75,7 +75,7 @@ PARTITION_COLUMNS: Final = (
 )  # fmt: skip
 HOLE_COLUMNS: Final = ("path", "before_key", "after_key", "before_time", "after_time")
 RUN_COLUMNS: Final = ("path", "first_time", "last_time", "row_count")
-DIFFERENCE_COLUMNS: Final = (
+CONFLICT_COLUMNS: Final = (
     *SERIES_COLUMNS, "key", "row_time", "column_name", "kept_source", "kept_value",
     "other_source", "other_value", "found_at",
 )  # fmt: skip
@@ -117,6 +117,10 @@ def _series(market: str, kind: str, symbol: str, interval: str | None) -> Series
     return Series(Market(market), kind, symbol, Interval(interval) if interval else None)
 
 
+# What generations of before migration 0007 call a status.
+_OLD_STATUS: Final = {"published": Status.LISTED}
+
+
 def known_in(row: Sequence[Any]) -> Known:
     """Return one row of ARCHIVES."""
     period, status, reason, etag, size_bytes, modified_at, attempts, *rest = row[4:]
@@ -127,7 +131,7 @@ def known_in(row: Sequence[Any]) -> Known:
         identity = Identity(etag or "", size_bytes or 0, modified)
     return Known(
         archive=Archive(series_in(row), period_from(period)),
-        status=Status(status),
+        status=_OLD_STATUS.get(status) or Status(status),
         reason=reason,
         identity=identity,
         attempts=attempts,
@@ -250,7 +254,7 @@ def run_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
     return [(file.path, naive(run.first_time), naive(run.last_time), run.rows) for run in file.runs]
 
 
-def difference_row(one: Conflict, at: datetime) -> tuple[Any, ...]:
+def conflict_row(one: Conflict, at: datetime) -> tuple[Any, ...]:
     """Return the values of DIFFERENCE_COLUMNS."""
     return (
         *series_values(one.series),

@@ -79,7 +79,7 @@ def _wanted(
         archives = known[want.series]
         if archives:
             wanted[want] = [
-                archive for archive in archives if want.overlaps(archive.archive.period.span)
+                record for record in archives if want.overlaps(record.archive.period.span)
             ]
     return wanted
 

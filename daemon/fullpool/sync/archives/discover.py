@@ -36,9 +36,9 @@ class Discovered:
     """What the vendor was found to have: to be recorded, then planned.
 
     *failed* holds what could not be listed, with the reason; *unknown* the series
-    that are named and the vendor has no archive of in the time asked for, *remarks* reports
-    them and of patterns that no symbol fits; *new* are series that were listed for the first time,
-    as a whole. *hint* says what to do about a host that is away.
+    that are named and the vendor has no archive of in the time asked for, *remarks* describes
+    them and the patterns that no symbol matches; *new* are series that were listed for the first
+    time, as a whole. *hint* says what to do about a host that is away.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -78,7 +78,7 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     parts = chain.from_iterable(_parts(want, listings.get(want.series)) for want in stale)
     shelves = _list_all(work, list(parts), found, now)
     listed = [shelf.listed.series for shelf in shelves]
-    held = {archive.archive: archive for archive in queries.known(listed)}
+    held = {record.archive: record for record in queries.known(listed)}
     found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
     for shelf in shelves:
         series = shelf.listed.series

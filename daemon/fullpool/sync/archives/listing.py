@@ -41,7 +41,7 @@ def list_series(
 def _firsts(known: Sequence[Known], cadence: Cadence) -> list[Period]:
     """Return the first period of that length; nothing if there is none."""
     periods = (
-        archive.archive.period for archive in known if archive.archive.period.cadence is cadence
+        record.archive.period for record in known if record.archive.period.cadence is cadence
     )
     return sorted(periods)[:1]
 

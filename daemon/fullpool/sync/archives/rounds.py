@@ -25,7 +25,7 @@ log = logs.get_logger()
 _RECORD_EVERY_S: Final = 0.25
 _MB: Final = 1_000_000
 # The others stand in sync.conflicts.
-_SHOWN_DIFFERENCES: Final = 10
+_SHOWN_CONFLICTS: Final = 10
 _EVENTS: Final = {
     Status.PRESENT: "archive.imported",
     Status.FAILED: "archive.failed",
@@ -113,9 +113,9 @@ class Round:
         else:
             self._built.append(built)
             self.unbuilt.pop((order.step.series, order.step.unit), None)
-            for archive in built.rejected:
-                tried = Tried(Fault.WRONG_ROWS, archive.reason, archive.edition.identity)
-                self._reject(order, archive.edition.archive, tried)
+            for rejected in built.rejected:
+                tried = Tried(Fault.WRONG_ROWS, rejected.reason, rejected.edition.identity)
+                self._reject(order, rejected.edition.archive, tried)
             _tell_conflicts(built)
             _tell_revisions(built)
             self._count(built)
@@ -198,7 +198,7 @@ class Round:
 
 
 def _tell_conflicts(built: Built) -> None:
-    for conflict in built.conflicts[:_SHOWN_DIFFERENCES]:
+    for conflict in built.conflicts[:_SHOWN_CONFLICTS]:
         log.warning(
             "row.conflicted",
             series=str(conflict.series),

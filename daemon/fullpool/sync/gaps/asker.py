@@ -91,7 +91,7 @@ class Asker:
         return [inquiry for inquiry, value in self._answers(heads, existed) if not value]
 
     def ask(self, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
-        """Ask for as many of the gaps as this turn may, and return the talks with what came."""
+        """Ask for as many of the gaps as this turn may; return the inquiries, answered."""
         inquiries = self._with_windows(inquiries)
         if not inquiries:
             return []
@@ -185,7 +185,7 @@ class Asker:
     def _answers(
         self, inquiries: Sequence[Inquiry], question: Callable[[Inquiry], bool]
     ) -> Iterator[tuple[Inquiry, bool]]:
-        """Yield what the API says to a question of each talk; an error stays with its talk."""
+        """Yield the API's answer for each inquiry; an error stays with its inquiry."""
         self.requests_left -= len(inquiries)
         left = {id(inquiry): inquiry for inquiry in inquiries}
         for done in self._work.rest_map(question, inquiries, lambda _: 1):

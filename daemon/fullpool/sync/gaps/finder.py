@@ -148,5 +148,5 @@ def _until(want: Want, part: Span, now: datetime) -> datetime:
 
 def _expected(want: Want, part: Span, rows: dict[Span, int], now: datetime) -> Expected:
     until = _until(want, part, now)
-    span = next((row for row in rows if part.covers(row)), Span(until, until))
+    span = next((each for each in rows if part.covers(each)), Span(until, until))
     return Expected(want.series, part, Span(min(span.start, until), until), rows.get(span, 0))
