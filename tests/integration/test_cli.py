@@ -298,6 +298,7 @@ def test_a_second_writer_is_told_who_the_first_is(config: Path, tmp_path: Path) 
 
 def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
     refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing is published")
+    refused(run("gaps", "--lake", tmp_path / "none"), Exit.NO_LAKE, "there is no such folder")
     refused(run("generations", "--lake", tmp_path), Exit.NO_LAKE)
 
 

@@ -133,7 +133,7 @@ def status(
     if replaced["files"]:
         size = f"{replaced['bytes'] / _MB:,.1f} MB"
         sys.stdout.write(
-            f"replaced files: {replaced['files']:,}, {size}, kept for older generations\n"
+            f"replaced files: {replaced['files']:,}, {size}, deleted after lake.retain_hours\n"
         )
     left = sum(not row["kept"] for row in series.as_dicts())
     if left:

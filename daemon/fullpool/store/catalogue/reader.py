@@ -88,6 +88,10 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     Raises NoLakeError if there is none, UsageError if *as_of* is neither.
     """
     path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
+    if not tree.root.is_dir():
+        raise NoLakeError(
+            f"opening the lake {tree.root}: there is no such folder", hint="check the path"
+        )
     if not path.exists():
         raise NoLakeError(f"opening the lake {tree.root}: nothing is published there yet")
     try:
