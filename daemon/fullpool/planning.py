@@ -120,9 +120,9 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
 
 
 def lacks_first_days(want: Want, daily: Listing) -> bool:
-    """Whether the days listed begin after the span that is asked for: their month may have more."""
+    """Whether days at the start of the span are not listed: their month may have them."""
     is_known = want.span.start != vendor.beginning()
-    return bool(daily) and is_known and min(daily).span.start > want.span.start
+    return is_known and (not daily or min(daily).span.start > want.span.start)
 
 
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:
