@@ -23,7 +23,9 @@ def list_series(
     monthly: dict[Period, Identity] = {}
     daily: dict[Period, Identity] = {}
     months, days = (_firsts(known, cadence) for cadence in (Cadence.MONTH, Cadence.DAY))
-    if months or planning.months_wanted(want, now) or not vendor.has_daily(want.series):
+    may_have_months = bool(months or planning.months_wanted(want, now))
+    is_by_month = may_have_months or not vendor.has_daily(want.series)
+    if is_by_month:
         first = min([period_of(want.span.start.date(), Cadence.MONTH), *months])
         monthly = list_keys(opener, base_url, want.series, first)
         daily = _before_first_month(work, want, monthly)
@@ -32,7 +34,7 @@ def list_series(
         days.append(first_day)
     if days:
         daily |= list_keys(opener, base_url, want.series, min(days))
-    if not monthly and planning.lacks_first_days(want, daily):
+    if not is_by_month and planning.lacks_first_days(want, daily):
         month = period_of(want.span.start.date(), Cadence.MONTH)
         monthly = list_keys(opener, base_url, want.series, month)
     return monthly, daily
