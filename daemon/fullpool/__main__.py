@@ -4,10 +4,11 @@ Worker processes import the module that started the program once more; so nothin
 before the command runs.
 """
 
-import gc
 import os
 import signal
 import sys
+
+from fullpool import collect_rarely
 
 
 def _use_utf8() -> None:
@@ -25,8 +26,7 @@ def main() -> None:
     """Run the command in sys.argv; never returns."""
     _use_utf8()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has its own
-    # What is loaded stays: to look through it for garbage takes a tenth of the start.
-    gc.set_threshold(100_000, 50, 50)
+    collect_rarely()
     from fullpool.cli import main as run  # noqa: PLC0415 - see above
 
     run()

@@ -264,7 +264,7 @@ class _Workers:
 def give_back_memory() -> None:
     """Collect what a pass left in cycles, and have the C library give it back.
 
-    `worker.collect_rarely` would leave it for days: TLS contexts are among it, of a megabyte each.
+    `collect_rarely` would leave it for days: TLS contexts are among it, of a megabyte each.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc

@@ -12,7 +12,6 @@ from fullpool.errors import IncompleteError
 from fullpool.model import Stop
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
-from fullpool.store.partitions import worker
 from fullpool.store.state.queries import empty_state
 from fullpool.store.state.writer import State
 from fullpool.sync.damage import tell_gone
@@ -45,7 +44,6 @@ def _synced(
     act: Callable[[Work, State, str], Outcome],
 ) -> Outcome:
     tree = tree_of(config)
-    worker.collect_rarely()
     with writing(tree, command, clock.now()) as held, opened_state(tree, held) as state:
         tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)

@@ -35,7 +35,6 @@ from fullpool.store import inventory
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.figures import figures_of
 from fullpool.store.duck import map_errors
-from fullpool.store.partitions import worker
 from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state.passes import ConfigEdit
 from fullpool.store.state.writer import State
@@ -71,7 +70,6 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
     starting or from using its own state.
     """
     tree = tree_of(config)
-    worker.collect_rarely()
     with (
         writing(tree, "run", clock.now()) as held,
         Reporting(path, config, stop) as reporting,
