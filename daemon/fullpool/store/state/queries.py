@@ -30,6 +30,7 @@ from fullpool.store.state.tables import (
     LISTINGS,
     MISSING,
     MONTH_LENGTH,
+    OLD_STATUS,
     SERIES_COLUMNS,
     at_utc,
     known_in,
@@ -122,7 +123,7 @@ class StateQueries:
             " (list_contains(?, status) AND coalesce(next_try_at <= ?, true))"
             " OR (status = ? AND next_try_at <= ?) OR (status = ? AND list_contains(?, checksum))",
             [
-                str(Status.FAILED), [*map(str, _WAITING), "published"], naive(now),
+                str(Status.FAILED), [*map(str, _WAITING), *OLD_STATUS], naive(now),
                 str(Status.PRESENT), naive(now),
                 str(Status.QUARANTINED), [str(checksum) for checksum in accepted],
             ],

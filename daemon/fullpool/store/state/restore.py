@@ -20,6 +20,7 @@ from fullpool.store.partitions.recover import RecoveredFile
 from fullpool.store.state.bulk import insert
 from fullpool.store.state.tables import (
     HOLE_COLUMNS,
+    OLD_STATUS,
     PARTITION_COLUMNS,
     RUN_COLUMNS,
     SERIES_COLUMNS,
@@ -159,9 +160,11 @@ def _taken_over(tables: Collection[str]) -> Iterator[str]:
     for table in _HISTORY_OF_SERIES:
         name = table if table in tables else _OLD_NAMES.get(table, table)
         yield f"INSERT INTO state.sync.{table} BY NAME {same}.{name}"
-    status = (
-        "CASE status WHEN 'present' THEN 'expected' WHEN 'published' THEN 'listed' ELSE status END"
+    taken = {"present": Status.EXPECTED, **OLD_STATUS}
+    cases = " ".join(
+        f"WHEN {duck.quoted(old)} THEN {duck.quoted(new)}" for old, new in taken.items()
     )
+    status = f"CASE status {cases} ELSE status END"
     yield (
         f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE ({status} AS status,"
         " if(status = 'present', 'no file of the lake has it', reason) AS reason,"

@@ -118,7 +118,7 @@ def _series(market: str, kind: str, symbol: str, interval: str | None) -> Series
 
 
 # What generations of before migration 0007 call a status.
-_OLD_STATUS: Final = {"published": Status.LISTED}
+OLD_STATUS: Final = {"published": Status.LISTED}
 
 
 def known_in(row: Sequence[Any]) -> Known:
@@ -131,7 +131,7 @@ def known_in(row: Sequence[Any]) -> Known:
         identity = Identity(etag or "", size_bytes or 0, modified)
     return Known(
         archive=Archive(series_in(row), period_from(period)),
-        status=_OLD_STATUS.get(status) or Status(status),
+        status=OLD_STATUS.get(status) or Status(status),
         reason=reason,
         identity=identity,
         attempts=attempts,
