@@ -12,7 +12,7 @@ from fullpool.ladder import Reply, Shape
 from fullpool.model import Series
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
-from fullpool.sync.gaps.asker import Inquiry
+from fullpool.sync.gaps.asker import Asker, Inquiry
 from fullpool.sync.gaps.patch_builds import PatchBuilds
 from fullpool.sync.gaps.records import GapRecords, Key, key_of
 from fullpool.sync.outcome import Outcome
@@ -20,7 +20,7 @@ from fullpool.sync.work import Work
 
 
 class Answers:
-    """Records what the API answered.
+    """Asks the API, by *asker*, and records what it answered.
 
     *asked*: the gaps that this pass need not ask for once more. *patched*: what the API had rows
     for.
@@ -36,6 +36,17 @@ class Answers:
         self._outcome = outcome
         self._records = records
         self._client = client
+        self.asker = Asker(work, client)
+
+    def explain_never_listed(self, inquiries: Sequence[Inquiry], now: datetime) -> set[int]:
+        """Record the gaps from before trading began; return their ids, as `id` gives them."""
+        young = [inquiry.gap for inquiry in self.asker.never_listed(inquiries)]
+        judged = []
+        for gap in young:
+            left = ladder.not_listed(gap, address(self._client, gap.series), now)
+            judged.append(self._records.doubted(gap, left, now))
+        self._records.replace(young, judged)
+        return {id(gap) for gap in young}
 
     def record(self, inquiries: Sequence[Inquiry]) -> None:
         """Build the rows in, then record what is left of every gap, and why."""

@@ -16,7 +16,7 @@ from fullpool.grid import Grid, grid_of
 from fullpool.ladder import Shape
 from fullpool.model import Archive, Fault, Interval, Market, Series
 from fullpool.planning import Want
-from fullpool.rest import address, is_too_old
+from fullpool.rest import is_too_old
 from fullpool.store.state.writer import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.gaps.answers import Answers
@@ -48,9 +48,8 @@ class Patching:
         self._fetch = fetch
         self._grids: dict[Series, Grid | None] = {}
         self._records = GapRecords(work, state, outcome)
-        self._asking = self._answers = None
+        self._answers: Answers | None = None
         if work.rest is not None:
-            self._asking = Asker(work, work.rest)
             self._answers = Answers(work, state, outcome, self._records, work.rest)
         self._publisher = Publisher(work, state, outcome)
         self._finder = GapFinder(work, state, outcome, wants)
@@ -68,7 +67,7 @@ class Patching:
                 self._finder.look_again()
             self._publish_if_due()
         self._outcome.gaps = self._state.queries.gaps.rows_by_state()
-        if self._asking is not None and self._asking.requests_left <= 0:
+        if self._answers is not None and self._answers.asker.requests_left <= 0:
             now, reason = self._work.now(), "this pass has used up its requests"
             for gap in (gap for gap in self._wanted() if gap.is_due(now)):
                 name = str(gap)
@@ -172,31 +171,22 @@ class Patching:
 
     def _ask(self, gaps: Sequence[Gap]) -> bool:
         """Ask the API for gaps and build in what it has; return whether it was asked at all."""
-        client, asking, now = self._work.rest, self._asking, self._work.now()
-        answers = self._answers
+        answers, now = self._answers, self._work.now()
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
         after = [self._records.doubted(gap, ladder.too_old(gap, now), now) for gap in old]
         self._records.replace(old, after)
         left = without(gaps, old)[:WINDOWS_A_TURN]
-        if client is None or asking is None or answers is None:
+        if answers is None:
             self._tell_not_asked(without(gaps, old))
             return bool(old)
-        if not left or asking.requests_left <= 0:
+        if not left or answers.asker.requests_left <= 0:
             return bool(old)
         require_room(self._work)
-        inquiries = self._inquiries(asking, left, now)
-        young = [inquiry.gap for inquiry in asking.never_listed(inquiries)]
-        self._records.replace(
-            young,
-            [
-                self._records.doubted(g, ladder.not_listed(g, address(client, g.series), now), now)
-                for g in young
-            ],
-        )
-        gone = {id(gap) for gap in young}
+        inquiries = self._inquiries(answers.asker, left, now)
+        young = answers.explain_never_listed(inquiries, now)
         self._publish_if_due()
-        inquiries = asking.ask([inquiry for inquiry in inquiries if id(inquiry.gap) not in gone])
-        answers.record(inquiries)
+        inquiries = [inquiry for inquiry in inquiries if id(inquiry.gap) not in young]
+        answers.record(answers.asker.ask(inquiries))
         self._finder.look_again()
         return True
 
