@@ -641,7 +641,7 @@ def test_what_lies_between_two_datasets_is_listed_once_it_is_asked_for() -> None
 def test_a_series_by_month_is_asked_for_each_new_month_by_name() -> None:
     """Its last archive ended two weeks ago or more in half of all listings: it still trades."""
     listed_late = listed("2024-01-01", "2024-05-20", "2024-05-01")
-    wanted = replace(want(W1, "2024-01-01"))
+    wanted = want(W1, "2024-01-01")
     record = replace(listed_late, series=W1)
 
     due = newly_expected(wanted, record, at("2024-06-03"))

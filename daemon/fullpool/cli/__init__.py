@@ -68,9 +68,8 @@ def _run() -> int:
     except signals.Interrupted:
         return _stopped()
     except FullpoolError as error:
-        return (
-            _stopped() if signals.is_stopped() and not isinstance(error, _FAULTS) else _told(error)
-        )
+        is_fault = isinstance(error, _FAULTS)
+        return _stopped() if signals.is_stopped() and not is_fault else _told(error)
     except BrokenPipeError:
         # The reader of the pipe, such as head, has closed it: discard the rest.
         with _nowhere() as nowhere:
@@ -101,9 +100,7 @@ def _code_of_program() -> int:
     try:
         program()
     except SystemExit as ended:
-        if sys.stdout is not output:
-            return int(
-                Exit.OK
-            )  # typer replaced it because the reader closed the pipe, which is no error
+        if sys.stdout is not output:  # by typer, because the reader closed the pipe: no error
+            return int(Exit.OK)
         return int(ended.code or Exit.OK)
     return int(Exit.OK)

@@ -42,7 +42,7 @@ def require_answers(found: Verified, lake: str) -> None:
 
 
 def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
-    damaged = {file.file.path: list(file.problems) for file in found.damaged}
+    damaged = {inspected.file.path: list(inspected.problems) for inspected in found.damaged}
     unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
     if is_json:
         screen.show_json(

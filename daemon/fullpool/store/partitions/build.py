@@ -145,11 +145,12 @@ class _Load:
     @property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
-        found, replaced = [], self.replaced
-        for other in self.origin.others(self.accepted):
-            if any(span.overlaps(other.span) for span in replaced):
-                found.append(other.span)  # noqa: PERF401 - a comprehension in another is hard to read
-        return found
+        replaced, others = self.replaced, self.origin.others(self.accepted)
+        return [other.span for other in others if _overlaps_any(other.span, replaced)]
+
+
+def _overlaps_any(span: Span, others: Sequence[Span]) -> bool:
+    return any(span.overlaps(other) for other in others)
 
 
 def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
