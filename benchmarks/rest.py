@@ -24,7 +24,7 @@ import trustme
 
 from fullpool.config import Rest
 from fullpool.decode import decode
-from fullpool.grid import Grid, Places
+from fullpool.grid import Places, bars
 from fullpool.kinds import KINDS
 from fullpool.model import (
     Archive,
@@ -46,7 +46,7 @@ ROUNDS = 5
 GAPS = 500
 DELAY_S = 0.02
 SERIES = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
-GRID = Grid(Interval.M1)
+GRID = bars(Interval.M1)
 FIRST, LAST = date(2024, 1, 1), date(2024, 12, 31)
 
 

@@ -7,10 +7,11 @@ from the file. Source: 1,200 published files; see the project's ARCHITECTURE.md.
 
 import errno
 import io
+import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, Final, cast
@@ -25,6 +26,9 @@ CHUNK_BYTES: Final = 1 << 20
 # The header of a local entry: a fixed part, then name and extra field, whose lengths it holds.
 _LOCAL_HEADER_BYTES: Final = 30
 _RAW_DEFLATE: Final = -15
+# Times are in one of these, or written out.
+WRITTEN: Final = "text"
+_WRITTEN: Final = re.compile(rb"\d{4}-\d\d-\d\d( \d\d(:\d\d:\d\d)?)?")
 # 1e14 ms is the year 5138; 1e14 us is 1973, before any exchange.
 _MICROSECONDS_FROM: Final = 10**14
 _EPOCH_MIN: Final = 10**12  # 2001 in ms: anything less is no time of the vendor's
@@ -35,7 +39,10 @@ _INFLATE_ERROR: Final = cast("type[Exception]", isal_zlib.error)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the rows of a file are written: its columns in order, and the unit of its times."""
+    """How the rows of a file are written: its columns in order, and the unit of its times.
+
+    That is us, ms, or text as `2023-10-20 01:00:00`.
+    """
 
     columns: tuple[Column, ...]
     unit: str
@@ -96,15 +103,14 @@ def sniff(head: bytes, kind: Kind) -> tuple[Layout, int]:
     if not row.strip():
         is_blank = len(lines) > 2 and lines[2].strip()
         raise MalformedError("a line is blank" if is_blank else "it holds a header and no rows")
-    time_at = [column.name for column in columns].index(kind.time)
-    return Layout(columns, _unit(_field(row, time_at))), header_bytes
+    return Layout(columns, _unit(_stamp(row, columns, kind))), header_bytes
 
 
 def _columns_by_count(line: bytes, kind: Kind) -> tuple[Column, ...]:
     count = line.count(b",") + 1
     if count == len(kind.columns):
         return kind.columns
-    required = tuple(c for c in kind.columns if c.name not in kind.optional)
+    required = tuple(column for column in kind.columns if not column.is_optional)
     if count == len(required):
         return required
     raise MalformedError(f"{count} columns where {kind.name} have {len(kind.columns)}")
@@ -112,12 +118,16 @@ def _columns_by_count(line: bytes, kind: Kind) -> tuple[Column, ...]:
 
 def _columns_by_name(line: bytes, kind: Kind) -> tuple[Column, ...]:
     names = line.decode("utf-8-sig", "replace").strip().split(",")
-    known = {column.vendor: column for column in kind.columns}
+    known = {name: column for column in kind.columns for name in (column.vendor, *column.aliases)}
+    columns = tuple(known[name] for name in names if name in known)
+    missing = [c.vendor for c in kind.columns if not c.is_optional and c not in columns]
     unknown = [name for name in names if name not in known]
-    missing = [c for c in known if c not in names and known[c].name not in kind.optional]
-    if unknown or missing or len(set(names)) != len(names):
-        raise MalformedError(f"the header is {','.join(names)[:200]!r}, not that of {kind.name}")
-    return tuple(known[name] for name in names)
+    if unknown or missing or len(set(columns)) != len(columns):
+        told = [f"lacks {', '.join(missing)}"] if missing else []
+        told += [f"has {', '.join(unknown)[:200]}"] if unknown else []
+        told = told or ["names a column twice"]
+        raise MalformedError(f"the header is not that of {kind.name}: it {' and '.join(told)}")
+    return columns
 
 
 def _field(row: bytes, index: int) -> bytes:
@@ -125,21 +135,38 @@ def _field(row: bytes, index: int) -> bytes:
     return fields[index].strip() if len(fields) > index else b""
 
 
+def _stamp(row: bytes, columns: Sequence[Column], kind: Kind) -> bytes:
+    """Return what a row says of its time."""
+    names = [column.name for column in columns]
+    return b" ".join(_field(row, names.index(name)) for name in kind.stamp or (kind.time,))
+
+
 def _unit(text: bytes) -> str:
+    if _WRITTEN.fullmatch(text):
+        return WRITTEN
     return "us" if _epoch(text) >= _MICROSECONDS_FROM else "ms"
 
 
 def _epoch(text: bytes) -> int:
     if not text.isdigit() or not _EPOCH_MIN <= int(text) < _TIME_MAX:
-        raise MalformedError(f"no time in milliseconds or microseconds: {text[:40]!r}")
+        raise MalformedError(f"no time: {text[:40]!r}")
     return int(text)
 
 
 def _time(row: bytes, layout: Layout, kind: Kind) -> datetime:
-    text = _field(row, [column.name for column in layout.columns].index(kind.time))
+    text = _stamp(row, layout.columns, kind)
     if _unit(text) != layout.unit:
         raise MalformedError(f"mixed time units: {layout.unit} and {text[:40]!r}")
+    if layout.unit == WRITTEN:
+        return _written(text)
     return instant(int(text) * (1 if layout.unit == "us" else 1000))
+
+
+def _written(text: bytes) -> datetime:
+    try:
+        return datetime.fromisoformat(text.decode()).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedError(f"no time: {text[:40]!r}") from error
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:

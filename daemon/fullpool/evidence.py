@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fullpool.gaps import Gap
 from fullpool.grid import Places, subtract
+from fullpool.kinds import is_counted
 from fullpool.model import Series, Span
 
 
@@ -57,8 +58,7 @@ class Index:
 
 def _is_same_life(one: Evidence, near: Span) -> bool:
     """Whether evidence is on the life of a symbol that something *near* is in."""
-    is_bar = one.series.interval is not None
-    return is_bar or (one.near.start <= near.end and near.start <= one.near.end)
+    return not is_counted(one.series) or (one.near.start <= near.end and near.start <= one.near.end)
 
 
 def empty_in(
@@ -77,7 +77,7 @@ def empty_in(
             before = bool(came) and came[0] < empty.first
             after = bool(came) and came[-1] >= empty.end
             # Trades are asked for by their first id: what is beyond the window is told as well.
-            after = after or (bool(beyond) and series.interval is None)
+            after = after or (bool(beyond) and is_counted(series))
             shown.append(Evidence(series, empty, gap.span, at, before, after))
     return shown
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from fullpool.grid import Grid, Places
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
@@ -28,6 +28,7 @@ class Explanation(StrEnum):
     NOT_PUBLISHED = "not_published"
     TOO_OLD_FOR_API = "too_old_for_api"
     UNKNOWN_TO_API = "unknown_to_api"
+    NO_ARCHIVE = "no_archive"
     API_REFUSED = "api_refused"
 
 
@@ -293,10 +294,14 @@ def _parts(
         at = same.end
     if at == end:
         return found
-    if found and found[-1].explanation is Explanation.DELISTED and missing.is_tail:
+    if found and found[-1].explanation in _GOES_ON and missing.is_tail:
         found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, end))
         return found
     return [*found, _new(series, grid, Places(at, end), missing, now)]
+
+
+# What explains the end of a series explains what would have followed.
+_GOES_ON: Final = (Explanation.DELISTED, Explanation.NO_ARCHIVE)
 
 
 def _is_disproved(gap: Gap, grid: Grid | None, missing: MissingRange) -> bool:
@@ -354,15 +359,15 @@ def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
 def expected_rows(
     grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
 ) -> list[int]:
-    """Return how many rows each span should have: bars of the grid; or ids held and missing."""
-    if grid is None:
+    """Return how many rows each span should have: those of the grid; or all held and missing."""
+    if grid is None or grid.is_by_period:
         parts = zip(_by_span(held, expected), expected, strict=True)
-        return [_ids_expected(files, span) for files, span in parts]
+        return [_held_and_missing(grid, files, span) for files, span in parts]
     return [len(grid.places(span)) + _off_grid(grid, held, span) for span in expected]
 
 
-def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
-    ranges = sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
+def _held_and_missing(grid: Grid | None, held: Sequence[PartitionFile], span: Span) -> int:
+    ranges = sum(len(missing.places) for missing in missing_ranges(grid, held, [span]))
     return ranges + sum(file.rows for file in held)
 
 

@@ -1,7 +1,8 @@
-"""Where rows are expected: the place of each bar, and arithmetic on places. Pure.
+"""Where rows are expected: the place of each row, and arithmetic on places. Pure.
 
-A kline's place is the number of its bar on the grid, a trade's its id. So a gap is a range of whole
-numbers whatever the kind, and all arithmetic is the same.
+A kline's place is the number of its bar on the grid, a trade's its id; where only whole archives
+are expected, it is the number of the day or the month. So a gap is a range of whole numbers
+whatever the kind, and all arithmetic is the same.
 Source for the grid: the published files. Weeks open on Monday, months on their first day, at 00:00
 UTC. No published file with three-day bars was to be had, so their days are taken from the rows.
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fullpool.model import EPOCH, Interval, PartitionFile, Series, Span, instant
+from fullpool.model import EPOCH, Interval, PartitionFile, Span, instant
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -35,17 +36,16 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where the bars of an interval open; *offset* is when the bar 0 does, since 1970."""
+    """Where rows at regular times are: one every *step*, or every month of the calendar if None.
 
-    interval: Interval
+    *offset* is when the place 0 begins, since 1970; not *is_placed*, only the rows tell that.
+    *is_by_period*: a place is a whole period, which is there if it has any row at all.
+    """
+
+    step: timedelta | None
     offset: timedelta = timedelta()
-
-    @property
-    def step(self) -> timedelta | None:
-        """The length of a bar; None for months, which differ."""
-        if self.interval is Interval.MO1:
-            return None
-        return timedelta(seconds=int(self.interval[:-1]) * _UNITS[self.interval[-1]])
+    is_placed: bool = True
+    is_by_period: bool = False
 
     def at(self, moment: datetime) -> int:
         """Return the bar that *moment* falls in."""
@@ -65,7 +65,9 @@ class Grid:
 
         Source: whole hours of spot's bars of 2017-12 and 2018-02 open some seconds late.
         """
-        return self.step / 10 if self.step else timedelta()
+        if self.step is None or self.is_by_period:
+            return timedelta()
+        return self.step / 10
 
     def place_of(self, moment: datetime) -> int:
         """Return the place of a bar that opens at *moment*, on the grid or off it."""
@@ -93,6 +95,8 @@ class Grid:
         that follow each other at their own length lack none, wherever they open.
         """
         first = self.place_of(before) + 1
+        if self.is_by_period:
+            return Places(first, max(first, self.at(after)))
         opening = self._from(after - self.leeway) - first
         if self.step is not None:
             opening = min(opening, (after - before - _MICROSECOND) // self.step)
@@ -110,16 +114,23 @@ class Grid:
         return self.at(moment - _MICROSECOND) + 1
 
 
-def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:
-    """Return the grid of a series of klines; None for other kinds."""
-    if series.interval is None:
-        return None
-    offset = timedelta()
-    if series.interval is Interval.W1:
-        offset = _MONDAY
-    if series.interval is Interval.D3 and held:
-        offset = (held[0].first_time - EPOCH) % timedelta(days=3)
-    return Grid(series.interval, offset)
+def bars(interval: Interval, offset: timedelta = timedelta(), *, is_placed: bool = True) -> Grid:
+    """Return the grid of the bars of an interval."""
+    if interval is Interval.MO1:
+        return Grid(None)
+    step = timedelta(seconds=int(interval[:-1]) * _UNITS[interval[-1]])
+    return Grid(step, offset, is_placed)
+
+
+def bars_of(interval: Interval, held: Sequence[PartitionFile]) -> Grid:
+    """Return the grid of a series of klines; *held* tell where its three-day bars are."""
+    if interval is Interval.W1:
+        return bars(interval, _MONDAY)
+    if interval is not Interval.D3:
+        return bars(interval)
+    if not held:
+        return bars(interval, is_placed=False)
+    return bars(interval, (held[0].first_time - EPOCH) % timedelta(days=3))
 
 
 def subtract(places: Places, taken: Sequence[int]) -> list[Places]:

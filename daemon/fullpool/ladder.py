@@ -1,9 +1,7 @@
-"""Which gaps to ask the API about now, and what its answers mean. Pure."""
+"""What becomes of a gap: by its archives, and by what the API answers. Pure."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,6 +11,7 @@ from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefus
 from fullpool.evidence import Evidence, Proof, proof_of, unasked
 from fullpool.gaps import Explanation, Gap, GapStatus, part_of
 from fullpool.grid import Grid, Places, subtract
+from fullpool.kinds import is_counted, kind_of
 from fullpool.model import (
     Cadence,
     Known,
@@ -24,8 +23,8 @@ from fullpool.model import (
 )
 from fullpool.planning import Want
 
-# An outage that this many symbols have alike, to the bar, is one: the others are not asked for.
-WITNESSES: Final = 3
+# As many symbols are named as have a gap alike.
+_MOST_NAMES: Final = 6
 
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(days=1)
@@ -36,6 +35,7 @@ _BELIEVED: Final = {
     Explanation.UNKNOWN_TO_API: timedelta(days=30),
     Explanation.NOT_LISTED: timedelta(days=90),
     Explanation.TOO_OLD_FOR_API: timedelta(days=90),
+    Explanation.NO_ARCHIVE: timedelta(days=90),
     Explanation.API_REFUSED: timedelta(days=1),
 }
 # Believed longer each time it is found to be true again.
@@ -63,14 +63,16 @@ def expected_spans(
     """
     if not archives and not files:
         return []
-    start, end = _head(want, files, archives), expected_until(want, grid, now)
-    parts = (Span(max(p.start, start), max(p.start, start, min(p.end, end))) for p in want.parts)
-    return [part for part in parts if part.start < part.end]
+    head, end = _head(want, files, archives), expected_until(want, grid, now)
+    first_row = kind_of(want.series).first_row
+    starts = [(max(part.start + first_row, head), part.end) for part in want.parts]
+    return [Span(start, min(until, end)) for start, until in starts if start < min(until, end)]
 
 
 def expected_until(want: Want, grid: Grid | None, now: datetime) -> datetime:
     """Return the end of what is closed and what an archive can have by *now*."""
-    cadence = vendor.shortest(want.series)
+    is_current = kind_of(want.series).is_current
+    cadence = Cadence.DAY if is_current else vendor.shortest(want.series)
     end = min(want.span.end, period_of(now.date(), cadence).span.start)
     return min(end, grid.opens(grid.at(now))) if grid else end
 
@@ -138,74 +140,20 @@ def _on_its_way(gap: Gap, delays: Delays) -> Gap:
     cadence, delay = _usual(gap.series, delays)
     first = next(periods(gap.span, cadence))
     hours = delay / timedelta(hours=1)
+    is_current = kind_of(gap.series).is_current
     return replace(
         gap,
         status=GapStatus.EXPLAINED,
         explanation=Explanation.NOT_PUBLISHED,
         reason=f"its archive usually arrives within {hours:.0f} h of the end of the {cadence}",
         evidence=_json({"usual_delay_h": round(hours, 1), "from": str(first)}),
-        next_try_at=first.span.end + delay,
+        next_try_at=gap.found_at if is_current else first.span.end + delay,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Gaps sorted by what is to be done: asked for now, or explained by those of other symbols."""
-
-    to_ask: list[Gap]
-    shared: list[Gap]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the gaps of an outage of a whole market have in common; ids belong to one symbol."""
-
-    market: str
-    kind: str
-    interval_or_symbol: str
-    places: Places
-
-
-def shape_of(gap: Gap) -> Shape:
-    series = gap.series
-    return Shape(series.market, series.kind, series.interval or series.symbol, gap.places)
-
-
-def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> Chosen:
-    """Choose what to ask for now, so that an outage of a whole market is asked for only once.
-
-    Gaps that many symbols have alike are asked for of a few; when those are all empty at the
-    source, so are the others. *patched* are shapes that the API had rows for: no outages.
-    """
-    groups: dict[Shape, list[Gap]] = defaultdict(list)
-    for gap in gaps:
-        groups[shape_of(gap)].append(gap)
-    to_ask: list[Gap] = []
-    shared: list[Gap] = []
-    for shape, alike in groups.items():
-        due = [gap for gap in alike if gap.is_due(now)]
-        witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
-        if len(witnesses) >= WITNESSES:
-            shared += [_like(gap, witnesses, now) for gap in due]
-        elif len(alike) > WITNESSES and shape not in patched and not _is_mixed(alike, now):
-            to_ask += sorted(due, key=lambda gap: gap.series)[: WITNESSES - len(witnesses)]
-        else:
-            to_ask += due
-    # The shortest first: a gap of years is not to keep all others waiting.
-    return Chosen(sorted(to_ask, key=lambda gap: (len(gap.places), gap.span, gap.series)), shared)
-
-
-def _is_witness(gap: Gap) -> bool:
-    return gap.explanation is Explanation.EMPTY_AT_SOURCE and gap.asked_at is not None
-
-
-def _is_mixed(alike: Iterable[Gap], now: datetime) -> bool:
-    """Whether one of the gaps was asked for lately, to no avail: they are no sure outage."""
-    return any(g.status is GapStatus.OPEN and g.attempts and not g.is_due(now) for g in alike)
-
-
-def _like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
-    names = sorted(witness.series.symbol for witness in witnesses)[: 2 * WITNESSES]
+def like(gap: Gap, witnesses: Sequence[Gap], now: datetime) -> Gap:
+    """Explain a gap by those of other symbols that are empty at the source alike."""
+    names = sorted(witness.series.symbol for witness in witnesses)[:_MOST_NAMES]
     return replace(
         gap,
         status=GapStatus.EXPLAINED,
@@ -279,7 +227,7 @@ def _judged(heard: Reply, gap: Gap) -> Gap:
     if before and after:
         why = "the API has the rows around it, but not these"
         return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
-    if gap.series.interval is None and proof.row_after:
+    if is_counted(gap.series) and proof.row_after:
         why = "the API's trades begin after it: it lacks even the row before it, which the lake has"
         return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
     side = "before" if after else "after"
@@ -351,7 +299,8 @@ def _explained(gap: Gap, explanation: Explanation, reason: str, now: datetime) -
 
 def _coming(gap: Gap, now: datetime) -> Iterator[datetime]:
     """Yield when archives can first be asked for that may have rows that are explained now."""
-    if gap.explanation is Explanation.NOT_LISTED or not vendor.has_daily(gap.series):
+    is_by_both = vendor.has_daily(gap.series) and vendor.has_monthly(gap.series)
+    if gap.explanation is Explanation.NOT_LISTED or not is_by_both:
         return
     for month in periods(gap.span, Cadence.MONTH):
         if (moment := vendor.first_ask(gap.series, month)) > now:
@@ -368,8 +317,19 @@ def not_listed(gap: Gap, url: str, now: datetime) -> Gap:
 
 def not_asked(gap: Gap) -> Gap:
     """Return a gap that no archive fills, where the API is not to be asked."""
+    if gap.explanation is Explanation.NOT_PUBLISHED:
+        return gap
     reason = "no archive has these rows, and the API is not asked (rest.enabled = false)"
     return replace(gap, reason=reason)
+
+
+def without_api(gap: Gap, now: datetime, *, is_head: bool) -> Gap:
+    """Explain a gap of a kind that the API does not have, which no archive fills."""
+    explanation, reason = Explanation.NO_ARCHIVE, "no available archive has these rows"
+    if is_head:
+        explanation, reason = Explanation.NOT_LISTED, "the vendor's first archive is of later"
+    told = _explained(gap, explanation, f"{reason}, and the API does not have the kind", now)
+    return replace(told, evidence=_json({"decided_at": now.isoformat()}))
 
 
 def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
@@ -386,9 +346,11 @@ def held_up(gap: Gap, archive: Known, attempts: int, now: datetime) -> Gap:
     return _open(gap, reason, now + _wait(gap.attempts))
 
 
-def too_old(gap: Gap, now: datetime) -> Gap:
-    """Explain a gap that the API has forgotten."""
-    reason = "no available archive has these rows, and the API keeps trades of futures for two days"
+def too_old(gap: Gap, kept: timedelta, now: datetime) -> Gap:
+    """Explain a gap that the API has forgotten: it has the rows of the time *kept* alone."""
+    days = kept / timedelta(days=1)
+    kind = kind_of(gap.series).name
+    reason = f"no available archive has these rows, and the API keeps {kind} for {days:.0f} days"
     return replace(
         _explained(gap, Explanation.TOO_OLD_FOR_API, reason, now),
         evidence=_json({"decided_at": now.isoformat()}),

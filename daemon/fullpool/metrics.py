@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from fullpool.config.settings import LOOPBACK, host_and_port
 from fullpool.errors import MetricsError
-from fullpool.grid import Grid
+from fullpool.grid import bars
 from fullpool.model import Interval
 from fullpool.store.catalogue.figures import Figures
 
@@ -99,7 +99,7 @@ def _end(opened: datetime, interval: str) -> datetime:
     """Return when the bar that opened then ended; of a trade its own time."""
     if not interval:
         return opened
-    grid = Grid(Interval(interval))
+    grid = bars(Interval(interval))
     # A bar of three days or a week opens where its own grid has it, not where this one would.
     return opened + grid.step if grid.step else grid.opens(grid.at(opened) + 1)
 

@@ -26,6 +26,7 @@ class Market(StrEnum):
     SPOT = "spot"
     UM = "um"
     CM = "cm"
+    OPTION = "option"
 
 
 class Interval(StrEnum):

@@ -9,7 +9,7 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.attempts import FIRST_WAIT, next_try
-from fullpool.kinds import KINDS, lake_cadence
+from fullpool.kinds import kind_of, lake_cadence
 from fullpool.model import (
     Archive,
     Cadence,
@@ -99,6 +99,8 @@ class Listed:
 
 def months_wanted(want: Want, now: datetime) -> list[Period]:
     """Return the closed months that lie wholly in the wanted span, oldest first."""
+    if not vendor.has_monthly(want.series):
+        return []
     span = _possible(want, now)
     months = (m for m in periods(span, Cadence.MONTH) if span.covers(m.span))
     return [month for month in months if want.covers(month.span)]
@@ -121,7 +123,7 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
 
 def lacks_first_days(want: Want, daily: Listing) -> bool:
     """Whether days at the start of the span are not listed: their month may have them."""
-    is_known = want.span.start != vendor.beginning()
+    is_known = want.span.start != vendor.beginning() and vendor.has_monthly(want.series)
     return is_known and (not daily or min(daily).span.start > want.span.start)
 
 
@@ -159,7 +161,7 @@ def _days_of(
 ) -> Iterator[Known]:
     inside = month.span.meet(span)
     days = list(periods(inside, Cadence.DAY))
-    is_whole = inside == month.span
+    is_whole = inside == month.span and vendor.has_monthly(series)
     if is_whole and vendor.is_overdue(month, now) and not any(day in daily for day in days):
         yield _not_listed(series, month, now)
         return
@@ -339,7 +341,7 @@ def _unit(item: Archive | Partition, now: datetime) -> Period:
 
 def _lake_period(series: Series, period: Period, now: datetime) -> Period:
     closed = vendor.is_closed_year(period.span.start, now)
-    cadence = lake_cadence(KINDS[series.kind], series.interval, is_closed_year=closed)
+    cadence = lake_cadence(kind_of(series), series.interval, is_closed_year=closed)
     return period_of(period.first, cadence)
 
 

@@ -39,6 +39,7 @@ def months_instead(
         Known(month, Status.EXPECTED, "the archive of one of its days is unavailable")
         for month in months
         if month.series in wants
+        and vendor.has_monthly(month.series)
         and wants[month.series].overlaps(month.period.span)
         and vendor.first_ask(month.series, month.period) <= now
     ]
@@ -57,7 +58,7 @@ def archives_of(
     """
     found: dict[Archive, None] = {}
     for gap in gaps:
-        if not vendor.has_daily(gap.series):
+        if not (vendor.has_daily(gap.series) and vendor.has_monthly(gap.series)):
             continue
         recorded = {record.archive.period: record for record in known.get(gap.series, ())}
         months = {period_of(period.first, Cadence.MONTH) for period in recorded}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
+from fullpool.kinds import KINDS, has_archives
 from fullpool.model import (
     Archive,
     Cadence,
@@ -24,7 +25,8 @@ ARCHIVE_URL: Final = "https://data.binance.vision"
 # The bucket's own address: data.binance.vision answers a listing request with a web page.
 LISTING_URL: Final = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 
-# The API's hosts. Spot's is the one for market data alone: it needs no key and serves every place.
+# The API's hosts; that of options is not asked. Spot's is the one for market data alone: it needs
+# no key and serves every place.
 REST_URL: Final = {
     Market.SPOT: "https://data-api.binance.vision",
     Market.UM: "https://fapi.binance.com",
@@ -39,16 +41,20 @@ CHECKSUM_MAX_BYTES: Final = 1024
 
 # The folder of the bucket that all archives are in.
 ROOT: Final = "data"
-_FOLDER: Final = {Market.SPOT: "spot", Market.UM: "futures/um", Market.CM: "futures/cm"}
+_FOLDER: Final = {
+    Market.SPOT: "spot",
+    Market.UM: "futures/um",
+    Market.CM: "futures/cm",
+    Market.OPTION: "option",
+}
 _PERIOD_FOLDER: Final = {Cadence.DAY: "daily", Cadence.MONTH: "monthly"}
-# Spot has no daily files of these at all, futures of half their symbols.
-BY_MONTH_ONLY: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
 
 # Daily files of spot appear 1.8 to 5.6 h after the day (90 %), of futures 6 to 9 h after it.
 _DAILY_DELAY: Final = {
     Market.SPOT: timedelta(hours=3),
     Market.UM: timedelta(hours=7),
     Market.CM: timedelta(hours=7),
+    Market.OPTION: timedelta(hours=7),
 }
 # Until then a daily archive that is not there is on its way: 90 % of spot's came within 5.6 h. What
 # was really seen of a market and kind takes the place of these.
@@ -56,6 +62,7 @@ _USUAL_DELAY: Final = {
     (Market.SPOT, Cadence.DAY): timedelta(hours=6),
     (Market.UM, Cadence.DAY): timedelta(hours=10),
     (Market.CM, Cadence.DAY): timedelta(hours=10),
+    (Market.OPTION, Cadence.DAY): timedelta(hours=10),
 }
 _USUAL_MONTHLY_DELAY: Final = timedelta(days=15)
 # Monthly files were seen from the 2nd to the 15th of the next month.
@@ -126,6 +133,9 @@ def archive_in(key: str) -> Archive | None:
         parts = rest.split("/")
         if start or len(parts) not in (4, 5) or not is_symbol(parts[2]):
             continue
+        kind = KINDS.get(parts[1])
+        if kind is None or market not in kind.markets:
+            return None
         try:
             interval = Interval(parts[3]) if len(parts) == 5 else None
         except ValueError:
@@ -148,8 +158,13 @@ def url(base: str, key: str) -> str:
 
 
 def has_daily(series: Series) -> bool:
-    """Whether the series is to be had by daily archives, as far as its interval tells."""
-    return series.interval not in BY_MONTH_ONLY
+    """Whether the series is to be had by daily archives, as far as it tells."""
+    return has_archives(series, Cadence.DAY)
+
+
+def has_monthly(series: Series) -> bool:
+    """Whether the series is to be had by monthly archives."""
+    return has_archives(series, Cadence.MONTH)
 
 
 def shortest(series: Series) -> Cadence:

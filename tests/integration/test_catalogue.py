@@ -218,7 +218,8 @@ def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, 
     moments = [start, start + (rows - 1) * minute, start + first * minute, start + last * minute]
     sql = (
         f"SELECT {views.rows_inside()} FROM (SELECT $1::TIMESTAMP AS first_time,"
-        " $2::TIMESTAMP AS last_time, $5::BIGINT AS row_count, '1m' AS interval) AS n,"
+        " $2::TIMESTAMP AS last_time, $5::BIGINT AS row_count, '1m' AS interval,"
+        " 'klines' AS kind) AS n,"
         " (SELECT $3::TIMESTAMP AS expected_from, $4::TIMESTAMP AS expected_until) AS e"
     )
     with duckdb.connect() as connection:
@@ -247,6 +248,7 @@ def test_rows_of_a_run_are_counted_inside_what_is_expected(
     with duckdb.connect() as connection:
         found = connection.execute(
             f"SELECT {views.rows_inside()} FROM (SELECT $interval AS interval, $count AS row_count,"
+            " if($interval IS NULL, 'aggTrades', 'klines') AS kind,"
             f" $first::TIMESTAMP AS first_time,"
             f" $first::TIMESTAMP + ($count - 1) * INTERVAL {step} AS last_time) AS n,"
             " (SELECT $start::TIMESTAMP AS expected_from, $end::TIMESTAMP AS expected_until) AS e",

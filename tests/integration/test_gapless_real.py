@@ -17,7 +17,7 @@ import pytest
 from fullpool.app import clock
 from fullpool.config import Rest, parse
 from fullpool.errors import RestError
-from fullpool.grid import Grid, Places
+from fullpool.grid import Grid, Places, bars
 from fullpool.model import Interval, Market, Series
 from fullpool.rest import Client, Window, ask
 from fullpool.simulator import Bucket, Fault, Simulator
@@ -124,7 +124,7 @@ def test_every_genuine_answer_of_klines_is_read_and_is_what_the_archives_hold(
     for path in files:
         series, rows = _series(path), json.loads(path.read_text())
         assert series.interval is not None
-        grid = Grid(series.interval)
+        grid = bars(series.interval)
         opens = [datetime.fromtimestamp(row[0] / 1000, UTC) for row in rows]
         places = Places(grid.at(opens[0]), grid.at(opens[-1]) + 1)
         lines = served(tmp_path, path.read_text(), series, grid, places)
@@ -151,7 +151,7 @@ def test_the_real_error_body_is_told_in_the_api_s_own_words(real: Path, tmp_path
     (path,) = [p for p in (real / "rest").rglob("dapi_v1_klines*.json") if "-4088" in p.read_text()]
     series = Series(Market.CM, "klines", "BTCUSD_PERP", Interval.D1)
     with pytest.raises(RestError, match="Maximum time interval is 200 days"):
-        served(tmp_path, path.read_text(), series, Grid(Interval.D1), Places(18000, 18100))
+        served(tmp_path, path.read_text(), series, bars(Interval.D1), Places(18000, 18100))
 
 
 def test_real_trades_are_read(real: Path, tmp_path: Path) -> None:

@@ -650,7 +650,13 @@ class History(RuleBasedStateMachine):
             assert wanted <= held.keys() | seen.keys(), (symbol.name, len(wanted))
 
     def is_to_be_explained(self, symbol: Symbol, slots: set[int]) -> bool:
-        """Whether the API has bars on both sides of a gap, so that nothing is left to be asked."""
+        """Whether the API has bars on both sides of a gap, so that nothing is left to be asked.
+
+        An archive that is of no use may have the rows: nobody knows that they are not.
+        """
+        days = {self.day_of(slot) for slot in slots}
+        if any(day.startswith(name) for day in days for name in symbol.spoiled):
+            return False
         api, is_ended = symbol.api, symbol.name in self.vendor.simulator.api.ended
         is_beside = bool(api) and min(api) < min(slots) and max(api) > max(slots)
         return self.kind.is_kline and is_beside and not is_ended and not self.shift

@@ -22,7 +22,7 @@ from fullpool.errors import (
     RestRefusedError,
     RestSilentError,
 )
-from fullpool.grid import Grid, Places
+from fullpool.grid import Grid, Places, bars
 from fullpool.model import Ban, Interval, Market, Series
 from fullpool.proxies import Route
 from fullpool.rest import Client, Window, ask, windows
@@ -184,7 +184,7 @@ def test_a_silent_host_is_left_alone_after_a_few_tries(vendor: Simulator) -> Non
 
 
 def test_the_open_bar_is_never_taken(vendor: Simulator) -> None:
-    series, grid = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1), Grid(Interval.M1)
+    series, grid = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1), bars(Interval.M1)
     now = datetime(2024, 3, 5, 10, 30, 40, tzinfo=UTC)
     place = grid.at(now)
     with client_of(vendor, Clock(now)) as client:
@@ -244,10 +244,10 @@ def test_a_new_connection_that_is_closed_without_an_answer_is_not_tried_again() 
 
 
 def test_windows_keep_within_the_api_s_limits() -> None:
-    minutes, days = Grid(Interval.M1), Grid(Interval.D1)
+    minutes, days = bars(Interval.M1), bars(Interval.D1)
 
     def sizes(market: Market, grid: Grid, first: int, end: int) -> list[int]:
-        series = Series(market, "klines", "X", grid.interval)
+        series = Series(market, "klines", "X", Interval.M1 if grid is minutes else Interval.D1)
         return [len(one.places) for one in windows(series, grid, Places(first, end))]
 
     assert sizes(Market.SPOT, minutes, 0, 2500) == [1000, 1000, 500]

@@ -18,7 +18,8 @@ from fullpool.gaps import (
     missing_ranges,
     reconciled,
 )
-from fullpool.grid import Grid, Places, grid_of, subtract
+from fullpool.grid import Places, bars, subtract
+from fullpool.kinds import grid_of
 from fullpool.model import (
     Cadence,
     Hole,
@@ -59,7 +60,7 @@ def at(text: str) -> datetime:
 def test_bars_open_where_the_vendor_s_do(
     interval: str, moment: str, opens: str, after: str
 ) -> None:
-    grid = Grid(Interval(interval))
+    grid = bars(Interval(interval))
     series = Series(Market.SPOT, "klines", "X", Interval(interval))
     grid = grid_of(series, ()) or grid
     place = grid.at(at(moment))
@@ -104,7 +105,7 @@ def hole(before: datetime, after: datetime) -> Hole:
 @given(st.sets(st.integers(0, 60)), st.integers(1, 60))
 def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: int) -> None:
     """Files of any cut, holes anywhere: no bar is counted twice, none is lost."""
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     start = at("2024-03-05")
     rows = sorted(one for one in taken if one < size)
     times = [start + timedelta(minutes=one) for one in rows]
@@ -125,7 +126,7 @@ def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: i
 
 
 def test_rows_off_the_grid_hide_no_bar() -> None:
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     before, after = at("2024-03-05T00:00:30"), at("2024-03-05T00:03:00")
     files = [held(before, after, (hole(before, after),))]
     missing = missing_ranges(grid, files, [Span(at("2024-03-05T00:00"), at("2024-03-05T00:04"))])
@@ -157,7 +158,7 @@ def test_what_is_left_of_places(first: int, size: int, taken: list[int]) -> None
 
 
 def gap(first: int, end: int, explanation: Explanation | None = None, attempts: int = 0) -> Gap:
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     status = GapStatus.EXPLAINED if explanation else GapStatus.OPEN
     places = Places(first, end)
     return Gap(
@@ -166,13 +167,13 @@ def gap(first: int, end: int, explanation: Explanation | None = None, attempts: 
 
 
 def missing_range(first: int, end: int) -> MissingRange:
-    return MissingRange(Places(first, end), Grid(Interval.M1).span(Places(first, end)))
+    return MissingRange(Places(first, end), bars(Interval.M1).span(Places(first, end)))
 
 
 def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
     known = [gap(10, 20, Explanation.TOO_OLD_FOR_API), gap(30, 35, attempts=3), gap(80, 90)]
     found = reconciled(
-        SERIES, Grid(Interval.M1), [missing_range(5, 20), missing_range(29, 33)], known, NOW
+        SERIES, bars(Interval.M1), [missing_range(5, 20), missing_range(29, 33)], known, NOW
     ).gaps
 
     assert [(g.places.first, g.places.end, g.status, g.attempts) for g in found] == [
@@ -187,7 +188,7 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
     asked = replace(asked, asked_since=NOW, next_try_at=NOW + timedelta(days=1))
     empty = replace(gap(26, 30, Explanation.EMPTY_AT_SOURCE), next_try_at=NOW + timedelta(days=30))
     (whole,) = reconciled(
-        SERIES, Grid(Interval.M1), [missing_range(10, 30)], [asked, empty], NOW
+        SERIES, bars(Interval.M1), [missing_range(10, 30)], [asked, empty], NOW
     ).gaps
 
     assert (whole.places, whole.status, whole.attempts) == (Places(10, 30), "open", 2)
@@ -197,7 +198,7 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
 
 def test_what_no_gap_tells_of_yet_is_new_whatever_it_is_joined_with() -> None:
     earlier = replace(gap(10, 20), found_at=NOW - timedelta(days=1))
-    told = reconciled(SERIES, Grid(Interval.M1), [missing_range(10, 30)], [earlier], NOW)
+    told = reconciled(SERIES, bars(Interval.M1), [missing_range(10, 30)], [earlier], NOW)
 
     assert [one.places for one in told.gaps] == [Places(10, 30)]
     assert [one.places for one in told.new] == [Places(20, 30)]
@@ -208,7 +209,7 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
     one = replace(one, next_try_at=NOW + timedelta(days=9))
     other = replace(other, next_try_at=NOW + timedelta(days=3))
     (whole,) = reconciled(
-        SERIES, Grid(Interval.M1), [missing_range(10, 30)], [one, other], NOW
+        SERIES, bars(Interval.M1), [missing_range(10, 30)], [one, other], NOW
     ).gaps
 
     assert whole.explanation is Explanation.EMPTY_AT_SOURCE
@@ -218,7 +219,7 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
 def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
     known = [gap(10, 20, Explanation.DELISTED)]
     tail = replace(missing_range(10, 45), is_tail=True)
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [tail], known, NOW).gaps
+    (found,) = reconciled(SERIES, bars(Interval.M1), [tail], known, NOW).gaps
 
     assert (found.places, found.explanation) == (Places(10, 45), Explanation.DELISTED)
 
@@ -228,7 +229,7 @@ def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
     explanation: Explanation,
 ) -> None:
     known = [gap(10, 20, explanation)]
-    (found,) = reconciled(SERIES, Grid(Interval.M1), [missing_range(10, 20)], known, NOW).gaps
+    (found,) = reconciled(SERIES, bars(Interval.M1), [missing_range(10, 20)], known, NOW).gaps
 
     assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
 
@@ -254,7 +255,7 @@ def test_ids_that_begin_anew_are_two_lives() -> None:
 
 
 def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
-    grid, start = Grid(Interval.M1), at("2024-03-05")
+    grid, start = bars(Interval.M1), at("2024-03-05")
     minutes = [start + timedelta(minutes=n) for n in (0, 9, 20, 29)]
     files = [held(minutes[0], minutes[1]), held(minutes[2], minutes[3])]
     files = [replace(file, rows=10) for file in files]
@@ -278,13 +279,13 @@ def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
     ],
 )
 def test_bars_off_the_grid_are_where_they_are(before: str, after: str, missing: int) -> None:
-    grid = Grid(Interval.H1)
+    grid = bars(Interval.H1)
     assert len(grid.between(at(before), at(after))) == missing
 
 
 def test_a_month_with_bars_off_the_grid_has_all_its_bars() -> None:
     """Spot's 1h of February 2018: 43 bars from 09:28:14 on, of which the last is cut short."""
-    grid, start, end = Grid(Interval.H1), at("2018-02-01"), at("2018-02-28T23:00")
+    grid, start, end = bars(Interval.H1), at("2018-02-01"), at("2018-02-28T23:00")
     outage = hole(at("2018-02-08"), at("2018-02-09T09:28:14.789"))
     month = replace(held(start, end, (outage,)), rows=640)
 
@@ -301,7 +302,7 @@ def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[i
         gap(a, b, Explanation.EMPTY_AT_SOURCE)
         for a, b in zip(others[::2], others[1::2], strict=False)
     ]
-    found = reconciled(SERIES, Grid(Interval.M1), missing, known, NOW).gaps
+    found = reconciled(SERIES, bars(Interval.M1), missing, known, NOW).gaps
 
     def covered(parts: list[Places]) -> list[int]:
         return [n for one in parts for n in range(one.first, one.end)]
@@ -310,7 +311,7 @@ def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[i
 
 
 def test_a_gap_lies_between_the_bars_of_the_lake_beside_it() -> None:
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     first, last = at("2024-03-05T10:00"), at("2024-03-05T12:00")
     inside = hole(at("2024-03-05T11:00"), at("2024-03-05T11:05"))
     later = held(at("2024-03-05T13:00"), at("2024-03-05T14:00"))
@@ -329,7 +330,7 @@ def test_a_gap_lies_between_the_bars_of_the_lake_beside_it() -> None:
 
 @pytest.mark.parametrize("interval", [Interval.M1, Interval.H1, Interval.MO1])
 def test_bars_that_are_all_on_the_grid_are_regular(interval: Interval) -> None:
-    grid = Grid(interval)
+    grid = bars(interval)
     first = grid.at(at("2024-03-05"))
     opens = [(grid.opens(first + n) - EPOCH) // timedelta(microseconds=1) for n in range(4)]
     late = [*opens[:-1], opens[-1] + 5_000_000]
@@ -353,14 +354,14 @@ def test_bars_of_weeks_are_regular_on_mondays() -> None:
 
 
 def test_a_gap_knows_whether_it_is_at_an_end_of_its_series() -> None:
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     day = Span(at("2024-03-05"), at("2024-03-06"))
     (whole,) = missing_ranges(grid, [], [day])
     assert (whole.is_head, whole.is_tail, whole.span) == (True, True, day)
 
-    bars = hole(at("2024-03-05T10:30"), at("2024-03-05T10:40"))
+    missing = hole(at("2024-03-05T10:30"), at("2024-03-05T10:40"))
     head, inside, tail = missing_ranges(
-        grid, [held(at("2024-03-05T10:00"), at("2024-03-05T11:00"), (bars,))], [day]
+        grid, [held(at("2024-03-05T10:00"), at("2024-03-05T11:00"), (missing,))], [day]
     )
     assert [(one.is_head, one.is_tail) for one in (head, inside, tail)] == [
         (True, False), (False, False), (False, True),
@@ -408,7 +409,7 @@ def test_ids_outside_the_spans_that_are_wanted_are_not_missing() -> None:
 
 
 def test_several_absences_are_told_apart_by_what_is_known_of_each() -> None:
-    grid = Grid(Interval.M1)
+    grid = bars(Interval.M1)
     first = gap(100, 110, Explanation.EMPTY_AT_SOURCE)
     last = gap(300, 310, Explanation.EMPTY_AT_SOURCE)
     missing = [missing_range(100, 110), missing_range(200, 210), missing_range(300, 320)]

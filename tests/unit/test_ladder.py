@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fullpool import ladder, stand_ins
+from fullpool import choosing, ladder, stand_ins
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
 from fullpool.evidence import empty_in
 from fullpool.gaps import Explanation, Gap, GapStatus
-from fullpool.grid import Grid, Places
+from fullpool.grid import Places, bars
 from fullpool.ladder import Reply
 from fullpool.model import (
     Archive,
@@ -27,7 +27,7 @@ from fullpool.model import (
 )
 from fullpool.planning import Want
 
-GRID = Grid(Interval.M1)
+GRID = bars(Interval.M1)
 NOW = datetime(2024, 6, 10, 12, tzinfo=UTC)
 
 
@@ -212,11 +212,11 @@ def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -
 
 def test_gaps_alike_are_asked_of_three_and_shared_when_those_are_empty() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(8)]
-    chosen = ladder.choose(alike, frozenset(), NOW)
+    chosen = choosing.choose(alike, frozenset(), NOW)
     assert [g.series.symbol for g in chosen.to_ask] == ["S0", "S1", "S2"]
 
     empty = [ladder.remaining(heard(g, -1, 60), GRID)[0] for g in chosen.to_ask]
-    after = ladder.choose([*empty, *alike[3:]], frozenset(), NOW)
+    after = choosing.choose([*empty, *alike[3:]], frozenset(), NOW)
     assert after.to_ask == []
     assert {g.explanation for g in after.shared} == {Explanation.EMPTY_AT_SOURCE}
     assert len(after.shared) == 5
@@ -224,16 +224,16 @@ def test_gaps_alike_are_asked_of_three_and_shared_when_those_are_empty() -> None
 
 def test_gaps_alike_that_the_api_had_rows_for_are_all_asked_for() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(8)]
-    chosen = ladder.choose(alike, {ladder.shape_of(alike[0])}, NOW)
+    chosen = choosing.choose(alike, {choosing.shape_of(alike[0])}, NOW)
     assert len(chosen.to_ask) == 8
 
 
 def test_what_others_told_is_no_witness_itself() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(4)]
     empty = [ladder.remaining(heard(g, -1, 60), GRID)[0] for g in alike[:3]]
-    (shared,) = ladder.choose([*empty, alike[3]], frozenset(), NOW).shared
+    (shared,) = choosing.choose([*empty, alike[3]], frozenset(), NOW).shared
     late = NOW + timedelta(days=400)
-    again = ladder.choose([*empty, shared], frozenset(), late)
+    again = choosing.choose([*empty, shared], frozenset(), late)
 
     assert [g.series.symbol for g in again.to_ask] == ["S0", "S1", "S2"]
 
@@ -245,7 +245,7 @@ def want(start: str, end: str = "2200-01-01") -> Want:
 
 def test_rows_are_expected_up_to_the_last_day_that_ended() -> None:
     assert ladder.expected_until(want("2024-01-01"), GRID, NOW) == datetime(2024, 6, 10, tzinfo=UTC)
-    weeks = Grid(Interval.W1, timedelta(days=4))
+    weeks = bars(Interval.W1, timedelta(days=4))
     monthly = replace(want("2024-01-01"), series=Series(Market.SPOT, "klines", "X", Interval.W1))
     assert ladder.expected_until(monthly, weeks, NOW) == datetime(2024, 6, 1, tzinfo=UTC)
 
@@ -255,7 +255,7 @@ def test_gaps_alike_of_which_one_was_asked_for_in_vain_are_all_asked_for() -> No
     alike = [gap("2024-03-05T10:00", 3, name) for name in ("A", "B", "C", "D", "E")]
     alike[0] = replace(alike[0], attempts=1, next_try_at=NOW + timedelta(hours=1))
 
-    assert len(ladder.choose(alike, frozenset(), NOW).to_ask) == 4
+    assert len(choosing.choose(alike, frozenset(), NOW).to_ask) == 4
 
 
 def test_a_bar_that_is_open_over_the_end_of_a_month_is_not_expected() -> None:
@@ -263,7 +263,7 @@ def test_a_bar_that_is_open_over_the_end_of_a_month_is_not_expected() -> None:
     weekly = replace(want("2024-01-01"), series=weeks)
     saturday, monday = datetime(2024, 6, 1, 12, tzinfo=UTC), datetime(2024, 5, 27, tzinfo=UTC)
 
-    assert ladder.expected_until(weekly, Grid(Interval.W1, timedelta(days=4)), saturday) == monday
+    assert ladder.expected_until(weekly, bars(Interval.W1, timedelta(days=4)), saturday) == monday
 
 
 def test_rows_are_expected_from_the_start_that_was_asked_for() -> None:
@@ -431,12 +431,12 @@ def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
 
 
 def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
-    left = ladder.too_old(trades_gap(1, 5), NOW)
+    left = ladder.too_old(trades_gap(1, 5), timedelta(hours=47), NOW)
 
     assert left.explanation is Explanation.TOO_OLD_FOR_API
     assert json.loads(left.evidence) == {"decided_at": NOW.isoformat()}
     assert left.next_try_at == NOW + timedelta(days=90)
-    assert "two days" in left.reason
+    assert "aggTrades for 2 days" in left.reason
 
 
 def test_gaps_that_wait_for_something_else_say_for_what() -> None:
@@ -466,7 +466,7 @@ def test_what_is_shared_says_of_whom() -> None:
     mine = [
         replace(gap("2024-03-05T10:00", 3, name), asked_at=long_ago) for name in ("XUSDT", "YUSDT")
     ]
-    chosen = ladder.choose([*asked, *mine], frozenset(), NOW)
+    chosen = choosing.choose([*asked, *mine], frozenset(), NOW)
 
     assert [one.series.symbol for one in chosen.shared] == ["XUSDT", "YUSDT"]
     names = [f"S{number}USDT" for number in range(6)]
@@ -486,10 +486,10 @@ def test_gaps_of_other_markets_kinds_and_places_are_not_alike() -> None:
         replace(gap("2024-03-05T10:00", 3), series=replace(series(), interval=Interval.M3)),
         gap("2024-03-05T10:00", 4),
     ]
-    chosen = ladder.choose([*own, *other], frozenset(), NOW)
+    chosen = choosing.choose([*own, *other], frozenset(), NOW)
 
-    assert len(chosen.to_ask) == ladder.WITNESSES + len(other)
-    assert len(ladder.choose(own[:3], frozenset(), NOW).to_ask) == 3
+    assert len(chosen.to_ask) == choosing.WITNESSES + len(other)
+    assert len(choosing.choose(own[:3], frozenset(), NOW).to_ask) == 3
 
 
 def test_one_witness_leaves_two_to_ask() -> None:
@@ -498,7 +498,7 @@ def test_one_witness_leaves_two_to_ask() -> None:
         explanation=Explanation.EMPTY_AT_SOURCE, next_try_at=NOW + timedelta(days=9),
     )  # fmt: skip
     others = [gap("2024-03-05T10:00", 3, f"S{number}USDT") for number in range(5)]
-    chosen = ladder.choose([witness, *others], frozenset(), NOW)
+    chosen = choosing.choose([witness, *others], frozenset(), NOW)
 
     assert [one.series.symbol for one in chosen.to_ask] == ["S0USDT", "S1USDT"]
 

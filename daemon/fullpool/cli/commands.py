@@ -178,8 +178,9 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
 ) -> None:
     """Run a query: `fullpool sql "FROM klines LIMIT 5"`.
 
-    Views: klines, mark_price_klines, index_price_klines, premium_index_klines and agg_trades with
-    doubles, the same with _exact with decimals, and the schema sync, which describes the lake.
+    Every kind of data has a view with doubles, such as klines, agg_trades, trades, metrics or
+    funding_rate, and the same with _exact with decimals. The schema sync describes the lake.
+    "SHOW ALL TABLES" lists them all.
     """
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading

@@ -21,6 +21,7 @@ _SERIES: Final = (
     "spot/klines/ETHUSDT/1m",
     "um/klines/BTCUSDT/1h",
     "um/aggTrades/BTCUSDT",
+    "um/fundingRate/BTCUSDT",
 )
 _KLINE_DAYS: Final = 100
 _TRADE_DAYS: Final = 4
@@ -57,6 +58,11 @@ intervals = ["1h"]
 market = "um"
 kind = "aggTrades"
 symbols = ["BTCUSDT"]
+
+[[dataset]]
+market = "um"
+kind = "fundingRate"
+symbols = ["BTCUSDT"]
 """
 
 QUERIES: Final = (
@@ -85,6 +91,15 @@ QUERIES: Final = (
             "FROM agg_trades_of('BTCUSDT', market_ := 'um')\n"
             "WHERE transact_time >= (SELECT max(last_time) FROM sync.coverage) - INTERVAL '1 day'\n"
             "GROUP BY 1 ORDER BY quantity DESC LIMIT 5"
+        ),
+    ),
+    (
+        "Funding by month: the running one has no archive yet, so it is from the API",
+        (
+            "SELECT date_trunc('month', calc_time) AS month, count(*) AS fundings,\n"
+            "       sum(last_funding_rate) * 100 AS percent,\n"
+            "       count(*) FILTER (source = 'rest') AS from_api\n"
+            "FROM funding_rate_of('BTCUSDT') GROUP BY month ORDER BY month"
         ),
     ),
     (
@@ -138,6 +153,9 @@ def _invent(archives: Path, api: Path, text: str, last: date, days: int) -> int:
     outage = (middle, middle + timedelta(hours=1))
     lost = (middle + timedelta(days=3), middle + timedelta(days=4))
     spec = spec_from(text, last - timedelta(days=days - 1), last)
+    if spec.kind == "fundingRate":  # it is published by month, and the API has the running one
+        for _ in generate(api, replace(spec, end=last + timedelta(days=31))):
+            pass
     if not spec.interval:
         return sum(1 for _ in generate(archives, spec))
     for _ in generate(api, replace(spec, missing=(outage,))):

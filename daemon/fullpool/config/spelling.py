@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from fullpool.grid import Grid
+from fullpool.grid import bars
 from fullpool.model import Interval
 
 _SECONDS: Final = {
@@ -35,7 +35,7 @@ def nearest_interval(text: str) -> str:
 
 
 def _seconds_of(interval: Interval) -> int:
-    step = Grid(interval).step
+    step = bars(interval).step
     return int(step.total_seconds()) if step else _SECONDS["mo"]
 
 

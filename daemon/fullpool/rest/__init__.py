@@ -2,17 +2,16 @@
 
 from fullpool.rest.client import Client
 from fullpool.rest.questions import (
-    Answer,
-    Surroundings,
-    Window,
     address,
     ask,
     existed_after,
     existed_before,
     is_too_old,
     is_trading,
+    kept_for,
     windows,
 )
+from fullpool.rest.windows import Answer, Surroundings, Window
 
 __all__ = [
     "Answer",
@@ -25,5 +24,6 @@ __all__ = [
     "existed_before",
     "is_too_old",
     "is_trading",
+    "kept_for",
     "windows",
 ]

@@ -78,7 +78,7 @@ class Client:
         self._silent: dict[str, int] = {}
         self._budgets: dict[Market, Budget] = {}
         self._info: dict[Market, Any] = {}
-        self._opening = {market: threading.Lock() for market in Market}
+        self._opening = {market: threading.Lock() for market in vendor.REST_URL}
         self._context = context
         self._route = route
         self._opened: Pool | None = None

@@ -10,11 +10,11 @@ import httpcore
 import httpx
 from httpcore._backends.sync import SyncStream
 
-from fullpool import __version__
+from fullpool import __version__, vendor
 from fullpool.config import Rest as Settings
 from fullpool.dialing import dial
 from fullpool.errors import RestError, RestSilentError
-from fullpool.model import Market, Stop
+from fullpool.model import Stop
 from fullpool.proxies import Route
 
 _ANSWERED: Final = "http11.receive_response_headers.complete"
@@ -49,7 +49,7 @@ class _Seen:
 
 def _by_proxy(settings: Settings, context: ssl.SSLContext, route: Route) -> dict[str, httpx.Proxy]:
     """Return the API's hosts that are reached by a proxy, each with that."""
-    urls = {settings.url(market) for market in Market}
+    urls = {settings.url(market) for market in vendor.REST_URL}
     by = {url: route.proxy_of(url) for url in urls}
     return {
         url: httpx.Proxy(proxy.url, ssl_context=context if proxy.scheme == "https" else None)

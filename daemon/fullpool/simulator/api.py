@@ -118,6 +118,8 @@ class Api:
             return self._trades(market, query, micro)
         if name in _KLINE_KINDS:
             return self._klines(market, name, query, micro)
+        if name == "fundingRate" and market != "spot":
+            return self._funding(market, query)
         raise ApiError(404, -1000, "no such path")
 
     def _info(self, market: str, symbol: str | None) -> Any:
@@ -160,6 +162,19 @@ class Api:
             texts = [text for moment, text in by_time if start <= moment <= end]
         is_newest = not query.keys() & {"fromId", "startTime"}
         return _joined(texts, _limit(query, 1000), is_newest=is_newest)
+
+    def _funding(self, market: str, query: Mapping[str, str]) -> str:
+        symbol = _required(query, "symbol")
+        times, rows = self._load(market, "fundingRate", symbol, "")
+        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+        shown = [
+            {"symbol": symbol, "fundingTime": time, "fundingRate": row[2], "markPrice": ""}
+            for time, row in zip(times, rows, strict=True)
+            if start <= time <= end
+        ]
+        texts = [json.dumps(rate) for rate in shown]
+        most = min(_whole(query, "limit", 100), 1000)
+        return _joined(texts, most, is_newest="startTime" not in query)
 
     def _rows(
         self,

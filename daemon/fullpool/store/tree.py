@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.errors import NO_LINKS, LakeUnwritableError
-from fullpool.kinds import KINDS
+from fullpool.kinds import KINDS, kind_of
 from fullpool.model import Interval, Market, Partition, Series, period_from
 
 _READABLE: Final = 0o444
@@ -107,7 +107,7 @@ def partition_path(partition: Partition, generation: int) -> str:
     """Return the path below the root of what *generation* writes for *partition*."""
     series = partition.series
     interval = f"interval={series.interval}/" if series.interval else ""
-    folder = f"{KINDS[series.kind].table}/market={series.market}/{interval}symbol={series.symbol}"
+    folder = f"{kind_of(series).table}/market={series.market}/{interval}symbol={series.symbol}"
     return f"{folder}/{partition.period}.g{generation:06d}.parquet"
 
 

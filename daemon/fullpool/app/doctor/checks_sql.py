@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fullpool.store.catalogue.reader import Reader
-from fullpool.store.catalogue.views import BY_MONTH_ONLY
+from fullpool.store.catalogue.views import is_by_month
 from fullpool.store.state.gap_rows import UNANSWERED
 from fullpool.store.tree import Tree
 
@@ -49,7 +49,7 @@ ILLS: Final = (
         "WITH late AS (SELECT market || '/' || kind || '/' || symbol"
         " || coalesce('/' || interval, '') AS series,"
         f" lag_s + date_diff('second', published_at, now()) AS lag,"
-        f" if(interval IN ({BY_MONTH_ONLY}),"
+        f" if({is_by_month()},"
         f" {_LAGS_BY_MONTH.total_seconds()}, {_LAGS.total_seconds()}) AS usual"
         " FROM sync.coverage, sync.published WHERE is_trading)"
         " SELECT any_value(series ORDER BY lag DESC) AS series, max(lag) // 86400 AS days,"

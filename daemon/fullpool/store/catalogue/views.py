@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from fullpool import vendor
-from fullpool.grid import Grid
-from fullpool.kinds import HIVE_KEYS, Column, Kind, Type
+from fullpool.grid import bars
+from fullpool.kinds import BY_MONTH_ONLY, HIVE_KEYS, KINDS, Column, Derived, Kind, Type
 from fullpool.model import Cadence, Interval, PartitionFile
 from fullpool.store.duck import quoted
-from fullpool.store.partitions.rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
+from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 from fullpool.store.state.tables import MISSING
 
 DOUBLES: Final = "double"
@@ -20,6 +20,7 @@ FLAVOURS: Final = (DOUBLES, EXACT)
 
 # Whether the vendor took a row back.
 VOID_COLUMN: Final = "is_void"
+_DECIMALS: Final = (Type.PRICE, Type.AMOUNT, Type.FINE)
 _SUFFIX: Final = {DOUBLES: "", EXACT: "_exact"}
 # Which archive a row is from is what the next build needs to know.
 _SHOWN_SOURCE: Final = (
@@ -44,8 +45,8 @@ def skeleton_select(kind: Kind, flavour: str) -> str:
     return f"SELECT {', '.join(columns)}, NULL::VARCHAR AS {SOURCE_COLUMN} LIMIT 0"
 
 
-def _shown_type(column: Column, flavour: str) -> str:
-    if flavour == DOUBLES and column.type in (Type.PRICE, Type.AMOUNT):
+def _shown_type(column: Column | Derived, flavour: str) -> str:
+    if flavour == DOUBLES and column.type in _DECIMALS:
         return "DOUBLE"
     return sql_type(column.type, EXACT_WIDE)
 
@@ -99,7 +100,7 @@ def _select(kind: Kind, flavour: str, source: str) -> str:
     )
 
 
-def _shown(kind: Kind, column: Column, flavour: str) -> str:
+def _shown(kind: Kind, column: Column | Derived, flavour: str) -> str:
     """Return a column of a view. The price of a trade that was taken back is NULL, not 0.
 
     Adding zero keeps DuckDB 1.5 from comparing the file's decimals with a constant rounded to
@@ -128,7 +129,8 @@ def _macro(kind: Kind, flavour: str, files: Sequence[PartitionFile], root: Path)
     wanted = "market_ || '/' || " + ("interval_ || '/' || " if kind.intervals else "") + "symbol_"
     found = f"list_extract(map_extract(map([{keys}], [{lists}]), {wanted}), 1)"
     paths = f"{quoted(_text([skeleton_path(kind, flavour)]))} || coalesce({found}, '')"
-    parameters = "symbol_, market_ := 'spot'" + (", interval_ := '1m'" if kind.intervals else "")
+    parameters = f"symbol_, market_ := {quoted(kind.default_market)}"
+    parameters += ", interval_ := '1m'" if kind.intervals else ""
     name = f"{kind.table}_of{_SUFFIX[flavour]}"
     select = _select(kind, flavour, _rooted_list(root, paths))
     return f"CREATE MACRO {name}({parameters}) AS TABLE {select}"
@@ -175,10 +177,23 @@ TABLES: Final = (
     "retired", "holes", "compared",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published again.
-FORMAT: Final = 8
+FORMAT: Final = 9
 
-# The intervals that are published by month alone, for SQL.
-BY_MONTH_ONLY: Final = ", ".join(map(quoted, sorted(vendor.BY_MONTH_ONLY)))
+
+def is_by_month(table: str = "") -> str:
+    """Return the SQL of whether a series is published by month alone; *table* is an alias."""
+    intervals = ", ".join(map(quoted, sorted(BY_MONTH_ONLY)))
+    kinds = ", ".join(quoted(k.name) for k in KINDS.values() if Cadence.DAY not in k.cadences)
+    # An interval that is none makes the whole NULL, not false.
+    return f"(coalesce({table}interval, '') IN ({intervals}) OR {table}kind IN ({kinds}))"
+
+
+# Kinds whose rows are not equally far from each other.
+_UNEVEN: Final = ", ".join(
+    quoted(kind.name)
+    for kind in KINDS.values()
+    if not kind.intervals and (kind.step is None or kind.is_sparse)
+)
 
 
 def _days(cadence: Cadence) -> str:
@@ -189,7 +204,7 @@ def _days(cadence: Cadence) -> str:
 # ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
 TRADING: Final = (
     "w.wanted_to > l.known_until"
-    f" AND l.known_until >= l.listed_at - CASE WHEN w.interval IN ({BY_MONTH_ONLY})"
+    f" AND l.known_until >= l.listed_at - CASE WHEN {is_by_month('w.')}"
     f" THEN {_days(Cadence.MONTH)} ELSE {_days(Cadence.DAY)} END"
     " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
     " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
@@ -201,7 +216,7 @@ def _end_of(opened: str) -> str:
     """Return the SQL of when the bar ends that opened then; of a trade its own time."""
     lengths = " ".join(
         f"WHEN {quoted(interval)} THEN INTERVAL "
-        + (f"{step.total_seconds():.0f} SECOND" if (step := Grid(interval).step) else "1 MONTH")
+        + (f"{step.total_seconds():.0f} SECOND" if (step := bars(interval).step) else "1 MONTH")
         for interval in Interval
     )
     return f"{opened} + CASE interval {lengths} ELSE INTERVAL 0 SECOND END"
@@ -210,7 +225,8 @@ def _end_of(opened: str) -> str:
 def rows_inside() -> str:
     """Return the SQL of how many rows of a run from REST lie in what is expected.
 
-    Bars are equally far from each other, months of the calendar. Of trades all are expected.
+    Bars are equally far from each other, months of the calendar. Of what is uneven, such as
+    trades, all are expected.
     """
     before = (
         "least(greatest(CASE n.interval WHEN '1mo' THEN date_diff('month', n.first_time, {0})"
@@ -219,7 +235,7 @@ def rows_inside() -> str:
         " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1) END, 0), n.row_count)"
     )
     return (
-        "CASE WHEN n.interval IS NULL OR e.expected_from IS NULL THEN n.row_count"
+        f"CASE WHEN n.kind IN ({_UNEVEN}) OR e.expected_from IS NULL THEN n.row_count"
         " WHEN n.row_count = 1 THEN"
         " (n.first_time >= e.expected_from AND n.first_time < e.expected_until)::INTEGER"
         f" ELSE greatest(0, {before.format('e.expected_until')}"
@@ -238,7 +254,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
         f" patched AS (SELECT {own},"
-        f" sum(if(n.interval IS NULL AND e.part > 1, 0, {rows_inside()}))::BIGINT"
+        f" sum(if(n.kind IN ({_UNEVEN}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
         " AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
         f" AS part FROM sync.expected) AS e ON {_same('e')} GROUP BY ALL),"

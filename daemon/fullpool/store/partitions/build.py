@@ -20,10 +20,10 @@ import duckdb
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode, sniff
 from fullpool.errors import ArchiveError, DamagedError, MalformedError
-from fullpool.kinds import KINDS, Kind
+from fullpool.kinds import Kind, kind_of
 from fullpool.model import Archive, Cadence, PartitionFile, Span, period_of
 from fullpool.store import duck
-from fullpool.store.partitions import finish, rows
+from fullpool.store.partitions import csv_rows, finish, rows
 from fullpool.store.partitions.finish import Checked
 from fullpool.store.partitions.held import damage_of
 from fullpool.store.partitions.messages import (
@@ -118,6 +118,7 @@ class _Load:
     its archives and of the accepted ones.
     """
 
+    symbol: str
     sheets: dict[_Sheet, Path]
     accepted: list[Accepted]
     origin: Origin
@@ -157,7 +158,8 @@ def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, 
     """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
     held = [order.root / file.path for file in order.step.files]
     origin = origin_of(_connection(order), held)
-    load, rejected = _Load({}, [], origin, {source.period for source in origin.sources}), []
+    periods = {source.period for source in origin.sources}
+    load, rejected = _Load(order.step.series.symbol, {}, [], origin, periods), []
     with ExitStack() as stack:
         files: dict[_Sheet, IO[bytes]] = {}
 
@@ -187,7 +189,7 @@ def _is_of_a_day(item: Input) -> bool:
 
 def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:
     archive = item.edition.archive
-    kind = KINDS[archive.series.kind]
+    kind = kind_of(archive.series)
     member = vendor.member_name(archive)
     decoded = decode(item.zipped, member, kind, order.inflated_bytes, sink_of)
     check_span(decoded, kind.around(archive.period.span))
@@ -209,13 +211,13 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     """
     if not load.accepted and not order.patches and (order.inputs or not order.step.files):
         return None
-    kind, whole = KINDS[order.step.series.kind], scratch / "whole.parquet"
+    kind, whole = kind_of(order.step.series), scratch / "whole.parquet"
     origin = load.origin.plus(load.accepted, order.patches)
     try:
-        branches = _branches(order, load, scratch, rows.Width.NARROW, arranged)
+        branches = _branches(order, load, scratch, csv_rows.Width.NARROW, arranged)
         finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
     except (duckdb.DataError, duckdb.InvalidInputException):
-        branches = _branches(order, load, scratch, rows.Width.WIDE, arranged)
+        branches = _branches(order, load, scratch, csv_rows.Width.WIDE, arranged)
         finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
     found = finish.checked(_connection(order), order.step.series, whole, arranged)
     if found and arranged is rows.AS_THEY_COME and not order.step.files:
@@ -230,14 +232,14 @@ def _require_rows_in_all_lines(load: _Load, count: int) -> None:
 
 
 def _branches(
-    order: Order, load: _Load, scratch: Path, width: rows.Width, arranged: rows.Arrangement
+    order: Order, load: _Load, scratch: Path, width: csv_rows.Width, arranged: rows.Arrangement
 ) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
     So: REST below archives, a day that fills holes below the month it fills, what is rewritten
     above what is kept, and that above what other archives of the same days had.
     """
-    kind = KINDS[order.step.series.kind]
+    kind = kind_of(order.step.series)
     held = [order.root / file.path for file in order.step.files]
     filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
@@ -261,16 +263,19 @@ def _repeated(order: Order, kind: Kind) -> str:
     return rows.repeated(kind, order.step.unit.span, beside)
 
 
-def _new(kind: Kind, load: _Load, width: rows.Width, *, fills: bool) -> list[str]:
+def _new(kind: Kind, load: _Load, width: csv_rows.Width, *, fills: bool) -> list[str]:
     """Return the rows of the archives, of those alone that fill holes or of the others."""
     sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
-    source = rows.DAILY if fills else rows.ARCHIVE
-    return [rows.from_csv(kind, sheet.layout, path, width, source) for sheet, path in sheets]
+    source = csv_rows.DAILY if fills else csv_rows.ARCHIVE
+    return [
+        csv_rows.from_csv(csv_rows.Sheet(kind, sheet.layout, path, load.symbol), width, source)
+        for sheet, path in sheets
+    ]
 
 
 def _older(order: Order, load: _Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
-    kind, spans = KINDS[order.step.series.kind], [*load.replaced, *load.filled]
+    kind, spans = kind_of(order.step.series), [*load.replaced, *load.filled]
     held = [(order.root / file.path, file) for file in order.step.files]
     others = load.others
     return [
@@ -279,21 +284,22 @@ def _older(order: Order, load: _Load) -> list[str]:
     ]
 
 
-def _patches(order: Order, scratch: Path, width: rows.Width) -> list[str]:
-    kind, found = KINDS[order.step.series.kind], []
+def _patches(order: Order, scratch: Path, width: csv_rows.Width) -> list[str]:
+    kind, found = kind_of(order.step.series), []
     for number, patch in enumerate(order.patches):
         sheet = scratch / f"patch{number}.csv"
         sheet.write_bytes(patch.text)
         layout, _ = sniff(patch.text[: patch.text.index(b"\n") + 1], kind)
-        found.append(rows.from_csv(kind, layout, sheet, width, rows.REST))
+        text = csv_rows.Sheet(kind, layout, sheet, order.step.series.symbol)
+        found.append(csv_rows.from_csv(text, width, csv_rows.REST))
     return found
 
 
 def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
     """Return where archives and other sources of the same rows do not agree."""
-    kind = KINDS[order.step.series.kind]
+    kind = kind_of(order.step.series)
     losers = _older(order, load) if load.accepted else []
-    losers += _new(kind, load, rows.Width.WIDE, fills=True)
+    losers += _new(kind, load, csv_rows.Width.WIDE, fills=True)
     if not losers:
         return ()
     return finish.conflicts(_connection(order), order.step.series, whole, losers)
@@ -301,7 +307,7 @@ def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
 
 def _repetitions(order: Order) -> Iterator[Conflict]:
     """Yield the rows that are left out because a file beside has them too."""
-    step, kind = order.step, KINDS[order.step.series.kind]
+    step, kind = order.step, kind_of(order.step.series)
     beside = [order.root / file.path for file in step.beside]
     for file in step.files if beside else ():
         sql = rows.repeated_in(kind, order.root / file.path, step.unit.span, beside)
@@ -311,9 +317,9 @@ def _repetitions(order: Order) -> Iterator[Conflict]:
                 key=key,
                 row_time=moment.replace(tzinfo=UTC),
                 column_name="period",
-                kept_source=rows.ARCHIVE,
+                kept_source=csv_rows.ARCHIVE,
                 kept_value=f"{moment:%Y-%m-%d}",
-                other_source=rows.ARCHIVE,
+                other_source=csv_rows.ARCHIVE,
                 other_value=str(step.unit),
             )
 
@@ -339,9 +345,9 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
     Rows that repeat to the letter are no fault: outage days of 1s klines have them.
     """
-    kind, span = KINDS[order.step.series.kind], item.edition.archive.period.span
+    kind, span = kind_of(order.step.series), item.edition.archive.period.span
     load, _ = _load(order, [item], scratch)
-    (branch,) = _new(kind, load, rows.Width.WIDE, fills=load.fills(item.edition.archive))
+    (branch,) = _new(kind, load, csv_rows.Width.WIDE, fills=load.fills(item.edition.archive))
     try:
         found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
     except (duckdb.DataError, duckdb.InvalidInputException) as error:
@@ -353,7 +359,8 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     if outside:
         return f"{outside} rows lie outside {span}"
     if differing:
-        return f"{differing} rows share their {kind.key} with another row but have other values"
+        key = ", ".join(kind.key)
+        return f"{differing} rows share their {key} with another row but have other values"
     return None
 
 

@@ -10,12 +10,11 @@ from typing import Final
 import duckdb
 
 from fullpool.errors import MalformedError
-from fullpool.grid import grid_of
-from fullpool.kinds import KINDS
+from fullpool.kinds import grid_of, kind_of
 from fullpool.model import Hole, Partition, PartitionFile, Run, Series, Span, instant
 from fullpool.store import duck
 from fullpool.store.partitions import rows
-from fullpool.store.partitions.holes import holes_in, missing_between, runs_in
+from fullpool.store.partitions.holes import holes_in, runs_in
 from fullpool.store.partitions.messages import Conflict, Order
 from fullpool.store.partitions.provenance import Origin, metadata, origin_of
 from fullpool.store.tree import give_name, partition_path
@@ -52,9 +51,8 @@ def checked(
     connection: duckdb.DuckDBPyConnection, series: Series, path: Path, arranged: rows.Arrangement
 ) -> Checked | None:
     """Return what a file holds; None if nothing. Raises MalformedError if it is out of order."""
-    kind, grid = KINDS[series.kind], grid_of(series, ())
-    missing = missing_between(grid, "before_", "key_")
-    found = connection.execute(rows.check_of(kind, path, arranged, missing)).fetchone()
+    kind, grid = kind_of(series), grid_of(series, ())
+    found = connection.execute(rows.check_of(kind, grid, path, arranged)).fetchone()
     assert found is not None
     disordered, count, patched, first_us, last_us, first_key, last_key, holes = found
     if disordered:
@@ -118,7 +116,7 @@ def _part(
     whole: Path,
     scratch: Path,
 ) -> Checked | None:
-    kind, part = KINDS[partition.series.kind], scratch / f"{partition.period}.parquet"
+    kind, part = kind_of(partition.series), scratch / f"{partition.period}.parquet"
     inside = rows.within(kind.time, span)
     select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
     copy(connection, select, part, origin_of(connection, [whole]).inside(partition.period.span))
@@ -161,7 +159,9 @@ def conflicts(
     connection: duckdb.DuckDBPyConnection, series: Series, kept: Path, losers: Sequence[str]
 ) -> tuple[Conflict, ...]:
     """Return every value of *losers*, SQL of rows, that *kept* has otherwise."""
-    sql = rows.conflicts_of(KINDS[series.kind], kept, losers, MAX_CONFLICTS)
+    if not kind_of(series).key:
+        return ()
+    sql = rows.conflicts_of(kind_of(series), kept, losers, MAX_CONFLICTS)
     return tuple(
         Conflict(series, key, moment.replace(tzinfo=UTC), *values)
         for key, moment, *values in connection.execute(sql).fetchall()

@@ -8,31 +8,36 @@ import duckdb
 
 from fullpool.grid import Grid
 from fullpool.kinds import Kind
-from fullpool.model import Hole, Interval, Run, instant
+from fullpool.model import Hole, Run, instant
 from fullpool.store.duck import listed, quoted
 
 
-def key_of(kind: Kind, table: str = "") -> str:
-    """Return the SQL of a row's key as a number; *table* is an alias with its dot."""
-    name = table + kind.key
-    return f"epoch_us({name})" if kind.key == kind.time else name
+def number_of(kind: Kind, *, is_counted: bool, table: str = "") -> str:
+    """Return the SQL of a row's number: of its counter, or of its microseconds since 1970.
+
+    *table* is an alias with its dot.
+    """
+    return table + kind.counter if is_counted else f"epoch_us({table}{kind.time})"
 
 
 def missing_between(grid: Grid | None, before: str, after: str) -> str:
     """Return the SQL of how many places are missing between two keys.
 
-    As `Grid.between` has it, for rows off the grid too. Of three-day bars the lengths of time are
-    counted, for one file does not tell where their grid begins.
+    As `Grid.between` has it, for rows off the grid too. Where one file does not tell where the grid
+    begins, as of three-day bars, the lengths of time are counted.
     """
     if grid is None:
         return f"({after} - {before} - 1)"
     if grid.step is None:
         month = "date_part('year', {0}) * 12 + date_part('month', {0})"
-        earlier, later = (month.format(f"make_timestamp({k})") for k in (before, f"{after} - 1"))
-        return f"(({later}) - ({earlier}))"
-    if grid.interval is Interval.D3:
-        return f"(({after} - {before} - 1) // {timedelta(days=3) // timedelta(microseconds=1)})"
+        until = after if grid.is_by_period else f"{after} - 1"
+        earlier, later = (month.format(f"make_timestamp({k})") for k in (before, until))
+        return f"(({later}) - ({earlier}){' - 1' if grid.is_by_period else ''})"
     step, offset = grid.step // timedelta(microseconds=1), grid.offset // timedelta(microseconds=1)
+    if not grid.is_placed:
+        return f"(({after} - {before} - 1) // {step})"
+    if grid.is_by_period:
+        return f"(({after} - {offset}) // {step} - ({before} - {offset}) // {step} - 1)"
     leeway = grid.leeway // timedelta(microseconds=1)
     last, first = f"({after} - {leeway} - 1 - {offset})", f"({before} + {leeway} - {offset})"
     opening = f"{last} // {step} - {first} // {step}"
@@ -44,15 +49,15 @@ def holes_in(
 ) -> dict[Path, list[Hole]]:
     """Return the holes inside each file, oldest first.
 
-    Bars stand in the order of their keys. Trades nearly do: where two have their times the wrong
-    way round, the order of the file would show a hole that is none.
+    Rows stand in the order of their times. Trades, which are told by their ids, nearly do: where
+    two have their times the wrong way round, the order of the file would show a hole that is none.
     """
-    is_sorted = kind.key == kind.time
-    over = "OVER ()" if is_sorted else f"OVER (PARTITION BY filename ORDER BY {kind.key})"
+    key = number_of(kind, is_counted=grid is None)
+    over = f"OVER (PARTITION BY filename ORDER BY {key})" if grid is None else "OVER ()"
     missing = missing_between(grid, "before_", "key_")
     found = connection.execute(
         "SELECT filename, before_, key_, epoch_us(time_before_), epoch_us(time_) FROM"
-        f" (SELECT filename, {key_of(kind)} AS key_, lag({key_of(kind)}) {over} AS before_,"
+        f" (SELECT filename, {key} AS key_, lag({key}) {over} AS before_,"
         f" {kind.time} AS time_, lag({kind.time}) {over} AS time_before_,"
         f" lag(filename) {over} AS file_before"
         f" FROM read_parquet({listed([str(path) for path in paths])},"
@@ -70,13 +75,15 @@ def runs_in(
     connection: duckdb.DuckDBPyConnection, kind: Kind, grid: Grid | None, path: Path
 ) -> list[Run]:
     """Return the runs of rows in a file that are from REST, oldest first; a hole ends a run."""
-    missing = missing_between(grid, "before_", "key_")
+    key, missing = (
+        number_of(kind, is_counted=grid is None), missing_between(grid, "before_", "key_")
+    )  # fmt: skip
     turn = f"(source IS DISTINCT FROM source_before OR {missing} > 0)::INTEGER"
     found = connection.execute(
         "SELECT epoch_us(min(time_)), epoch_us(max(time_)), count(*) FROM"
         f" (SELECT *, sum({turn}) OVER (ROWS UNBOUNDED PRECEDING) AS run_ FROM"
         f" (SELECT {kind.time} AS time_, source, lag(source) OVER () AS source_before,"
-        f" {key_of(kind)} AS key_, lag({key_of(kind)}) OVER () AS before_"
+        f" {key} AS key_, lag({key}) OVER () AS before_"
         f" FROM read_parquet({quoted(path)}, hive_partitioning=false)))"
         " WHERE source = 'rest' GROUP BY run_ ORDER BY run_"
     ).fetchall()

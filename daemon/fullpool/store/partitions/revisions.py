@@ -5,10 +5,10 @@ from pathlib import Path
 
 import duckdb
 
-from fullpool.kinds import KINDS, Kind
+from fullpool.kinds import Kind, kind_of
 from fullpool.model import Span
 from fullpool.store.duck import quoted
-from fullpool.store.partitions import rows
+from fullpool.store.partitions import csv_rows, rows
 from fullpool.store.partitions.messages import Accepted, Order, Revision
 from fullpool.store.partitions.provenance import Origin, edition_key
 
@@ -21,7 +21,7 @@ def revisions(
     whole: Path,
 ) -> tuple[Revision, ...]:
     """Return a revision for each of *accepted* that the files it replaces had other bytes of."""
-    kind, held = KINDS[order.step.series.kind], [order.root / f.path for f in order.step.files]
+    kind, held = kind_of(order.step.series), [order.root / f.path for f in order.step.files]
     sources = {source.key: source for source in before.sources}
     found = []
     for archive in accepted:
@@ -46,13 +46,9 @@ def revisions(
 
 def _counts(kind: Kind, held: Sequence[Path], whole: Path, span: Span) -> str:
     """Select how many rows of archives in *span* are new, gone, and of other values."""
-    inside = f"{rows.SOURCE_COLUMN} <> {quoted(rows.REST)} AND {rows.within(kind.time, span)}"
+    inside = (
+        f"{csv_rows.SOURCE_COLUMN} <> {quoted(csv_rows.REST)} AND {rows.within(kind.time, span)}"
+    )
     old = " UNION ALL ".join(f"SELECT * FROM {rows.parquet(p)} WHERE {inside}" for p in held)
     new = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
-    names = [column.name for column in kind.kept if column.name != kind.key]
-    differs = " OR ".join(f"o.{name} IS DISTINCT FROM n.{name}" for name in names)
-    return (
-        f"SELECT count(*) FILTER (o.{kind.key} IS NULL), count(*) FILTER (n.{kind.key} IS NULL),"
-        f" count(*) FILTER (o.{kind.key} IS NOT NULL AND n.{kind.key} IS NOT NULL AND ({differs}))"
-        f" FROM ({old}) AS o FULL JOIN ({new}) AS n ON o.{kind.key} = n.{kind.key}"
-    )
+    return rows.changes_of(kind, old, new)

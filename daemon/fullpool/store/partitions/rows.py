@@ -1,43 +1,20 @@
-"""The SQL that turns the vendor's text and kept Parquet into rows of the lake.
+"""The SQL that puts rows of text and kept Parquet together, in order, each once.
 
-Every branch yields the same columns in the same order, ending with `source`. Decimals are exact.
-Amounts are written DECIMAL(18,8), and DECIMAL(38,8) in those files where one does not fit: the wide
-type halves the speed of writing and triples the CPU of scanning, so it is paid for only there.
-DuckDB rounds text with more decimals than its type without a word, in every way it can be asked to
-read it; so text is read with a ninth decimal, which has to be zero. (It would miss a file all of
-whose longer numbers round to a zero there; to look at every digit costs a third of the whole work.)
+Every branch yields the same columns in the same order, ending with `source`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from fullpool.decode import Layout
-from fullpool.kinds import Column, Kind, Type
+from fullpool.grid import Grid
+from fullpool.kinds import Column, Derived, Kind
 from fullpool.model import ANOTHER_LIFE, Span
 from fullpool.store.duck import quoted
-from fullpool.store.partitions.holes import key_of
+from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, REST, SOURCE_COLUMN
+from fullpool.store.partitions.holes import missing_between, number_of
 
-EXACT: Final = "DECIMAL(18,8)"
-EXACT_WIDE: Final = "DECIMAL(38,8)"
-# From an archive, from that of a day where the one of its month lacks the row, or from the API.
-SOURCE_COLUMN: Final = "source"
-ARCHIVE: Final = "archive"
-DAILY: Final = "daily"
-REST: Final = "rest"
-
-
-class Width(StrEnum):
-    """How wide the amounts of a file are, and its numbers while they are read."""
-
-    NARROW = EXACT
-    WIDE = EXACT_WIDE
-
-
-_READ_AS: Final = {Width.NARROW: "DECIMAL(18,9)", Width.WIDE: "DECIMAL(38,9)"}
-_DECIMALS: Final = (Type.PRICE, Type.AMOUNT)
 _ANOTHER_LIFE: Final = f"INTERVAL {ANOTHER_LIFE.days} DAY"
 
 
@@ -49,63 +26,8 @@ class Arrangement:
     """
 
     select: Callable[[Kind, Sequence[str]], str]
-    disorder: str
+    disorder: Callable[[Kind], str]
     is_strict: bool = False
-
-
-def sql_type(column_type: Type, amount: str) -> str:
-    """Return the type a column has in a Parquet file whose amounts are *amount*."""
-    return {
-        Type.TIME: "TIMESTAMP",
-        Type.PRICE: EXACT,
-        Type.AMOUNT: amount,
-        Type.COUNT: "BIGINT",
-        Type.FLAG: "BOOLEAN",
-        Type.IGNORED: "VARCHAR",
-    }[column_type]
-
-
-def from_csv(kind: Kind, layout: Layout, path: Path, width: Width, source: str = ARCHIVE) -> str:
-    """Select the rows of one CSV without header, which came from *source*."""
-    present = {column.name for column in layout.columns}
-    values = [_value(column, layout.unit, present, width) for column in kind.kept]
-    columns = ", ".join(f"{quoted(c.name)}: {quoted(_text_type(c, width))}" for c in layout.columns)
-    return (
-        f"SELECT {', '.join(values)}, {quoted(source)} AS {SOURCE_COLUMN}"
-        f" FROM read_csv({quoted(path)},"
-        f" columns={{{columns}}}, header=false, auto_detect=false, delim=',', quote='', escape='')"
-        f" WHERE {_sound([column for column in kind.kept if column.name in present])}"
-    )
-
-
-def _text_type(column: Column, width: Width) -> str:
-    if column.type in _DECIMALS:
-        return _READ_AS[width]
-    return "BIGINT" if column.type is Type.TIME else sql_type(column.type, width)
-
-
-def _value(column: Column, unit: str, present: set[str], width: Width) -> str:
-    if column.name not in present:
-        return f"NULL::{sql_type(column.type, width)} AS {column.name}"
-    value = column.name
-    if column.type in _DECIMALS:
-        value = f"{value}::{sql_type(column.type, width)}"
-    if column.type is Type.TIME:
-        value = f"make_timestamp({value if unit == 'us' else f'{value} * 1000'})"
-    return f"{value} AS {column.name}"
-
-
-def _sound(columns: Sequence[Column]) -> str:
-    """Return a condition that is true, or an error that shows the row: one test for all columns."""
-    tests = [
-        f"{column.name} % 0.00000001 = 0"  # not true of NULL either
-        if column.type in _DECIMALS
-        else f"{column.name} IS NOT NULL"
-        for column in columns
-    ]
-    row = f"row({', '.join(column.name for column in columns)})::VARCHAR"
-    refusal = f"error('a value is empty (NULL) or has more than 8 decimals: ' || {row})"
-    return f"CASE WHEN {' AND '.join(tests)} THEN true ELSE {refusal} END"
 
 
 def from_parquet(
@@ -125,16 +47,17 @@ def from_parquet(
 
 def repeated(kind: Kind, span: Span, beside: Sequence[Path]) -> str:
     """Return the condition that a row of a file lies outside its *span* and in one *beside* it."""
-    if not beside:
+    if not beside or not kind.key:
         return "false"
-    keys = " UNION ALL ".join(f"SELECT {kind.key} FROM {parquet(other)}" for other in beside)
-    return f"(NOT {within(kind.time, span)} AND {kind.key} IN ({keys}))"
+    key = key_of(kind)
+    keys = " UNION ALL ".join(f"SELECT {key} FROM {parquet(other)}" for other in beside)
+    return f"(NOT {within(kind.time, span)} AND {key} IN ({keys}))"
 
 
 def repeated_in(kind: Kind, path: Path, span: Span, beside: Sequence[Path]) -> str:
-    """Select key and time of the rows of a file that one next to it has too."""
+    """Select number and time of the rows of a file that one next to it has too."""
     return (
-        f"SELECT {kind.key}, {kind.time} FROM {parquet(path)}"
+        f"SELECT {_identity(kind)}, {kind.time} FROM {parquet(path)}"
         f" WHERE {repeated(kind, span, beside)} ORDER BY ALL"
     )
 
@@ -166,7 +89,33 @@ def in_any(column: str, spans: Sequence[Span]) -> str:
 
 
 def _names(kind: Kind) -> str:
-    return ", ".join(column.name for column in kind.kept)
+    return ", ".join(kind.names)
+
+
+def _identity(kind: Kind, table: str = "") -> str:
+    """Return the SQL of the number that a row is told by."""
+    return number_of(kind, is_counted=bool(kind.counter), table=table)
+
+
+def keys_of(kind: Kind, table: str = "") -> list[str]:
+    """Return the SQL of what identifies a row; *table* is an alias with its dot."""
+    return [
+        f"date_trunc('minute', {table}{name})" if kind.jitter and name == kind.time
+        else f"{table}{name}"
+        for name in kind.key
+    ]  # fmt: skip
+
+
+def key_of(kind: Kind) -> str:
+    """Return the SQL of what identifies a row, as one value."""
+    keys = ", ".join(keys_of(kind))
+    return keys if len(kind.key) == 1 else f"row({keys})"
+
+
+def _same_row(kind: Kind, one: str, other: str) -> str:
+    """Return the condition that two rows are one; *one* and *other* are aliases."""
+    pairs = zip(keys_of(kind, f"{one}."), keys_of(kind, f"{other}."), strict=True)
+    return " AND ".join(f"{left} = {right}" for left, right in pairs)
 
 
 def parquet(path: Path) -> str:
@@ -197,14 +146,44 @@ def in_order(kind: Kind, branch: str) -> str:
     Then they are sound: the first and the last row of each archive lie in its span, and what is
     sorted between them does too.
     """
-    key, time = kind.key, kind.time
-    sound = f"before_ IS NULL OR ({key} > before_ AND {time} >= time_before_)"
-    refusal = f"error('a row is out of order: ' || {key}::VARCHAR)"
+    befores = ", ".join(f"lag({name}) OVER () AS {name}_before_" for name in _ordered(kind))
+    refusal = f"error('a row is out of order: ' || {_identity(kind)}::VARCHAR)"
     return (
-        f"SELECT * EXCLUDE (before_, time_before_) FROM (SELECT *, lag({key}) OVER () AS before_,"
-        f" lag({time}) OVER () AS time_before_ FROM ({branch}))"
-        f" WHERE CASE WHEN {sound} THEN true ELSE {refusal} END"
+        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM (SELECT *, {befores} FROM ({branch}))"
+        f" WHERE CASE WHEN coalesce({_falls(kind)}, false) THEN {refusal} ELSE true END"
     )
+
+
+def _ordered(kind: Kind) -> list[str]:
+    """Return the columns that tell whether rows are in order."""
+    return list(dict.fromkeys((kind.time, *kind.key)))
+
+
+def _falls(kind: Kind) -> str:
+    """Return the condition that a row does not follow the one before it, as archives have them.
+
+    The times of rows with ids of their own may be equal; of others with the same time, what else
+    tells them apart rises.
+    """
+    earlier = f"{kind.time} < {kind.time}_before_"
+    if kind.key == (kind.time,):
+        return f"{kind.time} <= {kind.time}_before_"
+    if kind.key and kind.time not in kind.key:
+        (key,) = kind.key
+        return f"({key} <= {key}_before_ OR {earlier})"
+    return _is_not_after(kind)
+
+
+def _is_not_after(kind: Kind) -> str:
+    """Return the condition that a row of a sorted file does not come after the one before it."""
+    earlier = f"{kind.time} < {kind.time}_before_"
+    others = [name for name in kind.key if name != kind.time]
+    if not others:
+        return f"{kind.time} <= {kind.time}_before_" if kind.key else earlier
+    rest = f"row({', '.join(others)})"
+    before = f"row({', '.join(f'{name}_before_' for name in others)})"
+    same = f"{kind.time} = {kind.time}_before_"
+    return f"({earlier} OR ({same} AND {rest} <= {before}))"
 
 
 def _as_they_come(_kind: Kind, branches: Sequence[str]) -> str:
@@ -214,23 +193,29 @@ def _as_they_come(_kind: Kind, branches: Sequence[str]) -> str:
 def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
     ranked = [f"SELECT *, {rank} AS branch FROM ({branch})" for rank, branch in enumerate(branches)]
     rows = " UNION ALL ".join(f"({branch})" for branch in ranked)
+    order = order_of(kind)
+    if not kind.key:
+        day = f"max(branch) OVER (PARTITION BY date_trunc('day', {kind.time}))"
+        return f"SELECT * EXCLUDE (branch) FROM ({rows}) QUALIFY branch = {day} ORDER BY {order}"
     lives, life = with_lives(kind, rows)
-    once = f"QUALIFY row_number() OVER (PARTITION BY {kind.key}{life} ORDER BY branch DESC) = 1"
+    key = ", ".join(keys_of(kind))
+    once = f"QUALIFY row_number() OVER (PARTITION BY {key}{life} ORDER BY branch DESC) = 1"
     dropped = f"branch{life}"
-    return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order_of(kind)}"
+    return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order}"
 
 
 def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
     """Return rows with the column that tells two of one id apart, and its name after a comma.
 
     The ids of a symbol that is used again start again: rows of one id that are more than a day from
-    each other are two. A time that identifies a row needs no such column.
+    each other are two. A key that has the time in it needs no such column.
     """
-    if kind.key == kind.time:
+    if kind.time in kind.key:
         return rows, ""
-    apart = f"({kind.time} > lag({kind.time}) OVER (PARTITION BY {kind.key} ORDER BY {kind.time})"
+    key = ", ".join(kind.key)
+    apart = f"({kind.time} > lag({kind.time}) OVER (PARTITION BY {key} ORDER BY {kind.time})"
     turn = f"coalesce({apart} + {_ANOTHER_LIFE})::INTEGER, 0) AS turn"
-    numbered = f"sum(turn) OVER (PARTITION BY {kind.key} ORDER BY {kind.time}) AS life"
+    numbered = f"sum(turn) OVER (PARTITION BY {key} ORDER BY {kind.time}) AS life"
     return (
         f"SELECT * EXCLUDE (turn), {numbered} FROM (SELECT *, {turn} FROM ({rows}))",
         ", life",
@@ -238,68 +223,101 @@ def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
 
 
 # In the order of the branches: right for nearly every file, and fast. Keys that rise are unique.
-AS_THEY_COME: Final = Arrangement(_as_they_come, "key_ <= before_ OR time_ < time_before_")
-# Sorted, each key once; of equal keys the row of the later branch stays.
-SORTED_ONCE: Final = Arrangement(
-    _sorted_once,
-    "time_ < time_before_ OR (time_ = time_before_ AND key_ <= before_)",
-    is_strict=True,
-)
+AS_THEY_COME: Final = Arrangement(_as_they_come, _falls)
+# Sorted, each key once; of equal keys the row of the later branch stays. Rows without a key are all
+# kept, of the last branch that has any of their day.
+SORTED_ONCE: Final = Arrangement(_sorted_once, _is_not_after, is_strict=True)
 # The same of archives that were looked at one by one: their rows need not be in order.
 EXAMINED: Final = replace(SORTED_ONCE, is_strict=False)
 
 
 def order_of(kind: Kind) -> str:
-    """Return the columns that rows are sorted by."""
-    return ", ".join(dict.fromkeys((kind.time, kind.key)))
+    """Return the columns that rows are sorted by: without a key all, so that it is the same."""
+    return ", ".join(dict.fromkeys((kind.time, *(kind.key or kind.names))))
 
 
-def check_of(kind: Kind, path: Path, arranged: Arrangement, missing: str) -> str:
+def check_of(kind: Kind, grid: Grid | None, path: Path, arranged: Arrangement) -> str:
     """Select what a finished file holds, in one pass over its keys, times and sources.
 
     How many rows contradict the arrangement, the number of rows, how many are from REST, first and
-    last instant in microseconds, first and last key, and how many pairs of neighbours have rows
-    *missing* between them. lag() without an order follows the file, in a stream.
+    last instant in microseconds, first and last number, and how many pairs of neighbours have rows
+    missing between them. lag() without an order follows the file, in a stream.
     """
-    key = key_of(kind)
+    number = number_of(kind, is_counted=grid is None)
+    columns = [f"{name}, lag({name}) OVER () AS {name}_before_" for name in _ordered(kind)]
     return (
-        f"SELECT count(*) FILTER ({arranged.disorder}), count(*),"
+        f"SELECT count(*) FILTER ({arranged.disorder(kind)}), count(*),"
         f" count(*) FILTER ({SOURCE_COLUMN} = {quoted(REST)}),"
-        " epoch_us(min(time_)), epoch_us(max(time_)), min(key_), max(key_),"
-        f" count(*) FILTER ({missing} > 0) FROM (SELECT {SOURCE_COLUMN},"
-        f" {key} AS key_, lag({key}) OVER () AS before_,"
-        f" {kind.time} AS time_, lag({kind.time}) OVER () AS time_before_ FROM {parquet(path)})"
+        f" epoch_us(min({kind.time})), epoch_us(max({kind.time})), min(number_), max(number_),"
+        f" count(*) FILTER ({missing_between(grid, 'before_', 'number_')} > 0)"
+        f" FROM (SELECT {SOURCE_COLUMN}, {', '.join(columns)},"
+        f" {number} AS number_, lag({number}) OVER () AS before_ FROM {parquet(path)})"
     )
 
 
 def verdict_of(kind: Kind, branch: str, span: Span) -> str:
     """Select how many rows lie outside *span*, how many keys have rows that differ, and all."""
     span = kind.around(span)
-    lives, life = with_lives(kind, f"SELECT DISTINCT * FROM ({branch})")
-    keys = f"SELECT DISTINCT {kind.key}{life} FROM ({lives})"
+    differing = "0"
+    if kind.key:
+        lives, life = with_lives(kind, f"SELECT DISTINCT * FROM ({branch})")
+        keys = f"SELECT DISTINCT {', '.join(kind.key)}{life} FROM ({lives})"
+        every = f"SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch}))"
+        differing = f"({every}) - (SELECT count(*) FROM ({keys}))"
     return (
-        f"SELECT count(*) FILTER (NOT {within(kind.time, span)}),"
-        f" (SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch})))"
-        f" - (SELECT count(*) FROM ({keys})), count(*) FROM ({branch})"
+        f"SELECT count(*) FILTER (NOT {within(kind.time, span)}), {differing}, count(*)"
+        f" FROM ({branch})"
     )
 
 
 def conflicts_of(kind: Kind, kept: Path, losers: Sequence[str], limit: int) -> str:
     """Select every value of *losers* that *kept* has otherwise.
 
-    Key, time, column, then source and value in the lake and elsewhere.
+    Number, time, column, then source and value in the lake and elsewhere.
     """
-    values = [column.name for column in kind.kept if column.name != kind.key]
     pairs = ", ".join(
-        f"{{name: {quoted(name)}, kept: k.{name}::VARCHAR, other: o.{name}::VARCHAR}}"
-        for name in values
+        f"{{name: {quoted(column.name)}, kept: k.{column.name}::VARCHAR,"
+        f" other: {_or_kept(column)}::VARCHAR}}"
+        for column in kind.kept
+        if column.name not in kind.key
     )
     others = " UNION ALL ".join(f"({loser})" for loser in losers)
     return (
-        f"SELECT key_, time_, d.name, kept_source, d.kept, other_source, d.other FROM (SELECT"
-        f" {key_of(kind, 'k.')} AS key_, k.{kind.time} AS time_, k.source AS kept_source,"
+        f"SELECT number_, time_, d.name, kept_source, d.kept, other_source, d.other FROM (SELECT"
+        f" {_identity(kind, 'k.')} AS number_, k.{kind.time} AS time_, k.source AS kept_source,"
         f" o.source AS other_source, unnest(list_filter([{pairs}],"
         " lambda x: x.kept IS DISTINCT FROM x.other)) AS d"
-        f" FROM {parquet(kept)} AS k JOIN ({others}) AS o USING ({kind.key}))"
+        f" FROM {parquet(kept)} AS k JOIN ({others}) AS o ON {_same_row(kind, 'k', 'o')})"
         f" ORDER BY ALL LIMIT {limit}"
+    )
+
+
+def _or_kept(column: Column | Derived) -> str:
+    """Return the SQL of a value of the loser o, or of the kept row k if it has none to tell."""
+    name = column.name
+    return f"coalesce(o.{name}, k.{name})" if column.is_nullable else f"o.{name}"
+
+
+def changes_of(kind: Kind, old: str, new: str) -> str:
+    """Select how many rows of *new* are not in *old*, how many are gone, and how many changed.
+
+    Of rows without a key none can be told to be another one with other values.
+    """
+    if not kind.key:
+        names = _names(kind)
+        more, less = (
+            f"(SELECT count(*) FROM (SELECT {names} FROM ({one}) EXCEPT ALL"
+            f" SELECT {names} FROM ({other})))"
+            for one, other in ((new, old), (old, new))
+        )
+        return f"SELECT {more}, {less}, 0"
+    differs = " OR ".join(
+        f"o.{name} IS DISTINCT FROM n.{name}" for name in kind.names if name not in kind.key
+    )
+    first = kind.key[0]
+    same = _same_row(kind, "o", "n")
+    return (
+        f"SELECT count(*) FILTER (o.{first} IS NULL), count(*) FILTER (n.{first} IS NULL),"
+        f" count(*) FILTER (o.{first} IS NOT NULL AND n.{first} IS NOT NULL AND ({differs}))"
+        f" FROM ({old}) AS o FULL JOIN ({new}) AS n ON {same}"
     )

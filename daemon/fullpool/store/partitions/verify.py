@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from fullpool.errors import MalformedError
-from fullpool.kinds import KINDS
+from fullpool.kinds import kind_of
 from fullpool.model import PartitionFile
 from fullpool.store import duck
 from fullpool.store.partitions import finish, rows
@@ -76,7 +76,7 @@ def _wrong_rows(order: Inspection, path: Path) -> list[str]:
     ):
         if seen != recorded and (order.is_scanned or what != "holes"):
             problems.append(f"has {seen} {what}, not {recorded}")
-    kind = KINDS[series.kind]
+    kind = kind_of(series)
     span = kind.around(file.partition.period.span)
     (outside,) = connection.execute(
         f"SELECT count(*) FILTER (NOT {rows.within(kind.time, span)}) FROM {rows.parquet(path)}"

@@ -10,7 +10,8 @@ from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.model import Archive, Cadence, Known, Market, Series, Span, Status
+from fullpool.kinds import KINDS
+from fullpool.model import Archive, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_listing_failure
@@ -153,7 +154,7 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
         return held
     try:
         names: set[str] = set()
-        for cadence in (Cadence.DAY, Cadence.MONTH):
+        for cadence in sorted(KINDS[kind].cadences):
             prefix = vendor.symbols_prefix(market, kind, cadence)
             names.update(list_symbols(work.opener(), work.config.network.listing_url, prefix))
     except UnreachableError as error:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fullpool import ladder
+from fullpool.choosing import Shape, shape_of
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.evidence import Evidence, Index, renewed
 from fullpool.gaps import Gap
-from fullpool.ladder import Reply, Shape
+from fullpool.ladder import Reply
 from fullpool.model import Series
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
@@ -80,7 +81,7 @@ class Answers:
                 self.asked.add(key_of(inquiry.gap))
             self._note_failure(inquiry)
             if inquiry.rows:
-                self.patched.add(ladder.shape_of(inquiry.gap))
+                self.patched.add(shape_of(inquiry.gap))
         self._records.replace([inquiry.gap for inquiry in inquiries], left)
 
     def _renewed(self, inquiries: Sequence[Inquiry], now: datetime) -> dict[Series, Index]:

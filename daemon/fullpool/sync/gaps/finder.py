@@ -13,7 +13,7 @@ from fullpool.gaps import (
     missing_ranges,
     reconciled,
 )
-from fullpool.grid import grid_of
+from fullpool.kinds import grid_of
 from fullpool.model import Known, Series, Span
 from fullpool.planning import Want
 from fullpool.store.partitions.build import scan

@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from fullpool import ladder, logs, stand_ins
+from fullpool import choosing, ladder, logs, stand_ins
+from fullpool.choosing import Shape
 from fullpool.evidence import Index
 from fullpool.gaps import (
     Explanation,
     Gap,
     Neighbours,
 )
-from fullpool.grid import Grid, grid_of
-from fullpool.ladder import Shape
-from fullpool.model import Archive, Fault, Interval, Market, Series
+from fullpool.grid import Grid
+from fullpool.kinds import Api, grid_of, kind_of
+from fullpool.model import Archive, Fault, Interval, Series
 from fullpool.planning import Want
-from fullpool.rest import is_too_old
+from fullpool.rest import is_too_old, kept_for
 from fullpool.store.state.writer import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.gaps.answers import Answers
@@ -26,6 +27,7 @@ from fullpool.sync.gaps.records import GapRecords, key_of, without
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
 from fullpool.sync.work import Work
+from fullpool.vendor import REST_URL
 
 log = logs.get_logger()
 
@@ -77,7 +79,7 @@ class Patching:
         """Ask again what a host refused that is another by now, or whose time is over."""
         client = self._work.rest
         if client is not None:
-            self._state.gaps.reopen_refused([m for m in Market if client.blocked(m) is None])
+            self._state.gaps.reopen_refused([m for m in REST_URL if client.blocked(m) is None])
 
     def _publish_if_due(self) -> None:
         if self._publisher.is_due():
@@ -88,13 +90,27 @@ class Patching:
         now = self._work.now()
         gaps = self._on_their_way(self._wanted())
         fresh = [gap for gap in gaps if not (gap.is_due(now) and self._was_asked(gap))]
-        chosen = ladder.choose(fresh, self._patched(), now)
+        chosen = choosing.choose(fresh, self._patched(), now)
         self._records.replace(chosen.shared, chosen.shared)
         looked_for = self._records.failing
         if self._fetch_archives([gap for gap in chosen.to_ask if key_of(gap) not in looked_for]):
             return True
-        to_ask = self._not_blocked(chosen.to_ask, fresh)
-        return self._ask(to_ask) if to_ask else bool(chosen.shared)
+        askable = [gap for gap in chosen.to_ask if kind_of(gap.series).api is not Api.NOTHING]
+        is_told = self._tell_without_api(without(chosen.to_ask, askable))
+        to_ask = self._not_blocked(askable, fresh)
+        return self._ask(to_ask) if to_ask else bool(chosen.shared) or is_told
+
+    def _tell_without_api(self, gaps: Sequence[Gap]) -> bool:
+        """Explain what no archive fills of kinds that the API lacks; return whether any was."""
+        now, files = self._work.now(), self._state.queries.files.of({gap.series for gap in gaps})
+        after = []
+        for gap in gaps:
+            held = files[gap.series]
+            is_head = bool(held) and gap.span.end <= held[0].first_time
+            told = ladder.without_api(gap, now, is_head=is_head)
+            after.append(self._records.doubted(gap, told, now))
+        self._records.replace(gaps, after)
+        return bool(gaps)
 
     def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
         """Record which of the gaps still wait for their archive, and which do so no more."""
@@ -124,10 +140,10 @@ class Patching:
         client, now = self._work.rest, self._work.now()
         if client is None:
             return list(gaps)
-        errors = {market: client.blocked(market) for market in Market}
-        put_off = [g for g in alike if g.is_due(now) and errors[g.series.market] is not None]
+        errors = {market: client.blocked(market) for market in REST_URL}
+        put_off = [g for g in alike if g.is_due(now) and errors.get(g.series.market) is not None]
         after = [
-            ladder.blocked(g, error, now) for g in put_off if (error := errors[g.series.market])
+            ladder.blocked(g, error, now) for g in put_off if (error := errors.get(g.series.market))
         ]
         self._records.replace(put_off, after)
         return without(gaps, put_off)
@@ -173,7 +189,8 @@ class Patching:
         """Ask the API for gaps and build in what it has; return whether it was asked at all."""
         answers, now = self._answers, self._work.now()
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
-        after = [self._records.doubted(gap, ladder.too_old(gap, now), now) for gap in old]
+        told = [ladder.too_old(gap, kept_for(gap.series) or timedelta(), now) for gap in old]
+        after = [self._records.doubted(gap, left, now) for gap, left in zip(old, told, strict=True)]
         self._records.replace(old, after)
         left = without(gaps, old)[:WINDOWS_A_TURN]
         if answers is None:

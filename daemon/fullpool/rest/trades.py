@@ -1,0 +1,76 @@
+"""Asks for aggregate trades from an id on."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from fullpool.model import ANOTHER_LIFE, Market, instant
+from fullpool.rest.client import Client
+from fullpool.rest.windows import (
+    LARGEST,
+    MICROSECONDS_ABOVE,
+    Answer,
+    Window,
+    listed,
+    number,
+    query_of,
+    require_rising,
+    wrong,
+)
+
+MOST_TRADES: Final = 1000
+_TRADES_WEIGHT: Final = {Market.SPOT: 4, Market.UM: 20, Market.CM: 20}
+# How far the times of trades may be from those of their neighbours by id.
+_LEEWAY: Final = timedelta(hours=1)
+# First and last id of a trade that the vendor took back: it keeps its own id, without a price.
+# Source: binance-spot-api-docs, CHANGELOG of 2022-04-12.
+_VOID: Final = -1
+# Futures keep trades for a year by one document, for 48 hours by a later one.
+TRADES_KEPT: Final = timedelta(hours=47)
+
+
+def ask_trades(client: Client, window: Window) -> Answer:
+    """Return the trades of a window of ids, and what comes after it."""
+    series, places = window.series, window.places
+    query = query_of(series) | {"fromId": places.first, "limit": len(places)}
+    found = client.get(
+        series.market, series.kind, query, _TRADES_WEIGHT[series.market],
+        in_microseconds=series.market is Market.SPOT,
+    )  # fmt: skip
+    rows = [_trade(item, window) for item in listed(found, window, len(places))]
+    require_rising([row[0] for row in rows], window)
+    rows = [_of_its_life(row, window) for row in rows]
+    return Answer(*map(tuple, zip(*rows, strict=True))) if rows else Answer((), (), ())
+
+
+def _of_its_life(row: tuple[int, int, str], window: Window) -> tuple[int, int, str]:
+    """Return a trade by its place; one long after the gap, in a symbol used again, is beyond it."""
+    key, moment, line = row
+    around = window.around
+    if around is not None and instant(moment) > around.span.end + ANOTHER_LIFE:
+        return max(key, around.places.end), moment, line
+    return row
+
+
+def _trade(item: Any, window: Window) -> tuple[int, int, str]:
+    if not isinstance(item, dict) or not {*"apqflTm"} <= set(item):
+        raise wrong(window, f"a trade lacks values: {str(item)[:80]}")
+    numbers = [item[name] for name in "aflT"]
+    if item["f"] == item["l"] == _VOID:
+        numbers = [item["a"], item["T"]]
+    if any(type(number) is not int or not 0 <= number < LARGEST // 10 for number in numbers):
+        raise wrong(window, f"a trade has invalid ids or time: {str(item)[:80]}")
+    flags = [item[name] for name in "mM" if name in item]
+    if any(type(flag) is not bool for flag in flags):
+        raise wrong(window, f"a trade has an invalid flag: {str(item)[:80]}")
+    if item["a"] < window.places.first:
+        raise wrong(window, f"it has the trade {item['a']}")
+    moment = item["T"] * (1 if item["T"] >= MICROSECONDS_ABOVE else 1000)
+    if window.around is not None and item["a"] < window.places.end - 1:
+        span = window.around.span
+        earliest, latest = span.start - _LEEWAY, span.end + _LEEWAY
+        is_later = instant(moment) > span.end + ANOTHER_LIFE
+        if not earliest <= instant(moment) <= latest and not is_later:
+            raise wrong(window, f"trade {item['a']} is out of order in time")
+    price, quantity = number(item["p"], window), number(item["q"], window)
+    values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
+    return item["a"], moment, ",".join(map(str, values))
