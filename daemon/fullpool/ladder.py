@@ -325,10 +325,18 @@ def not_asked(gap: Gap) -> Gap:
 
 def without_api(gap: Gap, now: datetime, *, is_head: bool) -> Gap:
     """Explain a gap of a kind that the API does not have, which no archive fills."""
-    explanation, reason = Explanation.NO_ARCHIVE, "no available archive has these rows"
+    last = "the API does not have the kind"
+    return _without_rows(gap, Explanation.NO_ARCHIVE, last, now, is_head=is_head)
+
+
+def _without_rows(
+    gap: Gap, explanation: Explanation, last: str, now: datetime, *, is_head: bool
+) -> Gap:
+    """Explain a gap that no source fills: at the head of a series there was nothing."""
+    reason = "no available archive has these rows"
     if is_head:
         explanation, reason = Explanation.NOT_LISTED, "the vendor's first archive is of later"
-    told = _explained(gap, explanation, f"{reason}, and the API does not have the kind", now)
+    told = _explained(gap, explanation, f"{reason}, and {last}", now)
     return replace(told, evidence=_json({"decided_at": now.isoformat()}))
 
 
@@ -346,15 +354,21 @@ def held_up(gap: Gap, archive: Known, attempts: int, now: datetime) -> Gap:
     return _open(gap, reason, now + _wait(gap.attempts))
 
 
-def too_old(gap: Gap, kept: timedelta, now: datetime) -> Gap:
+def too_old(gap: Gap, kept: timedelta, now: datetime, *, is_head: bool = False) -> Gap:
     """Explain a gap that the API has forgotten: it has the rows of the time *kept* alone."""
     days = kept / timedelta(days=1)
-    kind = kind_of(gap.series).name
-    reason = f"no available archive has these rows, and the API keeps {kind} for {days:.0f} days"
-    return replace(
-        _explained(gap, Explanation.TOO_OLD_FOR_API, reason, now),
-        evidence=_json({"decided_at": now.isoformat()}),
-    )
+    last = f"the API keeps {kind_of(gap.series).name} for {days:.0f} days"
+    return _without_rows(gap, Explanation.TOO_OLD_FOR_API, last, now, is_head=is_head)
+
+
+def split_by_age(gap: Gap, grid: Grid | None, kept: timedelta, now: datetime) -> list[Gap]:
+    """Return a gap as what the API has forgotten of it, and the rest; of ids none tells when."""
+    turn = now - kept
+    if grid is None or not gap.span.start < turn < gap.span.end:
+        return [gap]
+    cut = grid.at(turn)
+    parts = (Places(gap.places.first, cut), Places(cut, gap.places.end))
+    return [part_of(gap, grid, places) for places in parts if places]
 
 
 def _json(value: Mapping[str, object]) -> str:

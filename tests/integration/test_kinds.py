@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
+from fullpool.app import clock
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.simulator import Api, Fault, generate, spec_from
@@ -546,3 +547,84 @@ def test_a_failed_archive_of_a_kind_without_api_leaves_its_gap_open(
     ((status, reason),) = ask(config, "SELECT status, reason FROM sync.gaps")
     assert status == "open"
     assert "2024-01-02 may have these rows, but failed" in reason
+
+
+@pytest.mark.parametrize("series", ["um/metrics/BTCUSDT", "cm/metrics/BTCUSD_PERP"])
+def test_metrics_of_the_last_thirty_days_come_from_the_api(
+    vendor: Vendor, tmp_path: Path, series: str
+) -> None:
+    today = clock.now().date()
+    first, last = today - timedelta(days=40), today - timedelta(days=2)
+    vendor.publish(series, first, last)
+    twin = with_own_api(vendor, tmp_path)
+    list(generate(twin, spec_from(series, first, last)))
+    for age in (5, 35):  # lost: of the last 30 days, and of before
+        vendor.remove(key(series, f"{today - timedelta(days=age)}"))
+    text = dataset(series, start=f"{first}", end=f"{last}")
+    config = vendor.config(tmp_path / "lake", text, rest={"enabled": "true"})
+
+    with suppress(FullpoolError):
+        sync(config)
+
+    assert ask(config, "SELECT count(*) FROM metrics WHERE source = 'rest'") == [(288,)]
+    found = ask(config, "SELECT row_count, explanation FROM sync.gaps")
+    assert found == [(288, "too_old_for_api")]
+    name = TABLES["metrics"]
+    sql = f"SELECT * EXCLUDE (source, market, symbol) FROM {name}_exact WHERE source = 'rest'"
+    ratio = "taker" if series.startswith("um") else "nothing"
+    path = twin / key(series, f"{today - timedelta(days=5)}")
+    _, expected = rows_in(path, "metrics")
+    shown = [tuple(row) for row in ask(config, sql)]
+    wanted = [(row[0], *row[2:]) for row in expected]
+    if ratio == "nothing":
+        wanted = [(*row[:-1], None) for row in wanted]
+    assert sorted(shown, key=str) == sorted(wanted, key=str)
+
+
+def test_a_gap_of_metrics_that_began_long_ago_is_asked_for_as_far_as_the_api_goes(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    series, today = "um/metrics/BTCUSDT", clock.now().date()
+    first, last = today - timedelta(days=36), today - timedelta(days=2)
+    vendor.publish(series, first, last)
+    twin = with_own_api(vendor, tmp_path)
+    list(generate(twin, spec_from(series, first, last)))
+    for age in range(25, 35):
+        vendor.remove(key(series, f"{today - timedelta(days=age)}"))
+    text = dataset(series, start=f"{first}", end=f"{last}")
+    config = vendor.config(tmp_path / "lake", text, rest={"enabled": "true"})
+
+    with suppress(FullpoolError):
+        sync(config)
+
+    ((patched,),) = ask(config, "SELECT count(*) FROM metrics WHERE source = 'rest'")
+    assert 5 * 288 <= patched <= 6 * 288
+    found = ask(config, "SELECT row_count, explanation FROM sync.gaps")
+    assert found == [(10 * 288 - patched, "too_old_for_api")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '[{"timestamp": 1, "sumOpenInterest": "1.5", "sumOpenInterestValue": "2"}]',
+        '[{"sumOpenInterest": "1.5"}]',
+        '[{"timestamp": "soon"}]',
+        '{"code": 0}',
+    ],
+)
+def test_an_answer_that_is_no_statistic_is_not_let_in(
+    vendor: Vendor, tmp_path: Path, wrong: str
+) -> None:
+    series, today = "um/metrics/BTCUSDT", clock.now().date()
+    vendor.publish(series, today - timedelta(days=6), today - timedelta(days=2))
+    vendor.remove(key(series, f"{today - timedelta(days=4)}"))
+    vendor.fail(Fault("futures/data/*", "body", text=wrong))
+    text = dataset(series, end=f"{today - timedelta(days=2)}")
+    config = vendor.config(tmp_path / "lake", text, rest={"enabled": "true"})
+
+    with suppress(FullpoolError):
+        sync(config)
+
+    assert ask(config, "SELECT count(*) FROM metrics WHERE source = 'rest'") == [(0,)]
+    found = ask(config, "SELECT row_count, status, explanation, reason FROM sync.gaps")
+    assert [(rows, status) for rows, status, *_ in found] == [(288, "open")], found

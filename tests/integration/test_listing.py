@@ -12,7 +12,7 @@ import pytest
 from fullpool.errors import ArchiveError, UnreachableError
 from fullpool.model import Interval, Market, Series, period_from
 from fullpool.simulator import Bucket, Fault, Simulator
-from fullpool.vision import Access, Opener, list_keys, list_symbols, parse_page
+from fullpool.vision import Access, Opener, list_folders, list_keys, parse_page
 
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 FOLDER = "data/spot/daily/klines/BTCUSDT/1m"
@@ -100,7 +100,7 @@ def test_symbols_are_the_folders_below_a_prefix_over_many_pages(
         (folder / "x.zip").write_bytes(b"PK")
 
     with Simulator(Bucket(tmp_path)) as vendor:
-        assert list_symbols(opener, vendor.listing_url, "data/spot/daily/klines/") == names
+        assert list_folders(opener, vendor.listing_url, "data/spot/daily/klines/") == names
 
 
 def test_a_listing_that_is_refused_is_unreachable(tmp_path: Path, opener: Opener) -> None:

@@ -89,6 +89,14 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
         )
 
 
+@contextmanager
+def rest_client(config: Config, stop: Stop) -> Iterator[Client]:
+    """Open a client of the API by itself."""
+    context = tls_context(config.network)
+    with _client(config, context, stop, (), clock.sleeper(stop)) as client:
+        yield client
+
+
 def _client(
     config: Config,
     context: ssl.SSLContext,

@@ -41,13 +41,23 @@ def find_config(given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    named = clock.variable("FULLPOOL_CONFIG")
-    places = [Path(named)] if named else [*map(Path, _PLACES), *_at_home(), _SYSTEM_WIDE]
+    places = _usual_places()
     for place in places:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
     raise ConfigError("the configuration", (f"no file found; looked for {looked}",))
+
+
+def load_any_config(given: Path | None) -> Config:
+    """Return the configuration, or the defaults where there is none."""
+    is_there = given is not None or any(place.exists() for place in _usual_places())
+    return load_config(find_config(given)) if is_there else Config(dataset=())
+
+
+def _usual_places() -> list[Path]:
+    named = clock.variable("FULLPOOL_CONFIG")
+    return [Path(named)] if named else [*map(Path, _PLACES), *_at_home(), _SYSTEM_WIDE]
 
 
 def _at_home() -> list[Path]:

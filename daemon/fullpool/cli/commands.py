@@ -111,6 +111,27 @@ def plan(
 
 
 @program.command()
+def symbols(
+    pattern: Annotated[
+        str, typer.Argument(help="MARKET/[KIND/]PATTERN[/INTERVAL], such as 'um/*USDT'.")
+    ],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List what the vendor has: symbols, first and last day, status, size. Needs no lake.
+
+    Without a kind, klines; without an interval, the size is that of 1d.
+    """
+    from fullpool.app.configuration import load_any_config
+    from fullpool.app.symbols import found_symbols, wanted_in
+    from fullpool.cli import report
+
+    wanted = wanted_in(pattern)
+    found = found_symbols(load_any_config(config), wanted, stop_on_signals())
+    report.symbols(found, is_json=json)
+
+
+@program.command()
 def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
     """Show what the lake holds, how fresh it is, and what is missing."""
     from fullpool.app.configuration import load_lake_config, tree_of

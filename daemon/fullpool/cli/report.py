@@ -4,14 +4,18 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fullpool.app.service.status_file import DaemonStatus
 from fullpool.cli import screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader
 from fullpool.store.tree import Tree
+
+if TYPE_CHECKING:
+    from fullpool.app.symbols import Found
 
 _MB: Final = 1_000_000
 _SHOWN_GAPS: Final = 200
@@ -141,6 +145,31 @@ def status(
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
     remarks(of_symbols)
+
+
+def symbols(found: "Sequence[Found]", *, is_json: bool) -> None:
+    """Print what the vendor has."""
+    rows = [
+        {
+            "market": one.series.market,
+            "kind": one.series.kind,
+            "symbol": one.series.symbol,
+            "status": one.status,
+            "first_day": one.first_day,
+            "last_day": one.last_day,
+            "intervals": " ".join(one.intervals),
+            "interval": one.series.interval,
+            "archives": one.archives,
+            "size_bytes": one.size_bytes,
+        }
+        for one in found
+    ]
+    if is_json:
+        screen.show_json(rows)
+        return
+    empty = {name for name in rows[0] if not any(map(itemgetter(name), rows))}
+    names = [name for name in rows[0] if name not in empty]
+    screen.show_table("", names, list(map(itemgetter(*names), rows)))
 
 
 def choices(parsed: Config) -> Iterator[str]:

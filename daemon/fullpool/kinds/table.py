@@ -156,6 +156,7 @@ _METRICS: Final = Kind(
     # The last row of a day is of 00:00:00 or 00:00:01 of the next one, in the files of 2026.
     slack=timedelta(minutes=1),
     first_row=timedelta(minutes=5),
+    api=Api.STATISTICS,
 )  # fmt: skip
 
 _FUNDING_RATE: Final = Kind(

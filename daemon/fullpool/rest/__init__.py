@@ -9,8 +9,10 @@ from fullpool.rest.questions import (
     is_too_old,
     is_trading,
     kept_for,
+    tells_history,
     windows,
 )
+from fullpool.rest.symbols import ask_instruments
 from fullpool.rest.windows import Answer, Surroundings, Window
 
 __all__ = [
@@ -20,10 +22,12 @@ __all__ = [
     "Window",
     "address",
     "ask",
+    "ask_instruments",
     "existed_after",
     "existed_before",
     "is_too_old",
     "is_trading",
     "kept_for",
+    "tells_history",
     "windows",
 ]

@@ -27,6 +27,7 @@ from fullpool.errors import (
 )
 from fullpool.model import Ban, Market, Stop
 from fullpool.proxies import DIRECT, Route
+from fullpool.rest.bans import REFUSALS, Bans
 from fullpool.rest.budget import Budget
 
 if TYPE_CHECKING:
@@ -43,13 +44,9 @@ _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
 _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
 _REFUSED_FOR: Final = timedelta(days=1)
-# This many requests in a row without any answer: the host is away, and left alone for a while.
-_AWAY_AFTER: Final = 8
-_AWAY_FOR: Final = timedelta(minutes=5)
 _SHORTEST_BAN_S: Final = 10.0
 _LONGEST_BAN_S: Final = 3 * 86_400.0
 _STOP_WHEN: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
-_REFUSALS: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
 
 
 class Client:
@@ -74,8 +71,7 @@ class Client:
         self._sleep = sleep
         self._stop = stop
         self._lock = threading.Lock()
-        self._bans = {ban.host: ban for ban in bans}
-        self._silent: dict[str, int] = {}
+        self._bans = Bans(bans, now)
         self._budgets: dict[Market, Budget] = {}
         self._info: dict[Market, Any] = {}
         self._opening = {market: threading.Lock() for market in vendor.REST_URL}
@@ -109,8 +105,7 @@ class Client:
     @property
     def bans(self) -> list[Ban]:
         """The bans known, those that have ended as well."""
-        with self._lock:
-            return list(self._bans.values())
+        return self._bans.all()
 
     def weights(self) -> dict[str, int]:
         """Return the weight used in this minute, by market, as far as known."""
@@ -120,7 +115,7 @@ class Client:
         self, market: Market, path: str, query: Mapping[str, str | int], weight: int,
         *, in_microseconds: bool = False,
     ) -> Any:  # fmt: skip
-        """Return the JSON that the API answers.
+        """Return the JSON that the API answers at *path*: below the market's own, or a whole one.
 
         Raises RestError if it gives no usable answer, and its kinds for what concerns more than
         this request.
@@ -128,6 +123,17 @@ class Client:
         budget = self._budget(market)
         headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if in_microseconds else {}
         return self._ask(market, path, query, weight, budget, headers, MAX_BODY_BYTES)
+
+    def exchange_info(self, market: Market) -> Any:
+        """Return exchangeInfo of all symbols of a market.
+
+        That of spot has 17 MB, nearly all of them permissions, which are left out.
+        """
+        budget = self._budget(market)
+        if market is not Market.SPOT:
+            return self._info.get(market) or self._ask_info(market, budget)
+        query, weight = {"showPermissionSets": "false"}, _INFO_WEIGHT[market]
+        return self._ask(market, "exchangeInfo", query, weight, budget, {}, MAX_INFO_BYTES)
 
     def status_of(self, market: Market, symbol: str) -> str | None:
         """Return the status of a symbol in exchangeInfo; None if it is not there."""
@@ -145,7 +151,7 @@ class Client:
     def blocked(self, market: Market) -> RestError | None:
         """Return why the market's host is not to be asked now; None if it may be."""
         try:
-            self._check_ban(self.settings.url(market))
+            self._bans.check(self.settings.url(market))
         except RestError as error:
             return error
         return None
@@ -183,22 +189,23 @@ class Client:
         headers: Mapping[str, str],
         limit_bytes: int,
     ) -> Any:
-        url = f"{self.settings.url(market)}{PREFIX[market]}/{path}"
+        folder = "" if path.startswith("/") else f"{PREFIX[market]}/"
+        url = f"{self.settings.url(market)}{folder}{path}"
         host = self.settings.url(market)
-        self._check_ban(host)
+        self._bans.check(host)
         budget.acquire(weight, self._stop.is_set)
-        self._check_ban(host)
+        self._bans.check(host)
         if self._stop.is_set():
             raise RestError(f"asking {url}: stopped")
         try:
             reply = self._pool.get(url, query, headers, limit_bytes)
             _check_kind(host, reply)
         except RestSilentError as error:
-            self._note_silence(host, error)
+            self._bans.silent(host, error)
             raise
         with self._lock:
             self.requests += 1
-            self._silent.pop(host, None)
+        self._bans.heard(host)
         used = reply.headers.get(_USED, "")
         if used.isdigit():
             budget.observe(int(used))
@@ -214,43 +221,12 @@ class Client:
         text = f"asking {url}: HTTP {status} {message}"
         if status in _STOP_WHEN:
             seconds = _retry_after_s(reply)
-            self._ban(host, status, message, timedelta(seconds=seconds))
+            self._bans.ban(host, status, message, timedelta(seconds=seconds))
             raise RestBannedError(text, seconds=seconds)
-        if status in _REFUSALS:
-            self._ban(host, status, message, _REFUSED_FOR)
+        if status in REFUSALS:
+            self._bans.ban(host, status, message, _REFUSED_FOR)
             raise RestRefusedError(text)
         raise NoSymbolError(text) if code == _NO_SYMBOL else RestError(text)
-
-    def _check_ban(self, host: str) -> None:
-        with self._lock:
-            ban = self._bans.get(host)
-        if ban is None or ban.until <= self.now():
-            return
-        until = f"{ban.until:%Y-%m-%dT%H:%M:%SZ}"
-        if ban.status in _REFUSALS:
-            raise RestRefusedError(f"{host} refused with HTTP {ban.status}: {ban.reason}")
-        seconds = (ban.until - self.now()).total_seconds()
-        raise RestBannedError(f"{host} must not be asked before {until}", seconds=seconds)
-
-    def _note_silence(self, host: str, error: RestError) -> None:
-        """Count requests without an answer; after some the host counts as away."""
-        with self._lock:
-            self._silent[host] = self._silent.get(host, 0) + 1
-            is_away = self._silent[host] == _AWAY_AFTER
-        if is_away:
-            self._ban(host, 0, str(error), _AWAY_FOR)
-
-    def _ban(self, host: str, status: int, reason: str, length: timedelta) -> None:
-        now = self.now()
-        with self._lock:
-            old = self._bans.get(host)
-            is_news = old is None or old.until <= now
-            until = now + length if old is None else max(now + length, old.until)
-            self._bans[host] = Ban(host, status, reason, now, until)
-        if is_news:
-            event = "rest.refused" if status in _REFUSALS else "rest.banned"
-            event = event if status else "rest.unreachable"
-            log.warning(event, host=host, status=status, reason=reason, until=until.isoformat())
 
 
 def _check_kind(host: str, reply: "Reply") -> None:

@@ -106,8 +106,8 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     if not rows:
         return Answer((), (), ())
     if set(map(type, rows)) != {list} or set(map(len, rows)) != {_WIDTH}:
-        wrong = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
-        raise wrong(window, f"a bar does not have {_WIDTH} values: {str(wrong)[:80]}")
+        odd = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
+        raise wrong(window, f"a bar does not have {_WIDTH} values: {str(odd)[:80]}")
     columns = list(zip(*rows, strict=True))
     opens, closes, counts = (integers(columns[index], window) for index in (0, 6, 8))
     texts = [_numbers(columns[index], window) for index in (1, 2, 3, 4, 5, 7, 9, 10)]

@@ -3,7 +3,7 @@
 Source: the API's documentation, and recorded answers of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from fullpool import vendor
@@ -14,6 +14,13 @@ from fullpool.model import Market, Series
 from fullpool.rest.client import PREFIX, Client
 from fullpool.rest.funding import MOST_PERIODS, ask_funding
 from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, most_klines
+from fullpool.rest.statistics import (
+    FOLDER,
+    MOST_STATISTICS,
+    STATISTICS_KEPT,
+    ask_statistics,
+    statistics_query,
+)
 from fullpool.rest.trades import MOST_TRADES, TRADES_KEPT, ask_trades
 from fullpool.rest.windows import (
     LONGEST_WINDOW,
@@ -43,28 +50,45 @@ def windows(
 def _window_rows(series: Series, grid: Grid | None) -> int:
     if grid is None:
         return MOST_TRADES
-    is_funding = kind_of(series).api is Api.FUNDING
-    return MOST_PERIODS if is_funding else most_klines(series.market, grid)
+    match kind_of(series).api:
+        case Api.FUNDING:
+            return MOST_PERIODS
+        case Api.STATISTICS:
+            return MOST_STATISTICS
+        case _:
+            return most_klines(series.market, grid)
 
 
 def kept_for(series: Series) -> timedelta | None:
     """Return how long the API keeps the rows of a series; None if for ever."""
-    is_kept = kind_of(series).api is not Api.TRADES or series.market is Market.SPOT
-    return None if is_kept else TRADES_KEPT
+    api = kind_of(series).api
+    if api is Api.STATISTICS:
+        return STATISTICS_KEPT
+    return TRADES_KEPT if api is Api.TRADES and series.market is not Market.SPOT else None
+
+
+def tells_history(series: Series) -> bool:
+    """Whether the API can be asked if a series existed long before or after a gap."""
+    return kind_of(series).api is not Api.STATISTICS
 
 
 def is_too_old(series: Series, until: datetime, now: datetime) -> bool:
     """Whether the API has forgotten what was before *until*."""
     kept = kept_for(series)
-    return kept is not None and until < now - kept
+    return kept is not None and until <= now - kept
 
 
 def ask(client: Client, grid: Grid | None, window: Window) -> Answer:
     """Return the rows of a window that are closed. Raises RestError and its kinds."""
     if grid is None:
         return ask_trades(client, window)
-    is_funding = kind_of(window.series).api is Api.FUNDING
-    return ask_funding(client, grid, window) if is_funding else ask_klines(client, grid, window)
+    match kind_of(window.series).api:
+        case Api.FUNDING:
+            return ask_funding(client, grid, window)
+        case Api.STATISTICS:
+            return ask_statistics(client, grid, window)
+        case _:
+            return ask_klines(client, grid, window)
 
 
 def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bool:
@@ -100,5 +124,11 @@ def is_trading(client: Client, series: Series) -> bool:
 
 def address(client: Client, series: Series) -> str:
     """Return what is asked for a series, without the bounds."""
-    query = "&".join(f"{name}={value}" for name, value in query_of(series).items())
+    if kind_of(series).api is Api.STATISTICS:
+        return f"{client.settings.url(series.market)}{FOLDER}?{_joined(statistics_query(series))}"
+    query = _joined(query_of(series))
     return f"{client.settings.url(series.market)}{PREFIX[series.market]}/{series.kind}?{query}"
+
+
+def _joined(query: Mapping[str, str | int]) -> str:
+    return "&".join(f"{name}={value}" for name, value in query.items())

@@ -83,8 +83,8 @@ def integers(values: Sequence[Any], window: Window) -> Sequence[int]:
     """Return *values* if all are times or counts."""
     if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < LARGEST:
         return values
-    wrong = next(value for value in values if type(value) is not int or not 0 <= value < LARGEST)
-    raise wrong(window, f"{str(wrong)[:40]!r} is not a time or a count")
+    odd = next(value for value in values if type(value) is not int or not 0 <= value < LARGEST)
+    raise wrong(window, f"{str(odd)[:40]!r} is not a time or a count")
 
 
 def number(value: Any, window: Window) -> str:

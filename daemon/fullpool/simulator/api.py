@@ -13,12 +13,13 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fullpool.simulator.symbols import symbol_info
 
-_PREFIXES = {"/api/v3/": "spot", "/fapi/v1/": "um", "/dapi/v1/": "cm"}
+_PREFIXES = {"/api/v3/": "spot", "/fapi/v1/": "um", "/dapi/v1/": "cm", "/futures/data/": ""}
 _FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
 _KLINE_KINDS = ("klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
 _DEFAULT_LIMIT = 500
@@ -27,6 +28,14 @@ _TRADES_WEIGHT = {"spot": 4, "um": 20, "cm": 20}
 _INFO_WEIGHT = {"spot": 20, "um": 1, "cm": 1}
 _CM_WINDOW_MS = 200 * 86_400_000
 _MICROSECONDS_ABOVE = 10**14
+# By question: what the answer calls the columns of a row of metrics.
+_STATISTICS = {
+    "openInterestHist": {"sumOpenInterest": 2, "sumOpenInterestValue": 3},
+    "topLongShortAccountRatio": {"longShortRatio": 4},
+    "topLongShortPositionRatio": {"longShortRatio": 5},
+    "globalLongShortAccountRatio": {"longShortRatio": 6},
+    "takerlongshortRatio": {"buySellRatio": 7},
+}
 _INTERVALS = (
     "1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w",
     "1mo",
@@ -85,6 +94,7 @@ class Api:
     def answer(self, path: str, query: Mapping[str, str], *, in_microseconds: bool) -> Reply:
         prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
         market, name = _PREFIXES[prefix], path.removeprefix(prefix)
+        market = market or ("cm" if "pair" in query else "um")
         used = self._use(market, _weight(market, name, query))
         headers = {"x-mbx-used-weight-1m": str(used)}
         if market == "spot":
@@ -118,8 +128,9 @@ class Api:
             return self._trades(market, query, micro)
         if name in _KLINE_KINDS:
             return self._klines(market, name, query, micro)
-        if name == "fundingRate" and market != "spot":
-            return self._funding(market, query)
+        if market != "spot" and name in ("fundingRate", *_STATISTICS):
+            is_funding = name == "fundingRate"
+            return self._funding(market, query) if is_funding else self._statistics(name, query)
         raise ApiError(404, -1000, "no such path")
 
     def _info(self, market: str, symbol: str | None) -> Any:
@@ -176,6 +187,22 @@ class Api:
         most = min(_whole(query, "limit", 100), 1000)
         return _joined(texts, most, is_newest="startTime" not in query)
 
+    def _statistics(self, name: str, query: Mapping[str, str]) -> str:
+        """Return one of the five questions about the rows of metrics, of the last 30 days."""
+        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+        if start < (self._now() - 30 * 86_400) * 1000:
+            raise ApiError(400, -1130, "parameter 'startTime' is invalid.")
+        market = "cm" if "pair" in query else "um"
+        symbol = f"{query['pair']}_PERP" if market == "cm" else _required(query, "symbol")
+        times, rows = self._load(market, "metrics", symbol, "")
+        first, last = bisect_left(times, start), bisect_right(times, end)
+        shown: list[dict[str, Any]] = []
+        for moment, row in zip(times[first:last], rows[first:last], strict=True):
+            values = {key: row[at] for key, at in _STATISTICS[name].items()}
+            if all(values.values()):
+                shown.append({"symbol": symbol, "timestamp": moment} | values)
+        return _joined([json.dumps(one) for one in shown], _limit(query, 500), is_newest=False)
+
     def _rows(
         self,
         market: str,
@@ -203,10 +230,17 @@ class Api:
             raise ApiError(400, -1121, "Invalid symbol.")
         for path in (path for folder in folders for path in sorted(folder.glob("*.zip"))):
             for row in _rows_in(path):
-                key = int(row[0])
+                key = _key_of(row[0])
                 found[key // 1000 if key >= _MICROSECONDS_ABOVE else key] = row
         keys = sorted(found)
         return keys, [found[key] for key in keys]
+
+
+def _key_of(text: str) -> int:
+    """Return the first value of a row as a number: an id, or a time."""
+    if text.isdigit():
+        return int(text)
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _rows_in(path: Path) -> list[Row]:

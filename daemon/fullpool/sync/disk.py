@@ -1,6 +1,7 @@
 """Checks free disk space before anything is downloaded."""
 
 import shutil
+from collections.abc import Sequence
 from typing import Final
 
 from fullpool.errors import DiskFullError
@@ -8,6 +9,16 @@ from fullpool.store.duck import map_errors
 from fullpool.sync.work import Work
 
 _MB: Final = 1_000_000
+# The text of a ZIP has up to so many times its bytes, and lies in staging while it is built.
+_INFLATED: Final = 8
+
+
+def room_for(sizes: Sequence[int], builders: int) -> int:
+    """Return the bytes that steps of these sizes, zipped, take: what stays, and the largest texts.
+
+    So many of them are built at the same time.
+    """
+    return sum(sizes) + _INFLATED * sum(sorted(sizes)[-builders:])
 
 
 def require_room(work: Work, planned: int = 0) -> None:

@@ -19,11 +19,12 @@ from fullpool.sync.archives.audit import audit
 from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.archives.rounds import Round
-from fullpool.sync.disk import require_room
+from fullpool.sync.disk import require_room, room_for
 from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import publish
+from fullpool.sync.universe import take_instruments
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -66,6 +67,7 @@ def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outc
     _rounds(work, state, found.wants, outcome)
     state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
+    take_instruments(work, state, outcome)
 
 
 def run_tick(work: Work, state: State, command: str) -> Outcome:
@@ -92,6 +94,7 @@ def run_audit(work: Work, state: State, command: str) -> Outcome:
     def act(found: Discovered, outcome: Outcome) -> None:
         _audit(work, state, found, outcome)
         _fill(work, state, found, outcome)
+        take_instruments(work, state, outcome)
 
     return _framed(work, state, command, act)
 
@@ -209,7 +212,8 @@ def _rounds_over(
             return
         if number:
             work.sleep(_spacing_s(steps, now.timestamp()))
-        require_room(work, sum(step.size_bytes for step in steps))
+        sizes = [step.size_bytes for step in steps]
+        require_room(work, room_for(sizes, work.config.limits.builders))
         Round(work, state, outcome).run(steps)
 
 

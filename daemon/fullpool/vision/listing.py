@@ -55,7 +55,7 @@ def list_keys(
     return found
 
 
-def list_symbols(opener: Opener, base_url: str, prefix: str) -> list[str]:
+def list_folders(opener: Opener, base_url: str, prefix: str) -> list[str]:
     """Return the symbols that have a folder below *prefix*, delisted ones too."""
     pages = _pages(opener, base_url, prefix, "")
     symbols = (vendor.symbol_in(folder) for page in pages for folder in page.prefixes)

@@ -10,6 +10,7 @@ from fullpool import vendor
 from fullpool.grid import bars
 from fullpool.kinds import BY_MONTH_ONLY, HIVE_KEYS, KINDS, Column, Derived, Kind, Type
 from fullpool.model import Cadence, Interval, PartitionFile
+from fullpool.store.catalogue.universe import instrument_statements
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 from fullpool.store.state.tables import MISSING
@@ -164,6 +165,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
         f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC"
     )
+    yield from instrument_statements()
     yield (
         f"CREATE TABLE sync.published AS SELECT TIMESTAMP '{now}' AS published_at,"
         f" {FORMAT} AS format"
@@ -174,7 +176,7 @@ def sync_statements(now: datetime) -> Iterator[str]:
 TABLES: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
     "conflicts", "rest_bans", "wanted", "config_edits", "revisions",
-    "retired", "holes", "compared",
+    "retired", "holes", "compared", "instruments", "instrument_lists",
 )  # fmt: skip
 # Counts up when the tables or views change: then the lake is published again.
 FORMAT: Final = 9
@@ -188,12 +190,10 @@ def is_by_month(table: str = "") -> str:
     return f"(coalesce({table}interval, '') IN ({intervals}) OR {table}kind IN ({kinds}))"
 
 
-# Kinds whose rows are not equally far from each other.
-_UNEVEN: Final = ", ".join(
-    quoted(kind.name)
-    for kind in KINDS.values()
-    if not kind.intervals and (kind.step is None or kind.is_sparse)
-)
+def _uneven() -> str:
+    """Return the SQL of the kinds whose rows are not equally far from each other."""
+    kinds = (k for k in KINDS.values() if not k.intervals and (k.step is None or k.is_sparse))
+    return ", ".join(quoted(kind.name) for kind in kinds)
 
 
 def _days(cadence: Cadence) -> str:
@@ -235,7 +235,7 @@ def rows_inside() -> str:
         " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1) END, 0), n.row_count)"
     )
     return (
-        f"CASE WHEN n.kind IN ({_UNEVEN}) OR e.expected_from IS NULL THEN n.row_count"
+        f"CASE WHEN n.kind IN ({_uneven()}) OR e.expected_from IS NULL THEN n.row_count"
         " WHEN n.row_count = 1 THEN"
         " (n.first_time >= e.expected_from AND n.first_time < e.expected_until)::INTEGER"
         f" ELSE greatest(0, {before.format('e.expected_until')}"
@@ -254,7 +254,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         " FROM sync.partitions GROUP BY ALL),"
         f" patched AS (SELECT {own},"
-        f" sum(if(n.kind IN ({_UNEVEN}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
+        f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
         " AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
         f" AS part FROM sync.expected) AS e ON {_same('e')} GROUP BY ALL),"

@@ -144,6 +144,19 @@ def rename_words(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE sync.differences RENAME TO conflicts")
 
 
+def add_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hold what can be traded, each version of it from when to when it was seen."""
+    connection.execute(
+        "CREATE TABLE sync.instruments (market VARCHAR, symbol VARCHAR, status VARCHAR,"
+        " base_asset VARCHAR, quote_asset VARCHAR, contract_type VARCHAR, tick_size VARCHAR,"
+        " step_size VARCHAR, min_notional VARCHAR, contract_size VARCHAR, listed_at TIMESTAMP,"
+        " delivers_at TIMESTAMP, valid_from TIMESTAMP, valid_to TIMESTAMP)"
+    )
+    connection.execute(
+        "CREATE TABLE sync.instrument_lists (market VARCHAR, asked_at TIMESTAMP, reason VARCHAR)"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -152,6 +165,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0005_add_decisions", add_decisions),
     ("0006_fill_decisions", fill_decisions),
     ("0007_rename_words", rename_words),
+    ("0008_add_instruments", add_instruments),
 )
 
 

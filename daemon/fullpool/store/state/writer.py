@@ -28,6 +28,7 @@ from fullpool.store.state.gap_records import (
 from fullpool.store.state.gap_rows import look_row
 from fullpool.store.state.gap_writer import GapWriter
 from fullpool.store.state.generations import Generations
+from fullpool.store.state.instruments import Instruments
 from fullpool.store.state.passes import Passes
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.session import Session
@@ -46,7 +47,8 @@ from fullpool.store.state.tables import (
 class State:
     """The state's tables, opened by `opening.open_state`.
 
-    *queries* reads them; *gaps*, *passes* and *generations* write what is said of those.
+    *queries* reads them; *gaps*, *passes*, *generations* and *instruments* write what is said of
+    those.
     """
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
@@ -55,6 +57,7 @@ class State:
         self.gaps = GapWriter(self._session)
         self.passes = Passes(self._session)
         self.generations = Generations(self._session)
+        self.instruments = Instruments(self._session)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:

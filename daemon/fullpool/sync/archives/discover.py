@@ -16,7 +16,7 @@ from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_listing_failure
 from fullpool.sync.work import AWAY_AFTER, Work
-from fullpool.vision import list_symbols
+from fullpool.vision import list_folders
 
 log = logs.get_logger()
 
@@ -156,7 +156,7 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
         names: set[str] = set()
         for cadence in sorted(KINDS[kind].cadences):
             prefix = vendor.symbols_prefix(market, kind, cadence)
-            names.update(list_symbols(work.opener(), work.config.network.listing_url, prefix))
+            names.update(list_folders(work.opener(), work.config.network.listing_url, prefix))
     except UnreachableError as error:
         older = queries.symbols(market, kind, vendor.beginning())
         if not older:

@@ -19,6 +19,7 @@ from fullpool.rest import (
     existed_after,
     existed_before,
     is_trading,
+    tells_history,
     windows,
 )
 from fullpool.sync.work import Work
@@ -80,7 +81,11 @@ class Asker:
 
     def never_listed(self, inquiries: Sequence[Inquiry]) -> list[Inquiry]:
         """Return the heads of series that the API has nothing before."""
-        heads = [inquiry for inquiry in inquiries if inquiry.is_head and not inquiry.is_tail]
+        heads = [
+            inquiry
+            for inquiry in inquiries
+            if inquiry.is_head and not inquiry.is_tail and tells_history(inquiry.gap.series)
+        ]
 
         def existed(inquiry: Inquiry) -> bool:
             assert inquiry.grid is not None
@@ -154,8 +159,9 @@ class Asker:
         The API's hole may be wider than the lake's, which has the rows next to it from archives.
         """
         bars = [t for t in inquiries if t.error is None and t.grid is not None]
-        without_before = [t for t in bars if not _has_before(t)]
-        without_after = [t for t in bars if not t.is_tail and not _has_after(t)]
+        told = [t for t in bars if tells_history(t.gap.series)]
+        without_before = [t for t in told if not _has_before(t)]
+        without_after = [t for t in told if not t.is_tail and not _has_after(t)]
         tails = [t for t in bars if t.is_tail and t.is_trading is None and not _has_after(t)]
 
         def before(inquiry: Inquiry) -> bool:

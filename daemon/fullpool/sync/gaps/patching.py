@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from fullpool import choosing, ladder, logs, stand_ins
@@ -17,13 +17,14 @@ from fullpool.grid import Grid
 from fullpool.kinds import Api, grid_of, kind_of
 from fullpool.model import Archive, Fault, Interval, Series
 from fullpool.planning import Want
-from fullpool.rest import is_too_old, kept_for
+from fullpool.rest import is_too_old
 from fullpool.store.state.writer import State
 from fullpool.sync.disk import require_room
 from fullpool.sync.gaps.answers import Answers
 from fullpool.sync.gaps.asker import WINDOWS_A_TURN, Asker, Inquiry
 from fullpool.sync.gaps.finder import GapFinder, last_had
 from fullpool.sync.gaps.records import GapRecords, key_of, without
+from fullpool.sync.gaps.verdicts import Verdicts
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
 from fullpool.sync.work import Work
@@ -50,6 +51,7 @@ class Patching:
         self._fetch = fetch
         self._grids: dict[Series, Grid | None] = {}
         self._records = GapRecords(work, state, outcome)
+        self._verdicts = Verdicts(work, state, self._records)
         self._answers: Answers | None = None
         if work.rest is not None:
             self._answers = Answers(work, state, outcome, self._records, work.rest)
@@ -96,21 +98,9 @@ class Patching:
         if self._fetch_archives([gap for gap in chosen.to_ask if key_of(gap) not in looked_for]):
             return True
         askable = [gap for gap in chosen.to_ask if kind_of(gap.series).api is not Api.NOTHING]
-        is_told = self._tell_without_api(without(chosen.to_ask, askable))
+        is_told = self._verdicts.without_api(without(chosen.to_ask, askable))
         to_ask = self._not_blocked(askable, fresh)
         return self._ask(to_ask) if to_ask else bool(chosen.shared) or is_told
-
-    def _tell_without_api(self, gaps: Sequence[Gap]) -> bool:
-        """Explain what no archive fills of kinds that the API lacks; return whether any was."""
-        now, files = self._work.now(), self._state.queries.files.of({gap.series for gap in gaps})
-        after = []
-        for gap in gaps:
-            held = files[gap.series]
-            is_head = bool(held) and gap.span.end <= held[0].first_time
-            told = ladder.without_api(gap, now, is_head=is_head)
-            after.append(self._records.doubted(gap, told, now))
-        self._records.replace(gaps, after)
-        return bool(gaps)
 
     def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
         """Record which of the gaps still wait for their archive, and which do so no more."""
@@ -188,13 +178,12 @@ class Patching:
     def _ask(self, gaps: Sequence[Gap]) -> bool:
         """Ask the API for gaps and build in what it has; return whether it was asked at all."""
         answers, now = self._answers, self._work.now()
+        gaps = self._verdicts.split_by_age(gaps, self._grid)
         old = [gap for gap in gaps if is_too_old(gap.series, gap.span.end, now)]
-        told = [ladder.too_old(gap, kept_for(gap.series) or timedelta(), now) for gap in old]
-        after = [self._records.doubted(gap, left, now) for gap, left in zip(old, told, strict=True)]
-        self._records.replace(old, after)
+        self._verdicts.too_old(old)
         left = without(gaps, old)[:WINDOWS_A_TURN]
         if answers is None:
-            self._tell_not_asked(without(gaps, old))
+            self._verdicts.not_asked(without(gaps, old))
             return bool(old)
         if not left or answers.asker.requests_left <= 0:
             return bool(old)
@@ -206,11 +195,6 @@ class Patching:
         answers.record(answers.asker.ask(inquiries))
         self._finder.look_again()
         return True
-
-    def _tell_not_asked(self, gaps: Sequence[Gap]) -> None:
-        after = {gap: ladder.not_asked(gap) for gap in gaps}
-        news = [gap for gap, told in after.items() if told != gap]
-        self._records.replace(news, [after[gap] for gap in news])
 
     def _inquiries(self, asking: Asker, gaps: Sequence[Gap], now: datetime) -> list[Inquiry]:
         """Return the gaps with what is held next to them and what was asked of them before."""

@@ -1,0 +1,67 @@
+"""The SQL of `instruments`: what can be traded, and what could be on a day."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from fullpool import vendor
+from fullpool.store.duck import quoted
+
+_TEXTS: Final = ("status", "base_asset", "quote_asset", "contract_type")
+_DECIMALS: Final = ("tick_size", "step_size", "min_notional", "contract_size")
+
+
+def instrument_statements() -> Iterator[str]:
+    """Yield what creates the table `instruments` and the macro `instruments_on`."""
+    yield _table()
+    yield _macro()
+
+
+def _table() -> str:
+    """Return what creates one row for each version of each symbol.
+
+    Symbols that the API does not list have one without values: they are known by their archives.
+    """
+    texts = ", ".join(f"nullif(i.{name}, '') AS {name}" for name in _TEXTS)
+    numbers = ", ".join(f"try_cast(i.{name} AS DECIMAL(38,18)) AS {name}" for name in _DECIMALS)
+    return (
+        "CREATE TABLE instruments AS WITH known AS (SELECT market, symbol FROM sync.symbols"
+        " UNION SELECT market, symbol FROM sync.archives"
+        " UNION SELECT market, symbol FROM sync.instruments),"
+        " published AS (SELECT market, symbol, min(period_start) AS first_archive,"
+        " max(period_end) AS last_archive FROM sync.archives"
+        " WHERE status IN ('listed', 'present') GROUP BY ALL),"
+        " held AS (SELECT market, symbol, min(first_time) AS first_time,"
+        " max(last_time) AS last_time FROM sync.partitions GROUP BY ALL)"
+        f" SELECT k.market, k.symbol, {texts}, {numbers}, i.listed_at, i.delivers_at,"
+        " p.first_archive, p.last_archive, h.first_time, h.last_time, i.valid_from, i.valid_to"
+        " FROM known AS k LEFT JOIN sync.instruments AS i USING (market, symbol)"
+        " LEFT JOIN published AS p USING (market, symbol)"
+        " LEFT JOIN held AS h USING (market, symbol) ORDER BY k.market, k.symbol, i.valid_from"
+    )
+
+
+def _macro() -> str:
+    """Return what creates the macro of the symbols that could be traded on a day.
+
+    By the best evidence there is: an archive of the day, else what the API said that day, else the
+    dates of listing and delivery that it tells.
+    """
+    day, after = "day_::TIMESTAMP", "day_::TIMESTAMP + INTERVAL 1 DAY"
+    return (
+        "CREATE MACRO instruments_on(day_) AS TABLE WITH seen AS ("
+        "SELECT market, symbol, 1 AS rank, 'archive' AS evidence FROM sync.archives"
+        " WHERE (status = 'present' AND coalesce(first_time, period_start) < "
+        f"{after} AND coalesce(last_time, period_end) >= {day})"
+        f" OR (status = 'listed' AND period_start < {after} AND period_end > {day})"
+        " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"
+        f" WHERE status = {quoted(vendor.TRADING)} AND valid_from < {after}"
+        f" AND (valid_to IS NULL OR valid_to > {day})"
+        " UNION ALL SELECT market, symbol, 3, 'dates' FROM instruments"
+        f" WHERE listed_at < {after} AND (delivers_at IS NULL OR delivers_at > {day})),"
+        " newest AS (SELECT * FROM instruments QUALIFY row_number() OVER"
+        " (PARTITION BY market, symbol ORDER BY valid_from DESC NULLS LAST) = 1)"
+        " SELECT market, symbol, any_value(base_asset) AS base_asset,"
+        " any_value(quote_asset) AS quote_asset, any_value(contract_type) AS contract_type,"
+        " arg_min(evidence, rank) AS evidence FROM seen LEFT JOIN newest USING (market, symbol)"
+        " GROUP BY market, symbol ORDER BY market, symbol"
+    )

@@ -1,0 +1,72 @@
+"""Records what can be traded, with its history, and when that was asked for."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from fullpool.instruments import Changes, Instrument
+from fullpool.model import Market
+from fullpool.store.state.bulk import insert
+from fullpool.store.state.session import Session
+from fullpool.store.state.tables import at_utc, naive
+
+_VALUES: Final = (
+    "market", "symbol", "status", "base_asset", "quote_asset", "contract_type", "tick_size",
+    "step_size", "min_notional", "contract_size", "listed_at", "delivers_at",
+)  # fmt: skip
+_TEXTS: Final = 10
+
+
+class Instruments:
+    """Reads and writes the table of instruments."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def asked_at(self, market: Market) -> datetime | None:
+        """Return when the symbols of a market were asked for last, whatever came of it."""
+        sql = "SELECT max(asked_at) FROM sync.instrument_lists WHERE market = ?"
+        ((moment,),) = self._session.rows(sql, [str(market)])
+        return at_utc(moment) if moment else None
+
+    def current(self, market: Market) -> dict[str, Instrument]:
+        """Return what is valid of a market, by symbol."""
+        rows = self._session.rows(
+            f"SELECT {', '.join(_VALUES)} FROM sync.instruments"
+            " WHERE market = ? AND valid_to IS NULL",
+            [str(market)],
+        )
+        return {one.symbol: one for one in map(_instrument, rows)}
+
+    def record(self, market: Market, changes: Changes, at: datetime, reason: str = "") -> None:
+        """Record what a list of a market said, or the *reason* that there was none."""
+        rows = [(*_row(one), naive(at)) for one in changes.begun]
+        with self._session.transaction():
+            self._session.run("DELETE FROM sync.instrument_lists WHERE market = ?", [str(market)])
+            self._session.run(
+                "INSERT INTO sync.instrument_lists VALUES (?, ?, ?)",
+                [str(market), naive(at), reason],
+            )
+            self._end(market, changes.ended, at)
+            columns = (*_VALUES, "valid_from")
+            insert(self._session.connection, "sync.instruments", columns, rows)
+
+    def _end(self, market: Market, symbols: Iterable[str], at: datetime) -> None:
+        for symbol in symbols:
+            self._session.run(
+                "UPDATE sync.instruments SET valid_to = ?"
+                " WHERE market = ? AND symbol = ? AND valid_to IS NULL",
+                [naive(at), str(market), symbol],
+            )
+
+
+def _row(one: Instrument) -> tuple[Any, ...]:
+    texts = (str(getattr(one, name)) for name in _VALUES[:_TEXTS])
+    times = (one.listed_at, one.delivers_at)
+    return (*texts, *(naive(time) if time else None for time in times))
+
+
+def _instrument(row: tuple[Any, ...]) -> Instrument:
+    market, *texts = row[:_TEXTS]
+    times = (at_utc(time) if time else None for time in row[_TEXTS:])
+    return Instrument(Market(market), *texts, *times)

@@ -1,0 +1,47 @@
+"""Takes the list of all symbols of a market from the API, once a day."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from fullpool import logs
+from fullpool.errors import RestError
+from fullpool.instruments import Changes, changes
+from fullpool.model import Market
+from fullpool.rest import Client, ask_instruments
+from fullpool.store.state.writer import State
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.work import Work
+from fullpool.vendor import REST_URL
+
+log = logs.get_logger()
+
+_EVERY: Final = timedelta(hours=20)  # a day, if it is a bit early
+
+
+def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
+    """Record what can be traded in the configured markets, where that was not asked for today.
+
+    That a host does not answer is no failure of the pass: nothing in the lake depends on it.
+    """
+    client, now = work.rest, work.now()
+    markets = sorted({dataset.market for dataset in work.config.dataset} & REST_URL.keys())
+    for market in markets if client is not None else ():
+        asked = state.instruments.asked_at(market)
+        if client is None or work.is_ending or client.blocked(market) is not None:
+            continue
+        if asked is None or now - asked >= _EVERY:
+            _take(client, state, market, now)
+            outcome.is_dirty = True
+
+
+def _take(client: Client, state: State, market: Market, now: datetime) -> None:
+    try:
+        found = changes(state.instruments.current(market), ask_instruments(client, market))
+    except RestError as error:
+        log.warning("instruments.failed", market=str(market), reason=str(error))
+        state.instruments.record(market, Changes((), ()), now, str(error))
+        return
+    state.instruments.record(market, found, now)
+    if found.begun or found.ended:
+        counts = {"changed": len(found.begun), "ended": len(found.ended)}
+        log.info("instruments.taken", market=str(market), **counts)

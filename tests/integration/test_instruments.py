@@ -1,0 +1,158 @@
+"""What can be traded, and what could be: from the API once a day, and from the archives."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fullpool.instruments import Instrument, changes
+from fullpool.model import Market
+from fullpool.simulator import Fault
+from lab import DAY, Lab, at, bars
+from served import dataset
+
+UM = "data/futures/um/daily/klines/{0}/1h/{0}-1h-{1}.zip"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab(dataset("um/klines/BTCUSDT,OLDUSDT/1h", start="2024-03-01")) as one:
+        for symbol, days in (("BTCUSDT", (1, 2, 3)), ("OLDUSDT", (1,))):
+            for day in days:
+                start = at(f"2024-03-0{day}")
+                text = bars(start, start + DAY, DAY / 24)
+                one.put(UM.format(symbol, f"{start:%Y-%m-%d}"), text, start + DAY)
+                one.tell_api(UM.format(symbol, f"{start:%Y-%m-%d}"), text)
+        yield one
+
+
+def symbol(name: str, status: str = "TRADING", **more: Any) -> dict[str, Any]:
+    return {
+        "symbol": name, "status": status, "baseAsset": name[:3], "quoteAsset": "USDT",
+        "contractType": "PERPETUAL", "onboardDate": 1_577_836_800_000,
+        "deliveryDate": 4_133_404_800_000,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "tickSize": "0.10"},
+            {"filterType": "LOT_SIZE", "stepSize": "0.001"},
+            {"filterType": "MIN_NOTIONAL", "notional": "5"},
+        ],
+    } | more  # fmt: skip
+
+
+def tell(lab: Lab, *symbols: dict[str, Any]) -> None:
+    """Have the API list these symbols."""
+    body = json.dumps({"rateLimits": [], "symbols": symbols})
+    lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+
+
+def versions(lab: Lab, name: str) -> list[tuple[Any, ...]]:
+    sql = "SELECT status, valid_from::VARCHAR, valid_to::VARCHAR FROM instruments WHERE symbol = "
+    return lab.ask(f"{sql}'{name}' ORDER BY valid_from")
+
+
+def test_what_the_api_tells_of_a_symbol_is_in_the_lake(lab: Lab) -> None:
+    tell(lab, symbol("BTCUSDT"), symbol("NEWUSDT", onboardDate=1_709_500_000_000))
+
+    lab.run("sync", "2024-03-04T12:00")
+
+    (found,) = lab.ask(
+        "SELECT status, base_asset, quote_asset, contract_type, tick_size::VARCHAR::DOUBLE,"
+        " step_size::DOUBLE, min_notional::DOUBLE, listed_at::VARCHAR, delivers_at,"
+        " first_archive::VARCHAR, last_archive::VARCHAR, last_time::VARCHAR"
+        " FROM instruments WHERE symbol = 'BTCUSDT'"
+    )
+    assert found == (
+        "TRADING", "BTC", "USDT", "PERPETUAL", 0.1, 0.001, 5.0, "2020-01-01 00:00:00", None,
+        "2024-03-01 00:00:00", "2024-03-04 00:00:00", "2024-03-03 23:00:00",
+    )  # fmt: skip
+    assert versions(lab, "NEWUSDT") == [("TRADING", "2024-03-04 12:00:00", None)]
+    assert versions(lab, "OLDUSDT") == [(None, None, None)]
+
+
+def test_a_change_is_a_new_version_and_what_vanishes_ends(lab: Lab) -> None:
+    tell(lab, symbol("BTCUSDT"), symbol("ENDUSDT"))
+    lab.run("sync", "2024-03-04T12:00")
+    tell(lab, symbol("BTCUSDT", "SETTLING"))
+
+    lab.run("audit", "2024-03-05T12:00")
+
+    assert versions(lab, "BTCUSDT") == [
+        ("TRADING", "2024-03-04 12:00:00", "2024-03-05 12:00:00"),
+        ("SETTLING", "2024-03-05 12:00:00", None),
+    ]
+    assert versions(lab, "ENDUSDT") == [("TRADING", "2024-03-04 12:00:00", "2024-03-05 12:00:00")]
+
+
+def test_the_symbols_are_asked_for_once_a_day(lab: Lab) -> None:
+    tell(lab, symbol("BTCUSDT"))
+    lab.run("sync", "2024-03-04T12:00")
+    before = lab.requests()
+
+    lab.run("sync", "2024-03-04T13:00")
+
+    assert lab.requests() == before
+
+
+def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -> None:
+    tell(lab, symbol("BTCUSDT"))
+    lab.run("sync", "2024-03-04T12:00")
+    lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text='{"symbols": []}'))
+
+    outcome = lab.run("audit", "2024-03-05T12:00")
+
+    assert outcome.is_complete
+    assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 12:00:00", None)]
+    ((reason,),) = lab.ask("SELECT reason FROM sync.instrument_lists")
+    assert "the answer lists none" in reason
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"),
+    [
+        ("2019-12-31", []),
+        ("2020-01-01", [("BTCUSDT", "dates")]),
+        ("2024-03-01", [("BTCUSDT", "archive"), ("OLDUSDT", "archive")]),
+        ("2024-03-02", [("BTCUSDT", "archive")]),
+        ("2024-03-04", [("BTCUSDT", "api"), ("NEWUSDT", "api")]),
+        ("2024-03-09", [("BTCUSDT", "api"), ("NEWUSDT", "dates")]),
+    ],
+)
+def test_what_could_be_traded_on_a_day_by_the_best_evidence(
+    lab: Lab, day: str, expected: list[tuple[str, str]]
+) -> None:
+    new = symbol("NEWUSDT", onboardDate=1_709_510_400_000)  # 2024-03-04
+    tell(lab, symbol("BTCUSDT"), new)
+    lab.run("sync", "2024-03-04T12:00")
+    tell(lab, symbol("BTCUSDT"), new | {"status": "PENDING_TRADING"})
+    lab.run("audit", "2024-03-06T12:00")
+
+    found = lab.ask(f"SELECT symbol, evidence FROM instruments_on(DATE '{day}')")
+
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"symbol": "../etc"}, {"symbol": 7}, {"filters": "none"}, {"filters": [None, {}]},
+        {"onboardDate": "soon"}, {"contractSize": "NaN"}, {"baseAsset": None},
+    ],
+)  # fmt: skip
+def test_a_symbol_that_is_not_described_well_keeps_no_other_out(
+    lab: Lab, broken: dict[str, Any]
+) -> None:
+    tell(lab, symbol("ODDUSDT", **broken), symbol("BTCUSDT"))
+
+    lab.run("sync", "2024-03-04T12:00")
+
+    assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 12:00:00", None)]
+
+
+def test_only_what_is_another_one_is_a_change() -> None:
+    same, new = Instrument(Market.UM, "A", "TRADING"), Instrument(Market.UM, "B", "TRADING")
+    old, ended = Instrument(Market.UM, "B", "PENDING"), Instrument(Market.UM, "C", "TRADING")
+
+    found = changes({"A": same, "B": old, "C": ended}, [same, new])
+
+    assert (found.ended, found.begun) == (("B", "C"), (new,))
