@@ -8,9 +8,19 @@ from pathlib import Path
 
 import duckdb
 
+from fullpool.simulator import generate, spec_from
+
 SMALL_SYMBOLS = tuple(f"S{number:02}USDT" for number in range(20))
 SMALL_FIRST, SMALL_DAYS = date(2026, 6, 1), 100
 TRADES_FIRST, TRADES_FILES, TRADES_ROWS = date(2026, 6, 1), 4, 2_700_000
+MONTH, MONTH_ROWS = date(2026, 6, 1), 56_000_000
+KINDS_FIRST = date(2026, 6, 1)
+# Days of each kind that have about 20 MB of CSV; funding rates never do.
+KINDS = {
+    "spot/trades/BTCUSDT": 1, "um/trades/BTCUSDT": 1, "um/bookTicker/BTCUSDT": 1,
+    "um/bookDepth/BTCUSDT": 10, "um/metrics/BTCUSDT": 400, "um/fundingRate/BTCUSDT": 3000,
+    "cm/liquidationSnapshot/BTCUSD_PERP": 400, "option/BVOLIndex/BTCBVOLUSDT": 5,
+}  # fmt: skip
 HUGE_DAY, HUGE_ROWS = date(2026, 7, 1), 15_500_000
 
 
@@ -103,6 +113,38 @@ def _write_trades(folder: Path, symbol: str, day: date, rows: int) -> None:
     )
     path = folder / f"data/futures/um/daily/aggTrades/{symbol}/{name}.zip"
     _zip(path, f"{name}.csv", header + _csv(sql))
+
+
+def month_of_trades(folder: Path) -> Path:
+    """Make one monthly archive of spot trades whose CSV has more than 4 GB."""
+    if folder.exists():
+        return folder
+    start, length = (MONTH - date(1970, 1, 1)).days * 86_400_000_000, 30 * 86_400_000_000
+    sql = f"""
+        SELECT 3344774379 + i, p, q, (p * q)::DECIMAL(18,8), {start} + i * {length // MONTH_ROWS},
+               CASE WHEN hash(i, 3) % 2 = 0 THEN 'True' ELSE 'False' END, 'True'
+        FROM (SELECT i, (60000 + 500 * sin(i / 9e4) + (hash(i) % 1000) / 1e1)::DECIMAL(13,8) AS p,
+                     ((hash(i, 1) % 300000) / 1e5)::DECIMAL(9,8) AS q
+              FROM range({MONTH_ROWS}) AS r(i))"""
+    name = f"BTCUSDT-trades-{MONTH:%Y-%m}"
+    path = folder / f"data/spot/monthly/trades/BTCUSDT/{name}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY ({sql}) TO '{file.name}' (HEADER false)")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.write(file.name, f"{name}.csv")
+    return folder
+
+
+def kinds(folder: Path) -> dict[str, Path]:
+    """Make archives of each of the other kinds, of about 20 MB of CSV, by the simulator."""
+    for series, days in KINDS.items():
+        own = folder / series.replace("/", "-")
+        if not own.exists():
+            spec = spec_from(series, KINDS_FIRST, KINDS_FIRST + timedelta(days=days - 1), 250_000)
+            list(generate(own, spec))
+    return {series: folder / series.replace("/", "-") for series in KINDS}
 
 
 def _csv(sql: str) -> bytes:

@@ -28,6 +28,55 @@ KLINES = (
     " quote_volume: 'DECIMAL(18,8)', count: BIGINT, taker_buy_volume: 'DECIMAL(18,8)',"
     " taker_buy_quote_volume: 'DECIMAL(18,8)', ignore: VARCHAR}"
 )
+# By kind: the columns of the vendor's files, and which of them is the time.
+_BIG, _LESS, _FINE = "'DECIMAL(38,8)'", "'DECIMAL(18,8)'", "'DECIMAL(38,16)'"
+
+
+def _spelled(**columns: str) -> str:
+    return "{" + ", ".join(f"{name}: {kind}" for name, kind in columns.items()) + "}"
+
+
+OTHERS = {
+    "trades": (
+        _spelled(
+            id="BIGINT", price=_LESS, qty=_LESS, quote_qty=_BIG, time="BIGINT",
+            is_buyer_maker="BOOLEAN", is_best_match="BOOLEAN",
+        ),
+        "time",
+    ),
+    "bookTicker": (
+        _spelled(
+            update_id="BIGINT", best_bid_price=_LESS, best_bid_qty=_LESS, best_ask_price=_LESS,
+            best_ask_qty=_LESS, transaction_time="BIGINT", event_time="BIGINT",
+        ),
+        "transaction_time",
+    ),
+    "bookDepth": (
+        _spelled(timestamp="TIMESTAMP", percentage=_LESS, depth=_BIG, notional=_BIG), ""
+    ),
+    "metrics": (
+        _spelled(create_time="TIMESTAMP", symbol="VARCHAR", **dict.fromkeys("abcdef", _FINE)), ""
+    ),
+    "fundingRate": (
+        _spelled(calc_time="BIGINT", funding_interval_hours="BIGINT", last_funding_rate=_LESS),
+        "calc_time",
+    ),
+    "liquidationSnapshot": (
+        _spelled(
+            time="BIGINT", side="VARCHAR", order_type="VARCHAR", time_in_force="VARCHAR",
+            original_quantity=_LESS, price=_LESS, average_price=_LESS, order_status="VARCHAR",
+            last_fill_quantity=_LESS, accumulated_fill_quantity=_LESS,
+        ),
+        "time",
+    ),
+    "BVOLIndex": (
+        _spelled(
+            calc_time="BIGINT", symbol="VARCHAR", base_asset="VARCHAR", quote_asset="VARCHAR",
+            index_value=_LESS,
+        ),
+        "calc_time",
+    ),
+}  # fmt: skip
 TRADES = (
     "{agg_trade_id: BIGINT, price: 'DECIMAL(18,8)', quantity: 'DECIMAL(18,8)',"
     " first_trade_id: BIGINT, last_trade_id: BIGINT, transact_time: BIGINT,"
@@ -81,9 +130,14 @@ def copy(batch: list[tuple[str, bytes]], target: str) -> int:
             header = not text[:1].isdigit()
             file.write(text[text.index(b"\n") + 1 :] if header else text)
     columns, time = (TRADES, "transact_time") if header else (KLINES, "open_time")
+    kind = next((kind for kind in OTHERS if f"-{kind}-" in batch[0][0]), "")
+    columns, time = OTHERS.get(kind, (columns, time))
+    if kind == "trades" and header:  # of futures
+        columns = columns.replace(", is_best_match: BOOLEAN", "")
+    replaced = f"REPLACE (make_timestamp({time} * 1) AS {time})" if time else ""
     with duckdb.connect(config={"threads": 1, "memory_limit": "256MB"}) as connection:
         connection.execute(
-            f"COPY (SELECT * REPLACE (make_timestamp({time} * 1) AS {time}) FROM read_csv('{csv}',"
+            f"COPY (SELECT * {replaced} FROM read_csv('{csv}',"
             f" columns={columns}, header=false, auto_detect=false, delim=',', quote='', escape=''))"
             f" TO '{target}' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)"
         )

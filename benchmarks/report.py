@@ -14,6 +14,8 @@ TITLES = {
     "small-20ms": "2,000 daily 1m archives over TLS, 20 ms",
     "large": "4 aggTrades archives of about 50 MB over TLS",
     "memory": "Memory of all processes together, one archive with a CSV of 1 GB",
+    "kinds": "The other kinds over TLS, one series each",
+    "month": "A month of spot trades over TLS, with a CSV of more than 4 GB",
     "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
     "urllib-httpx": "One archive of more than 100 MB: urllib against httpx",
     "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",

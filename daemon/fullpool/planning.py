@@ -290,21 +290,21 @@ def _beside(
     held: Mapping[tuple[Series, Period], list[PartitionFile]],
     compared: AbstractSet[tuple[str, str]],
 ) -> dict[tuple[Series, Period], tuple[PartitionFile, ...]]:
-    """Return the files with rows outside their day that may be in a file next to it, with those.
+    """Return the files with rows outside their period that may be in a file next to it, with those.
 
     A trade at midnight may be in the archives of both days.
     """
+    starts = {(series, unit.span.start): files for (series, unit), files in held.items()}
+    ends = {(series, unit.span.end): files for (series, unit), files in held.items()}
     found = {}
     for (series, unit), files in held.items():
-        if unit.cadence is not Cadence.DAY:
-            continue
+        span = unit.span
         for file in files:
-            days = [unit.before()] if file.first_time < unit.span.start else []
-            days += [unit.next()] if file.last_time >= unit.span.end else []
-            others = [other for day in days for other in held.get((series, day), ())]
+            before = ends.get((series, span.start), []) if file.first_time < span.start else []
+            after = starts.get((series, span.end), []) if file.last_time >= span.end else []
             meeting = tuple(
                 other
-                for other in others
+                for other in (*before, *after)
                 if _shares_keys(file, other) and (file.path, other.path) not in compared
             )
             if meeting:

@@ -20,10 +20,21 @@ from fullpool.store.state.tables import (
     series_names,
 )
 
+_START: Final = "(period || '-01-01'[length(period) - 3 :])::DATE"
+_END: Final = (
+    f"{_START} + CASE length(period) WHEN {DAY_LENGTH} THEN INTERVAL 1 DAY"
+    f" WHEN {MONTH_LENGTH} THEN INTERVAL 1 MONTH ELSE INTERVAL 1 YEAR END"
+)
+_SPANS: Final = (
+    f"SELECT {SERIES_NAME} AS series, path, first_time, last_time, {_START} AS starts,"
+    f" {_END} AS ends FROM sync.partitions"
+)
+# The series with rows outside the period of their file that may be in the one next to it.
 _ASTRAY: Final = (
-    f"(length(period) = {DAY_LENGTH} AND (first_time < period::DATE OR"
-    " last_time >= period::DATE + INTERVAL 1 DAY)"
-    " AND path NOT IN (SELECT path FROM sync.compared))"
+    f"SELECT p.series FROM ({_SPANS}) AS p JOIN ({_SPANS}) AS o ON p.series = o.series"
+    " AND ((p.last_time >= p.ends AND o.starts = p.ends AND o.first_time <= p.last_time)"
+    " OR (p.first_time < p.starts AND o.ends = p.starts AND o.last_time >= p.first_time))"
+    " WHERE p.path NOT IN (SELECT path FROM sync.compared)"
 )
 
 
@@ -40,13 +51,13 @@ class FileQueries:
     def to_build_on(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
         """Return the current files of *series*, and of those where other work is left to do.
 
-        They have months of years gone by, or rows outside a day.
+        They have months of years gone by, or rows that the file next to them may have too.
         """
         found = rows_of(
             self._connection,
             f"{PARTITIONS} {OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
             " FROM sync.partitions"
-            f" WHERE (length(period) = ? AND left(period, 4) < ?) OR {_ASTRAY})",
+            f" WHERE length(period) = ? AND left(period, 4) < ? UNION {_ASTRAY})",
             [series_names(series), MONTH_LENGTH, f"{now.year:04d}"],
         )
         return [partition_file_in(row) for row in found]

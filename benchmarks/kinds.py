@@ -1,0 +1,85 @@
+"""Every other kind against the limit script, and a month of trades whose CSV has more than 4 GB."""
+
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import data
+import harness
+from serve import Server, serving
+
+ROUNDS = 3
+
+
+def config(server: Server, lake: Path, path: Path, series: str) -> Path:
+    market, kind, symbol = series.split("/")
+    path.write_text(
+        f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
+        f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"
+        "[rest]\nenabled = false\n"
+        f"[[dataset]]\nmarket = '{market}'\nkind = '{kind}'\nsymbols = ['{symbol}']\n"
+    )
+    return path
+
+
+def sync(server: Server, scratch: Path, name: str, series: str) -> harness.Run:
+    lake = scratch / name
+    path = config(server, lake, scratch / f"{name}.toml", series)
+    command = [sys.executable, "-m", "fullpool", "sync", "-c", str(path)]
+    found = harness.run(command, watches_memory=True)
+    shutil.rmtree(lake)
+    return found
+
+
+def prefixes(root: Path, used: str) -> list[str]:
+    """Return the folders of the archives that a sync fetches: by month where there are both."""
+    zips = sorted(root.rglob("*.zip"))
+    folders = {str(path.parent.relative_to(root)) + "/" for path in zips}
+    return sorted(folder for folder in folders if f"/{used}/" in folder)
+
+
+def text_mb(root: Path, folders: list[str]) -> float:
+    """Return the megabytes of CSV in the archives of some folders."""
+    sizes = 0
+    for folder in folders:
+        for path in (root / folder).glob("*.zip"):
+            with zipfile.ZipFile(path) as opened:
+                sizes += sum(info.file_size for info in opened.infolist())
+    return sizes / 1e6
+
+
+def race(root: Path, scratch: Path, series: str, rounds: int) -> list[dict[str, object]]:
+    """Sync the archives of one series, and have the limit script do it, in turns."""
+    used = "monthly" if "fundingRate" in series or "month" in str(root) else "daily"
+    folders = prefixes(root, used)
+    megabytes = text_mb(root, folders)
+    with serving(root, scratch / "nginx", tls=True) as server:
+
+        def limit(number: int) -> harness.Run:
+            return harness.limit(server, scratch / f"limit{number}", *folders)
+
+        def ours(number: int) -> harness.Run:
+            return sync(server, scratch, f"lake{number}", series)
+
+        runs = harness.interleaved({"limit": limit, "fullpool sync": ours}, rounds)
+    rows = harness.table(runs, "limit")
+    for row in rows:
+        row["program"] = f"{series}, {row['program']}"
+        row["csv_mb"] = round(megabytes)
+        row["csv_mb_per_s"] = round(megabytes / row["wall_s"], 1)
+    return rows
+
+
+if __name__ == "__main__":
+    run_folder = harness.CACHE / "run"
+    shutil.rmtree(run_folder, ignore_errors=True)
+    found: list[dict[str, object]] = []
+    for one, folder in data.kinds(harness.CACHE / "kinds").items():
+        print(one)
+        found += race(folder, run_folder, one, ROUNDS)
+        shutil.rmtree(run_folder, ignore_errors=True)
+    harness.save("kinds", found)
+    print("a month of trades")
+    month = data.month_of_trades(harness.CACHE / "month")
+    harness.save("month", race(month, run_folder, "spot/trades/BTCUSDT", 2))
