@@ -69,7 +69,7 @@ class Kind:
     """A row each *every*, in the slot of its number since 1970; *month* has 31 days.
 
     *line* is of a key, the milliseconds where it begins and ends, and a volume. *rows* selects key,
-    instant, volume and source.
+    instant, volume and source. *is_by_day*: a day is expected to have rows, however many.
     """
 
     series: str
@@ -79,6 +79,9 @@ class Kind:
     month: date
     line: Callable[[int, int, int, int], str]
     is_kline: bool = True
+    has_api: bool = True
+    has_months: bool = True
+    is_by_day: bool = False
 
 
 def kline(_key: int, opens: int, ends: int, volume: int) -> str:
@@ -103,6 +106,38 @@ def klines(interval: str, every: timedelta, month: date) -> Kind:
     )
 
 
+def raw_trade(key: int, at: int, _ends: int, volume: int) -> str:
+    return f"{key},1.5,{volume},{volume},{at},True,True\n"
+
+
+def depth(_key: int, at: int, _ends: int, volume: int) -> str:
+    moment = EPOCH + timedelta(milliseconds=at)
+    return f"{moment:%Y-%m-%d %H:%M:%S},-5.00,{volume},1.5\n"
+
+
+RAW_TRADES: Final = Kind(
+    "spot/trades/{}",
+    "data/spot/{}/trades/{}/{}-trades-{}.zip",
+    "SELECT trade_id, trade_time, quantity::INTEGER, source FROM trades WHERE symbol = ?",
+    HOUR,
+    date(2024, 3, 1),
+    raw_trade,
+    is_kline=False,
+    has_api=False,
+)
+DEPTH: Final = Kind(
+    "um/bookDepth/{}",
+    "data/futures/um/{}/bookDepth/{}/{}-bookDepth-{}.zip",
+    "SELECT epoch_us(snapshot_time) // 3600000000, snapshot_time, depth::INTEGER, source"
+    " FROM book_depth WHERE symbol = ?",
+    HOUR,
+    date(2024, 3, 1),
+    depth,
+    is_kline=False,
+    has_api=False,
+    has_months=False,
+    is_by_day=True,
+)
 TRADES: Final = Kind(
     "spot/aggTrades/{}",
     "data/spot/{}/aggTrades/{}/{}-aggTrades-{}.zip",
@@ -186,7 +221,7 @@ class History(RuleBasedStateMachine):
         self.down = range(self.slot_at(at), self.slot_at(at + outage[1] * HOUR))
         self.shift = shift * SECOND if self.kind.every == HOUR and self.kind.is_kline else 0 * DAY
         self.shifted = range(self.down.stop, self.down.stop + 43)
-        self.ids_begin_anew = ids_begin_anew
+        self.ids_begin_anew = ids_begin_anew and not self.kind.is_by_day
         self.now = self.midnight(68 if is_late else 31) + 7 * HOUR
         for day in self.days[min(late, count - 1) : count]:
             if day < self.now.date():
@@ -250,11 +285,15 @@ class History(RuleBasedStateMachine):
 
     def put(self, who: str, name: str, missing: Holes) -> None:
         rows = self.new_rows(name, missing)
-        if rows:
+        if rows and self.exists(name):
             symbol = self.symbols[who]
             symbol.archives[name] = rows
             symbol.editions[self.edition] = name, set(rows)
             self.show(who, name, self.zipped(who, name, rows))
+
+    def exists(self, name: str) -> bool:
+        """Whether the vendor has archives of that length."""
+        return self.kind.has_months or len(name) > len(self.month)
 
     def new_rows(self, name: str, missing: Holes) -> dict[int, int]:
         self.edition += 1
@@ -316,7 +355,7 @@ class History(RuleBasedStateMachine):
 
     def spoil_one(self, who: str, name: str, how: str) -> None:
         rows = self.new_rows(name, [])
-        if not rows:
+        if not rows or not self.exists(name):
             return
         content = self.zipped(who, name, rows)
         if how == "strays":  # a row of days ago between the others
@@ -584,6 +623,8 @@ class History(RuleBasedStateMachine):
 
     def is_asked_for(self, symbol: Symbol, slot: int) -> bool:
         """Whether the API is asked for a row that no archive has: of trades between known ids."""
+        if not self.kind.has_api:
+            return False
         if self.kind.is_kline:
             return symbol.name not in self.vendor.simulator.api.ended
         rows = [s for rows in symbol.archives.values() for s in rows if s not in self.down]
@@ -664,6 +705,8 @@ class History(RuleBasedStateMachine):
     def slots_between(self, first: int, end: int, start: datetime) -> set[int]:
         if self.kind.is_kline:
             return set(range(first, end))
+        if self.kind.is_by_day:
+            return set(range(24 * first, 24 * end))
         if self.ids_begin_anew and self.slot_of(start) >= self.down.stop:
             first, end = (key + self.down.stop - 1 for key in (first, end))
         return set(range(first, end))
@@ -683,6 +726,18 @@ class Trades(History):
     kind = TRADES
 
 
+class RawTrades(History):
+    """Trades that the API does not have: what no archive has is explained by that."""
+
+    kind = RAW_TRADES
+
+
+class Depth(History):
+    """A kind of days alone, without an API, of which rows of a day may be any number."""
+
+    kind = DEPTH
+
+
 settings.register_profile(
     "histories",
     max_examples=int(os.environ.get("HISTORIES", "4")),
@@ -696,5 +751,8 @@ TestKlines = History.TestCase
 TestFoldedYear = FoldedYear.TestCase
 TestDays = Days.TestCase
 TestTrades = Trades.TestCase
+TestRawTrades = RawTrades.TestCase
+TestDepth = Depth.TestCase
 TestKlines.settings = settings.get_profile("histories")
 TestFoldedYear.settings = TestDays.settings = TestTrades.settings = TestKlines.settings
+TestRawTrades.settings = TestDepth.settings = TestKlines.settings

@@ -36,9 +36,12 @@ class Width(StrEnum):
 
 _READ_AS: Final = {Width.NARROW: "DECIMAL(18,9)", Width.WIDE: "DECIMAL(38,9)"}
 _FINE_READ_AS: Final = "DECIMAL(38,17)"
-# The least that a decimal of that type can hold.
+# Read as whole numbers, 1.5 would be 2.
+_COUNT_READ_AS: Final = {Width.NARROW: "DECIMAL(18,4)", Width.WIDE: "DECIMAL(38,4)"}
+# The least that a number of that type can hold.
 _LEAST: Final = {
     Type.PRICE: "0.00000001", Type.AMOUNT: "0.00000001", Type.FINE: "0.0000000000000001",
+    Type.COUNT: "1",
 }  # fmt: skip
 
 
@@ -86,6 +89,8 @@ def from_csv(sheet: Sheet, width: Width, source: str = ARCHIVE) -> str:
 def _text_type(column: Column, layout: Layout, width: Width) -> str:
     if column.type is Type.FINE:
         return _FINE_READ_AS
+    if column.type is Type.COUNT:
+        return _COUNT_READ_AS[width]
     if column.type in _LEAST:
         return _READ_AS[width]
     if column.type is Type.TIME:
@@ -112,7 +117,7 @@ def _sound(columns: Sequence[Column], symbol: str) -> str:
     tests = " AND ".join(_test(column, symbol) for column in kept)
     row = f"row({', '.join(column.name for column in kept)})::VARCHAR"
     decimals = 16 if any(column.type is Type.FINE for column in columns) else 8
-    refusal = f"a value is empty (NULL) or has more than {decimals} decimals"
+    refusal = f"a value is empty (NULL), has more than {decimals} decimals, or is no whole number"
     if any(column.type is Type.SYMBOL for column in columns):
         refusal += f", or the row is not of {symbol}"
     return f"CASE WHEN {tests} THEN true ELSE error({quoted(refusal + ': ')} || {row}) END"
