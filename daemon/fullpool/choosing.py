@@ -10,7 +10,7 @@ from typing import Final
 from fullpool import ladder
 from fullpool.gaps import Explanation, Gap, GapStatus
 from fullpool.grid import Places
-from fullpool.kinds import Api, is_counted, kind_of
+from fullpool.kinds import Api, api_of, is_counted
 
 # An outage that this many symbols have alike, to the bar, is one: the others are not asked for.
 WITNESSES: Final = 3
@@ -39,7 +39,7 @@ class Shape:
 
 def shape_of(gap: Gap) -> Shape:
     series = gap.series
-    is_shared = kind_of(series).api is not Api.NOTHING and not is_counted(series)
+    is_shared = api_of(series) is not Api.NOTHING and not is_counted(series)
     what = series.interval or "" if is_shared else series.symbol
     return Shape(series.market, series.kind, what, gap.places)
 

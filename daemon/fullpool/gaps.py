@@ -3,12 +3,12 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
-from fullpool.grid import Grid, Places
+from fullpool.grid import Grid, Places, subtract
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
@@ -101,11 +101,15 @@ class MissingRange:
 
 
 def missing_ranges(
-    grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
+    grid: Grid | None,
+    held: Sequence[PartitionFile],
+    expected: Sequence[Span],
+    there: Sequence[int] = (),
 ) -> list[MissingRange]:
     """Return what is not held of a series, oldest first: at its beginning, inside, at its end.
 
-    *held* in the order of time. Without a *grid* the places are ids, which have holes but neither
+    *held* in the order of time; *there* are places that are not missing whatever the rows tell,
+    sorted. Without a *grid* the places are ids, which have holes but neither
     head nor tail. *expected* are the spans where rows should be.
     """
     if grid is None:
@@ -121,7 +125,7 @@ def missing_ranges(
         replace(missing, places=inside, span=grid.span(inside))
         for missing in [*_ends(grid, held, whole), *_bars_between(grid, held)]
         for span in spans
-        if (inside := missing.places.meet(span))
+        for inside in subtract(missing.places.meet(span), there)
     ]
     return sorted(found, key=lambda missing: missing.places)
 
@@ -140,7 +144,7 @@ def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[
 
 
 def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[MissingRange]:
-    for hole in _holes(held):
+    for hole in holes_of(held):
         if hole.before_time < hole.after_time and (
             places := grid.between(hole.before_time, hole.after_time)
         ):
@@ -157,7 +161,7 @@ def _ids_missing(held: Sequence[PartitionFile]) -> Iterator[MissingRange]:
         for before, after in pairwise(held)
         if after.first_key <= before.last_key and _is_same_life(before, after)
     ]
-    for hole in _holes(held):
+    for hole in holes_of(held):
         missing = _ids_between(hole)
         if missing and not any(_covers(places, missing.places) for places in shared):
             yield missing
@@ -191,25 +195,7 @@ def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[
     return found
 
 
-class Neighbours:
-    """The bars of the lake on both sides of the gaps of one series."""
-
-    def __init__(self, held: Sequence[PartitionFile]) -> None:
-        pairs = [(hole.before_time, hole.after_time) for hole in _holes(held)]
-        ends = (held[0].first_time, held[-1].last_time) if held else (None, None)
-        self._before = [before for before, _ in pairs] + [one for one in ends[1:] if one]
-        self._after = [after for _, after in pairs]
-        self._first = ends[0]
-
-    def of(self, gap: Gap) -> tuple[datetime | None, datetime | None]:
-        """Return when the bars before and after a gap are; None where there is none."""
-        at = bisect_left(self._before, gap.span.start) - 1
-        if at < 0:
-            return None, self._first
-        return self._before[at], self._after[at] if at < len(self._after) else None
-
-
-def _holes(held: Sequence[PartitionFile]) -> Iterator[Hole]:
+def holes_of(held: Sequence[PartitionFile]) -> Iterator[Hole]:
     """Yield pairs of neighbouring rows between which something may be missing."""
     before: PartitionFile | None = None
     for one in held:
@@ -294,14 +280,21 @@ def _parts(
         at = same.end
     if at == end:
         return found
-    if found and found[-1].explanation in _GOES_ON and missing.is_tail:
+    if found and _goes_on(found[-1]) and missing.is_tail:
         found[-1] = part_of(found[-1], grid, Places(found[-1].places.first, end))
         return found
     return [*found, _new(series, grid, Places(at, end), missing, now)]
 
 
-# What explains the end of a series explains what would have followed.
-_GOES_ON: Final = (Explanation.DELISTED, Explanation.NO_ARCHIVE)
+# A series without an archive for so long has ended.
+_ENDED: Final = timedelta(days=60)
+
+
+def _goes_on(gap: Gap) -> bool:
+    """Whether what explains the end of a series explains what would have followed as well."""
+    has_ended = gap.span.end - gap.span.start >= _ENDED
+    is_absent = gap.explanation is Explanation.NO_ARCHIVE
+    return gap.explanation is Explanation.DELISTED or (is_absent and has_ended)
 
 
 def _is_disproved(gap: Gap, grid: Grid | None, missing: MissingRange) -> bool:
@@ -316,11 +309,16 @@ def _joined(grid: Grid | None, parts: Sequence[Gap]) -> list[Gap]:
     """Return the parts of one missing range, joined where they are asked about together."""
     found: list[Gap] = []
     for gap in parts:
-        if found and _is_asked_for(gap) and _is_asked_for(found[-1]):
+        if found and _belong_together(found[-1], gap):
             found[-1] = _together(grid, found[-1], gap)
         else:
             found.append(gap)
     return found
+
+
+def _belong_together(one: Gap, other: Gap) -> bool:
+    are_absent = one.explanation is other.explanation is Explanation.NO_ARCHIVE
+    return are_absent or (_is_asked_for(one) and _is_asked_for(other))
 
 
 def _is_asked_for(gap: Gap) -> bool:
@@ -359,15 +357,15 @@ def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
 def expected_rows(
     grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
 ) -> list[int]:
-    """Return how many rows each span should have: those of the grid; or all held and missing."""
-    if grid is None or grid.is_by_period:
+    """Return how many rows each span should have: of the grid; or ids held and missing."""
+    if grid is None:
         parts = zip(_by_span(held, expected), expected, strict=True)
-        return [_held_and_missing(grid, files, span) for files, span in parts]
+        return [_ids_expected(files, span) for files, span in parts]
     return [len(grid.places(span)) + _off_grid(grid, held, span) for span in expected]
 
 
-def _held_and_missing(grid: Grid | None, held: Sequence[PartitionFile], span: Span) -> int:
-    ranges = sum(len(missing.places) for missing in missing_ranges(grid, held, [span]))
+def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
+    ranges = sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
     return ranges + sum(file.rows for file in held)
 
 
@@ -378,15 +376,17 @@ def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
 
 
 def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
-    """Return how many bars a span has, held or missing, beyond those the grid has places for.
+    """Return how many rows a span has, held or missing, beyond those the grid has places for.
 
-    Where bars open half an hour late for some days, the first or the last one is cut short.
+    Where bars open half an hour late for some days, the first or the last one is cut short. Where
+    a place is a period it has any number of rows.
     """
     rows = 0
     for file in held:
         if not span.covers(Span(file.first_time, file.last_time)):
             continue
         missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
-        places = grid.place_of(file.last_time) - grid.place_of(file.first_time) + 1
+        first = grid.at(file.first_time) if grid.is_by_period else grid.place_of(file.first_time)
+        places = max(grid.place_of(file.last_time) - first + 1, 1)
         rows += file.rows + missing - places
     return rows

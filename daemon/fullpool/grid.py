@@ -39,13 +39,15 @@ class Grid:
     """Where rows at regular times are: one every *step*, or every month of the calendar if None.
 
     *offset* is when the place 0 begins, since 1970; not *is_placed*, only the rows tell that.
-    *is_by_period*: a place is a whole period, which is there if it has any row at all.
+    *is_by_period*: a place is a whole period, which is there if it has any row at all, but for
+    rows of its first moments, the *slack*, which may be of the archive before.
     """
 
     step: timedelta | None
     offset: timedelta = timedelta()
     is_placed: bool = True
     is_by_period: bool = False
+    slack: timedelta = timedelta()
 
     def at(self, moment: datetime) -> int:
         """Return the bar that *moment* falls in."""
@@ -71,7 +73,7 @@ class Grid:
 
     def place_of(self, moment: datetime) -> int:
         """Return the place of a bar that opens at *moment*, on the grid or off it."""
-        return self.at(moment + self.leeway)
+        return self.at(moment + self.leeway - self.slack)
 
     def places_of(self, microseconds: Sequence[int]) -> list[int]:
         """Return the places of bars that open at these instants."""

@@ -69,6 +69,15 @@ def expected_spans(
     return [Span(start, min(until, end)) for start, until in starts if start < min(until, end)]
 
 
+def places_there(grid: Grid | None, archives: Iterable[Known]) -> list[int]:
+    """Return the places whose own archive the lake has, where whole archives are expected."""
+    if grid is None or not grid.is_by_period:
+        return []
+    cadence = Cadence.MONTH if grid.step is None else Cadence.DAY
+    held = (known.archive.period for known in archives if known.is_held)
+    return sorted({grid.at(period.span.start) for period in held if period.cadence is cadence})
+
+
 def expected_until(want: Want, grid: Grid | None, now: datetime) -> datetime:
     """Return the end of what is closed and what an archive can have by *now*."""
     is_current = kind_of(want.series).is_current
@@ -217,19 +226,19 @@ def _judged(heard: Reply, gap: Gap) -> Gap:
     if is_end and gap.places.end == heard.gap.places.end and not (proof and proof.row_after):
         gap = _evident(heard, gap, proof)
         why = "the API has nothing after it, and does not list the symbol as trading"
-        return _explained(gap, Explanation.DELISTED, why, heard.at)
+        return explained(gap, Explanation.DELISTED, why, heard.at)
     if proof is None:
         return replace(gap, next_try_at=heard.at)  # what is left of it is asked for at once
     gap = _evident(heard, gap, proof)
     before, after = proof.row_before or heard.existed_before, proof.row_after or heard.existed_after
     if heard.is_head and not proof.row_before and heard.existed_before is False:
-        return _explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
+        return explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
     if before and after:
         why = "the API has the rows around it, but not these"
-        return _explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
+        return explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
     if is_counted(gap.series) and proof.row_after:
         why = "the API's trades begin after it: it lacks even the row before it, which the lake has"
-        return _explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
+        return explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
     side = "before" if after else "after"
     reason = f"the API has neither these rows nor the one {side} them"
     return _open(gap, reason, heard.at + _wait(gap.attempts))
@@ -260,10 +269,10 @@ def _failed(gap: Gap, error: RestError, now: datetime, *, is_tail: bool = False)
     gap = replace(gap, attempts=gap.attempts + 1)
     match error:
         case RestRefusedError():
-            return _explained(gap, Explanation.API_REFUSED, str(error), now)
+            return explained(gap, Explanation.API_REFUSED, str(error), now)
         case NoSymbolError():
             gone = Explanation.DELISTED if is_tail else Explanation.UNKNOWN_TO_API
-            return _explained(gap, gone, str(error), now)
+            return explained(gap, gone, str(error), now)
         case RestBannedError():
             return _open(gap, str(error), now + timedelta(seconds=error.seconds))
         case _:
@@ -281,7 +290,8 @@ def _open(gap: Gap, reason: str, next_try_at: datetime) -> Gap:
     )
 
 
-def _explained(gap: Gap, explanation: Explanation, reason: str, now: datetime) -> Gap:
+def explained(gap: Gap, explanation: Explanation, reason: str, now: datetime) -> Gap:
+    """Return a gap with an explanation, which is believed for some time, longer each time."""
     believed = _BELIEVED[explanation]
     is_again = gap.explanation is explanation and explanation in _GROWING
     attempts = gap.attempts if is_again else 1
@@ -310,34 +320,9 @@ def _coming(gap: Gap, now: datetime) -> Iterator[datetime]:
 def not_listed(gap: Gap, url: str, now: datetime) -> Gap:
     """Explain a gap at the head of a series: the API has nothing of half a year before its end."""
     gap = replace(gap, asked_at=now, attempts=gap.attempts + 1)
-    explained = _explained(gap, Explanation.NOT_LISTED, "the API has nothing before its end", now)
+    told = explained(gap, Explanation.NOT_LISTED, "the API has nothing before its end", now)
     evidence = {"url": url, "asked_at": now.isoformat(), "nothing_before": gap.span.end.isoformat()}
-    return replace(explained, evidence=_json(evidence))
-
-
-def not_asked(gap: Gap) -> Gap:
-    """Return a gap that no archive fills, where the API is not to be asked."""
-    if gap.explanation is Explanation.NOT_PUBLISHED:
-        return gap
-    reason = "no archive has these rows, and the API is not asked (rest.enabled = false)"
-    return replace(gap, reason=reason)
-
-
-def without_api(gap: Gap, now: datetime, *, is_head: bool) -> Gap:
-    """Explain a gap of a kind that the API does not have, which no archive fills."""
-    last = "the API does not have the kind"
-    return _without_rows(gap, Explanation.NO_ARCHIVE, last, now, is_head=is_head)
-
-
-def _without_rows(
-    gap: Gap, explanation: Explanation, last: str, now: datetime, *, is_head: bool
-) -> Gap:
-    """Explain a gap that no source fills: at the head of a series there was nothing."""
-    reason = "no available archive has these rows"
-    if is_head:
-        explanation, reason = Explanation.NOT_LISTED, "the vendor's first archive is of later"
-    told = _explained(gap, explanation, f"{reason}, and {last}", now)
-    return replace(told, evidence=_json({"decided_at": now.isoformat()}))
+    return replace(told, evidence=_json(evidence))
 
 
 def blocked(gap: Gap, error: RestError, now: datetime) -> Gap:
@@ -352,23 +337,6 @@ def held_up(gap: Gap, archive: Known, attempts: int, now: datetime) -> Gap:
         f"the archive {archive.archive.period} may have these rows, but failed: {archive.reason}"
     )
     return _open(gap, reason, now + _wait(gap.attempts))
-
-
-def too_old(gap: Gap, kept: timedelta, now: datetime, *, is_head: bool = False) -> Gap:
-    """Explain a gap that the API has forgotten: it has the rows of the time *kept* alone."""
-    days = kept / timedelta(days=1)
-    last = f"the API keeps {kind_of(gap.series).name} for {days:.0f} days"
-    return _without_rows(gap, Explanation.TOO_OLD_FOR_API, last, now, is_head=is_head)
-
-
-def split_by_age(gap: Gap, grid: Grid | None, kept: timedelta, now: datetime) -> list[Gap]:
-    """Return a gap as what the API has forgotten of it, and the rest; of ids none tells when."""
-    turn = now - kept
-    if grid is None or not gap.span.start < turn < gap.span.end:
-        return [gap]
-    cut = grid.at(turn)
-    parts = (Places(gap.places.first, cut), Places(cut, gap.places.end))
-    return [part_of(gap, grid, places) for places in parts if places]
 
 
 def _json(value: Mapping[str, object]) -> str:

@@ -345,8 +345,8 @@ def test_a_series_that_lags_is_told(vendor: Vendor, tmp_path: Path) -> None:
         sync(config)
     found = doctor(config)
 
-    last = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=5, hours=1)
-    lag = (clock.now() - last).days
+    end = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=5)
+    lag = (clock.now() - end).days
     assert any(f"spot/klines/AUSDT/1h lags by {lag} days" in one for one in found), found
 
 

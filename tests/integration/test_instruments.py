@@ -87,11 +87,23 @@ def test_a_change_is_a_new_version_and_what_vanishes_ends(lab: Lab) -> None:
 def test_the_symbols_are_asked_for_once_a_day(lab: Lab) -> None:
     tell(lab, symbol("BTCUSDT"))
     lab.run("sync", "2024-03-04T12:00")
-    before = lab.requests()
+    before = len(lab.vendor.simulator.api_requests())
 
     lab.run("sync", "2024-03-04T13:00")
 
-    assert lab.requests() == before
+    assert len(lab.vendor.simulator.api_requests()) == before
+
+
+def test_a_list_that_was_not_to_be_had_is_asked_for_again_within_hours(lab: Lab) -> None:
+    lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "status", 503))
+    lab.run("sync", "2024-03-04T12:00")
+    tell(lab, symbol("BTCUSDT"))
+
+    lab.run("sync", "2024-03-04T12:30")
+    assert versions(lab, "BTCUSDT") == [(None, None, None)]
+    lab.run("sync", "2024-03-04T13:30")
+
+    assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 13:30:00", None)]
 
 
 def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -> None:

@@ -95,28 +95,3 @@ def test_a_file_of_an_invented_kind_that_lacks_a_column_is_kept_out(lab: Lab) ->
 
     ((reason,),) = lab.ask("SELECT reason FROM sync.archives WHERE status = 'quarantined'")
     assert "not that of tideTables: it lacks note" in reason
-
-
-def test_a_midnight_that_two_months_have_is_there_once() -> None:
-    """Months of an open year are files of their own, and the last row of one is of the next."""
-    header = (
-        "create_time,symbol,sum_open_interest,sum_open_interest_value,"
-        "count_toptrader_long_short_ratio,sum_toptrader_long_short_ratio,count_long_short_ratio,"
-        "sum_taker_long_short_vol_ratio\n"
-    )
-    folder = "data/futures/um/daily/metrics/X/X-metrics-"
-
-    def rows(first: str, count: int) -> str:
-        times = (at(first) + n * timedelta(minutes=5) for n in range(count))
-        return header + "".join(f"{time:%Y-%m-%d %H:%M:%S},X,1.5,2,,,,\n" for time in times)
-
-    with Lab(dataset("um/metrics/X", start="2024-01-31", end="2024-02-01")) as lab:
-        lab.put(f"{folder}2024-01-31.zip", rows("2024-01-31T00:05", 288))
-        lab.put(f"{folder}2024-02-01.zip", rows("2024-02-01T00:00", 288))
-        lab.run("sync", "2024-02-03T12:00")
-        lab.run("sync", "2024-02-04T12:00")
-
-        assert lab.ask("SELECT count(*), count(DISTINCT period) FROM sync.partitions") == [(2, 2)]
-        sql = "SELECT count(*), count(DISTINCT create_time) FROM metrics"
-        assert lab.ask(sql) == [(287 + 288, 287 + 288)]
-        assert lab.ask("FROM sync.gaps") == []

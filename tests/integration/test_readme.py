@@ -10,7 +10,8 @@ from fullpool.cli.program import program
 from fullpool.errors import Exit, FullpoolError
 from fullpool.gaps import Explanation
 from fullpool.jobs import Job
-from fullpool.model import Status
+from fullpool.kinds import KINDS
+from fullpool.model import Cadence, Market, Status
 from served import Vendor, dataset, reading_of, sync
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,25 @@ def test_the_metrics_are_those_of_the_code() -> None:
     named |= set(re.findall(r'"(fullpool_\w+)"', source))
     named = {f"{n}_total" if n == "fullpool_downloaded_bytes" else n for n in named}
     assert listed == named
+
+
+def test_the_kinds_are_those_of_the_table() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| ([\w, ]+) \| ([\w, ]+) \| ([^|]+) \|", section("Kinds"),
+        re.MULTILINE,
+    )  # fmt: skip
+
+    expected = []
+    for kind in KINDS.values():
+        markets = ", ".join(market for market in Market if market in kind.markets)
+        archives = ", ".join(
+            word
+            for cadence, word in ((Cadence.DAY, "daily"), (Cadence.MONTH, "monthly"))
+            if cadence in kind.cadences
+        )
+        expected.append((kind.name, kind.table, markets, archives, kind.key))
+    found = [
+        (name, table, markets, archives, tuple(re.findall(r"`(\w+)`", key)))
+        for name, table, markets, archives, key in rows
+    ]
+    assert found == expected

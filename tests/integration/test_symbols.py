@@ -22,6 +22,8 @@ def config(vendor: Vendor, tmp_path: Path) -> Path:
     vendor.publish("um/klines/ETHBTC/1d", date(2024, 2, 1), date(2024, 2, 1))
     vendor.publish("um/fundingRate/BTCUSDT", date(2024, 1, 1), date(2024, 2, 29))
     vendor.publish("um/metrics/BTCUSDT", date(2024, 2, 1), date(2024, 2, 1))
+    vendor.publish("um/klines/OLDUSD/1d", date(2024, 1, 20), date(2024, 2, 29))
+    vendor.remove("data/futures/um/monthly/klines/OLDUSD/1d/OLDUSD-1d-2024-01.zip")
     path = tmp_path / "fullpool.toml"
     path.write_text(
         vendor.config_text(
@@ -70,6 +72,14 @@ def test_other_kinds_and_intervals(
 
     (found,) = json.loads(done.stdout)
     assert (found["first_day"], found["last_day"], found["archives"]) == expected
+
+
+def test_days_before_the_first_month_count(config: Path) -> None:
+    done = run("um/OLDUSD", "-c", str(config), "--json")
+
+    (found,) = json.loads(done.stdout)
+    assert (found["first_day"], found["last_day"]) == ("2024-01-20", "2024-02-29")
+    assert found["archives"] == 12 + 1
 
 
 def test_a_table_for_people(config: Path) -> None:

@@ -86,9 +86,12 @@ class Inline:
 class Lab:
     """A vendor, what its API knows, and a lake of *datasets*."""
 
-    def __init__(self, datasets: str = "", *, has_api: bool = True) -> None:
+    def __init__(
+        self, datasets: str = "", *, has_api: bool = True, rest: dict[str, Any] | None = None
+    ) -> None:
         self.datasets = datasets
         self.has_api = has_api
+        self.rest = rest or {}
         self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
         self.vendor = Vendor(self.folder / "vendor")
         self.twin = self.folder / "twin"
@@ -106,7 +109,7 @@ class Lab:
 
     @property
     def config(self) -> Config:
-        rest = {"enabled": "true" if self.has_api else "false"}
+        rest = {"enabled": "true" if self.has_api else "false"} | self.rest
         return self.vendor.config(self.folder / "lake", self.datasets, rest=rest)
 
     def run(self, name: str, now: datetime | str) -> Outcome:
@@ -143,8 +146,9 @@ class Lab:
         return [name for name in paths if name.endswith(".zip")]
 
     def requests(self) -> int:
-        """Return how many requests the API has had so far."""
-        return len(self.vendor.simulator.api_requests())
+        """Return how many requests for rows the API has had so far."""
+        asked = self.vendor.simulator.api_requests()
+        return len([path for path in asked if "exchangeInfo" not in path])
 
 
 def _member(key: str) -> str:

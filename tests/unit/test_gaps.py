@@ -13,7 +13,6 @@ from fullpool.gaps import (
     Gap,
     GapStatus,
     MissingRange,
-    Neighbours,
     expected_rows,
     missing_ranges,
     reconciled,
@@ -31,6 +30,7 @@ from fullpool.model import (
     Series,
     Span,
 )
+from fullpool.neighbours import Neighbours
 
 SERIES = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 TRADES = Series(Market.SPOT, "aggTrades", "BTCUSDT")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fullpool import choosing, ladder, stand_ins
+from fullpool import choosing, ladder, stand_ins, unfillable
 from fullpool.errors import NoSymbolError, RestBannedError, RestError, RestRefusedError
 from fullpool.evidence import empty_in
 from fullpool.gaps import Explanation, Gap, GapStatus
@@ -431,7 +431,7 @@ def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
 
 
 def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
-    left = ladder.too_old(trades_gap(1, 5), timedelta(hours=47), NOW)
+    left = unfillable.too_old(trades_gap(1, 5), timedelta(hours=47), NOW)
 
     assert left.explanation is Explanation.TOO_OLD_FOR_API
     assert json.loads(left.evidence) == {"decided_at": NOW.isoformat()}
@@ -441,7 +441,7 @@ def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
 
 def test_gaps_that_wait_for_something_else_say_for_what() -> None:
     one = gap("2024-03-05T10:00", 3)
-    assert "rest.enabled = false" in ladder.not_asked(one).reason
+    assert "rest.enabled = false" in unfillable.not_asked(one).reason
 
     banned = ladder.blocked(one, RestBannedError("banned", seconds=60), NOW)
     assert (banned.status, banned.next_try_at) == (GapStatus.OPEN, NOW + timedelta(seconds=60))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -12,8 +12,17 @@ from fullpool.app.assembly import openers, rest_client
 from fullpool.app.configuration import tls_context
 from fullpool.config import Config
 from fullpool.errors import RestError, UsageError
-from fullpool.kinds import KINDS, offers
-from fullpool.model import Cadence, Identity, Interval, Market, Period, Series, Stop
+from fullpool.kinds import KINDS, has_archives, offers
+from fullpool.model import (
+    Cadence,
+    Identity,
+    Interval,
+    Market,
+    Period,
+    Series,
+    Stop,
+    period_of,
+)
 from fullpool.rest import ask_instruments
 from fullpool.vision import Opener, list_folders, list_keys
 
@@ -115,10 +124,13 @@ def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:
 
 
 def _look(opener: Opener, base_url: str, series: Series, statuses: dict[str, str]) -> Found:
-    months = _listed(opener, base_url, series, Cadence.MONTH, vendor.beginning())
-    after = max((month.span.end for month in months), default=vendor.beginning())
-    days = _listed(opener, base_url, series, Cadence.DAY, after)
-    archives: dict[Period, Identity] = months | days
+    months = _listed(opener, base_url, series, Cadence.MONTH)
+    days = _listed(opener, base_url, series, Cadence.DAY)
+    archives: dict[Period, Identity] = months | {
+        day: identity
+        for day, identity in days.items()
+        if period_of(day.first, Cadence.MONTH) not in months
+    }
     ends = [period.span for period in archives]
     return Found(
         series=series,
@@ -132,13 +144,11 @@ def _look(opener: Opener, base_url: str, series: Series, statuses: dict[str, str
 
 
 def _listed(
-    opener: Opener, base_url: str, series: Series, cadence: Cadence, since: datetime
+    opener: Opener, base_url: str, series: Series, cadence: Cadence
 ) -> dict[Period, Identity]:
-    is_there = vendor.has_daily(series) if cadence is Cadence.DAY else vendor.has_monthly(series)
-    if not is_there:
+    if not has_archives(series, cadence):
         return {}
-    start = since.astimezone(UTC).date()
-    first = Period(start if cadence is Cadence.DAY else start.replace(day=1), cadence)
+    first = period_of(vendor.beginning().date(), cadence)
     return list_keys(opener, base_url, series, first)
 
 

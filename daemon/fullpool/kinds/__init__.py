@@ -24,6 +24,11 @@ def kind_of(series: Series) -> Kind:
     return KINDS[series.kind]
 
 
+def api_of(series: Series) -> Api:
+    """Return what the API has of a series."""
+    return kind_of(series).api_of(series.market, series.symbol)
+
+
 def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:
     """Return where the rows of a series are expected; None if by an id without a break."""
     return of_kind.grid_of(kind_of(series), series.market, series.interval, held)
@@ -48,6 +53,7 @@ __all__ = [
     "Derived",
     "Kind",
     "Type",
+    "api_of",
     "grid_of",
     "has_archives",
     "is_counted",

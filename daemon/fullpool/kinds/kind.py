@@ -78,8 +78,9 @@ class Kind:
     price. *first_row* is how long after its start the first row of an archive may be. With
     *jitter*, rows of the same minute are one, whatever the milliseconds.
 
-    The API takes the symbol as *rest_symbol*. *is_current*: it is asked at once for rows of days
-    that ended, of which an archive comes much later.
+    The API takes the symbol as *rest_symbol*, and has only symbols with the *api_endings* of their
+    market. Its symbols are instruments if it *is_traded*. *is_current*: it is asked at once for
+    rows of days that ended, of which an archive comes much later.
     """
 
     name: str
@@ -103,8 +104,10 @@ class Kind:
     priced: frozenset[str] = frozenset()
     jitter: bool = False
     api: Api = Api.NOTHING
+    api_endings: tuple[tuple[Market, str], ...] = ()
     is_current: bool = False
     rest_symbol: str = "symbol"
+    is_traded: bool = True
 
     def around(self, span: Span) -> Span:
         """Return where the rows of an archive of *span* may lie."""
@@ -135,6 +138,11 @@ class Kind:
     def default_market(self) -> Market:
         """The first market of the vendor that has the kind."""
         return next(market for market in Market if market in self.markets)
+
+    def api_of(self, market: Market, symbol: str) -> Api:
+        """Return what the API has of a series."""
+        endings = [ending for of, ending in self.api_endings if of is market]
+        return self.api if all(symbol.endswith(ending) for ending in endings) else Api.NOTHING
 
     def is_counted(self, market: Market) -> bool:
         """Whether rows are expected at every number of the counter."""
@@ -191,7 +199,7 @@ def grid_of(
     if kind.step is not None:
         return Grid(kind.step, is_by_period=kind.is_sparse)
     is_daily = Cadence.DAY in kind.cadences
-    return Grid(timedelta(days=1) if is_daily else None, is_by_period=True)
+    return Grid(timedelta(days=1) if is_daily else None, is_by_period=True, slack=kind.slack)
 
 
 def offers(kind: Kind, market: Market, interval: Interval | None) -> bool:

@@ -42,6 +42,7 @@ def _kline(name: str, table: str, markets: frozenset[Market], counted: str) -> K
         api=Api.BARS,
         # Index prices belong to a pair: BTCUSD, not BTCUSD_PERP.
         rest_symbol="pair" if name == "indexPriceKlines" else "symbol",
+        is_traded=name != "indexPriceKlines",
     )
 
 
@@ -156,7 +157,10 @@ _METRICS: Final = Kind(
     # The last row of a day is of 00:00:00 or 00:00:01 of the next one, in the files of 2026.
     slack=timedelta(minutes=1),
     first_row=timedelta(minutes=5),
+    jitter=True,
     api=Api.STATISTICS,
+    # The API does not tell contracts of cm that are delivered from each other.
+    api_endings=((Market.CM, "_PERP"),),
 )  # fmt: skip
 
 _FUNDING_RATE: Final = Kind(
@@ -221,6 +225,7 @@ _BVOL_INDEX: Final = Kind(
     cadences=_BY_DAY,
     step=timedelta(seconds=1),
     slack=timedelta(minutes=1),
+    is_traded=False,
 )
 
 _EOH_SUMMARY: Final = Kind(
@@ -266,6 +271,7 @@ _EOH_SUMMARY: Final = Kind(
     key=("hour_time", "contract"),
     cadences=_BY_DAY,
     partition=Cadence.MONTH,
+    is_traded=False,
 )  # fmt: skip
 
 KINDS: Final = {

@@ -9,6 +9,7 @@ from fullpool.rest.questions import (
     is_too_old,
     is_trading,
     kept_for,
+    requests_of,
     tells_history,
     windows,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "is_too_old",
     "is_trading",
     "kept_for",
+    "requests_of",
     "tells_history",
     "windows",
 ]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from fullpool import vendor
 from fullpool.errors import RestError
 from fullpool.grid import Grid, Places
-from fullpool.kinds import Api, kind_of
+from fullpool.kinds import Api, api_of
 from fullpool.model import Market, Series
 from fullpool.rest.client import PREFIX, Client
 from fullpool.rest.funding import MOST_PERIODS, ask_funding
@@ -19,6 +19,7 @@ from fullpool.rest.statistics import (
     MOST_STATISTICS,
     STATISTICS_KEPT,
     ask_statistics,
+    questions_of,
     statistics_query,
 )
 from fullpool.rest.trades import MOST_TRADES, TRADES_KEPT, ask_trades
@@ -50,7 +51,7 @@ def windows(
 def _window_rows(series: Series, grid: Grid | None) -> int:
     if grid is None:
         return MOST_TRADES
-    match kind_of(series).api:
+    match api_of(series):
         case Api.FUNDING:
             return MOST_PERIODS
         case Api.STATISTICS:
@@ -61,15 +62,20 @@ def _window_rows(series: Series, grid: Grid | None) -> int:
 
 def kept_for(series: Series) -> timedelta | None:
     """Return how long the API keeps the rows of a series; None if for ever."""
-    api = kind_of(series).api
+    api = api_of(series)
     if api is Api.STATISTICS:
         return STATISTICS_KEPT
     return TRADES_KEPT if api is Api.TRADES and series.market is not Market.SPOT else None
 
 
+def requests_of(series: Series) -> int:
+    """Return how many requests the rows of one window take."""
+    return questions_of(series) if api_of(series) is Api.STATISTICS else 1
+
+
 def tells_history(series: Series) -> bool:
     """Whether the API can be asked if a series existed long before or after a gap."""
-    return kind_of(series).api is not Api.STATISTICS
+    return api_of(series) is not Api.STATISTICS
 
 
 def is_too_old(series: Series, until: datetime, now: datetime) -> bool:
@@ -82,7 +88,7 @@ def ask(client: Client, grid: Grid | None, window: Window) -> Answer:
     """Return the rows of a window that are closed. Raises RestError and its kinds."""
     if grid is None:
         return ask_trades(client, window)
-    match kind_of(window.series).api:
+    match api_of(window.series):
         case Api.FUNDING:
             return ask_funding(client, grid, window)
         case Api.STATISTICS:
@@ -124,7 +130,7 @@ def is_trading(client: Client, series: Series) -> bool:
 
 def address(client: Client, series: Series) -> str:
     """Return what is asked for a series, without the bounds."""
-    if kind_of(series).api is Api.STATISTICS:
+    if api_of(series) is Api.STATISTICS:
         return f"{client.settings.url(series.market)}{FOLDER}?{_joined(statistics_query(series))}"
     query = _joined(query_of(series))
     return f"{client.settings.url(series.market)}{PREFIX[series.market]}/{series.kind}?{query}"

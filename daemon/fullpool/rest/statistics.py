@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from fullpool.errors import NoSymbolError
 from fullpool.grid import Grid
 from fullpool.model import Market, Series, instant
 from fullpool.rest.client import Client
@@ -34,15 +33,10 @@ _NUMBER: Final = re.compile(r"-?\d{1,20}(?:\.\d{1,16}0*)?")
 
 
 def statistics_query(series: Series) -> dict[str, str | int]:
-    """Return what is asked for a series, without the bounds.
-
-    Raises NoSymbolError for a contract of cm that is delivered: the API does not tell it apart.
-    """
+    """Return what is asked for a series, of cm a perpetual, without the bounds."""
     if series.market is not Market.CM:
         return {"symbol": series.symbol, "period": "5m"}
-    pair, _, contract = series.symbol.partition("_")
-    if contract != "PERP":
-        raise NoSymbolError(f"asking for {series}: the API has statistics of perpetuals alone")
+    pair = series.symbol.removesuffix("_PERP")
     return {"pair": pair, "contractType": "PERPETUAL", "period": "5m"}
 
 
@@ -66,6 +60,11 @@ def ask_statistics(client: Client, grid: Grid, window: Window) -> Answer:
 
 def _has(window: Window, path: str) -> bool:
     return window.series.market is not Market.CM or path != "takerlongshortRatio"
+
+
+def questions_of(series: Series) -> int:
+    """Return how many requests a window takes."""
+    return len(_RATIOS) + (series.market is not Market.CM)
 
 
 def _column(client: Client, grid: Grid, window: Window, path: str) -> dict[int, Mapping[str, Any]]:

@@ -1,6 +1,6 @@
 """Takes the list of all symbols of a market from the API, once a day."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from fullpool import logs
@@ -16,6 +16,7 @@ from fullpool.vendor import REST_URL
 log = logs.get_logger()
 
 _EVERY: Final = timedelta(hours=20)  # a day, if it is a bit early
+_RETRY: Final = timedelta(hours=1)
 
 
 def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
@@ -26,18 +27,21 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
     client, now = work.rest, work.now()
     markets = sorted({dataset.market for dataset in work.config.dataset} & REST_URL.keys())
     for market in markets if client is not None else ():
-        asked = state.instruments.asked_at(market)
+        asked, reason = state.instruments.asked_at(market)
         if client is None or work.is_ending or client.blocked(market) is not None:
             continue
-        if asked is None or now - asked >= _EVERY:
-            _take(client, state, market, now)
+        if asked is None or now - asked >= (_RETRY if reason else _EVERY):
+            _take(work, client, state, market)
             outcome.is_dirty = True
 
 
-def _take(client: Client, state: State, market: Market, now: datetime) -> None:
+def _take(work: Work, client: Client, state: State, market: Market) -> None:
+    now = work.now()
     try:
         found = changes(state.instruments.current(market), ask_instruments(client, market))
     except RestError as error:
+        if work.is_ending:
+            return
         log.warning("instruments.failed", market=str(market), reason=str(error))
         state.instruments.record(market, Changes((), ()), now, str(error))
         return

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fullpool import vendor
+from fullpool.kinds import KINDS
 from fullpool.store.duck import quoted
 
 _TEXTS: Final = ("status", "base_asset", "quote_asset", "contract_type")
@@ -16,6 +17,11 @@ def instrument_statements() -> Iterator[str]:
     yield _macro()
 
 
+def _is_traded() -> str:
+    """Return the condition that the symbols of a kind are instruments, and no pairs or indices."""
+    return f"kind IN ({', '.join(quoted(k.name) for k in KINDS.values() if k.is_traded)})"
+
+
 def _table() -> str:
     """Return what creates one row for each version of each symbol.
 
@@ -25,7 +31,8 @@ def _table() -> str:
     numbers = ", ".join(f"try_cast(i.{name} AS DECIMAL(38,18)) AS {name}" for name in _DECIMALS)
     return (
         "CREATE TABLE instruments AS WITH known AS (SELECT market, symbol FROM sync.symbols"
-        " UNION SELECT market, symbol FROM sync.archives"
+        f" WHERE {_is_traded()} UNION SELECT market, symbol FROM sync.archives"
+        f" WHERE {_is_traded()}"
         " UNION SELECT market, symbol FROM sync.instruments),"
         " published AS (SELECT market, symbol, min(period_start) AS first_archive,"
         " max(period_end) AS last_archive FROM sync.archives"
@@ -50,9 +57,9 @@ def _macro() -> str:
     return (
         "CREATE MACRO instruments_on(day_) AS TABLE WITH seen AS ("
         "SELECT market, symbol, 1 AS rank, 'archive' AS evidence FROM sync.archives"
-        " WHERE (status = 'present' AND coalesce(first_time, period_start) < "
+        f" WHERE {_is_traded()} AND ((status = 'present' AND coalesce(first_time, period_start) < "
         f"{after} AND coalesce(last_time, period_end) >= {day})"
-        f" OR (status = 'listed' AND period_start < {after} AND period_end > {day})"
+        f" OR (status = 'listed' AND period_start < {after} AND period_end > {day}))"
         " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"
         f" WHERE status = {quoted(vendor.TRADING)} AND valid_from < {after}"
         f" AND (valid_to IS NULL OR valid_to > {day})"

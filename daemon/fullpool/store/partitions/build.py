@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -143,6 +143,15 @@ class _Load:
         archives = [one.edition.archive for one in self.accepted]
         return [archive.period.span for archive in archives if not self.fills(archive)]
 
+    def edges(self, slack: timedelta) -> list[Span]:
+        """Return where rows are that may be of the archive before what is rewritten.
+
+        An archive may end with the first row of the next one's span.
+        """
+        ends = {source.span.end for source in self.origin.others(self.accepted)}
+        starts = (span.start for span in self.replaced)
+        return [Span(start, start + slack) for start in starts if slack and start in ends]
+
     @property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
@@ -199,7 +208,8 @@ def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -
 def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
-    is_mixed = has_patches or load.filled or load.others
+    edges = load.edges(kind_of(order.step.series).slack)
+    is_mixed = has_patches or load.filled or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -241,6 +251,8 @@ def _branches(
     """
     kind = kind_of(order.step.series)
     held = [order.root / file.path for file in order.step.files]
+    # What nothing identifies is replaced with all that the older edition had outside its span.
+    replaced = load.replaced if kind.key else [kind.around(span) for span in load.replaced]
     filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
         filling = [rows.in_order(kind, branch) for branch in filling]
@@ -250,7 +262,7 @@ def _branches(
         *_older(order, load),
         *filling,
         *(
-            rows.from_parquet(kind, path, load.replaced, load.filled, _repeated(order, kind))
+            rows.from_parquet(kind, path, replaced, load.filled, _repeated(order, kind))
             for path in held
         ),
         *new,
@@ -277,10 +289,11 @@ def _older(order: Order, load: _Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
     kind, spans = kind_of(order.step.series), [*load.replaced, *load.filled]
     held = [(order.root / file.path, file) for file in order.step.files]
-    others = load.others
+    others, edges = load.others, load.edges(kind.slack)
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
         *(rows.archived_in(kind, path, load.replaced, others) for path, _ in held if others),
+        *(rows.at_edges(kind, path, edges) for path, _ in held if edges),
     ]
 
 

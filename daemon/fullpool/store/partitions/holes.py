@@ -28,6 +28,7 @@ def missing_between(grid: Grid | None, before: str, after: str) -> str:
     """
     if grid is None:
         return f"({after} - {before} - 1)"
+    slack = grid.slack // timedelta(microseconds=1)
     if grid.step is None:
         month = "date_part('year', {0}) * 12 + date_part('month', {0})"
         until = after if grid.is_by_period else f"{after} - 1"
@@ -37,7 +38,8 @@ def missing_between(grid: Grid | None, before: str, after: str) -> str:
     if not grid.is_placed:
         return f"(({after} - {before} - 1) // {step})"
     if grid.is_by_period:
-        return f"(({after} - {offset}) // {step} - ({before} - {offset}) // {step} - 1)"
+        first = f"({before} - {offset + slack}) // {step}"
+        return f"(({after} - {offset}) // {step} - {first} - 1)"
     leeway = grid.leeway // timedelta(microseconds=1)
     last, first = f"({after} - {leeway} - 1 - {offset})", f"({before} + {leeway} - {offset})"
     opening = f"{last} // {step} - {first} // {step}"

@@ -70,6 +70,14 @@ def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
     )
 
 
+def at_edges(kind: Kind, path: Path, edges: Sequence[Span]) -> str:
+    """Select the rows of archives in *edges*, which are of the archive before what is rewritten."""
+    return (
+        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
+        f" WHERE {SOURCE_COLUMN} <> {quoted(REST)} AND {in_any(kind.time, edges)}"
+    )
+
+
 def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[Span]) -> str:
     """Select the rows of archives in *spans* that the days *others* may have.
 
@@ -195,13 +203,27 @@ def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
     rows = " UNION ALL ".join(f"({branch})" for branch in ranked)
     order = order_of(kind)
     if not kind.key:
-        day = f"max(branch) OVER (PARTITION BY date_trunc('day', {kind.time}))"
-        return f"SELECT * EXCLUDE (branch) FROM ({rows}) QUALIFY branch = {day} ORDER BY {order}"
+        return _days_of_one_branch(kind, rows, len(branches))
     lives, life = with_lives(kind, rows)
     key = ", ".join(keys_of(kind))
     once = f"QUALIFY row_number() OVER (PARTITION BY {key}{life} ORDER BY branch DESC) = 1"
     dropped = f"branch{life}"
     return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order}"
+
+
+def _days_of_one_branch(kind: Kind, rows: str, branches: int) -> str:
+    """Select all rows of each day from the branch that has most of them, of equals the later one.
+
+    Rows that nothing identifies cannot be merged one by one.
+    """
+    day = f"date_trunc('day', {kind.time})"
+    ranked = f"count(*) OVER (PARTITION BY branch, {day}) * {branches} + branch AS rank_"
+    best = "max(rank_) OVER (PARTITION BY day_)"
+    return (
+        f"SELECT * EXCLUDE (branch, rank_, day_) FROM"
+        f" (SELECT *, {day} AS day_, {ranked} FROM ({rows})) QUALIFY rank_ = {best}"
+        f" ORDER BY {order_of(kind)}"
+    )
 
 
 def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
@@ -225,7 +247,7 @@ def with_lives(kind: Kind, rows: str) -> tuple[str, str]:
 # In the order of the branches: right for nearly every file, and fast. Keys that rise are unique.
 AS_THEY_COME: Final = Arrangement(_as_they_come, _falls)
 # Sorted, each key once; of equal keys the row of the later branch stays. Rows without a key are all
-# kept, of the last branch that has any of their day.
+# kept, of the branch that has most of their day.
 SORTED_ONCE: Final = Arrangement(_sorted_once, _is_not_after, is_strict=True)
 # The same of archives that were looked at one by one: their rows need not be in order.
 EXAMINED: Final = replace(SORTED_ONCE, is_strict=False)

@@ -23,11 +23,11 @@ class Instruments:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def asked_at(self, market: Market) -> datetime | None:
-        """Return when the symbols of a market were asked for last, whatever came of it."""
-        sql = "SELECT max(asked_at) FROM sync.instrument_lists WHERE market = ?"
-        ((moment,),) = self._session.rows(sql, [str(market)])
-        return at_utc(moment) if moment else None
+    def asked_at(self, market: Market) -> tuple[datetime | None, str]:
+        """Return when the symbols of a market were asked for last, and why there were none."""
+        sql = "SELECT asked_at, reason FROM sync.instrument_lists WHERE market = ?"
+        found = self._session.rows(sql, [str(market)])
+        return (at_utc(found[0][0]), found[0][1]) if found else (None, "")
 
     def current(self, market: Market) -> dict[str, Instrument]:
         """Return what is valid of a market, by symbol."""

@@ -11,7 +11,7 @@ from fullpool.evidence import Evidence, Index, renewed
 from fullpool.gaps import Gap
 from fullpool.ladder import Reply
 from fullpool.model import Series
-from fullpool.rest import Client, address
+from fullpool.rest import Client, address, requests_of
 from fullpool.store.state.writer import State
 from fullpool.sync.gaps.asker import Asker, Inquiry
 from fullpool.sync.gaps.patch_builds import PatchBuilds
@@ -65,7 +65,7 @@ class Answers:
                 evidence=evidence[inquiry.gap.series].of(inquiry.gap),
                 found=sorted(inquiry.places),
                 url=address(client, inquiry.gap.series),
-                requests=len(inquiry.windows),
+                requests=requests_of(inquiry.gap.series) * len(inquiry.windows),
                 at=now,
                 error=inquiry.error,
                 is_head=inquiry.is_head,

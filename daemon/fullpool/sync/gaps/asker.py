@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from fullpool.errors import FullpoolError, RestError
 from fullpool.evidence import Evidence, empty_in, unasked
-from fullpool.gaps import Gap, Neighbours
+from fullpool.gaps import Gap
 from fullpool.grid import Grid, Places
+from fullpool.neighbours import Neighbours
 from fullpool.rest import (
     Answer,
     Client,
@@ -19,6 +20,7 @@ from fullpool.rest import (
     existed_after,
     existed_before,
     is_trading,
+    requests_of,
     tells_history,
     windows,
 )
@@ -120,10 +122,11 @@ class Asker:
             if left <= 0 and inquiry.error is None and inquiry.unasked:
                 continue
             is_over = inquiry.is_trading is False and inquiry.gap.series not in self._living
-            most = 1 if is_over else left
+            each = requests_of(inquiry.gap.series)
+            most = 1 if is_over else max(left // each, 1)
             inquiry.windows = list(islice(_windows(inquiry), most)) if inquiry.error is None else []
-            left -= len(inquiry.windows)
-            self.requests_left -= len(inquiry.windows)
+            left -= each * len(inquiry.windows)
+            self.requests_left -= each * len(inquiry.windows)
             found.append(inquiry)
         return found
 

@@ -93,7 +93,8 @@ class GapFinder:
             want, held = self._wants[one_series], files[one_series]
             grid = grid_of(one_series, held)
             spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
-            missing = missing_ranges(grid, held, spans)
+            there = ladder.places_there(grid, archives[one_series])
+            missing = missing_ranges(grid, held, spans, there)
             told = reconciled(one_series, grid, missing, known[one_series], now)
             own = archives[one_series]
             doubted += stand_ins.archives_beside(told.new, {one_series: own})

@@ -8,14 +8,11 @@ from typing import Final
 from fullpool import choosing, ladder, logs, stand_ins
 from fullpool.choosing import Shape
 from fullpool.evidence import Index
-from fullpool.gaps import (
-    Explanation,
-    Gap,
-    Neighbours,
-)
+from fullpool.gaps import Explanation, Gap
 from fullpool.grid import Grid
-from fullpool.kinds import Api, grid_of, kind_of
+from fullpool.kinds import Api, api_of, grid_of
 from fullpool.model import Archive, Fault, Interval, Series
+from fullpool.neighbours import Neighbours
 from fullpool.planning import Want
 from fullpool.rest import is_too_old
 from fullpool.store.state.writer import State
@@ -97,7 +94,8 @@ class Patching:
         looked_for = self._records.failing
         if self._fetch_archives([gap for gap in chosen.to_ask if key_of(gap) not in looked_for]):
             return True
-        askable = [gap for gap in chosen.to_ask if kind_of(gap.series).api is not Api.NOTHING]
+        askable = [gap for gap in chosen.to_ask if api_of(gap.series) is not Api.NOTHING]
+        fresh = [gap for gap in fresh if api_of(gap.series) is not Api.NOTHING]
         is_told = self._verdicts.without_api(without(chosen.to_ask, askable))
         to_ask = self._not_blocked(askable, fresh)
         return self._ask(to_ask) if to_ask else bool(chosen.shared) or is_told
@@ -119,7 +117,8 @@ class Patching:
                 [gap], self._grid(gap.series), delays, last_had(archives[gap.series]), now
             )
         ]
-        self._records.replace(waiting, after)
+        if after != waiting:
+            self._records.replace(waiting, after)
         return [*without(gaps, waiting), *after]
 
     def _not_blocked(self, gaps: Sequence[Gap], alike: Sequence[Gap]) -> list[Gap]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
-from fullpool import ladder
+from fullpool import unfillable
 from fullpool.gaps import Gap
 from fullpool.grid import Grid
 from fullpool.kinds import is_counted
@@ -25,8 +25,12 @@ class Verdicts:
     def without_api(self, gaps: Sequence[Gap]) -> bool:
         """Explain what no archive fills of kinds that the API lacks; return whether any was."""
         now, after = self._work.now(), []
+        known = self._state.queries.known_of({gap.series for gap in gaps})
         for gap, is_head in self._with_heads(gaps):
-            told = ladder.without_api(gap, now, is_head=is_head)
+            if unfillable.is_awaited(gap, known[gap.series]):
+                after.append(unfillable.awaited(gap, now))
+                continue
+            told = unfillable.without_api(gap, now, is_head=is_head)
             after.append(self._records.doubted(gap, told, now))
         self._records.replace(gaps, after)
         return bool(gaps)
@@ -39,7 +43,7 @@ class Verdicts:
         now = self._work.now()
         for gap in gaps:
             kept = kept_for(gap.series)
-            parts = ladder.split_by_age(gap, grid_of(gap.series), kept, now) if kept else [gap]
+            parts = unfillable.split_by_age(gap, grid_of(gap.series), kept, now) if kept else [gap]
             if len(parts) > 1:
                 self._records.replace([gap], parts)
             found += parts
@@ -49,13 +53,15 @@ class Verdicts:
         """Explain what no archive fills and the API has forgotten."""
         now, after = self._work.now(), []
         for gap, is_head in self._with_heads(gaps):
-            told = ladder.too_old(gap, kept_for(gap.series) or timedelta(), now, is_head=is_head)
+            told = unfillable.too_old(
+                gap, kept_for(gap.series) or timedelta(), now, is_head=is_head
+            )
             after.append(self._records.doubted(gap, told, now))
         self._records.replace(gaps, after)
 
     def not_asked(self, gaps: Sequence[Gap]) -> None:
         """Record that the API is not to be asked for gaps that no archive fills."""
-        after = {gap: ladder.not_asked(gap) for gap in gaps}
+        after = {gap: unfillable.not_asked(gap) for gap in gaps}
         news = [gap for gap, told in after.items() if told != gap]
         self._records.replace(news, [after[gap] for gap in news])
 
