@@ -16,6 +16,7 @@ from fullpool.model import EPOCH, Interval, PartitionFile, Span, instant
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_ALIKE: Final = 1.1  # so much more than a distance is still that: some rows are missing
 _MONDAY: Final = timedelta(days=4)  # 1970-01-01 was a Thursday
 
 
@@ -122,6 +123,19 @@ def bars(interval: Interval, offset: timedelta = timedelta(), *, is_placed: bool
         return Grid(None)
     step = timedelta(seconds=int(interval[:-1]) * _UNITS[interval[-1]])
     return Grid(step, offset, is_placed)
+
+
+def spaced(longest: timedelta, held: Sequence[PartitionFile]) -> Grid:
+    """Return the grid of rows that are *longest* apart, or half or an eighth of that, as held.
+
+    Where the distance changed in time it is the shorter one: the places between are told by rows.
+    """
+    count = sum(file.rows - 1 for file in held)
+    total = sum((file.last_time - file.first_time for file in held), timedelta())
+    if not count:
+        return Grid(longest)
+    steps = (longest, longest / 2)
+    return Grid(next((s for s in steps if s <= total / count * _ALIKE), longest / 8))
 
 
 def bars_of(interval: Interval, held: Sequence[PartitionFile]) -> Grid:

@@ -253,3 +253,64 @@ def test_pairs_and_indices_are_no_instruments() -> None:
         assert lab.ask("SELECT count(*) FROM bvol_index") == [(1,)]
         assert lab.ask("FROM instruments") == []
         assert lab.ask("FROM instruments_on(DATE '2024-03-01')") == []
+
+
+def funding(*spans: tuple[str, int, int], lost: tuple[str, ...] = ()) -> str:
+    """Return rates from a time on, so many, so many hours apart, but for those that are lost."""
+    gone = {at(time) for time in lost}
+    lines = []
+    for first, count, hours in spans:
+        moments = [at(first) + n * timedelta(hours=hours) for n in range(count)]
+        lines += [
+            f"{round(moment.timestamp() * 1000) + 7},{hours},0.0001\n"
+            for moment in moments
+            if moment not in gone
+        ]
+    return "calc_time,funding_interval_hours,last_funding_rate\n" + "".join(lines)
+
+
+@pytest.mark.parametrize("hours", [8, 4, 1])
+def test_a_rate_that_is_missing_is_filled_whatever_the_hours_of_a_symbol(hours: int) -> None:
+    lost = "2024-01-15T16:00"
+    whole = ("2024-01-01", 31 * 24 // hours, hours)
+    text = dataset("um/fundingRate/X", start="2024-01-01", end="2024-01-31")
+    with Lab(text) as lab:
+        lab.put(FUNDING.format(1), funding(whole, lost=(lost,)), at("2024-02-01"))
+        lab.tell_api(FUNDING.format(1), funding(whole))
+
+        lab.run("sync", "2024-02-10T12:00")
+
+        sql = "SELECT calc_time::VARCHAR, source FROM funding_rate WHERE source = 'rest'"
+        assert lab.ask(sql) == [("2024-01-15 16:00:00.007", "rest")]
+        assert lab.ask("FROM sync.gaps") == []
+        counts = "SELECT expected_rows, present_rows, patched_rows FROM sync.coverage"
+        assert lab.ask(counts) == [(whole[1], whole[1] - 1, 1)]
+
+
+def test_hours_that_change_are_no_gap() -> None:
+    text = dataset("um/fundingRate/X", start="2024-01-01", end="2024-01-31")
+    with Lab(text) as lab:
+        rates = funding(("2024-01-01", 45, 8), ("2024-01-16", 96, 4))
+        lab.put(FUNDING.format(1), rates, at("2024-02-01"))
+        lab.tell_api(FUNDING.format(1), rates)
+
+        lab.run("sync", "2024-02-10T12:00")
+
+        assert lab.ask("FROM sync.gaps") == []
+        sql = "SELECT expected_rows, present_rows, row_count FROM sync.coverage"
+        assert lab.ask(sql) == [(141, 141, 141)]
+
+
+def test_a_rate_that_is_missing_before_the_hours_changed_is_filled() -> None:
+    text = dataset("um/fundingRate/X", start="2024-01-01", end="2024-01-31")
+    with Lab(text) as lab:
+        spans = (("2024-01-01", 45, 8), ("2024-01-16", 96, 4))
+        lost = ("2024-01-05T08:00", "2024-01-20T12:00")
+        lab.put(FUNDING.format(1), funding(*spans, lost=lost), at("2024-02-01"))
+        lab.tell_api(FUNDING.format(1), funding(*spans))
+
+        lab.run("sync", "2024-02-10T12:00")
+
+        sql = "SELECT count(*), count(*) FILTER (source = 'rest') FROM funding_rate"
+        assert lab.ask(sql) == [(141, 2)]
+        assert lab.ask("SELECT count(*) FROM sync.gaps WHERE status = 'open'") == [(0,)]

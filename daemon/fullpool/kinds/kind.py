@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Final
 
-from fullpool.grid import Grid, bars_of
+from fullpool.grid import Grid, bars_of, spaced
 from fullpool.model import Cadence, Interval, Market, PartitionFile, Span
 
 
@@ -72,7 +72,8 @@ class Kind:
 
     Where rows are expected: with *intervals*, on their grids; else every *step*; else, in the
     markets *counted_in*, at every number of the column *counter*; else in each archive, of which a
-    day or a month has at least one row. *is_sparse*: at least one row in each *step*.
+    day or a month has at least one row. The column *spacing* has the hours that a row is after the
+    one before it: then *step* is the longest.
 
     *void* is the SQL of whether the vendor took a row back: the columns *priced* then hold no
     price. *first_row* is how long after its start the first row of an archive may be. With
@@ -95,7 +96,7 @@ class Kind:
     cadences: frozenset[Cadence] = frozenset({Cadence.DAY, Cadence.MONTH})
     partition: Cadence = Cadence.DAY
     step: timedelta | None = None
-    is_sparse: bool = False
+    spacing: str = ""
     counter: str = ""
     counted_in: frozenset[Market] = frozenset()
     slack: timedelta = timedelta()
@@ -197,7 +198,7 @@ def grid_of(
     if kind.is_counted(market):
         return None
     if kind.step is not None:
-        return Grid(kind.step, is_by_period=kind.is_sparse)
+        return spaced(kind.step, held) if kind.spacing else Grid(kind.step)
     is_daily = Cadence.DAY in kind.cadences
     return Grid(timedelta(days=1) if is_daily else None, is_by_period=True, slack=kind.slack)
 

@@ -176,9 +176,9 @@ _FUNDING_RATE: Final = Kind(
     key=("calc_time",),
     cadences=_BY_MONTH,
     partition=Cadence.YEAR,
-    # Every 8, 4 or 1 hours by symbol and time: of each 8 hours at least one is to be there.
+    # Every 8, 4 or 1 hours, by symbol and time.
     step=timedelta(hours=8),
-    is_sparse=True,
+    spacing="funding_interval_hours",
     slack=timedelta(minutes=1),
     # Some milliseconds after the hour, in some months, in archives and API alike or not.
     jitter=True,

@@ -23,7 +23,7 @@ from fullpool.rest.windows import (
 )
 
 _LIMIT: Final = 1000
-# Eight hours each, in which a symbol may be funded eight times.
+# If each place is of eight hours a symbol may be funded eight times in it.
 MOST_PERIODS: Final = _LIMIT // 8
 # Such requests have a limit of their own, 500 in five minutes, beside the weight of 1: as much as
 # the weight of a minute allows to others is 100 of these.
@@ -42,7 +42,7 @@ def ask_funding(client: Client, grid: Grid, window: Window) -> Answer:
     rows = [_rate(item, window) for item in found]
     times = integers([time for time, _ in rows], window) if rows else ()
     require_rising(times, window)
-    places = tuple(grid.at(instant(time * 1000)) for time in times)
+    places = tuple(grid.place_of(instant(time * 1000)) for time in times)
     if places and not window.places.first <= places[0] <= places[-1] < window.places.end:
         raise wrong(window, f"it has a rate of another time: {times[0]}..{times[-1]}")
     lines = tuple(f"{time},,{rate}" for time, rate in rows)

@@ -12,7 +12,7 @@ from fullpool.grid import Grid, Places
 from fullpool.kinds import Api, api_of
 from fullpool.model import Market, Series
 from fullpool.rest.client import PREFIX, Client
-from fullpool.rest.funding import MOST_PERIODS, ask_funding
+from fullpool.rest.funding import MOST_PERIODS, WEIGHT, ask_funding
 from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, most_klines
 from fullpool.rest.statistics import (
     FOLDER,
@@ -107,7 +107,8 @@ def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bo
 
 
 def _has_rows(client: Client, series: Series, query: dict[str, str | int]) -> bool:
-    found = client.get(series.market, series.kind, query, 2)
+    weight = WEIGHT if api_of(series) is Api.FUNDING else 2
+    found = client.get(series.market, series.kind, query, weight)
     if not isinstance(found, list):
         raise RestError(f"asking for {series}: the answer is not a list")
     return bool(found)

@@ -192,7 +192,7 @@ def is_by_month(table: str = "") -> str:
 
 def _uneven() -> str:
     """Return the SQL of the kinds whose rows are not equally far from each other."""
-    kinds = (k for k in KINDS.values() if not k.intervals and (k.step is None or k.is_sparse))
+    kinds = (k for k in KINDS.values() if not k.intervals and (k.step is None or k.spacing))
     return ", ".join(quoted(kind.name) for kind in kinds)
 
 

@@ -46,6 +46,25 @@ def missing_between(grid: Grid | None, before: str, after: str) -> str:
     return f"least({opening}, ({after} - {before} - 1) // {step})"
 
 
+def spacing_of(kind: Kind, over: str = "OVER ()") -> str:
+    """Return the SQL of the columns that tell how far a row is from the one before; or nothing."""
+    if not kind.spacing:
+        return ""
+    return f", {kind.spacing} AS spacing_, lag({kind.spacing}) {over} AS spacing_before_"
+
+
+def missing_of(kind: Kind, grid: Grid | None, after: str) -> str:
+    """Return the SQL of whether, and how many, places are missing between `before_` and *after*.
+
+    Rows that tell how far they are apart lack one if they are further: by the longer distance,
+    where it changes.
+    """
+    if not kind.spacing or kind.step is None:
+        return missing_between(grid, "before_", after)
+    hours = f"coalesce(greatest(spacing_, spacing_before_), {kind.step // timedelta(hours=1)})"
+    return f"({after} - before_ > {hours} * 3600000000 + 60000000)::INTEGER"
+
+
 def holes_in(
     connection: duckdb.DuckDBPyConnection, kind: Kind, grid: Grid | None, paths: Sequence[Path]
 ) -> dict[Path, list[Hole]]:
@@ -56,12 +75,12 @@ def holes_in(
     """
     key = number_of(kind, is_counted=grid is None)
     over = f"OVER (PARTITION BY filename ORDER BY {key})" if grid is None else "OVER ()"
-    missing = missing_between(grid, "before_", "key_")
+    missing = missing_of(kind, grid, "key_")
     found = connection.execute(
         "SELECT filename, before_, key_, epoch_us(time_before_), epoch_us(time_) FROM"
         f" (SELECT filename, {key} AS key_, lag({key}) {over} AS before_,"
         f" {kind.time} AS time_, lag({kind.time}) {over} AS time_before_,"
-        f" lag(filename) {over} AS file_before"
+        f" lag(filename) {over} AS file_before{spacing_of(kind, over)}"
         f" FROM read_parquet({listed([str(path) for path in paths])},"
         " hive_partitioning=false, filename=true))"
         f" WHERE filename = file_before AND {missing} > 0 ORDER BY filename, key_"
@@ -78,14 +97,14 @@ def runs_in(
 ) -> list[Run]:
     """Return the runs of rows in a file that are from REST, oldest first; a hole ends a run."""
     key, missing = (
-        number_of(kind, is_counted=grid is None), missing_between(grid, "before_", "key_")
+        number_of(kind, is_counted=grid is None), missing_of(kind, grid, "key_")
     )  # fmt: skip
     turn = f"(source IS DISTINCT FROM source_before OR {missing} > 0)::INTEGER"
     found = connection.execute(
         "SELECT epoch_us(min(time_)), epoch_us(max(time_)), count(*) FROM"
         f" (SELECT *, sum({turn}) OVER (ROWS UNBOUNDED PRECEDING) AS run_ FROM"
         f" (SELECT {kind.time} AS time_, source, lag(source) OVER () AS source_before,"
-        f" {key} AS key_, lag({key}) OVER () AS before_"
+        f" {key} AS key_, lag({key}) OVER () AS before_{spacing_of(kind)}"
         f" FROM read_parquet({quoted(path)}, hive_partitioning=false)))"
         " WHERE source = 'rest' GROUP BY run_ ORDER BY run_"
     ).fetchall()

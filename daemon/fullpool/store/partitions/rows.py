@@ -13,7 +13,7 @@ from fullpool.kinds import Column, Derived, Kind
 from fullpool.model import ANOTHER_LIFE, Span
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, REST, SOURCE_COLUMN
-from fullpool.store.partitions.holes import missing_between, number_of
+from fullpool.store.partitions.holes import missing_of, number_of, spacing_of
 
 _ANOTHER_LIFE: Final = f"INTERVAL {ANOTHER_LIFE.days} DAY"
 
@@ -271,9 +271,10 @@ def check_of(kind: Kind, grid: Grid | None, path: Path, arranged: Arrangement) -
         f"SELECT count(*) FILTER ({arranged.disorder(kind)}), count(*),"
         f" count(*) FILTER ({SOURCE_COLUMN} = {quoted(REST)}),"
         f" epoch_us(min({kind.time})), epoch_us(max({kind.time})), min(number_), max(number_),"
-        f" count(*) FILTER ({missing_between(grid, 'before_', 'number_')} > 0)"
+        f" count(*) FILTER ({missing_of(kind, grid, 'number_')} > 0)"
         f" FROM (SELECT {SOURCE_COLUMN}, {', '.join(columns)},"
-        f" {number} AS number_, lag({number}) OVER () AS before_ FROM {parquet(path)})"
+        f" {number} AS number_, lag({number}) OVER () AS before_{spacing_of(kind)}"
+        f" FROM {parquet(path)})"
     )
 
 

@@ -10,7 +10,7 @@ from fullpool.choosing import Shape
 from fullpool.evidence import Index
 from fullpool.gaps import Explanation, Gap
 from fullpool.grid import Grid
-from fullpool.kinds import Api, api_of, grid_of
+from fullpool.kinds import Api, api_of, grid_of, kind_of
 from fullpool.model import Archive, Fault, Interval, Series
 from fullpool.neighbours import Neighbours
 from fullpool.planning import Want
@@ -151,7 +151,7 @@ class Patching:
 
     def _grid(self, series: Series) -> Grid | None:
         if series not in self._grids:
-            is_told_by_rows = series.interval is Interval.D3
+            is_told_by_rows = series.interval is Interval.D3 or bool(kind_of(series).spacing)
             held = self._state.queries.files.of([series])[series] if is_told_by_rows else ()
             self._grids[series] = grid_of(series, held)
         return self._grids[series]
