@@ -23,6 +23,7 @@ class Explanation(StrEnum):
     """Why rows are not there, and are not to be had."""
 
     EMPTY_AT_SOURCE = "empty_at_source"
+    SUSPENDED = "suspended"
     NOT_LISTED = "not_listed"
     DELISTED = "delisted"
     NOT_PUBLISHED = "not_published"
@@ -286,6 +287,9 @@ def _parts(
     return [*found, _new(series, grid, Places(at, end), missing, now)]
 
 
+_OF_THE_API: Final = (
+    Explanation.EMPTY_AT_SOURCE, Explanation.SUSPENDED, Explanation.API_REFUSED
+)  # fmt: skip
 # A series without an archive for so long has ended.
 _ENDED: Final = timedelta(days=60)
 
@@ -322,7 +326,7 @@ def _belong_together(one: Gap, other: Gap) -> bool:
 
 
 def _is_asked_for(gap: Gap) -> bool:
-    return gap.explanation in (None, Explanation.EMPTY_AT_SOURCE, Explanation.API_REFUSED)
+    return gap.explanation in (None, *_OF_THE_API)
 
 
 def _together(grid: Grid | None, one: Gap, other: Gap) -> Gap:

@@ -31,6 +31,7 @@ _LONGEST_WAIT: Final = timedelta(days=1)
 # How long an explanation is believed before it is looked into again.
 _BELIEVED: Final = {
     Explanation.EMPTY_AT_SOURCE: timedelta(days=30),
+    Explanation.SUSPENDED: timedelta(days=30),
     Explanation.DELISTED: timedelta(days=30),
     Explanation.UNKNOWN_TO_API: timedelta(days=30),
     Explanation.NOT_LISTED: timedelta(days=90),

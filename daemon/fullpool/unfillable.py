@@ -16,6 +16,25 @@ from fullpool.model import Known, Status
 _LATE_WAIT: Final = timedelta(hours=1)
 
 
+def suspended(gap: Gap, archives: Iterable[Known]) -> Gap:
+    """Return a gap that is empty at the source as a suspension, if no archive of its days is there.
+
+    An outage of hours leaves an archive of that day; a symbol that is not traded has none.
+    """
+    if gap.explanation is not Explanation.EMPTY_AT_SOURCE:
+        return gap
+    lost = [
+        known.archive.period
+        for known in archives
+        if known.status is Status.ABSENT and gap.span.covers(known.archive.period.span)
+    ]
+    if not lost:
+        return gap
+    days = sum((period.span.end - period.span.start for period in lost), timedelta()).days
+    reason = f"the API has the rows around it, and the vendor has no archive of {days} days of it"
+    return replace(gap, explanation=Explanation.SUSPENDED, reason=reason)
+
+
 def is_awaited(gap: Gap, archives: Iterable[Known]) -> bool:
     """Whether an archive that the gap is in may still come, or be fetched."""
     coming = (Status.EXPECTED, Status.NOT_PUBLISHED, Status.LISTED)

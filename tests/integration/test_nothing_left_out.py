@@ -261,7 +261,7 @@ def test_a_hole_of_months_is_explained_in_one_pass() -> None:
         lab.run("sync", "2024-09-20")
 
         gaps = lab.ask("SELECT row_count, explanation, attempts FROM sync.gaps")
-        assert gaps == [(151 * 1440, "empty_at_source", 1)]
+        assert gaps == [(151 * 1440, "suspended", 1)]
         assert lab.requests() == before
 
 
@@ -282,9 +282,7 @@ def test_a_symbol_that_trades_again_is_not_delisted() -> None:
         lab.run("sync", "2024-03-26T10:00")
 
         assert delisted == [("delisted",)]
-        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [
-            (19 * 24, "empty_at_source")
-        ]
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(19 * 24, "suspended")]
         assert lab.ask("SELECT is_trading FROM sync.coverage") == [(True,)]
 
 

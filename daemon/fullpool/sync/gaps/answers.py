@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from fullpool import ladder
+from fullpool import ladder, unfillable
 from fullpool.choosing import Shape, shape_of
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.evidence import Evidence, Index, renewed
@@ -59,6 +59,7 @@ class Answers:
         if self._work.stop.is_set():  # what was cut off counts as not asked
             inquiries = [inquiry for inquiry in inquiries if inquiry.error is None]
         self._outcome.requests = client.requests
+        known = self._state.queries.known_of({inquiry.gap.series for inquiry in inquiries})
         for inquiry in inquiries:
             heard = Reply(
                 gap=inquiry.gap,
@@ -75,7 +76,8 @@ class Answers:
                 is_trading=inquiry.is_trading,
             )
             parts = ladder.remaining(heard, inquiry.grid)
-            rest: list[Gap] = [self._records.doubted(inquiry.gap, part, now) for part in parts]
+            told = [unfillable.suspended(part, known[part.series]) for part in parts]
+            rest: list[Gap] = [self._records.doubted(inquiry.gap, part, now) for part in told]
             left += rest
             if not inquiry.windows or inquiry.error or not any(gap.is_due(now) for gap in rest):
                 self.asked.add(key_of(inquiry.gap))
