@@ -117,11 +117,12 @@ def _write_trades(folder: Path, symbol: str, day: date, rows: int) -> None:
 
 def month_of_trades(folder: Path) -> Path:
     """Make one monthly archive of spot trades whose CSV has more than 4 GB."""
-    if folder.exists():
+    if any(folder.rglob("*.zip")):
         return folder
     start, length = (MONTH - date(1970, 1, 1)).days * 86_400_000_000, 30 * 86_400_000_000
     sql = f"""
-        SELECT 3344774379 + i, p, q, (p * q)::DECIMAL(18,8), {start} + i * {length // MONTH_ROWS},
+        SELECT 3344774379 + i, p, q, (p::DOUBLE * q::DOUBLE)::DECIMAL(18,8),
+               {start} + i * {length // MONTH_ROWS},
                CASE WHEN hash(i, 3) % 2 = 0 THEN 'True' ELSE 'False' END, 'True'
         FROM (SELECT i, (60000 + 500 * sin(i / 9e4) + (hash(i) % 1000) / 1e1)::DECIMAL(13,8) AS p,
                      ((hash(i, 1) % 300000) / 1e5)::DECIMAL(9,8) AS q
