@@ -127,7 +127,8 @@ def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -
         ("2024-03-01", [("BTCUSDT", "archive"), ("OLDUSDT", "archive")]),
         ("2024-03-02", [("BTCUSDT", "archive")]),
         ("2024-03-04", [("BTCUSDT", "api"), ("NEWUSDT", "api")]),
-        ("2024-03-09", [("BTCUSDT", "api"), ("NEWUSDT", "dates")]),
+        ("2024-03-07", [("BTCUSDT", "api"), ("NEWUSDT", "dates")]),
+        ("2024-03-09", [("BTCUSDT", "dates"), ("NEWUSDT", "dates")]),
     ],
 )
 def test_what_could_be_traded_on_a_day_by_the_best_evidence(
