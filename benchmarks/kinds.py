@@ -1,35 +1,15 @@
 """Every other kind against the limit script, and a month of trades whose CSV has more than 4 GB."""
 
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import data
 import harness
-from serve import Server, serving
+import large
+from serve import serving
 
 ROUNDS = 3
-
-
-def config(server: Server, lake: Path, path: Path, series: str) -> Path:
-    market, kind, symbol = series.split("/")
-    path.write_text(
-        f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
-        f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"
-        "[rest]\nenabled = false\n"
-        f"[[dataset]]\nmarket = '{market}'\nkind = '{kind}'\nsymbols = ['{symbol}']\n"
-    )
-    return path
-
-
-def sync(server: Server, scratch: Path, name: str, series: str) -> harness.Run:
-    lake = scratch / name
-    path = config(server, lake, scratch / f"{name}.toml", series)
-    command = [sys.executable, "-m", "fullpool", "sync", "-c", str(path)]
-    found = harness.run(command, watches_memory=True)
-    shutil.rmtree(lake)
-    return found
 
 
 def prefixes(root: Path, used: str) -> list[str]:
@@ -60,7 +40,7 @@ def race(root: Path, scratch: Path, series: str, rounds: int) -> list[dict[str, 
             return harness.limit(server, scratch / f"limit{number}", *folders)
 
         def ours(number: int) -> harness.Run:
-            return sync(server, scratch, f"lake{number}", series)
+            return large.sync(server, scratch, f"lake{number}", series, watches_memory=True)
 
         runs = harness.interleaved({"limit": limit, "fullpool sync": ours}, rounds)
     rows = harness.table(runs, "limit")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool import vendor
+from fullpool.adjacent import files_beside
 from fullpool.attempts import FIRST_WAIT, next_try
 from fullpool.kinds import kind_of, lake_cadence
 from fullpool.model import (
@@ -275,7 +276,7 @@ def steps(
     for file in files:
         held[file.partition.series, _unit(file.partition, now)].append(file)
     wider = _merge_units(archives, held)
-    beside = _beside(held, compared)
+    beside = files_beside(held, compared)
     work = {*archives, *beside, *(key for key in held if _folds(held[key], key, now))}
     for series, unit in sorted(work):
         due_here = archives.get((series, unit), [])
@@ -284,36 +285,6 @@ def steps(
             reason = "remove rows the adjacent day also has"
             step = replace(step, beside=beside[series, unit], reason=reason)
         yield step
-
-
-def _beside(
-    held: Mapping[tuple[Series, Period], list[PartitionFile]],
-    compared: AbstractSet[tuple[str, str]],
-) -> dict[tuple[Series, Period], tuple[PartitionFile, ...]]:
-    """Return the files with rows outside their period that may be in a file next to it, with those.
-
-    A trade at midnight may be in the archives of both days.
-    """
-    starts = {(series, unit.span.start): files for (series, unit), files in held.items()}
-    ends = {(series, unit.span.end): files for (series, unit), files in held.items()}
-    found = {}
-    for (series, unit), files in held.items():
-        span = unit.span
-        for file in files:
-            before = ends.get((series, span.start), []) if file.first_time < span.start else []
-            after = starts.get((series, span.end), []) if file.last_time >= span.end else []
-            meeting = tuple(
-                other
-                for other in (*before, *after)
-                if _shares_keys(file, other) and (file.path, other.path) not in compared
-            )
-            if meeting:
-                found[series, unit] = meeting
-    return found
-
-
-def _shares_keys(one: PartitionFile, other: PartitionFile) -> bool:
-    return one.first_key <= other.last_key and other.first_key <= one.last_key
 
 
 def _merge_units(

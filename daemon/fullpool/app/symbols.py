@@ -24,7 +24,7 @@ from fullpool.model import (
     period_of,
 )
 from fullpool.rest import ask_instruments
-from fullpool.vision import Opener, list_folders, list_keys
+from fullpool.vision import Opener, list_folders, list_keys, list_symbols
 
 _AHEAD: Final = 256
 _DAY: Final = timedelta(days=1)
@@ -105,11 +105,8 @@ def found_symbols(config: Config, wanted: Wanted, stop: Stop) -> list[Found]:
 
 
 def _names(opener: Opener, base_url: str, wanted: Wanted) -> list[str]:
-    names: set[str] = set()
-    for cadence in sorted(KINDS[wanted.kind].cadences):
-        prefix = vendor.symbols_prefix(wanted.market, wanted.kind, cadence)
-        names.update(list_folders(opener, base_url, prefix))
-    return sorted(name for name in names if fnmatchcase(name, wanted.pattern))
+    names = list_symbols(opener, base_url, wanted.market, wanted.kind)
+    return [name for name in names if fnmatchcase(name, wanted.pattern)]
 
 
 def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:

@@ -1,13 +1,11 @@
 """What the program knows of a kind of data, and what follows from that. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
 
-from fullpool.grid import Grid, bars_of, spaced
-from fullpool.model import Cadence, Interval, Market, PartitionFile, Span
+from fullpool.model import Cadence, Interval, Market, Span
 
 
 class Type(Enum):
@@ -126,11 +124,6 @@ class Kind:
         return tuple(column.name for column in self.kept)
 
     @property
-    def has_symbols(self) -> bool:
-        """Whether each row of a file says of which symbol it is."""
-        return any(column.type is Type.SYMBOL for column in self.columns)
-
-    @property
     def has_empty_fields(self) -> bool:
         """Whether a field may be empty, in quotes or without."""
         return any(column.is_nullable for column in self.columns)
@@ -177,30 +170,6 @@ def lake_cadence(kind: Kind, interval: Interval | None, *, is_closed_year: bool)
     cadence = kind.partition if interval is None else Cadence.YEAR
     cadence = Cadence.MONTH if interval in _MONTHLY else cadence
     return Cadence.YEAR if cadence is Cadence.MONTH and is_closed_year else cadence
-
-
-def has(kind: Kind, interval: Interval | None, cadence: Cadence) -> bool:
-    """Whether the vendor has archives of that length, as far as kind and interval tell."""
-    if cadence is Cadence.DAY and interval in BY_MONTH_ONLY:
-        return False
-    return cadence in kind.cadences
-
-
-def grid_of(
-    kind: Kind, market: Market, interval: Interval | None, held: Sequence[PartitionFile]
-) -> Grid | None:
-    """Return where the rows of a series are expected; None if by an id without a break.
-
-    *held* are the files of the series, which tell where its three-day bars are.
-    """
-    if interval is not None:
-        return bars_of(interval, held)
-    if kind.is_counted(market):
-        return None
-    if kind.step is not None:
-        return spaced(kind.step, held) if kind.spacing else Grid(kind.step)
-    is_daily = Cadence.DAY in kind.cadences
-    return Grid(timedelta(days=1) if is_daily else None, is_by_period=True, slack=kind.slack)
 
 
 def offers(kind: Kind, market: Market, interval: Interval | None) -> bool:

@@ -37,7 +37,7 @@ log = logs.get_logger()
 
 MAX_BODY_BYTES: Final = 4 << 20  # 1500 klines have about 0.3 MB
 MAX_INFO_BYTES: Final = 32 << 20  # the largest exchangeInfo seen has 17 MB
-PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
+_PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
 # What the API allows an address a minute, where it does not tell.
 _DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
 _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
@@ -107,6 +107,11 @@ class Client:
         """The bans known, those that have ended as well."""
         return self._bans.all()
 
+    def url_of(self, market: Market, path: str) -> str:
+        """Return the address of *path*: below the market's own, or a whole one."""
+        folder = "" if path.startswith("/") else f"{_PREFIX[market]}/"
+        return f"{self.settings.url(market)}{folder}{path}"
+
     def weights(self) -> dict[str, int]:
         """Return the weight used in this minute, by market, as far as known."""
         return {str(market): budget.used for market, budget in self._budgets.items()}
@@ -115,7 +120,7 @@ class Client:
         self, market: Market, path: str, query: Mapping[str, str | int], weight: int,
         *, in_microseconds: bool = False,
     ) -> Any:  # fmt: skip
-        """Return the JSON that the API answers at *path*: below the market's own, or a whole one.
+        """Return the JSON that the API answers at *path*.
 
         Raises RestError if it gives no usable answer, and its kinds for what concerns more than
         this request.
@@ -131,7 +136,9 @@ class Client:
         """
         budget = self._budget(market)
         if market is not Market.SPOT:
-            return self._info.get(market) or self._ask_info(market, budget)
+            if market not in self._info:  # it could not be fetched the first time
+                self._info[market] = self._ask_info(market, budget)
+            return self._info[market]
         query, weight = {"showPermissionSets": "false"}, _INFO_WEIGHT[market]
         return self._ask(market, "exchangeInfo", query, weight, budget, {}, MAX_INFO_BYTES)
 
@@ -143,10 +150,7 @@ class Client:
             except NoSymbolError:
                 return None
             return _statuses(found).get(symbol)
-        self._budget(market)
-        if market not in self._info:  # it could not be fetched the first time
-            self._info[market] = self._ask_info(market, self._budgets[market])
-        return _statuses(self._info[market]).get(symbol)
+        return _statuses(self.exchange_info(market)).get(symbol)
 
     def blocked(self, market: Market) -> RestError | None:
         """Return why the market's host is not to be asked now; None if it may be."""
@@ -189,8 +193,7 @@ class Client:
         headers: Mapping[str, str],
         limit_bytes: int,
     ) -> Any:
-        folder = "" if path.startswith("/") else f"{PREFIX[market]}/"
-        url = f"{self.settings.url(market)}{folder}{path}"
+        url = self.url_of(market, path)
         host = self.settings.url(market)
         self._bans.check(host)
         budget.acquire(weight, self._stop.is_set)

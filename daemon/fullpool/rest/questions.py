@@ -3,7 +3,7 @@
 Source: the API's documentation, and recorded answers of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fullpool import vendor
@@ -11,16 +11,14 @@ from fullpool.errors import RestError
 from fullpool.grid import Grid, Places
 from fullpool.kinds import Api, api_of
 from fullpool.model import Market, Series
-from fullpool.rest.client import PREFIX, Client
+from fullpool.rest.client import Client
 from fullpool.rest.funding import MOST_PERIODS, WEIGHT, ask_funding
 from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, most_klines
 from fullpool.rest.statistics import (
-    FOLDER,
     MOST_STATISTICS,
     STATISTICS_KEPT,
     ask_statistics,
     questions_of,
-    statistics_query,
 )
 from fullpool.rest.trades import MOST_TRADES, TRADES_KEPT, ask_trades
 from fullpool.rest.windows import (
@@ -30,6 +28,7 @@ from fullpool.rest.windows import (
     Surroundings,
     Window,
     milliseconds,
+    path_of,
     query_of,
 )
 
@@ -131,11 +130,5 @@ def is_trading(client: Client, series: Series) -> bool:
 
 def address(client: Client, series: Series) -> str:
     """Return what is asked for a series, without the bounds."""
-    if api_of(series) is Api.STATISTICS:
-        return f"{client.settings.url(series.market)}{FOLDER}?{_joined(statistics_query(series))}"
-    query = _joined(query_of(series))
-    return f"{client.settings.url(series.market)}{PREFIX[series.market]}/{series.kind}?{query}"
-
-
-def _joined(query: Mapping[str, str | int]) -> str:
-    return "&".join(f"{name}={value}" for name, value in query.items())
+    query = "&".join(f"{name}={value}" for name, value in query_of(series).items())
+    return f"{client.url_of(series.market, path_of(series))}?{query}"

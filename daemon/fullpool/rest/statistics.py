@@ -12,12 +12,20 @@ from typing import Any, Final
 from fullpool.grid import Grid
 from fullpool.model import Market, Series, instant
 from fullpool.rest.client import Client
-from fullpool.rest.windows import Answer, Window, integers, listed, milliseconds, wrong
+from fullpool.rest.windows import (
+    Answer,
+    Window,
+    integers,
+    listed,
+    milliseconds,
+    path_of,
+    query_of,
+    wrong,
+)
 
 # The last 30 days, and the row before those that are asked for as well.
 STATISTICS_KEPT: Final = timedelta(days=29, hours=23)
 MOST_STATISTICS: Final = 500
-FOLDER: Final = "/futures/data"
 # Such requests weigh nothing and have a limit of their own, 1000 in five minutes.
 _WEIGHT: Final = 12
 _OPEN_INTEREST: Final = "openInterestHist"
@@ -30,14 +38,6 @@ _RATIOS: Final = (
     ("takerlongshortRatio", "buySellRatio"),
 )
 _NUMBER: Final = re.compile(r"-?\d{1,20}(?:\.\d{1,16}0*)?")
-
-
-def statistics_query(series: Series) -> dict[str, str | int]:
-    """Return what is asked for a series, of cm a perpetual, without the bounds."""
-    if series.market is not Market.CM:
-        return {"symbol": series.symbol, "period": "5m"}
-    pair = series.symbol.removesuffix("_PERP")
-    return {"pair": pair, "contractType": "PERPETUAL", "period": "5m"}
 
 
 def ask_statistics(client: Client, grid: Grid, window: Window) -> Answer:
@@ -70,12 +70,12 @@ def questions_of(series: Series) -> int:
 def _column(client: Client, grid: Grid, window: Window, path: str) -> dict[int, Mapping[str, Any]]:
     """Return the answer to one of the questions, by its milliseconds."""
     span = grid.span(window.places)
-    query = statistics_query(window.series) | {
+    query = query_of(window.series) | {
         "startTime": milliseconds(span.start),
         "endTime": milliseconds(span.end) - 1,
         "limit": MOST_STATISTICS,
     }
-    answer = client.get(window.series.market, f"{FOLDER}/{path}", query, _WEIGHT)
+    answer = client.get(window.series.market, f"{path_of(window.series)}/{path}", query, _WEIGHT)
     found: dict[int, Mapping[str, Any]] = {}
     for item in listed(answer, window, MOST_STATISTICS):
         if not isinstance(item, dict) or "timestamp" not in item:

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from fullpool.errors import RestError
 from fullpool.grid import Places
-from fullpool.kinds import kind_of
-from fullpool.model import EPOCH, Interval, Series, Span, instant
+from fullpool.kinds import Api, api_of, kind_of
+from fullpool.model import EPOCH, Interval, Market, Series, Span, instant
 
+# Statistics are asked for beside the API of their market.
+STATISTICS: Final = "/futures/data"
 LONGEST_WINDOW: Final = timedelta(days=199)  # COIN-M refuses 200 days
 MILLISECOND: Final = timedelta(milliseconds=1)
 MICROSECONDS_ABOVE: Final = 10**14
@@ -66,12 +68,27 @@ class Answer:
     lines: tuple[str, ...]
 
 
+def path_of(series: Series) -> str:
+    """Return where a series is asked for, below what its market has in common or whole."""
+    return STATISTICS if api_of(series) is Api.STATISTICS else series.kind
+
+
 def query_of(series: Series) -> dict[str, str | int]:
     """Return what is asked for a series, without the bounds."""
+    if api_of(series) is Api.STATISTICS:
+        return _statistics_of(series)
     query: dict[str, str | int] = {kind_of(series).rest_symbol: series.symbol}
     if series.interval is not None:
         query["interval"] = "1M" if series.interval is Interval.MO1 else str(series.interval)
     return query
+
+
+def _statistics_of(series: Series) -> dict[str, str | int]:
+    """Return what is asked for statistics; of cm those of a pair's perpetual."""
+    if series.market is not Market.CM:
+        return {"symbol": series.symbol, "period": "5m"}
+    pair = series.symbol.removesuffix("_PERP")
+    return {"pair": pair, "contractType": "PERPETUAL", "period": "5m"}
 
 
 def milliseconds(moment: datetime) -> int:

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fullpool.simulator.generate import FOLDERS
 from fullpool.simulator.symbols import symbol_info
 
 _PREFIXES = {"/api/v3/": "spot", "/fapi/v1/": "um", "/dapi/v1/": "cm", "/futures/data/": ""}
-_FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
 _KLINE_KINDS = ("klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
 _DEFAULT_LIMIT = 500
 _MAX_LIMIT = {"spot": 1000, "um": 1500, "cm": 1500}
@@ -134,7 +134,7 @@ class Api:
         raise ApiError(404, -1000, "no such path")
 
     def _info(self, market: str, symbol: str | None) -> Any:
-        root = self.folder / "data" / _FOLDERS[market]
+        root = self.folder / "data" / FOLDERS[market]
         names = sorted({path.name for path in root.glob("*/*/*") if path.is_dir()})
         if symbol is not None and symbol not in names and symbol != "BTCUSDT":
             raise ApiError(400, -1121, "Invalid symbol.")
@@ -223,7 +223,7 @@ class Api:
     def _load(
         self, market: str, kind: str, symbol: str, interval: str
     ) -> tuple[list[int], list[Row]]:
-        root = self.folder / "data" / _FOLDERS[market]
+        root = self.folder / "data" / FOLDERS[market]
         found: dict[int, Row] = {}
         folders = [root / cadence / kind / symbol / interval for cadence in ("monthly", "daily")]
         if not symbol or not any(folder.is_dir() for folder in folders):

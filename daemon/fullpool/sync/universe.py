@@ -25,10 +25,11 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
     That a host does not answer is no failure of the pass: nothing in the lake depends on it.
     """
     client, now = work.rest, work.now()
-    markets = sorted({dataset.market for dataset in work.config.dataset} & REST_URL.keys())
-    for market in markets if client is not None else ():
+    if client is None:
+        return
+    for market in sorted({dataset.market for dataset in work.config.dataset} & REST_URL.keys()):
         asked, reason = state.instruments.asked_at(market)
-        if client is None or work.is_ending or client.blocked(market) is not None:
+        if work.is_ending or client.blocked(market) is not None:
             continue
         if asked is None or now - asked >= (_RETRY if reason else _EVERY):
             _take(work, client, state, market)

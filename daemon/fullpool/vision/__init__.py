@@ -12,7 +12,7 @@ from fullpool.vision.archives import (
     Unchanged,
     WrongSum,
 )
-from fullpool.vision.listing import Page, list_folders, list_keys, parse_page
+from fullpool.vision.listing import Page, list_folders, list_keys, list_symbols, parse_page
 from fullpool.vision.opener import Opener
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "WrongSum",
     "list_folders",
     "list_keys",
+    "list_symbols",
     "parse_page",
 ]

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 from fullpool import vendor
 from fullpool.errors import ArchiveError, UnreachableError
-from fullpool.model import Identity, Period, Series
+from fullpool.kinds import KINDS
+from fullpool.model import Identity, Market, Period, Series
 from fullpool.vision.opener import Opener
 
 MAX_PAGE_BYTES: Final = 8 << 20  # a page of 1000 keys has about 0.4 MB
@@ -56,10 +57,19 @@ def list_keys(
 
 
 def list_folders(opener: Opener, base_url: str, prefix: str) -> list[str]:
-    """Return the symbols that have a folder below *prefix*, delisted ones too."""
+    """Return the folders below *prefix* that can be symbols, or intervals."""
     pages = _pages(opener, base_url, prefix, "")
-    symbols = (vendor.symbol_in(folder) for page in pages for folder in page.prefixes)
-    return [symbol for symbol in symbols if symbol is not None]
+    names = (vendor.symbol_in(folder) for page in pages for folder in page.prefixes)
+    return [name for name in names if name is not None]
+
+
+def list_symbols(opener: Opener, base_url: str, market: Market, kind: str) -> list[str]:
+    """Return the symbols that the vendor has archives of, of any length, delisted ones too."""
+    prefixes = (
+        vendor.symbols_prefix(market, kind, cadence) for cadence in sorted(KINDS[kind].cadences)
+    )
+    found = {name for prefix in prefixes for name in list_folders(opener, base_url, prefix)}
+    return sorted(found)
 
 
 def _pages(opener: Opener, base_url: str, prefix: str, marker: str) -> Iterator[Page]:

@@ -159,9 +159,10 @@ def conflicts(
     connection: duckdb.DuckDBPyConnection, series: Series, kept: Path, losers: Sequence[str]
 ) -> tuple[Conflict, ...]:
     """Return every value of *losers*, SQL of rows, that *kept* has otherwise."""
-    if not kind_of(series).key:
+    kind = kind_of(series)
+    if not kind.key:
         return ()
-    sql = rows.conflicts_of(kind_of(series), kept, losers, MAX_CONFLICTS)
+    sql = rows.conflicts_of(kind, kept, losers, MAX_CONFLICTS)
     return tuple(
         Conflict(series, key, moment.replace(tzinfo=UTC), *values)
         for key, moment, *values in connection.execute(sql).fetchall()

@@ -96,9 +96,7 @@ def runs_in(
     connection: duckdb.DuckDBPyConnection, kind: Kind, grid: Grid | None, path: Path
 ) -> list[Run]:
     """Return the runs of rows in a file that are from REST, oldest first; a hole ends a run."""
-    key, missing = (
-        number_of(kind, is_counted=grid is None), missing_of(kind, grid, "key_")
-    )  # fmt: skip
+    key, missing = number_of(kind, is_counted=grid is None), missing_of(kind, grid, "key_")
     turn = f"(source IS DISTINCT FROM source_before OR {missing} > 0)::INTEGER"
     found = connection.execute(
         "SELECT epoch_us(min(time_)), epoch_us(max(time_)), count(*) FROM"

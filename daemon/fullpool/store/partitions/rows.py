@@ -15,6 +15,7 @@ from fullpool.store.duck import quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, REST, SOURCE_COLUMN
 from fullpool.store.partitions.holes import missing_of, number_of, spacing_of
 
+_IS_ARCHIVED: Final = f"{SOURCE_COLUMN} <> {quoted(REST)}"
 _ANOTHER_LIFE: Final = f"INTERVAL {ANOTHER_LIFE.days} DAY"
 
 
@@ -39,10 +40,14 @@ def from_parquet(
     those of which *left_out* is true.
     """
     is_filled = f"{SOURCE_COLUMN} <> {quoted(ARCHIVE)} AND {in_any(kind.time, fills)}"
-    return (
-        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE NOT {in_any(kind.time, replaced)} AND NOT ({is_filled}) AND NOT {left_out}"
+    return _held(
+        kind, path, f"NOT {in_any(kind.time, replaced)} AND NOT ({is_filled}) AND NOT {left_out}"
     )
+
+
+def _held(kind: Kind, path: Path, which: str, source: str = SOURCE_COLUMN) -> str:
+    """Select those rows of a partition file of which *which* is true."""
+    return f"SELECT {_names(kind)}, {source} FROM {parquet(path)} WHERE {which}"
 
 
 def repeated(kind: Kind, span: Span, beside: Sequence[Path]) -> str:
@@ -64,18 +69,12 @@ def repeated_in(kind: Kind, path: Path, span: Span, beside: Sequence[Path]) -> s
 
 def patched_in(kind: Kind, path: Path, spans: Sequence[Span]) -> str:
     """Select the rows of a partition file that are from REST, in any of *spans*."""
-    return (
-        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} = {quoted(REST)} AND {in_any(kind.time, spans)}"
-    )
+    return _held(kind, path, f"{SOURCE_COLUMN} = {quoted(REST)} AND {in_any(kind.time, spans)}")
 
 
 def at_edges(kind: Kind, path: Path, edges: Sequence[Span]) -> str:
     """Select the rows of archives in *edges*, which are of the archive before what is rewritten."""
-    return (
-        f"SELECT {_names(kind)}, {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} <> {quoted(REST)} AND {in_any(kind.time, edges)}"
-    )
+    return _held(kind, path, f"{_IS_ARCHIVED} AND {in_any(kind.time, edges)}")
 
 
 def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[Span]) -> str:
@@ -83,11 +82,8 @@ def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[
 
     What of them the month lacks that is rewritten is a day's.
     """
-    return (
-        f"SELECT {_names(kind)}, {quoted(DAILY)} AS {SOURCE_COLUMN} FROM {parquet(path)}"
-        f" WHERE {SOURCE_COLUMN} <> {quoted(REST)} AND {in_any(kind.time, spans)}"
-        f" AND {in_any(kind.time, others)}"
-    )
+    which = f"{_IS_ARCHIVED} AND {in_any(kind.time, spans)} AND {in_any(kind.time, others)}"
+    return _held(kind, path, which, f"{quoted(DAILY)} AS {SOURCE_COLUMN}")
 
 
 def in_any(column: str, spans: Sequence[Span]) -> str:
@@ -173,12 +169,9 @@ def _falls(kind: Kind) -> str:
     The times of rows with ids of their own may be equal; of others with the same time, what else
     tells them apart rises.
     """
-    earlier = f"{kind.time} < {kind.time}_before_"
-    if kind.key == (kind.time,):
-        return f"{kind.time} <= {kind.time}_before_"
     if kind.key and kind.time not in kind.key:
         (key,) = kind.key
-        return f"({key} <= {key}_before_ OR {earlier})"
+        return f"({key} <= {key}_before_ OR {kind.time} < {kind.time}_before_)"
     return _is_not_after(kind)
 
 
@@ -201,14 +194,13 @@ def _as_they_come(_kind: Kind, branches: Sequence[str]) -> str:
 def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
     ranked = [f"SELECT *, {rank} AS branch FROM ({branch})" for rank, branch in enumerate(branches)]
     rows = " UNION ALL ".join(f"({branch})" for branch in ranked)
-    order = order_of(kind)
     if not kind.key:
         return _days_of_one_branch(kind, rows, len(branches))
     lives, life = with_lives(kind, rows)
     key = ", ".join(keys_of(kind))
     once = f"QUALIFY row_number() OVER (PARTITION BY {key}{life} ORDER BY branch DESC) = 1"
     dropped = f"branch{life}"
-    return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order}"
+    return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order_of(kind)}"
 
 
 def _days_of_one_branch(kind: Kind, rows: str, branches: int) -> str:

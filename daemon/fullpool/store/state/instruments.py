@@ -1,12 +1,11 @@
 """Records what can be traded, with its history, and when that was asked for."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from fullpool.instruments import Changes, Instrument
 from fullpool.model import Market
-from fullpool.store.state.bulk import insert
+from fullpool.store.state.bulk import AMONG, insert, values_of
 from fullpool.store.state.session import Session
 from fullpool.store.state.tables import at_utc, naive
 
@@ -47,17 +46,13 @@ class Instruments:
                 "INSERT INTO sync.instrument_lists VALUES (?, ?, ?)",
                 [str(market), naive(at), reason],
             )
-            self._end(market, changes.ended, at)
-            columns = (*_VALUES, "valid_from")
-            insert(self._session.connection, "sync.instruments", columns, rows)
-
-    def _end(self, market: Market, symbols: Iterable[str], at: datetime) -> None:
-        for symbol in symbols:
             self._session.run(
                 "UPDATE sync.instruments SET valid_to = ?"
-                " WHERE market = ? AND symbol = ? AND valid_to IS NULL",
-                [naive(at), str(market), symbol],
+                f" WHERE market = ? AND valid_to IS NULL AND symbol{AMONG}",
+                [naive(at), str(market), values_of(changes.ended)],
             )
+            columns = (*_VALUES, "valid_from")
+            insert(self._session.connection, "sync.instruments", columns, rows)
 
 
 def _row(one: Instrument) -> tuple[Any, ...]:

@@ -10,13 +10,12 @@ from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
-from fullpool.kinds import KINDS
 from fullpool.model import Archive, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_listing_failure
 from fullpool.sync.work import AWAY_AFTER, Work
-from fullpool.vision import list_folders
+from fullpool.vision import list_symbols
 
 log = logs.get_logger()
 
@@ -153,18 +152,15 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
     if held:
         return held
     try:
-        names: set[str] = set()
-        for cadence in sorted(KINDS[kind].cadences):
-            prefix = vendor.symbols_prefix(market, kind, cadence)
-            names.update(list_folders(work.opener(), work.config.network.listing_url, prefix))
+        names = list_symbols(work.opener(), work.config.network.listing_url, market, kind)
     except UnreachableError as error:
         older = queries.symbols(market, kind, vendor.beginning())
         if not older:
             raise
         found.failed[f"symbols of {market}/{kind}"] = str(error)
         return older
-    found.symbols.append(SymbolList(market, kind, tuple(sorted(names))))
-    return sorted(names)
+    found.symbols.append(SymbolList(market, kind, tuple(names)))
+    return names
 
 
 def _parts(want: Want, listed: Listed | None) -> Iterator[Want]:

@@ -91,12 +91,11 @@ class GapFinder:
         doubted: list[Known] = []
         for one_series in series:
             want, held = self._wants[one_series], files[one_series]
-            grid = grid_of(one_series, held)
-            spans = ladder.expected_spans(want, held, archives[one_series], grid, now)
-            there = ladder.places_there(grid, archives[one_series])
+            grid, own = grid_of(one_series, held), archives[one_series]
+            spans = ladder.expected_spans(want, held, own, grid, now)
+            there = ladder.places_there(grid, own)
             missing = missing_ranges(grid, held, spans, there)
             told = reconciled(one_series, grid, missing, known[one_series], now)
-            own = archives[one_series]
             doubted += stand_ins.archives_beside(told.new, {one_series: own})
             had = last_had(own)
             found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)

@@ -24,6 +24,8 @@ class Verdicts:
 
     def without_api(self, gaps: Sequence[Gap]) -> bool:
         """Explain what no archive fills of kinds that the API lacks; return whether any was."""
+        if not gaps:
+            return False
         now, after = self._work.now(), []
         known = self._state.queries.known_of({gap.series for gap in gaps})
         for gap, is_head in self._with_heads(gaps):
@@ -33,7 +35,7 @@ class Verdicts:
             told = unfillable.without_api(gap, now, is_head=is_head)
             after.append(self._records.doubted(gap, told, now))
         self._records.replace(gaps, after)
-        return bool(gaps)
+        return True
 
     def split_by_age(
         self, gaps: Sequence[Gap], grid_of: Callable[[Series], Grid | None]
@@ -51,6 +53,8 @@ class Verdicts:
 
     def too_old(self, gaps: Sequence[Gap]) -> None:
         """Explain what no archive fills and the API has forgotten."""
+        if not gaps:
+            return
         now, after = self._work.now(), []
         for gap, is_head in self._with_heads(gaps):
             told = unfillable.too_old(
