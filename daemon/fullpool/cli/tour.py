@@ -118,8 +118,8 @@ def show(folder: Path) -> None:
     archives = folder / "vendor"
     _say(
         f"1. Creating {_KLINE_DAYS} days of klines and funding rates and {_TRADE_DAYS} days of"
-        f" trades in {archives},\n   published the way Binance does: daily archives, and monthly ones for"
-        " complete months."
+        f" trades in {archives},\n"
+        "   published the way Binance does: daily archives, and monthly ones for complete months."
     )
     count, yesterday = 0, clock.now().date() - timedelta(days=1)
     for text in _SERIES:
