@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -15,8 +16,8 @@ from fullpool.app.assembly import opened_state
 from fullpool.config import Config
 from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
-from fullpool.store.catalogue import publication, views
-from fullpool.store.catalogue.reader import export, generations, reading
+from fullpool.store.catalogue import publication, relations, sync_tables
+from fullpool.store.catalogue.reader import Reader, export, generations, reading
 from served import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -217,7 +218,7 @@ def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, 
     start, minute = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None), timedelta(minutes=1)
     moments = [start, start + (rows - 1) * minute, start + first * minute, start + last * minute]
     sql = (
-        f"SELECT {views.rows_inside()} FROM (SELECT $1::TIMESTAMP AS first_time,"
+        f"SELECT {sync_tables.rows_inside()} FROM (SELECT $1::TIMESTAMP AS first_time,"
         " $2::TIMESTAMP AS last_time, $5::BIGINT AS row_count, '1m' AS interval,"
         " 'klines' AS kind) AS n,"
         " (SELECT $3::TIMESTAMP AS expected_from, $4::TIMESTAMP AS expected_until) AS e"
@@ -247,8 +248,8 @@ def test_rows_of_a_run_are_counted_inside_what_is_expected(
     step = {"1mo": "1 month", "1w": "7 days", "1d": "1 day", None: "1 day"}[interval]
     with duckdb.connect() as connection:
         found = connection.execute(
-            f"SELECT {views.rows_inside()} FROM (SELECT $interval AS interval, $count AS row_count,"
-            " if($interval IS NULL, 'aggTrades', 'klines') AS kind,"
+            f"SELECT {sync_tables.rows_inside()} FROM (SELECT $interval AS interval,"
+            " $count AS row_count, if($interval IS NULL, 'aggTrades', 'klines') AS kind,"
             f" $first::TIMESTAMP AS first_time,"
             f" $first::TIMESTAMP + ($count - 1) * INTERVAL {step} AS last_time) AS n,"
             " (SELECT $start::TIMESTAMP AS expected_from, $end::TIMESTAMP AS expected_until) AS e",
@@ -263,3 +264,183 @@ def test_no_connection_of_ours_draws_progress_on_the_program_s_output(tmp_path: 
         found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
 
     assert found == (False,)
+
+
+@pytest.fixture(scope="module")
+def lake_of_periods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A lake whose partitions are days, months and years, of several series."""
+    folder = tmp_path_factory.mktemp("periods")
+    with Vendor(folder / "vendor") as vendor:
+        for series in (
+            "spot/klines/AUSDT/1m",
+            "spot/klines/币安人生USDT/1m",
+            "spot/klines/AUSDT/1h",
+        ):
+            vendor.publish(series, date(2023, 12, 30), date(2024, 2, 2))
+        vendor.publish("um/klines/AUSDT/1m", date(2024, 1, 1), date(2024, 1, 2))
+        for series in ("spot/aggTrades/AUSDT", "um/bookDepth/AUSDT"):
+            vendor.publish(series, date(2023, 12, 31), date(2024, 1, 2), 50)
+        text = "".join(
+            dataset(series, start="2023-12-30", end="2024-02-02")
+            for series in (
+                "spot/klines/AUSDT,币安人生USDT/1m", "spot/klines/AUSDT/1h", "um/klines/AUSDT/1m",
+                "spot/aggTrades/AUSDT", "um/bookDepth/AUSDT",
+            )
+        )  # fmt: skip
+        config = vendor.config(folder / "lake", text)
+        sync(config)
+    with reading(tree_of(config)) as reader:
+        yield reader
+
+
+SPANS = (
+    ("2024-01-01", "2024-01-02"), ("2023-12-31", "2024-01-01"), ("2023-12-31 23:59", "2024-01-01"),
+    ("2024-01-31 23:59", "2024-02-01 00:01"), ("2024-01-01 00:00", "2024-01-01 00:00"),
+    ("2024-01-02", "2024-01-01"), ("2020-01-01", "2030-01-01"), ("2024-02-02", "2031-01-01"),
+    ("0001-01-01", "2023-12-30 00:01"), ("2024-01-01 12:00", "2024-01-01 12:00:00.000001"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize(
+    ("table", "market", "interval"),
+    [
+        ("klines", "spot", "1m"), ("klines", "spot", "1h"), ("klines", "um", "1m"),
+        ("klines", "cm", "1m"), ("klines", "spot", "3m"), ("klines_exact", "spot", "1m"),
+        ("agg_trades", "spot", None), ("book_depth", "um", None), ("metrics", "um", None),
+    ],
+)  # fmt: skip
+def test_what_lies_between_two_times_is_what_the_view_has(
+    lake_of_periods: Reader,
+    span: tuple[str, str],
+    table: str,
+    market: str,
+    interval: str | None,
+) -> None:
+    stem, exact = table.removesuffix("_exact"), "_exact" * table.endswith("_exact")
+    time = {"agg_trades": "transact_time", "book_depth": "snapshot_time"}.get(stem, "open_time")
+    time = "create_time" if stem == "metrics" else time
+    named = f", interval_ := '{interval}'" if interval else ""
+    own = f" AND interval = '{interval}'" if interval else ""
+
+    found = lake_of_periods.query(
+        f"SELECT * FROM {stem}_between{exact}(?, ?, market_ := ?{named}) ORDER BY ALL",
+        [*span, market],
+    )
+    view = lake_of_periods.query(
+        f"SELECT * FROM {table} WHERE market = ?{own} AND {time} >= ?::TIMESTAMP"
+        f" AND {time} < ?::TIMESTAMP ORDER BY ALL",
+        [market, *span],
+    )
+
+    assert found.columns == view.columns
+    assert found.rows == view.rows
+
+
+def test_what_lies_between_opens_no_other_files(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1m", date(2023, 12, 31), date(2024, 1, 1))
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1m", start="2023-12-31"))
+    sync(config)
+    for path in (tree_of(config).root / "klines").rglob("2023.*.parquet"):
+        path.unlink()
+
+    assert ask(config, "SELECT count(*) FROM klines_between('2024-01-01', '2025-01-01')") == [
+        (1440,)
+    ]
+    assert ask(config, "SELECT count(*) FROM klines_latest()") == [(1,)]
+    with pytest.raises(QueryError, match="No files found"):
+        ask(config, "SELECT count(*) FROM klines_between('2023-12-31 23:59', '2025-01-01')")
+
+
+@pytest.mark.parametrize(
+    ("table", "time", "counter", "market", "interval"),
+    [
+        ("klines", "open_time", "", "spot", "1m"),
+        ("klines", "open_time", "", "spot", "1h"),
+        ("klines_exact", "open_time", "", "um", "1m"),
+        ("klines", "open_time", "", "um", "1h"),
+        ("agg_trades", "transact_time", ", agg_trade_id", "spot", None),
+        ("book_depth", "snapshot_time", "", "um", None),
+        ("trades", "trade_time", "", "spot", None),
+    ],
+)
+def test_the_latest_rows_are_the_last_of_each_series(  # noqa: PLR0917 - one case
+    lake_of_periods: Reader,
+    table: str,
+    time: str,
+    counter: str,
+    market: str,
+    interval: str | None,
+) -> None:
+    stem, exact = table.removesuffix("_exact"), "_exact" * table.endswith("_exact")
+    named = f", interval_ := '{interval}'" if interval else ""
+    own = f" AND interval = '{interval}'" if interval else ""
+
+    found = lake_of_periods.query(
+        f"SELECT * FROM {stem}_latest{exact}(market_ := '{market}'{named}) ORDER BY ALL"
+    )
+    view = lake_of_periods.query(
+        f"SELECT * FROM {table} WHERE market = '{market}'{own} QUALIFY ({time}{counter}) ="
+        f" max(({time}{counter})) OVER (PARTITION BY symbol) ORDER BY ALL"
+    )
+
+    assert found.columns == view.columns
+    assert found.rows == view.rows
+
+
+@pytest.mark.parametrize("symbol", ["A.SDT", "AUSD", "", "%", "AUSDT:20", "a'b", "AUSDT\n", "["])
+def test_a_name_is_no_pattern(lake_of_periods: Reader, symbol: str) -> None:
+    assert lake_of_periods.query("SELECT count(*) FROM klines_of(?)", [symbol]).rows == [(0,)]
+    asked = "SELECT count(*) FROM klines_between('2024-01-01', '2024-01-02', market_ := ?)"
+    assert lake_of_periods.query(asked, [symbol]).rows == [(0,)]
+
+
+def test_files_of_later_generations_than_a_million_are_found(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree = tree_of(config)
+    with opened_state(tree) as state:
+        state.connection.execute("UPDATE sync.counters SET value = 1_000_000")
+    lake_of_two(vendor, tmp_path / "lake", 3)
+
+    assert ask(config, "SELECT min(generation) FROM sync.files") == [(1_000_001,)]
+    assert ask(config, "SELECT count(*) FROM klines") == [(30,)]
+    assert ask(config, "SELECT count(*) FROM klines_of('AUSDT')") == [(15,)]
+
+
+def test_a_table_that_did_not_change_is_the_file_of_the_generation_before(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 2)
+    tree = tree_of(config)
+    with opened_state(tree) as state:
+        publication.publish(state, tree, 1000, NOW)
+        publication.publish(state, tree, 1001, NOW)
+
+    before, after = (tree.catalogue(number).parent for number in (1000, 1001))
+    names = {path.name for path in before.iterdir()} & {path.name for path in after.iterdir()}
+    shared = [name for name in names if (before / name).samefile(after / name)]
+    assert {name.partition("-")[0] for name in shared} >= {"archives", "partitions", "passes"}
+    assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1001,)]
+
+
+def test_a_large_table_is_published_in_parts_and_only_what_changed_is_written(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relations, "ROWS_A_FILE", 2)
+    config = lake_of_two(vendor, tmp_path / "lake", 2)
+    tree, sql = tree_of(config), "SELECT symbol, period, status FROM sync.archives ORDER BY ALL"
+    before = ask(config, sql)  # in two files, one a symbol
+    with opened_state(tree) as state:
+        publication.publish(state, tree, 1000, NOW)
+        state.connection.execute("UPDATE sync.archives SET reason = 'x' WHERE symbol = 'AUSDT'")
+        publication.publish(state, tree, 1001, NOW)
+
+    assert ask(config, sql) == before
+    files = list(tree.catalogue(1001).parent.glob("archives-*"))
+    written = [path for path in files if path.stat().st_nlink == 1]
+    assert len(files) == 2
+    assert len(written) == 1
+    changed = f"SELECT DISTINCT symbol FROM read_parquet('{written[0]}')"
+    assert ask(config, changed) == [("AUSDT",)]

@@ -17,6 +17,7 @@ YESTERDAY = clock.now().date() - timedelta(days=1)
 PROGRAM = """
 import duckdb, json, sys
 c = duckdb.connect(sys.argv[1], read_only=True)
+day = f"TIMESTAMP '{sys.argv[2]}'"
 asks = [
     "SELECT count(*), typeof(any_value(close)) FROM klines WHERE symbol = 'BTCUSDT'",
     "SELECT count(*), typeof(any_value(volume)) FROM klines_exact WHERE interval = '1m'",
@@ -27,8 +28,20 @@ asks = [
     "SELECT count(*), 'none' FROM mark_price_klines",
     "SELECT count(*), 'none' FROM klines WHERE close < 0.123456784",
     "SELECT count(*), source FROM agg_trades GROUP BY source",
+    "SELECT count(*), count(DISTINCT symbol) FROM klines_between(DAY, DAY + INTERVAL 30 MINUTE)",
+    "SELECT count(*), 'none' FROM klines_between_exact(DAY - to_days(9), DAY)",
+    "SELECT count(*), min(symbol) FROM agg_trades_between(DAY, DAY + to_days(1), market_ := 'um')",
+    "SELECT count(*), max(open_time)::VARCHAR FROM klines_latest()",
+    "SELECT count(*), any_value(symbol) FROM agg_trades_latest(market_ := 'um')",
 ]
-print(json.dumps([duckdb.__version__, [c.execute(sql).fetchone() for sql in asks]]))
+answers = [c.execute(sql.replace('DAY', day)).fetchone() for sql in asks]
+c.close()
+c = duckdb.connect()
+c.execute(f"ATTACH '{sys.argv[1]}' AS other (READ_ONLY)")
+for name in ("klines", "sync.files", "instruments"):
+    sql = f"SELECT count(*), 'other' FROM other.{name}"
+    answers.append(c.execute(sql).fetchone())
+print(json.dumps([duckdb.__version__, answers]))
 """
 
 
@@ -46,7 +59,8 @@ def test_a_client_of_that_version_reads_the_lake(
     sync(config)
 
     done = subprocess.run(
-        [f"{folder}/{version}/bin/python", "-c", PROGRAM, str(tree_of(config).current)],
+        [f"{folder}/{version}/bin/python", "-c", PROGRAM, str(tree_of(config).current),
+         str(YESTERDAY)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
 
@@ -55,4 +69,6 @@ def test_a_client_of_that_version_reads_the_lake(
     assert answers == [
         [1440, "DOUBLE"], [2880, "DECIMAL(38,8)"], [1440, "币安人生USDT"], [500, "um"], [0, "none"],
         [3, "present"], [0, "none"], [0, "none"], [500, "archive"],
+        [60, 2], [0, "none"], [500, "BTCUSDT"], [2, f"{YESTERDAY} 23:59:00"], [1, "BTCUSDT"],
+        [2880, "other"], [3, "other"], [3, "other"],
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 Holds the three to each other, and puts right what a killed process or a person left.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ import duckdb
 from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
 from fullpool.kinds import KINDS
 from fullpool.model import GONE, PartitionFile, Stop
-from fullpool.store.catalogue import views
+from fullpool.store.catalogue import sync_tables
 from fullpool.store.catalogue.publication import remove_foreign_log
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.state.queries import StateQueries
@@ -56,9 +57,9 @@ def is_readable(tree: Tree) -> bool:
     """Whether the newest generation is one as this version writes them, and can be read whole."""
     try:
         with reading(tree) as reader:
-            if reader.query("SELECT format FROM sync.published").rows != [(views.FORMAT,)]:
+            if reader.query("SELECT format FROM sync.published").rows != [(sync_tables.FORMAT,)]:
                 return False
-            for table in views.TABLES:
+            for table in sync_tables.TABLES:
                 reader.query(f"SELECT max(hash(t)) FROM sync.{table} AS t")
     except (FullpoolError, duckdb.Error):
         return False
@@ -146,7 +147,8 @@ def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
 
     Raises LakeUnwritableError if the lake itself is gone.
     """
-    paths = {path for path in state.queries.files.paths() if not (tree.root / path).exists()}
+    root = f"{tree.root}/"  # a Path for each takes five times as long
+    paths = {path for path in state.queries.files.paths() if not os.path.exists(root + path)}  # noqa: PTH110
     require_here(tree)
     if not paths:
         return []

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fullpool.store.catalogue.reader import Reader
-from fullpool.store.catalogue.views import is_by_month
+from fullpool.store.catalogue.sync_tables import is_by_month
 from fullpool.store.state.gap_rows import UNANSWERED
 from fullpool.store.tree import Tree
 

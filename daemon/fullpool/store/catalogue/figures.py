@@ -8,7 +8,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.store import duck
-from fullpool.store.catalogue.views import TRADING
+from fullpool.store.catalogue.sync_tables import TRADING
 from fullpool.store.state.gap_rows import MISSING_ROWS
 from fullpool.store.state.tables import at_utc
 

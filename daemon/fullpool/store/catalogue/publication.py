@@ -5,6 +5,7 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 """
 
 import shutil
+from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,10 @@ import duckdb
 
 from fullpool.kinds import KINDS
 from fullpool.store import duck
-from fullpool.store.catalogue import views
+from fullpool.store.catalogue import sync_tables, views
+from fullpool.store.catalogue.paths import FILES_VARIABLE, LINES, Files
+from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
+from fullpool.store.catalogue.universe import instruments_on
 from fullpool.store.state.tables import naive
 from fullpool.store.state.writer import State
 from fullpool.store.tree import (
@@ -25,15 +29,8 @@ from fullpool.store.tree import (
 )
 
 STORAGE_VERSION: Final = "v1.0.0"
-# Above this a table is published as a Parquet file and a view of it, which is faster and smaller.
-MAX_TABLE_ROWS: Final = 50_000
-
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
-
-_OF_SERIES: Final = (
-    "archives", "partitions", "listings", "gaps", "expected", "conflicts", "wanted", "revisions",
-)  # fmt: skip
 
 
 def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
@@ -58,17 +55,15 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
 
 def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
     run, target = state.connection.execute, tree.catalogue(generation)
-    files = state.queries.files.current()
-    run(f"ATTACH {duck.quoted(target)} AS lake (STORAGE_VERSION {duck.quoted(STORAGE_VERSION)})")
+    # Nobody sees it before it is whole and on disk: a log would only be written twice as much.
+    options = f"STORAGE_VERSION {duck.quoted(STORAGE_VERSION)}, RECOVERY_MODE 'no_wal_writes'"
+    run(f"ATTACH {duck.quoted(target)} AS lake ({options})")
     try:
         run("USE lake")
         # Each statement by itself would wait for the disk.
         with duck.transaction(state.connection):
-            _write_tables(state.connection, tree, generation, now)
-            for kind in KINDS.values():
-                own = [file for file in files if file.partition.series.kind == kind.name]
-                for statement in views.kind_statements(kind, own, tree.root):
-                    run(statement)
+            _write_relations(state.connection, tree, generation, now)
+            _write_views(state.connection, tree)
         run("CHECKPOINT lake")
     finally:
         _detach(state)
@@ -79,36 +74,41 @@ def _detach(state: State) -> None:
     try:
         state.connection.execute("USE state")
         state.connection.execute("DETACH lake")
+        state.connection.execute(f"RESET VARIABLE {FILES_VARIABLE}")
     except duckdb.Error:
         state.renew()
 
 
-def _write_tables(
+def _write_relations(
     connection: duckdb.DuckDBPyConnection, tree: Tree, generation: int, now: datetime
 ) -> None:
-    """Write schema `sync`: what the state holds, and what follows from that."""
+    """Write schema `sync` and `instruments`: what the state holds, and what follows from that."""
+    shelf = Shelf(tree.root, tree.catalogue(generation).parent, tree.current.resolve().parent)
     connection.execute("CREATE SCHEMA sync")
-    for table in views.TABLES:
-        _copy_table(connection, tree, tree.catalogue(generation), table)
-    connection.execute("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(now)])
-    for statement in views.sync_statements(naive(now)):
-        connection.execute(statement)
+    sources = {
+        relation.name: publish_table(connection, shelf, relation)
+        for relation in sync_tables.copied(generation, naive(now))
+    }
+    connection.execute(sync_tables.files_of(sources["sync.partitions"]))
+    for relation in sync_tables.derived(naive(now)):
+        publish_result(connection, shelf, relation)
+    connection.execute(instruments_on())
+    connection.execute(sync_tables.published(naive(now)))
 
 
-def _copy_table(
-    connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, table: str
-) -> None:
-    select = f"FROM state.sync.{table}"
-    if table in _OF_SERIES:
-        select = f"SELECT * REPLACE (nullif(interval, '') AS interval) FROM state.sync.{table}"
-    found = connection.execute(f"SELECT count(*) FROM state.sync.{table}").fetchone()
-    if found is None or found[0] <= MAX_TABLE_ROWS:
-        connection.execute(f"CREATE TABLE sync.{table} AS {select}")
-        return
-    path = target.parent / f"{table}.parquet"
-    connection.execute(f"COPY ({select}) TO {duck.quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
-    file = views.rooted(tree.root, str(path.relative_to(tree.root)))
-    connection.execute(f"CREATE VIEW sync.{table} AS SELECT * FROM read_parquet({file})")
+def _write_views(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
+    """Write the views and macros of all kinds."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for kind, line in connection.execute(LINES).fetchall():
+        lines[kind].append(line)
+    for one in KINDS.values():
+        for flavour in views.FLAVOURS:
+            first = views.skeleton_path(one, flavour)
+            only = duck.listed([str(tree.root / first)])
+            connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
+            files = Files(one, tree.root, lines[one.name], first)
+            for statement in views.statements(files, flavour):
+                connection.execute(statement)
 
 
 def _swap(tree: Tree, target: Path) -> None:

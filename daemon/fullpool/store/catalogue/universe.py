@@ -1,6 +1,5 @@
 """The SQL of `instruments`: what can be traded, and what could be on a day."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from fullpool import vendor
@@ -11,26 +10,20 @@ _TEXTS: Final = ("status", "base_asset", "quote_asset", "contract_type")
 _DECIMALS: Final = ("tick_size", "step_size", "min_notional", "contract_size")
 
 
-def instrument_statements() -> Iterator[str]:
-    """Yield what creates the table `instruments` and the macro `instruments_on`."""
-    yield _table()
-    yield _macro()
-
-
 def _is_traded() -> str:
     """Return the condition that the symbols of a kind are instruments, and no pairs or indices."""
     return f"kind IN ({', '.join(quoted(k.name) for k in KINDS.values() if k.is_traded)})"
 
 
-def _table() -> str:
-    """Return what creates one row for each version of each symbol.
+def _instruments() -> str:
+    """Select one row for each version of each symbol.
 
     Symbols that the API does not list have one without values: they are known by their archives.
     """
     texts = ", ".join(f"nullif(i.{name}, '') AS {name}" for name in _TEXTS)
     numbers = ", ".join(f"try_cast(i.{name} AS DECIMAL(38,18)) AS {name}" for name in _DECIMALS)
     return (
-        "CREATE TABLE instruments AS WITH known AS (SELECT market, symbol FROM sync.symbols"
+        "WITH known AS (SELECT market, symbol FROM sync.symbols"
         f" WHERE {_is_traded()} UNION SELECT market, symbol FROM sync.archives"
         f" WHERE {_is_traded()}"
         " UNION SELECT market, symbol FROM sync.instruments),"
@@ -47,8 +40,8 @@ def _table() -> str:
     )
 
 
-def _macro() -> str:
-    """Return what creates the macro of the symbols that could be traded on a day.
+def instruments_on() -> str:
+    """Return what creates the macro `instruments_on` of the symbols that could be traded on a day.
 
     By the best evidence there is: an archive of the day, else what the API said that day, else the
     dates of listing and delivery that it tells.
@@ -73,3 +66,6 @@ def _macro() -> str:
         " arg_min(evidence, rank) AS evidence FROM seen LEFT JOIN newest USING (market, symbol)"
         " GROUP BY market, symbol ORDER BY market, symbol"
     )
+
+
+INSTRUMENTS: Final = _instruments()

@@ -1,0 +1,190 @@
+"""The SQL of schema `sync`: the tables that describe the lake."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from fullpool import vendor
+from fullpool.grid import bars
+from fullpool.kinds import BY_MONTH_ONLY, KINDS
+from fullpool.model import Cadence, Interval
+from fullpool.store.catalogue.relations import Relation
+from fullpool.store.catalogue.universe import INSTRUMENTS
+from fullpool.store.duck import quoted
+from fullpool.store.state.tables import MISSING
+
+
+def copied(generation: int, now: datetime) -> Iterator[Relation]:
+    """Yield the tables of the state as a generation has them, with that generation in them."""
+    for table in TABLES:
+        select = f"FROM state.sync.{table}"
+        if table in _OF_SERIES:
+            select = f"SELECT * REPLACE (nullif(interval, '') AS interval) {select}"
+        elif table == "generations":
+            select += f" UNION ALL SELECT {generation}, TIMESTAMP '{now}'"
+        yield Relation(f"sync.{table}", select, is_of_symbols=table in _OF_SYMBOLS)
+
+
+def files_of(partitions: str) -> str:
+    """Return what creates `sync.files`, of the source that *partitions* are published in."""
+    return (
+        f"CREATE {'VIEW' if '(' in partitions else 'TABLE'} sync.files AS SELECT path, market,"
+        " kind, symbol, interval, period, generation, row_count, size_bytes, first_time,"
+        f" last_time, written_at FROM {partitions}"
+    )
+
+
+def derived(now: datetime) -> Iterator[Relation]:
+    """Yield what follows from the tables that are there, in the order in which it is to be made.
+
+    DuckDB 1.1 finds no table behind a view once the catalogue is attached under another name.
+    """
+    series = "market, kind, symbol, interval"
+    yield Relation(
+        "sync.patched",
+        f"SELECT {series}, runs.first_time, runs.last_time, runs.row_count, path"
+        " FROM state.sync.runs JOIN sync.partitions USING (path) ORDER BY ALL",
+    )
+    yield Relation("sync.coverage", _coverage(series, now))
+    yield Relation(
+        "sync.missing",
+        f"SELECT {series}, period, period_start, period_end, status, reason, checksum, attempts,"
+        f" tried_at, next_try_at FROM {MISSING} ORDER BY ALL",
+    )
+    yield Relation("sync.open_gaps", "SELECT * FROM sync.gaps WHERE status = 'open'")
+    yield Relation(
+        "sync.freshness",
+        f"SELECT {series}, max(last_time) AS last_time,"
+        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
+        " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC",
+    )
+    yield Relation("instruments", INSTRUMENTS)
+
+
+def published(now: datetime) -> str:
+    """Return what creates `sync.published`, by which a generation is known."""
+    columns = f"TIMESTAMP '{now}' AS published_at, {FORMAT} AS format"
+    return f"CREATE VIEW sync.published AS SELECT {columns}"
+
+
+# Tables of the state that a generation has a copy of.
+TABLES: Final = (
+    "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
+    "conflicts", "rest_bans", "wanted", "config_edits", "revisions",
+    "retired", "holes", "compared", "instruments", "instrument_lists",
+)  # fmt: skip
+_OF_SERIES: Final = (
+    "archives", "partitions", "listings", "gaps", "expected", "conflicts", "wanted", "revisions",
+)  # fmt: skip
+_OF_SYMBOLS: Final = (*_OF_SERIES, "symbols", "instruments")
+# Counts up when the tables or views change: then the lake is published again.
+FORMAT: Final = 10
+
+
+def is_by_month(table: str = "") -> str:
+    """Return the SQL of whether a series is published by month alone; *table* is an alias."""
+    intervals = ", ".join(map(quoted, sorted(BY_MONTH_ONLY)))
+    kinds = ", ".join(quoted(k.name) for k in KINDS.values() if Cadence.DAY not in k.cadences)
+    # An interval that is none makes the whole NULL, not false.
+    return f"(coalesce({table}interval, '') IN ({intervals}) OR {table}kind IN ({kinds}))"
+
+
+def _uneven() -> str:
+    """Return the SQL of the kinds whose rows are not equally far from each other."""
+    kinds = (k for k in KINDS.values() if not k.intervals and (k.step is None or k.spacing))
+    return ", ".join(quoted(kind.name) for kind in kinds)
+
+
+def _days(cadence: Cadence) -> str:
+    return f"INTERVAL {vendor.STOPPED_AFTER[cadence].days} DAY"
+
+
+# Of a wanted series w, listed as l: archives of it are still to come. Those whose last one is long
+# ago no longer trade, and more than the configuration's end is not wanted: their lag says nothing.
+TRADING: Final = (
+    "w.wanted_to > l.known_until"
+    f" AND l.known_until >= l.listed_at - CASE WHEN {is_by_month('w.')}"
+    f" THEN {_days(Cadence.MONTH)} ELSE {_days(Cadence.DAY)} END"
+    " AND NOT EXISTS (SELECT 1 FROM sync.gaps AS g WHERE g.explanation = 'delisted'"
+    " AND g.market = w.market AND g.kind = w.kind AND g.symbol = w.symbol"
+    " AND g.interval IS NOT DISTINCT FROM w.interval AND g.gap_end >= l.known_until)"
+)
+
+
+def _end_of(opened: str) -> str:
+    """Return the SQL of when the bar ends that opened then; of a trade its own time."""
+    lengths = " ".join(
+        f"WHEN {quoted(interval)} THEN INTERVAL "
+        + (f"{step.total_seconds():.0f} SECOND" if (step := bars(interval).step) else "1 MONTH")
+        for interval in Interval
+    )
+    return f"{opened} + CASE interval {lengths} ELSE INTERVAL 0 SECOND END"
+
+
+def rows_inside() -> str:
+    """Return the SQL of how many rows of a run from REST lie in what is expected.
+
+    Bars are equally far from each other, months of the calendar. Of what is uneven, such as
+    trades, all are expected.
+    """
+    before = (
+        "least(greatest(CASE n.interval WHEN '1mo' THEN date_diff('month', n.first_time, {0})"
+        " + (date_trunc('month', {0}) < {0})::INTEGER"
+        " ELSE ceil((n.row_count - 1) * (date_diff('us', n.first_time, {0})"
+        " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1) END, 0), n.row_count)"
+    )
+    return (
+        f"CASE WHEN n.kind IN ({_uneven()}) OR e.expected_from IS NULL THEN n.row_count"
+        " WHEN n.row_count = 1 THEN"
+        " (n.first_time >= e.expected_from AND n.first_time < e.expected_until)::INTEGER"
+        f" ELSE greatest(0, {before.format('e.expected_until')}"
+        f" - {before.format('e.expected_from')}) END"
+    )
+
+
+def _coverage(series: str, now: datetime) -> str:
+    """Select one row a series: what should be there, and what became of it."""
+    own = ", ".join(f"n.{name}" for name in series.split(", "))
+    return (
+        f"WITH held AS (SELECT {series},"
+        " min(first_time) AS first_time, max(last_time) AS last_time,"
+        " sum(row_count)::BIGINT AS row_count, count(*) AS files,"
+        " sum(size_bytes)::BIGINT AS size_bytes,"
+        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
+        " FROM sync.partitions GROUP BY ALL),"
+        f" patched AS (SELECT {own},"
+        f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
+        " AS patched_rows FROM sync.patched AS n"
+        f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
+        f" AS part FROM sync.expected) AS e ON {_same('e')} GROUP BY ALL),"
+        f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
+        " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
+        " FROM sync.expected GROUP BY ALL),"
+        f" missing_rows AS (SELECT {series},"
+        " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
+        " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
+        " FROM sync.gaps GROUP BY ALL)"
+        f" SELECT {own},"
+        " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
+        " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
+        " expected_from, expected_until, expected.row_count AS expected_rows,"
+        " coalesce(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
+        " - coalesce(open_rows, 0), held.row_count - coalesce(patched_rows, 0), 0)"
+        " AS present_rows,"
+        " coalesce(patched_rows, 0) AS patched_rows,"
+        " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
+        " w.symbol IS NOT NULL AS is_wanted,"
+        f" coalesce({TRADING}, false) AS is_trading"
+        f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
+        f" LEFT JOIN held ON {_same('held')} LEFT JOIN expected ON"
+        f" {_same('expected')} LEFT JOIN missing_rows ON {_same('missing_rows')}"
+        f" LEFT JOIN patched ON {_same('patched')}"
+        f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
+        f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"
+    )
+
+
+def _same(table: str) -> str:
+    """Return the condition that a row of *table* is of the series n; trades have no interval."""
+    names = ("market", "kind", "symbol", "interval")
+    return " AND ".join(f"{table}.{name} IS NOT DISTINCT FROM n.{name}" for name in names)
