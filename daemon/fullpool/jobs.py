@@ -3,6 +3,7 @@
 Nothing is stored: what is due is in the state, so a job that was missed loses nothing.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -24,11 +25,14 @@ log = logs.get_logger()
 # The clock was set, or the machine slept, if it and the monotonic clock part by more than this.
 _JUMP: Final = timedelta(seconds=2)
 _LOOK_EVERY_S: Final = 1.0
+# Just after bars closed, and installations do not ask all at once.
+_SECOND: Final = random.randint(1, 5)  # noqa: S311 - no secret
 
 
 class Job(StrEnum):
     """What the daemon does by the clock, the most urgent first."""
 
+    FOLLOW = "follow"
     TICK = "tick"
     PATCH = "patch"
     AUDIT = "audit"
@@ -55,7 +59,7 @@ class Timetable:
     def apply(self, schedule: Schedule) -> list[Job]:
         """Make the timetable match; return the jobs that changed. The others keep their timers."""
         with self._changing:
-            wanted = {job: (schedule.timing(job), schedule.jitter_s) for job in Job}
+            wanted = {job: (schedule.timing(job), _jitter_s(job, schedule)) for job in Job}
             changed = [job for job in Job if self._applied.get(job) != wanted[job]]
             for job in changed:
                 trigger = _trigger(*wanted[job])
@@ -121,7 +125,12 @@ class Timetable:
 def check(schedule: Schedule) -> None:
     """Raise ValueError if APScheduler would not take one of the times."""
     for job in Job:
-        _trigger(schedule.timing(job), schedule.jitter_s)
+        _trigger(schedule.timing(job), _jitter_s(job, schedule))
+
+
+def _jitter_s(job: Job, schedule: Schedule) -> float:
+    """Return by how much a job is late at random; what follows has a second of its own instead."""
+    return 0.0 if job is Job.FOLLOW else schedule.jitter_s
 
 
 def _trigger(timing: Timing, jitter_s: float) -> Any:
@@ -129,6 +138,7 @@ def _trigger(timing: Timing, jitter_s: float) -> Any:
         # Installations start at different times, so that an interval needs no jitter.
         return IntervalTrigger(seconds=int(timing.interval.total_seconds()), timezone=UTC)
     return CronTrigger(
+        second=_SECOND if not jitter_s else 0,
         minute=timing.minute,
         hour=timing.hour,
         day=timing.day,

@@ -130,7 +130,7 @@ class Vendor:
         )
 
 
-def dataset(series: str, *, start: str = "", end: str = "") -> str:
+def dataset(series: str, *, start: str = "", end: str = "", follow: str = "") -> str:
     """Return the TOML of a dataset of one series, `spot/klines/BTCUSDT/1m`; symbols may be many."""
     market, kind, symbols, *interval = series.split("/")
     names = ", ".join(f'"{symbol}"' for symbol in symbols.split(","))
@@ -138,6 +138,7 @@ def dataset(series: str, *, start: str = "", end: str = "") -> str:
     lines += [f'intervals = ["{interval[0]}"]'] if interval else []
     lines += [f"start = {start}"] if start else []
     lines += [f"end = {end}"] if end else []
+    lines += [f"follow = {follow}"] if follow else []
     return "\n".join(lines) + "\n"
 
 

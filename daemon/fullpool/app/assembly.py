@@ -21,12 +21,12 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, Tree, empty
 from fullpool.sync.maps import Builders
 from fullpool.sync.watcher import Watcher
-from fullpool.sync.work import Work
+from fullpool.sync.work import Following, Work
 from fullpool.vision import Access, Fetcher, Opener
 
 _MB: Final = 1_000_000
 # API requests that wait for a thread: each is a few hundred bytes.
-_AHEAD: Final = 160
+AHEAD: Final = 160
 
 
 @contextmanager
@@ -58,6 +58,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     bans: Sequence[Ban] = (),
     draining: Stop | None = None,
     sleep: Callable[[float], None] | None = None,
+    following: Following | None = None,
 ) -> Iterator[Work]:
     """Open what one pass works with. Once *draining* is set it starts nothing new."""
     limits, rest, context = config.limits, config.rest, tls_context(config.network)
@@ -66,7 +67,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
         openers(config.network, context, stop) as opener,
         builders as build_map,
         pools.threads(config.network.connections, limits.staging_mb * _MB, stop) as fetch_map,
-        pools.threads(rest.max_keepalive_connections, _AHEAD, stop) as rest_map,
+        pools.threads(rest.max_keepalive_connections, AHEAD, stop) as rest_map,
         _client(config, context, stop, bans, sleep) as client,
     ):
         yield Work(
@@ -86,14 +87,15 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
             watcher=watcher,
             rest=client if rest.enabled else None,
             rest_map=rest_map,
+            following=following,
         )
 
 
 @contextmanager
-def rest_client(config: Config, stop: Stop) -> Iterator[Client]:
+def rest_client(config: Config, stop: Stop, bans: Sequence[Ban] = ()) -> Iterator[Client]:
     """Open a client of the API by itself."""
     context = tls_context(config.network)
-    with _client(config, context, stop, (), clock.sleeper(stop)) as client:
+    with _client(config, context, stop, bans, clock.sleeper(stop)) as client:
         yield client
 
 

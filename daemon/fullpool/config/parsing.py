@@ -73,6 +73,8 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "intervals", f"missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
     elif not kind.intervals and intervals:
         yield "intervals", f"{kind.name} have none; leave the key out"
+    elif table.get("follow") is True and not kind.can_follow:
+        yield "follow", f"the API cannot be asked for the newest {kind.name}; leave the key out"
     elif "1s" in intervals and not offers(kind, market, Interval.S1):
         yield "intervals", "1s is published for spot only"
 

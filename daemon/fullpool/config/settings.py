@@ -145,6 +145,7 @@ class Dataset:
     intervals: tuple[Interval, ...] = ()
     start: Day | None = None
     end: Day | None = None
+    follow: Flag = False
 
     @property
     def span(self) -> Span:
@@ -152,6 +153,12 @@ class Dataset:
         start = _midnight(self.start) if self.start else vendor.beginning()
         end = _midnight(self.end + timedelta(days=1)) if self.end else _FAR
         return Span(start, end)
+
+    def follows(self, series: Series) -> bool:
+        """Whether a series is one of these, and its newest rows are wanted before archives come."""
+        same = (series.market, series.kind) == (self.market, self.kind)
+        fits = series.interval is None or series.interval in self.intervals
+        return self.follow and same and fits and self.wants(series.symbol)
 
     @property
     def literal_symbols(self) -> tuple[str, ...] | None:
@@ -319,6 +326,7 @@ class Schedule:
     patch: TimingText = "15m"
     audit: TimingText = "17 4 * * *"
     publish: TimingText = "1h"
+    follow: TimingText = "* * * * *"
     housekeeping: TimingText = "1h"
     jitter_s: Annotated[Number, Field(ge=0, le=86_400)] = 1800.0
 

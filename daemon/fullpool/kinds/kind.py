@@ -138,6 +138,11 @@ class Kind:
         endings = [ending for of, ending in self.api_endings if of is market]
         return self.api if all(symbol.endswith(ending) for ending in endings) else Api.NOTHING
 
+    @property
+    def can_follow(self) -> bool:
+        """Whether the API can be asked for the newest rows by time."""
+        return self.api in (Api.BARS, Api.FUNDING, Api.STATISTICS)
+
     def is_counted(self, market: Market) -> bool:
         """Whether rows are expected at every number of the counter."""
         return market in self.counted_in

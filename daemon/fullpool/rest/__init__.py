@@ -11,6 +11,7 @@ from fullpool.rest.questions import (
     kept_for,
     requests_of,
     tells_history,
+    weight_of,
     windows,
 )
 from fullpool.rest.symbols import ask_instruments
@@ -31,5 +32,6 @@ __all__ = [
     "kept_for",
     "requests_of",
     "tells_history",
+    "weight_of",
     "windows",
 ]

@@ -31,6 +31,12 @@ class Budget:
         """The weight used in this minute, as far as known."""
         return self._used
 
+    def left(self) -> int:
+        """Return the weight that is left of this minute."""
+        with self._lock:
+            self._turn()
+            return max(self.allowed - self._used, 0)
+
     def acquire(self, weight: int, is_stopped: Callable[[], bool]) -> None:
         """Wait until *weight* fits, and take it. Raises RestError if the work is to end."""
         while (wait_s := self._try(weight)) > 0:

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -78,6 +79,7 @@ class Client:
         self._context = context
         self._route = route
         self._opened: Pool | None = None
+        self._mine = threading.local()
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +108,22 @@ class Client:
     def bans(self) -> list[Ban]:
         """The bans known, those that have ended as well."""
         return self._bans.all()
+
+    @property
+    def answered_at(self) -> datetime:
+        """The time of the last answer to this thread: the vendor's, or ours if it is earlier.
+
+        By a clock that is ahead, a bar would count as closed while the vendor still changes it.
+        """
+        told: datetime | None = getattr(self._mine, "told", None)
+        return self.now() if told is None else min(told, self.now())
+
+    def room(self, market: Market) -> int:
+        """Return the weight that is left of this minute, as far as known."""
+        budget = self._budgets.get(market)
+        if budget is None:
+            return int(_DEFAULT_WEIGHT[market] * self.settings.weight_share) - _INFO_WEIGHT[market]
+        return budget.left()
 
     def url_of(self, market: Market, path: str) -> str:
         """Return the address of *path*: below the market's own, or a whole one."""
@@ -209,6 +227,7 @@ class Client:
         with self._lock:
             self.requests += 1
         self._bans.heard(host)
+        self._mine.told = _date(reply)
         used = reply.headers.get(_USED, "")
         if used.isdigit():
             budget.observe(int(used))
@@ -263,6 +282,14 @@ def _said(body: bytes) -> tuple[object, str]:
 def _printable(text: str) -> str:
     """Return text of the network without what would move a cursor, or is half a character."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _date(reply: "Reply") -> datetime | None:
+    """Return when the vendor answered, to the second."""
+    try:
+        return parsedate_to_datetime(reply.headers.get("date", ""))
+    except ValueError:
+        return None
 
 
 def _retry_after_s(reply: "Reply") -> float:

@@ -39,7 +39,7 @@ def most_klines(market: Market, grid: Grid) -> int:
     return min(_MOST[market], max(LONGEST_WINDOW // (grid.step or timedelta(days=31)), 1))
 
 
-def _klines_weight(market: Market, limit: int) -> int:
+def klines_weight(market: Market, limit: int) -> int:
     if market is Market.SPOT:
         return 2
     return next((weight for rows, weight in ((99, 1), (499, 2), (1000, 5)) if limit <= rows), 10)
@@ -56,11 +56,11 @@ def ask_klines(client: Client, grid: Grid, window: Window) -> Answer:
     }
     is_recent = grid.opens(places.first) >= MICROSECONDS_FROM
     found = client.get(
-        series.market, series.kind, query, _klines_weight(series.market, limit),
+        series.market, series.kind, query, klines_weight(series.market, limit),
         in_microseconds=series.market is Market.SPOT and is_recent,
     )  # fmt: skip
     answer = _klines(listed(found, window, limit), grid, window)
-    closed = _closed(grid, answer, client.now())
+    closed = _closed(grid, answer, client.answered_at)
     return Answer(answer.places[:closed], answer.moments[:closed], answer.lines[:closed])
 
 

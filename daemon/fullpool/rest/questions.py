@@ -13,14 +13,15 @@ from fullpool.kinds import Api, api_of
 from fullpool.model import Market, Series
 from fullpool.rest.client import Client
 from fullpool.rest.funding import MOST_PERIODS, WEIGHT, ask_funding
-from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, most_klines
+from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, klines_weight, most_klines
 from fullpool.rest.statistics import (
     MOST_STATISTICS,
     STATISTICS_KEPT,
+    STATISTICS_WEIGHT,
     ask_statistics,
     questions_of,
 )
-from fullpool.rest.trades import MOST_TRADES, TRADES_KEPT, ask_trades
+from fullpool.rest.trades import MOST_TRADES, TRADES_KEPT, TRADES_WEIGHT, ask_trades
 from fullpool.rest.windows import (
     LONGEST_WINDOW,
     MILLISECOND,
@@ -70,6 +71,20 @@ def kept_for(series: Series) -> timedelta | None:
 def requests_of(series: Series) -> int:
     """Return how many requests the rows of one window take."""
     return questions_of(series) if api_of(series) is Api.STATISTICS else 1
+
+
+def weight_of(window: Window) -> int:
+    """Return what it costs to ask for a window."""
+    series = window.series
+    match api_of(series):
+        case Api.FUNDING:
+            return WEIGHT
+        case Api.STATISTICS:
+            return STATISTICS_WEIGHT * questions_of(series)
+        case Api.TRADES:
+            return TRADES_WEIGHT[series.market]
+        case _:
+            return klines_weight(series.market, len(window.places))
 
 
 def tells_history(series: Series) -> bool:

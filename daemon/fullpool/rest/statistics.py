@@ -27,7 +27,7 @@ from fullpool.rest.windows import (
 STATISTICS_KEPT: Final = timedelta(days=29, hours=23)
 MOST_STATISTICS: Final = 500
 # Such requests weigh nothing and have a limit of their own, 1000 in five minutes.
-_WEIGHT: Final = 12
+STATISTICS_WEIGHT: Final = 12
 _OPEN_INTEREST: Final = "openInterestHist"
 # In the order of the archives' columns: accounts and positions of top traders, all accounts,
 # takers.
@@ -75,7 +75,9 @@ def _column(client: Client, grid: Grid, window: Window, path: str) -> dict[int, 
         "endTime": milliseconds(span.end) - 1,
         "limit": MOST_STATISTICS,
     }
-    answer = client.get(window.series.market, f"{path_of(window.series)}/{path}", query, _WEIGHT)
+    answer = client.get(
+        window.series.market, f"{path_of(window.series)}/{path}", query, STATISTICS_WEIGHT
+    )
     found: dict[int, Mapping[str, Any]] = {}
     for item in listed(answer, window, MOST_STATISTICS):
         if not isinstance(item, dict) or "timestamp" not in item:

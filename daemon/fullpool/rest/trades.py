@@ -18,7 +18,7 @@ from fullpool.rest.windows import (
 )
 
 MOST_TRADES: Final = 1000
-_TRADES_WEIGHT: Final = {Market.SPOT: 4, Market.UM: 20, Market.CM: 20}
+TRADES_WEIGHT: Final = {Market.SPOT: 4, Market.UM: 20, Market.CM: 20}
 # How far the times of trades may be from those of their neighbours by id.
 _LEEWAY: Final = timedelta(hours=1)
 # First and last id of a trade that the vendor took back: it keeps its own id, without a price.
@@ -33,7 +33,7 @@ def ask_trades(client: Client, window: Window) -> Answer:
     series, places = window.series, window.places
     query = query_of(series) | {"fromId": places.first, "limit": len(places)}
     found = client.get(
-        series.market, series.kind, query, _TRADES_WEIGHT[series.market],
+        series.market, series.kind, query, TRADES_WEIGHT[series.market],
         in_microseconds=series.market is Market.SPOT,
     )  # fmt: skip
     rows = [_trade(item, window) for item in listed(found, window, len(places))]

@@ -17,6 +17,7 @@ from fullpool.model import GONE, PartitionFile, Stop
 from fullpool.store.catalogue import sync_tables
 from fullpool.store.catalogue.publication import remove_foreign_log
 from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in, take_out
@@ -112,7 +113,16 @@ def sweep(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:
     _sweep_generations(state, tree, now)
     remove_foreign_log(tree)
     take_out_unrecorded(state, tree, found)
+    _sweep_tails(state, tree)
     return forget_gone(state, tree, now)
+
+
+def _sweep_tails(state: State, tree: Tree) -> None:
+    """Remove files of followed rows that were never recorded: the API has them still."""
+    known = {file.path for file in state.tails.files().values()} | state.queries.files.retired()
+    for path in (tree.root / FOLDER).rglob("*.parquet"):
+        if str(path.relative_to(tree.root)) not in known:
+            path.unlink()
 
 
 def take_out_unrecorded(state: State, tree: Tree, found: Iterable[tuple[str, int]]) -> None:

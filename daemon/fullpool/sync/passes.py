@@ -20,6 +20,7 @@ from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.archives.rounds import Round
 from fullpool.sync.disk import require_room, room_for
+from fullpool.sync.follow import Follow, Wire
 from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
@@ -65,9 +66,25 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
+    _follow(work, state, outcome)
     state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
     take_instruments(work, state, outcome)
+
+
+def _follow(work: Work, state: State, outcome: Outcome) -> None:
+    """Bring what is followed up to now, before gaps are looked for."""
+    if work.following is not None:
+        work.following.follow_now()
+        return
+    follow = Follow(work.config, state, work.tree)
+    if work.rest is None or not follow.is_on or work.is_ending:
+        return
+    followed = follow.run(Wire(work.rest, work.rest_map, work.now))
+    outcome.is_dirty = outcome.is_dirty or bool(followed.rows)
+    outcome.open_gaps |= {
+        f"the newest rows of {name}": reason for name, reason in followed.troubles.items()
+    }
 
 
 def run_tick(work: Work, state: State, command: str) -> Outcome:
@@ -148,6 +165,7 @@ def _took_back(work: Work, state: State) -> bool:
 
 def _fill(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
+    _follow(work, state, outcome)
     GapFinder(work, state, outcome, found.wants).look()
 
 

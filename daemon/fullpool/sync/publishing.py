@@ -10,6 +10,7 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.damage import give_up_gone, note_lost
 from fullpool.sync.outcome import Outcome
+from fullpool.sync.tails import take_out
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -47,14 +48,16 @@ def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None
 
 
 def publish_state(
-    state: State, tree: Tree, generation: int, now: datetime
+    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
 ) -> dict[PartitionFile, Damage]:
     """Make what the state holds the newest generation; return what is left out for it is gone.
 
-    What that held is due again. Raises LakeUnwritableError if the lake itself is gone.
+    What that held is due again. *is_tail*: nothing changed but what is followed. Raises
+    LakeUnwritableError if the lake itself is gone.
     """
     state.require_ours()
     gone = give_up_gone(state, tree, now)
-    publication.publish(state, tree, generation, now)
-    log.info("generation.published", generation=generation)
+    take_out(state, tree, generation, now)
+    publication.publish(state, tree, generation, now, is_tail=is_tail)
+    (log.debug if is_tail else log.info)("generation.published", generation=generation)
     return gone

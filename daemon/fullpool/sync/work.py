@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from fullpool.config import Config
 from fullpool.errors import DiskFullError, LakeUnwritableError, UntrustedError
@@ -20,12 +20,21 @@ FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
 AWAY_AFTER: Final = 8
 
 
+class Following(Protocol):
+    """Brings what is followed up to now."""
+
+    def follow_now(self) -> None: ...
+    def follow_if_due(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread.
 
     *stop*: stop at once. *draining*: start no archive and no gap any more, but finish what was
-    begun. *rest* asks the API; None if that is switched off.
+    begun. *rest* asks the API; None if that is switched off. *following* keeps up with the market
+    between two results, for a pass may take hours; None: the pass does so by its own connections,
+    once.
     """
 
     config: Config
@@ -42,6 +51,12 @@ class Work:
     watcher: Watcher
     rest: Client | None
     rest_map: Map
+    following: Following | None = None
+
+    def meanwhile(self) -> None:
+        """Do what is due between two results."""
+        if self.following is not None:
+            self.following.follow_if_due()
 
     @property
     def is_ending(self) -> bool:

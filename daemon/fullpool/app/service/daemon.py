@@ -7,7 +7,6 @@ leave it messages: the timetable when a job is due, the lookout when the configu
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -18,6 +17,8 @@ from fullpool.app.assembly import opened_state, working
 from fullpool.app.configuration import require_certificates, tree_of
 from fullpool.app.lock import Held, writing
 from fullpool.app.service.control import Asked, ReloadReply, listening
+from fullpool.app.service.follower import Follower
+from fullpool.app.service.housekeeping import keep_house
 from fullpool.app.service.reload_request import require_same_lake
 from fullpool.app.service.reporting import Reporting
 from fullpool.app.signals import Flag, be_patient
@@ -32,10 +33,8 @@ from fullpool.errors import (
 from fullpool.jobs import Job, Timetable, check
 from fullpool.reload import ConfigChange, Lookout
 from fullpool.store import inventory
-from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.figures import figures_of
 from fullpool.store.duck import map_errors
-from fullpool.store.quarantine import forget_taken_out
 from fullpool.store.state.passes import ConfigEdit
 from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, empty
@@ -48,10 +47,6 @@ from fullpool.sync.work import Work
 log = logs.get_logger()
 
 _PATIENCE_S: Final = 1.0
-# A quiet pass is remembered this long.
-_QUIET_PASSES: Final = timedelta(days=2)
-# And a file that was taken out of the lake is kept this long, or longer if older generations are.
-_TAKEN_OUT: Final = timedelta(days=30)
 # Errors that the next try meets again: the process ends, and starts with a clean one.
 _FATAL: Final = (StateDamagedError, LakeNewerError)
 _PASSES: Final[dict[Job, Callable[[Work, State, str], Outcome]]] = {
@@ -75,19 +70,21 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
         Reporting(path, config, stop) as reporting,
         opened_state(tree, held) as state,
         listening(tree.control, config.lake.control_group, asked),
+        Follower(state, stop) as follower,
     ):
         be_patient()
         held.watch_state()
         tell_gone(inventory.sweep(state, tree, clock.now()))
-        Daemon(path, config, state, reporting, held, stop).run(asked)
+        Daemon(path, config, state, reporting, held, follower, stop).run(asked)
 
 
 class Daemon:
     """The jobs of one lake, and the configuration they run by at any time."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a daemon is made of
-        self, path: Path, config: Config, state: State, reporting: Reporting, held: Held, stop: Flag
-    ) -> None:
+        self, path: Path, config: Config, state: State, reporting: Reporting, held: Held,
+        follower: Follower, stop: Flag,
+    ) -> None:  # fmt: skip
         self._path = path
         self._config = config
         self._state = state
@@ -98,7 +95,8 @@ class Daemon:
         self._draining = Flag()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._pending: dict[Job, None] = {}  # in the order of arrival
-        self._timetable = Timetable(self._inbox.put, clock.now)
+        self._follower = follower
+        self._timetable = Timetable(follower.before(self._inbox.put), clock.now)
 
     def run(self, asked: Asked) -> None:
         """Do what is due, then what becomes due, until stopped."""
@@ -140,12 +138,17 @@ class Daemon:
 
     def _receive(self, message: Message) -> None:
         match message:
+            case Job.FOLLOW:
+                self.follow_if_due()
             case Job():
                 self._pending.setdefault(message)
             case ConfigChange():
                 self._pending |= dict.fromkeys((Job.TICK, Job.PUBLISH))
                 with self._guarded("config"):
-                    self._record_edit(message)
+                    edit = ConfigEdit(
+                        clock.now(), str(self._path), message.sha256, message.problems
+                    )
+                    self._state.passes.record_edit(edit)
             case _:
                 raise message  # a thread of ours has ended that never should
 
@@ -193,7 +196,20 @@ class Daemon:
             if publish_state(self._state, self._tree, generation, clock.now()):
                 self._pending.setdefault(Job.TICK)  # what was gone is due again
         else:
-            self._keep_house()
+            keep_house(self._state, self._tree, self._config.lake.grace, clock.now())
+            self._pending |= dict.fromkeys(self._missed())
+
+    def follow_if_due(self) -> None:
+        """Do what `follow_now` does, if it is time."""
+        if self._follower.is_due():
+            self.follow_now()
+
+    def follow_now(self) -> None:
+        """Ask for what was closed since the last time, between two results of a pass as well."""
+        with logs.bound(job=str(Job.FOLLOW)), self._guarded(Job.FOLLOW):
+            followed = self._follower.run(self._config)
+            if followed is not None:
+                self._reporting.activity.followed(followed.behind, list(followed.troubles.values()))
 
     def _pass(self, job: Job) -> Outcome:
         self._draining.clear()  # before the configuration is read: an edit from here on counts
@@ -211,6 +227,7 @@ class Daemon:
                 bans=self._state.queries.bans(),
                 draining=self._draining,
                 sleep=clock.sleeper(self._stop, reporting.liveness.moved),
+                following=self,
             ) as work,
         ):
             outcome = _PASSES[job](work, self._state, str(job))
@@ -220,16 +237,6 @@ class Daemon:
         if not self._stop.is_set():
             empty(self._tree.staging, keep=SPILL)  # what a worker left that died
         return outcome
-
-    def _keep_house(self) -> None:
-        now, config = clock.now(), self._config
-        freed = publication.retire(self._state, self._tree, now - config.lake.grace)
-        thinned = publication.thin(self._state, self._tree, now)
-        self._state.passes.forget(now - _QUIET_PASSES)
-        forget_taken_out(self._tree, now - max(_TAKEN_OUT, config.lake.grace))
-        self._state.renew()
-        self._pending |= dict.fromkeys(self._missed())
-        log.info("housekeeping.finished", freed_bytes=freed, thinned=thinned)
 
     def _look_out(self, asked: Asked) -> None:
         """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
@@ -250,14 +257,7 @@ class Daemon:
 
     def _accept(self, config: Config) -> None:
         """Raise ConfigError for a configuration that cannot take the place of the present one."""
-        require_same_lake(self._config, config)
-        if config.network.ca_file != self._config.network.ca_file:
-            require_certificates(config, str(self._path))
-        try:
-            check(config.schedule)
-            self._reporting.apply(config.metrics)
-        except (MetricsError, ValueError) as error:
-            raise ConfigError(str(self._path), (str(error),)) from error
+        _require_fit(self._config, config, str(self._path), self._reporting)
 
     def _answer(self, look: ConfigChange, asked: Asked) -> None:
         """Take over what a look found, and tell everybody."""
@@ -279,6 +279,14 @@ class Daemon:
         if look.config is not None or (look.is_news and look.is_new):
             self._inbox.put(look)
 
-    def _record_edit(self, look: ConfigChange) -> None:
-        edit = ConfigEdit(clock.now(), str(self._path), look.sha256, look.problems)
-        self._state.passes.record_edit(edit)
+
+def _require_fit(before: Config, after: Config, path: str, reporting: Reporting) -> None:
+    """Raise ConfigError if a configuration cannot take the place of another while we run."""
+    require_same_lake(before, after)
+    if after.network.ca_file != before.network.ca_file:
+        require_certificates(after, path)
+    try:
+        check(after.schedule)
+        reporting.apply(after.metrics)
+    except (MetricsError, ValueError) as error:
+        raise ConfigError(path, (str(error),)) from error

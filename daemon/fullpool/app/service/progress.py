@@ -78,6 +78,16 @@ class Activity:
         if troubles:
             self._missing[job] = (len(troubles), _short(troubles[0]))
 
+    def followed(self, behind: int, troubles: Sequence[str]) -> None:
+        """Record how following went: how many series the weight did not suffice for, and errors."""
+        self._liveness.moved()
+        self._missing.pop("follow", None)
+        if troubles:
+            self._missing["follow"] = (len(troubles), _short(troubles[0]))
+        elif behind:
+            reason = f"{counted(behind, 'series')} wait for the API's weight of the next minute"
+            self._missing["follow"] = (behind, reason)
+
     def cleared(self, job: str) -> None:
         """Record that nothing keeps a job from its work any more."""
         self._troubles.pop(job, None)

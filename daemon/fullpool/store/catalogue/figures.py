@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import duckdb
 
+from fullpool.model import Series
 from fullpool.store import duck
-from fullpool.store.catalogue.sync_tables import TRADING
+from fullpool.store.catalogue.sync_tables import HELD, TRADING
 from fullpool.store.state.gap_rows import MISSING_ROWS
-from fullpool.store.state.tables import at_utc
+from fullpool.store.state.tables import at_utc, naive, series_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,30 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
         )
 
 
+def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, datetime | None]:
+    """Return the wanted series that still trade, each with the last row in its partitions."""
+    with duck.map_errors("looking for what still trades"):
+        found = connection.execute(_LAST_ROWS, {"now": naive(now)}).fetchall()
+    return {series_in(row): at_utc(row[4]) if row[4] else None for row in found}
+
+
 _SERIES: Final = ("market", "kind", "symbol", "interval")
 _FRESHNESS: Final = (
     "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
-    " FROM sync.partitions GROUP BY ALL)"
+    f" FROM ({HELD}) GROUP BY ALL)"
     " SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
     " min(h.last_time) FROM sync.wanted AS w"
     f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
     f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
     f" WHERE {TRADING} GROUP BY ALL ORDER BY ALL"
+)
+_LAST_ROWS: Final = (
+    "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
+    " FROM sync.partitions GROUP BY ALL)"
+    " SELECT w.market, w.kind, w.symbol, w.interval, h.last_time FROM sync.wanted AS w"
+    f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
+    f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
+    f" WHERE {TRADING} AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
 )
 _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"

@@ -26,6 +26,11 @@ LINES: Final = (
     " FROM state.sync.partitions GROUP BY ALL)"
     " GROUP BY kind, market, interval, symbol ORDER BY line"
 )
+# Selects each kind with the files of followed rows, after their market and interval.
+TAILS: Final = (
+    "SELECT kind, concat_ws('/', market, nullif(interval, '')) || ':' || path"
+    " FROM state.sync.tail_files ORDER BY ALL"
+)
 _NEW_LINE: Final = "chr(10)"
 # The SQL of names inside lists: of a line l, of a group g of it, of a file f of that; d is the
 # folder of the line, and s that with what the group's periods begin with.
@@ -50,19 +55,25 @@ def root_of(root: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of a kind below *root*, by the lines of its series, after the file *first*."""
+    """The files of a kind below *root*, by the lines of its series, after the file *first*.
+
+    *tails* are its files of followed rows.
+    """
 
     kind: Kind
     root: Path
     lines: Sequence[str]
     first: str
+    tails: Sequence[str] = ()
 
     def by_interval(self) -> Iterator[tuple[str, "Files"]]:
         """Yield the intervals that there are, each with its files."""
-        intervals = sorted({line.split("/", 2)[1] for line in self.lines})
-        for interval in intervals:
-            own = [line for line in self.lines if line.split("/", 2)[1] == interval]
-            yield interval, replace(self, lines=own)
+        of_lines = [line.split("/", 2)[1] for line in self.lines]
+        of_tails = [tail.partition(":")[0].partition("/")[2] for tail in self.tails]
+        for interval in sorted({*of_lines, *of_tails}):
+            lines = _those_of(interval, self.lines, of_lines)
+            tails = _those_of(interval, self.tails, of_tails)
+            yield interval, replace(self, lines=lines, tails=tails)
 
     def newest(self) -> "Files":
         """Return the newest file of each series."""
@@ -100,6 +111,20 @@ class Files:
             bounds=f"[{lowest}, {highest}]",
         )
 
+    def tail(self) -> str:
+        """Return the SQL of all files of followed rows; "" if there are none."""
+        paths = "\n".join(tail.partition(":")[2] for tail in self.tails)
+        split = f"string_split({quoted(paths)}, {_NEW_LINE})"
+        return f"[{root_of(self.root)} || '/' || p for p in {split}]" if self.tails else ""
+
+    def tail_of_market(self) -> str:
+        """Return the SQL of those of the market, and the interval, of a macro's parameters."""
+        if not self.tails:
+            return ""
+        split = f"string_split({quoted(chr(10).join(self.tails))}, {_NEW_LINE})"
+        path = f"{root_of(self.root)} || '/' || split_part(t, ':', 2)"
+        return f"[{path} for t in {split} if starts_with(t, {self._market()} || ':')]"
+
     def _of_lines(
         self, lines: str, *, of_group: str = "true", of_file: str = "true", bounds: str = ""
     ) -> str:
@@ -119,10 +144,13 @@ class Files:
         return f"list_concat({first}, flatten([{names} for l in {lines}]))"
 
     def _lines_of_market(self) -> str:
-        keys = [f"{key}_" for key in hive_keys(self.kind) if key != "symbol"]
-        wanted = " || '/' || ".join(keys)
+        wanted = self._market()
         # DuckDB 1.1 takes a letter that stands alone for a text.
         return f"[l || '' for l in {self._split()} if starts_with(l, {wanted} || '/')]"
+
+    def _market(self) -> str:
+        keys = [f"{key}_" for key in hive_keys(self.kind) if key != "symbol"]
+        return " || '/' || ".join(keys)
 
     def _split(self) -> str:
         return f"string_split(trim({self._text()}, {_NEW_LINE}), {_NEW_LINE})"
@@ -139,6 +167,10 @@ class Files:
             for number, key in enumerate(hive_keys(self.kind), 1)
         )
         return f"{root_of(self.root)} || {quoted('/' + self.kind.table)} || {folders} || '/'"
+
+
+def _those_of(wanted: str, texts: Sequence[str], own: Sequence[str]) -> list[str]:
+    return [text for text, interval in zip(texts, own, strict=True) if interval == wanted]
 
 
 def _newest_in(line: str) -> str:

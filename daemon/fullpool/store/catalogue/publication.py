@@ -15,9 +15,10 @@ import duckdb
 from fullpool.kinds import KINDS
 from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
-from fullpool.store.catalogue.paths import FILES_VARIABLE, LINES, Files
+from fullpool.store.catalogue.paths import FILES_VARIABLE, LINES, TAILS, Files
 from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
 from fullpool.store.catalogue.universe import instruments_on
+from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.tables import naive
 from fullpool.store.state.writer import State
 from fullpool.store.tree import (
@@ -33,14 +34,19 @@ _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
 
-def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
-    """Make what the state holds the newest generation; readers see it from their next open on."""
+def publish(
+    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
+) -> None:
+    """Make what the state holds the newest generation; readers see it from their next open on.
+
+    *is_tail*: nothing changed but what is followed, so that it is kept for minutes.
+    """
     target = tree.catalogue(generation)
     with duck.map_errors(f"publishing generation {generation}"):
         create_skeletons(state.connection, tree)
         target.parent.mkdir(parents=True)
         try:
-            _write(state, tree, generation, now)
+            _write(state, tree, generation, now, is_tail=is_tail)
         except BaseException:
             shutil.rmtree(target.parent, ignore_errors=True)
             raise
@@ -50,10 +56,12 @@ def publish(state: State, tree: Tree, generation: int, now: datetime) -> None:
         sync_folder(target.parent)
         sync_folder(tree.catalogues)
         _swap(tree, target)
-    state.generations.record(generation, now)
+    state.generations.record(generation, now, is_tail=is_tail)
 
 
-def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
+def _write(
+    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
+) -> None:
     run, target = state.connection.execute, tree.catalogue(generation)
     # Nobody sees it before it is whole and on disk: a log would only be written twice as much.
     options = f"STORAGE_VERSION {duck.quoted(STORAGE_VERSION)}, RECOVERY_MODE 'no_wal_writes'"
@@ -62,7 +70,7 @@ def _write(state: State, tree: Tree, generation: int, now: datetime) -> None:
         run("USE lake")
         # Each statement by itself would wait for the disk.
         with duck.transaction(state.connection):
-            _write_relations(state.connection, tree, generation, now)
+            _write_relations(state.connection, tree, (generation, naive(now), is_tail))
             _write_views(state.connection, tree)
         run("CHECKPOINT lake")
     finally:
@@ -80,35 +88,45 @@ def _detach(state: State) -> None:
 
 
 def _write_relations(
-    connection: duckdb.DuckDBPyConnection, tree: Tree, generation: int, now: datetime
+    connection: duckdb.DuckDBPyConnection, tree: Tree, record: tuple[int, datetime, bool]
 ) -> None:
-    """Write schema `sync` and `instruments`: what the state holds, and what follows from that."""
+    """Write schema `sync` and `instruments`: what the state holds, and what follows from that.
+
+    *record* is that of the generation itself, in `sync.generations`.
+    """
+    generation, now, _ = record
     shelf = Shelf(tree.root, tree.catalogue(generation).parent, tree.current.resolve().parent)
     connection.execute("CREATE SCHEMA sync")
     sources = {
         relation.name: publish_table(connection, shelf, relation)
-        for relation in sync_tables.copied(generation, naive(now))
+        for relation in sync_tables.copied(record)
     }
     connection.execute(sync_tables.files_of(sources["sync.partitions"]))
-    for relation in sync_tables.derived(naive(now)):
+    for relation in sync_tables.derived(now):
         publish_result(connection, shelf, relation)
     connection.execute(instruments_on())
-    connection.execute(sync_tables.published(naive(now)))
+    connection.execute(sync_tables.published(now))
 
 
 def _write_views(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
     """Write the views and macros of all kinds."""
-    lines: dict[str, list[str]] = defaultdict(list)
-    for kind, line in connection.execute(LINES).fetchall():
-        lines[kind].append(line)
+    lines, tails = _by_kind(connection, LINES), _by_kind(connection, TAILS)
     for one in KINDS.values():
         for flavour in views.FLAVOURS:
             first = views.skeleton_path(one, flavour)
             only = duck.listed([str(tree.root / first)])
             connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
-            files = Files(one, tree.root, lines[one.name], first)
+            files = Files(one, tree.root, lines[one.name], first, tails[one.name])
             for statement in views.statements(files, flavour):
                 connection.execute(statement)
+
+
+def _by_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, list[str]]:
+    """Return the texts that a query has of each kind."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for kind, text in connection.execute(sql).fetchall():
+        found[kind].append(text)
+    return found
 
 
 def _swap(tree: Tree, target: Path) -> None:
@@ -137,19 +155,24 @@ def create_skeletons(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
     a kind without any data still has its views.
     """
     for kind in KINDS.values():
-        for flavour in views.FLAVOURS:
-            path = tree.root / views.skeleton_path(kind, flavour)
-            if path.exists():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged = path.with_suffix(".new")
-            connection.execute(
-                f"COPY ({views.skeleton_select(kind, flavour)}) TO {duck.quoted(staged)}"
-                " (FORMAT parquet)"
-            )
-            sync_file(staged)
-            staged.rename(path)
-            sync_folder(path.parent)
+        selects = {
+            views.skeleton_path(kind, flavour): views.skeleton_select(kind, flavour)
+            for flavour in views.FLAVOURS
+        }
+        selects[views.tail_skeleton_path(kind)] = views.tail_skeleton_select(kind)
+        for path, select in selects.items():
+            _create_skeleton(connection, tree.root / path, select)
+
+
+def _create_skeleton(connection: duckdb.DuckDBPyConnection, path: Path, select: str) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".new")
+    connection.execute(f"COPY ({select}) TO {duck.quoted(staged)} (FORMAT parquet)")
+    sync_file(staged)
+    staged.rename(path)
+    sync_folder(path.parent)
 
 
 def retire(state: State, tree: Tree, before: datetime) -> int:
@@ -162,6 +185,18 @@ def retire(state: State, tree: Tree, before: datetime) -> int:
     freed = sum(_removed(tree.root / path) for path in paths)
     state.generations.forget_retired(paths)
     return freed
+
+
+def retire_tails(state: State, tree: Tree, before: datetime) -> None:
+    """Remove generations that only follow and were replaced before then, and files none names."""
+    old = state.generations.of_tail(before)
+    for generation in old:
+        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
+    state.generations.forget(old)
+    paths = state.generations.unnamed_tails(FOLDER)
+    for path in paths:
+        _removed(tree.root / path)
+    state.generations.forget_retired(paths)
 
 
 def thin(state: State, tree: Tree, now: datetime) -> int:

@@ -14,14 +14,15 @@ from fullpool.store.duck import quoted
 from fullpool.store.state.tables import MISSING
 
 
-def copied(generation: int, now: datetime) -> Iterator[Relation]:
-    """Yield the tables of the state as a generation has them, with that generation in them."""
+def copied(record: tuple[int, datetime, bool]) -> Iterator[Relation]:
+    """Yield the tables of the state as a generation has them, with its own *record* in them."""
+    number, at, is_tail = record
     for table in TABLES:
         select = f"FROM state.sync.{table}"
         if table in _OF_SERIES:
             select = f"SELECT * REPLACE (nullif(interval, '') AS interval) {select}"
         elif table == "generations":
-            select += f" UNION ALL SELECT {generation}, TIMESTAMP '{now}'"
+            select += f" UNION ALL SELECT {number}, TIMESTAMP '{at}', {is_tail}"
         yield Relation(f"sync.{table}", select, is_of_symbols=table in _OF_SYMBOLS)
 
 
@@ -56,7 +57,7 @@ def derived(now: datetime) -> Iterator[Relation]:
         "sync.freshness",
         f"SELECT {series}, max(last_time) AS last_time,"
         f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
-        " FROM sync.partitions GROUP BY ALL ORDER BY lag_s DESC",
+        f" FROM ({HELD}) GROUP BY ALL ORDER BY lag_s DESC",
     )
     yield Relation("instruments", INSTRUMENTS)
 
@@ -71,14 +72,23 @@ def published(now: datetime) -> str:
 TABLES: Final = (
     "archives", "partitions", "listings", "symbols", "passes", "generations", "gaps", "expected",
     "conflicts", "rest_bans", "wanted", "config_edits", "revisions",
-    "retired", "holes", "compared", "instruments", "instrument_lists",
+    "retired", "holes", "compared", "instruments", "instrument_lists", "tail_files", "followed",
 )  # fmt: skip
 _OF_SERIES: Final = (
     "archives", "partitions", "listings", "gaps", "expected", "conflicts", "wanted", "revisions",
+    "tail_files", "followed",
 )  # fmt: skip
-_OF_SYMBOLS: Final = (*_OF_SERIES, "symbols", "instruments")
+_OF_SYMBOLS: Final = (*_OF_SERIES[:-2], "followed", "symbols", "instruments")
 # Counts up when the tables or views change: then the lake is published again.
 FORMAT: Final = 10
+
+
+# What is held of each series: in files, and of what is followed.
+HELD: Final = (
+    "SELECT market, kind, symbol, interval, first_time, last_time, row_count, size_bytes,"
+    " 1 AS files FROM sync.partitions UNION ALL SELECT market, kind, symbol, interval, first_time,"
+    " last_time, row_count, 0, 0 FROM sync.followed"
+)
 
 
 def is_by_month(table: str = "") -> str:
@@ -142,16 +152,27 @@ def rows_inside() -> str:
     )
 
 
+def _held(series: str, now: datetime) -> str:
+    """Return the queries of what is held of each series, archived and followed."""
+    return (
+        f"held AS (SELECT {series},"
+        " min(first_time) AS first_time, max(last_time) AS last_time,"
+        " sum(row_count)::BIGINT AS row_count, sum(files)::BIGINT AS files,"
+        " sum(size_bytes)::BIGINT AS size_bytes,"
+        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
+        f" FROM ({HELD}) GROUP BY ALL),"
+        f" archived AS (SELECT {series}, max(period_end) AS archived_until FROM sync.archives"
+        " WHERE status = 'present' GROUP BY ALL),"
+        f" tails AS (SELECT {series}, max({_end_of('last_time')}) AS followed_until"
+        " FROM sync.followed GROUP BY ALL)"
+    )
+
+
 def _coverage(series: str, now: datetime) -> str:
     """Select one row a series: what should be there, and what became of it."""
     own = ", ".join(f"n.{name}" for name in series.split(", "))
     return (
-        f"WITH held AS (SELECT {series},"
-        " min(first_time) AS first_time, max(last_time) AS last_time,"
-        " sum(row_count)::BIGINT AS row_count, count(*) AS files,"
-        " sum(size_bytes)::BIGINT AS size_bytes,"
-        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
-        " FROM sync.partitions GROUP BY ALL),"
+        f"WITH {_held(series, now)},"
         f" patched AS (SELECT {own},"
         f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
         " AS patched_rows FROM sync.patched AS n"
@@ -174,11 +195,12 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(patched_rows, 0) AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
-        f" coalesce({TRADING}, false) AS is_trading"
+        f" coalesce({TRADING}, false) AS is_trading, archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
         f" LEFT JOIN held ON {_same('held')} LEFT JOIN expected ON"
         f" {_same('expected')} LEFT JOIN missing_rows ON {_same('missing_rows')}"
-        f" LEFT JOIN patched ON {_same('patched')}"
+        f" LEFT JOIN patched ON {_same('patched')} LEFT JOIN archived ON {_same('archived')}"
+        f" LEFT JOIN tails ON {_same('tails')}"
         f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
         f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"
     )

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from fullpool.kinds import Column, Derived, Kind, Type
-from fullpool.store.catalogue.paths import FILES_VARIABLE, Files, hive_keys
+from fullpool.store.catalogue.paths import FILES_VARIABLE, Files, hive_keys, root_of
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
+from fullpool.store.partitions.tails import SYMBOL
 
 DOUBLES: Final = "double"
 EXACT: Final = "exact"
@@ -34,6 +35,20 @@ def skeleton_select(kind: Kind, flavour: str) -> str:
     return f"SELECT {', '.join(columns)}, NULL::VARCHAR AS {SOURCE_COLUMN} LIMIT 0"
 
 
+def tail_skeleton_path(kind: Kind) -> str:
+    folders = "/".join(f"{key}=_" for key in hive_keys(kind) if key != SYMBOL)
+    return f".catalogue/skeleton/{kind.table}/{folders}/tail.parquet"
+
+
+def tail_skeleton_select(kind: Kind) -> str:
+    """Select no rows of the types that files of followed rows have."""
+    columns = (f"NULL::{sql_type(c.type, EXACT_WIDE)} AS {c.name}" for c in kind.kept)
+    return (
+        f"SELECT NULL::VARCHAR AS {SYMBOL}, {', '.join(columns)},"
+        f" NULL::VARCHAR AS {SOURCE_COLUMN} LIMIT 0"
+    )
+
+
 def _shown_type(column: Column | Derived, flavour: str) -> str:
     if flavour == DOUBLES and column.type in _DECIMALS:
         return "DOUBLE"
@@ -43,17 +58,17 @@ def _shown_type(column: Column | Derived, flavour: str) -> str:
 def statements(files: Files, flavour: str) -> Iterator[str]:
     """Yield what creates the views and macros of one kind, over all of its current files."""
     kind, name = files.kind, files.kind.table + _SUFFIX[flavour]
-    yield _view(name, kind, flavour, files.all())
+    yield _view(name, files, flavour)
     yield from _macros(kind, flavour, files)
     if kind.intervals and flavour == DOUBLES:
         for interval, own in files.by_interval():
-            yield _view(f"{kind.table}_{interval}", kind, DOUBLES, own.all())
+            yield _view(f"{kind.table}_{interval}", own, DOUBLES)
 
 
-def _view(name: str, kind: Kind, flavour: str, files: str) -> str:
+def _view(name: str, files: Files, flavour: str) -> str:
     """Return what creates a view. DuckDB looks at every file of one as it creates it."""
-    source = f"coalesce(getvariable({quoted(FILES_VARIABLE)}), {files})"
-    return f"CREATE VIEW {name} AS {_select(kind, flavour, source)}"
+    listed = f"coalesce(getvariable({quoted(FILES_VARIABLE)}), {files.all()})"
+    return f"CREATE VIEW {name} AS {_select(files.kind, flavour, listed, files.tail())}"
 
 
 def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
@@ -61,45 +76,70 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
 
     A series, a market or an interval that is not there has no rows.
     """
-    suffix, time = _SUFFIX[flavour], kind.time
+    suffix, time, tail = _SUFFIX[flavour], kind.time, _guarded(kind, files)
     market = f"market_ := {quoted(kind.default_market)}"
     market += ", interval_ := '1m'" if kind.intervals else ""
-    of = _select(kind, flavour, files.of_series())
+    own = f"{SYMBOL} = symbol_" if tail else ""
+    of = _select(kind, flavour, files.of_series(), tail, own)
     yield f"CREATE MACRO {kind.table}_of{suffix}(symbol_, {market}) AS TABLE {of}"
     slack = f"INTERVAL {kind.slack.total_seconds():.0f} SECOND"
     first = f"strftime(from_::TIMESTAMP - {slack}, '%Y-%m-%d')"
     last = f"strftime(to_::TIMESTAMP + {slack} - INTERVAL 1 MICROSECOND, '%Y-%m-%d')"
-    between = _select(kind, flavour, files.between(first, last))
-    yield (
-        f"CREATE MACRO {kind.table}_between{suffix}(from_, to_, {market}) AS TABLE {between}"
-        f" WHERE {time} >= from_::TIMESTAMP AND {time} < to_::TIMESTAMP"
-    )
-    latest = _latest(kind, flavour, files.newest().of_market())
+    inside = f"{time} >= from_::TIMESTAMP AND {time} < to_::TIMESTAMP"
+    between = _select(kind, flavour, files.between(first, last), tail, inside)
+    yield f"CREATE MACRO {kind.table}_between{suffix}(from_, to_, {market}) AS TABLE {between}"
+    latest = _latest(kind, flavour, files.newest().of_market(), tail)
     yield f"CREATE MACRO {kind.table}_latest{suffix}({market}) AS TABLE {latest}"
 
 
-def _latest(kind: Kind, flavour: str, files: str) -> str:
+def _guarded(kind: Kind, files: Files) -> str:
+    """Return the SQL of the files of followed rows that a macro opens: at least one without rows.
+
+    DuckDB opens no empty list.
+    """
+    found = files.tail_of_market()
+    if not found:
+        return ""
+    first = f"{root_of(files.root)} || {quoted('/' + tail_skeleton_path(kind))}"
+    return f"list_concat([{first}], {found})"
+
+
+def _latest(kind: Kind, flavour: str, files: str, tail: str) -> str:
     """Select the last row of each series, or all of its last instant if no id tells them apart."""
     keys = ", ".join(hive_keys(kind))
-    last = f"SELECT {keys}, max({kind.time}) AS {kind.time} FROM {_source(kind, files)} GROUP BY"
-    select = f"WITH latest AS ({last} {keys}) {_select(kind, flavour, files)}"
+    rows = f"(SELECT {keys}, {kind.time} FROM {_source(kind, files)}"
+    rows += f" UNION ALL SELECT {keys}, {kind.time} FROM {_tail_source(kind, tail)})" * bool(tail)
+    rows += "" if tail else ")"
+    last = f"SELECT {keys}, max({kind.time}) AS {kind.time} FROM {rows} GROUP BY {keys}"
+    select = f"WITH latest AS ({last}) SELECT * FROM ({_select(kind, flavour, files, tail)})"
     select += f" JOIN latest USING ({keys}, {kind.time})"
     if not kind.counter:
         return select
     return f"{select} QUALIFY rank() OVER (PARTITION BY {keys} ORDER BY {kind.counter} DESC) = 1"
 
 
-def _select(kind: Kind, flavour: str, files: str) -> str:
+def _select(kind: Kind, flavour: str, files: str, tail: str, which: str = "") -> str:
+    """Select the rows of lists of files: of partitions, and followed ones where *which* is true."""
     names = [key for key in ("market", "symbol", "interval") if key in hive_keys(kind)]
     shown = [_shown(kind, column, flavour) for column in kind.kept]
     shown += [f"{kind.void} AS {VOID_COLUMN}"] if kind.void else []
-    columns = [*names, *shown, _SHOWN_SOURCE]
-    return f"SELECT {', '.join(columns)} FROM {_source(kind, files)}"
+    columns = ", ".join([*names, *shown, _SHOWN_SOURCE])
+    where = f" WHERE {which}" if which else ""
+    select = f"SELECT {columns} FROM {_source(kind, files)}{where}"
+    if tail:
+        select += f" UNION ALL SELECT {columns} FROM {_tail_source(kind, tail)}{where}"
+    return select
 
 
 def _source(kind: Kind, files: str) -> str:
     """Return the SQL of the rows in *files*, SQL of a list, with the folders' keys as columns."""
     types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind))
+    return f"read_parquet({files}, hive_partitioning=true, hive_types={{{types}}})"
+
+
+def _tail_source(kind: Kind, files: str) -> str:
+    """Return the SQL of followed rows: their symbol is a column of the files."""
+    types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind) if key != SYMBOL)
     return f"read_parquet({files}, hive_partitioning=true, hive_types={{{types}}})"
 
 

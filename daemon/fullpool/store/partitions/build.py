@@ -23,7 +23,7 @@ from fullpool.errors import ArchiveError, DamagedError, MalformedError
 from fullpool.kinds import Kind, kind_of
 from fullpool.model import Archive, Cadence, PartitionFile, Span, period_of
 from fullpool.store import duck
-from fullpool.store.partitions import csv_rows, finish, rows
+from fullpool.store.partitions import csv_rows, finish, rows, tails
 from fullpool.store.partitions.finish import Checked
 from fullpool.store.partitions.held import damage_of
 from fullpool.store.partitions.messages import (
@@ -208,6 +208,7 @@ def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -
 def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
+    has_patches = has_patches or order.followed is not None
     edges = load.edges(kind_of(order.step.series).slack)
     is_mixed = has_patches or load.filled or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
@@ -222,7 +223,8 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     if not load.accepted and not order.patches and (order.inputs or not order.step.files):
         return None
     kind, whole = kind_of(order.step.series), scratch / "whole.parquet"
-    origin = load.origin.plus(load.accepted, order.patches)
+    followed = (order.followed.patch,) if order.followed else ()
+    origin = load.origin.plus(load.accepted, (*order.patches, *followed))
     try:
         branches = _branches(order, load, scratch, csv_rows.Width.NARROW, arranged)
         finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
@@ -246,7 +248,8 @@ def _branches(
 ) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
-    So: REST below archives, a day that fills holes below the month it fills, what is rewritten
+    So: what was followed below other rows of REST, these below archives, a day that fills holes
+    below the month it fills, what is rewritten
     above what is kept, and that above what other archives of the same days had.
     """
     kind = kind_of(order.step.series)
@@ -258,6 +261,7 @@ def _branches(
         filling = [rows.in_order(kind, branch) for branch in filling]
         new = [rows.in_order(kind, branch) for branch in new]
     return [
+        *_followed(order),
         *_patches(order, scratch, width),
         *_older(order, load),
         *filling,
@@ -297,6 +301,14 @@ def _older(order: Order, load: _Load) -> list[str]:
     ]
 
 
+def _followed(order: Order) -> list[str]:
+    """Return the rows that were followed until the archives came."""
+    if order.followed is None:
+        return []
+    kind, paths = kind_of(order.step.series), [order.root / path for path in order.followed.paths]
+    return [tails.select_of(kind, order.step.series.symbol, paths, order.followed.patch.span)]
+
+
 def _patches(order: Order, scratch: Path, width: csv_rows.Width) -> list[str]:
     kind, found = kind_of(order.step.series), []
     for number, patch in enumerate(order.patches):
@@ -311,7 +323,7 @@ def _patches(order: Order, scratch: Path, width: csv_rows.Width) -> list[str]:
 def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
     """Return where archives and other sources of the same rows do not agree."""
     kind = kind_of(order.step.series)
-    losers = _older(order, load) if load.accepted else []
+    losers = [*_older(order, load), *_followed(order)] if load.accepted else []
     losers += _new(kind, load, csv_rows.Width.WIDE, fills=True)
     if not losers:
         return ()

@@ -63,12 +63,16 @@ def sql_type(column_type: Type, amount: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A CSV without header: its kind and layout, where it is, and the symbol of its series."""
+    """A CSV without header: its kind and layout, where it is, and the symbol of its series.
+
+    With *beside*, its last column is that one, the symbol of each row.
+    """
 
     kind: Kind
     layout: Layout
     path: Path
     symbol: str
+    beside: str = ""
 
 
 def from_csv(sheet: Sheet, width: Width, source: str = ARCHIVE) -> str:
@@ -76,13 +80,16 @@ def from_csv(sheet: Sheet, width: Width, source: str = ARCHIVE) -> str:
     kind, layout = sheet.kind, sheet.layout
     present = {column.name for column in layout.columns}
     values = [_value(column, layout.unit, present, width) for column in kind.kept]
-    types = (f"{quoted(c.name)}: {quoted(_text_type(c, layout, width))}" for c in layout.columns)
+    types = [f"{quoted(c.name)}: {quoted(_text_type(c, layout, width))}" for c in layout.columns]
+    if sheet.beside:
+        types.append(f"{quoted(sheet.beside)}: 'VARCHAR'")
+        values.append(sheet.beside)
     mark = quoted('"') if kind.has_empty_fields else "''"
     return (
         f"SELECT {', '.join(values)}, {quoted(source)} AS {SOURCE_COLUMN}"
         f" FROM read_csv({quoted(sheet.path)}, columns={{{', '.join(types)}}}, header=false,"
         f" auto_detect=false, delim=',', quote={mark}, escape={mark})"
-        f" WHERE {_sound(layout.columns, sheet.symbol)}"
+        f" WHERE {_sound(layout.columns, sheet.beside or quoted(sheet.symbol))}"
     )
 
 
@@ -119,13 +126,13 @@ def _sound(columns: Sequence[Column], symbol: str) -> str:
     decimals = 16 if any(column.type is Type.FINE for column in columns) else 8
     refusal = f"a value is empty (NULL), has more than {decimals} decimals, or is no whole number"
     if any(column.type is Type.SYMBOL for column in columns):
-        refusal += f", or the row is not of {symbol}"
+        refusal += f", or the row is not of {symbol.strip(chr(39))}"
     return f"CASE WHEN {tests} THEN true ELSE error({quoted(refusal + ': ')} || {row}) END"
 
 
 def _test(column: Column, symbol: str) -> str:
     if column.type is Type.SYMBOL:
-        return f"{column.name} = {quoted(symbol)}"
+        return f"{column.name} = {symbol}"
     if column.type not in _LEAST:
         return "true" if column.is_nullable else f"{column.name} IS NOT NULL"
     exact = f"{column.name} % {_LEAST[column.type]} = 0"  # not true of NULL either

@@ -27,6 +27,14 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """Files with followed rows of the series, which come into the partition as *patch* says."""
+
+    paths: tuple[str, ...]
+    patch: Patch
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What one build is to do. *generation* is part of the names of the files it writes.
 
@@ -40,6 +48,7 @@ class Order:
     memory_mb: int
     inflated_bytes: int
     patches: tuple[Patch, ...] = ()
+    followed: Followed | None = None
     threads: int = 1
 
 

@@ -14,9 +14,12 @@ class Generations:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def record(self, generation: int, at: datetime) -> None:
+    def record(self, generation: int, at: datetime, *, is_tail: bool = False) -> None:
+        """Record a generation; *is_tail*: nothing changed but what is followed."""
         with self._session.transaction():
-            self._session.run("INSERT INTO sync.generations VALUES (?, ?)", [generation, naive(at)])
+            self._session.run(
+                "INSERT INTO sync.generations VALUES (?, ?, ?)", [generation, naive(at), is_tail]
+            )
 
     def is_published(self) -> bool:
         """Whether there is a generation, and none of the current files is newer than it.
@@ -45,6 +48,24 @@ class Generations:
             [naive(moment)],
         )
         return [int(generation) for (generation,) in found]
+
+    def of_tail(self, before: datetime) -> list[int]:
+        """Return the generations that only follow and whose successor came before then."""
+        found = self._session.rows(
+            "SELECT generation FROM (SELECT *, lead(published_at) OVER (ORDER BY generation)"
+            " AS replaced_at FROM sync.generations) WHERE is_tail AND replaced_at < ?",
+            [naive(before)],
+        )
+        return [int(generation) for (generation,) in found]
+
+    def unnamed_tails(self, folder: str) -> list[str]:
+        """Return the retired files below *folder* that no generation that is kept can name."""
+        sql = (
+            "SELECT path FROM sync.retired AS r WHERE starts_with(path, ? || '/') AND NOT EXISTS"
+            " (SELECT 1 FROM sync.generations AS g WHERE g.generation >= r.generation"
+            " AND g.published_at < r.retired_at)"
+        )
+        return [path for (path,) in self._session.rows(sql, [folder])]
 
     def crowded(self, hourly: datetime, daily: datetime) -> list[int]:
         """Return the generations that are not the last of their hour, or day, or to be kept.

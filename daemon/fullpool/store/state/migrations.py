@@ -157,6 +157,20 @@ def add_instruments(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def add_tails(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hold what is followed, and which generations only follow."""
+    connection.execute(
+        "CREATE TABLE sync.tail_files (market VARCHAR, kind VARCHAR, interval VARCHAR,"
+        " period VARCHAR, path VARCHAR, generation BIGINT, row_count BIGINT, size_bytes BIGINT,"
+        " written_at TIMESTAMP)"
+    )
+    connection.execute(
+        f"CREATE TABLE sync.followed ({_SERIES}, first_time TIMESTAMP, last_time TIMESTAMP,"
+        " row_count BIGINT)"
+    )
+    connection.execute("ALTER TABLE sync.generations ADD COLUMN is_tail BOOLEAN DEFAULT false")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -166,6 +180,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0006_fill_decisions", fill_decisions),
     ("0007_rename_words", rename_words),
     ("0008_add_instruments", add_instruments),
+    ("0009_add_tails", add_tails),
 )
 
 

@@ -42,13 +42,14 @@ from fullpool.store.state.tables import (
     series_names,
     tried_row,
 )
+from fullpool.store.state.tails import Tails
 
 
 class State:
     """The state's tables, opened by `opening.open_state`.
 
-    *queries* reads them; *gaps*, *passes*, *generations* and *instruments* write what is said of
-    those.
+    *queries* reads them; *gaps*, *passes*, *generations*, *instruments* and *tails* write what is
+    said of those.
     """
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
@@ -58,6 +59,7 @@ class State:
         self.passes = Passes(self._session)
         self.generations = Generations(self._session)
         self.instruments = Instruments(self._session)
+        self.tails = Tails(self._session)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ from fullpool.errors import DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
 from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
 from fullpool.store.partitions.build import build
-from fullpool.store.partitions.messages import Built, Input, Order
+from fullpool.store.partitions.messages import Built, Followed, Input, Order
 from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.fetch import Fetching, drop
@@ -17,6 +17,7 @@ from fullpool.sync.damage import give_up_damaged
 from fullpool.sync.maps import Done
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
+from fullpool.sync.tails import taken_in
 from fullpool.sync.work import FATAL, Work
 
 log = logs.get_logger()
@@ -76,6 +77,7 @@ class Round:
         try:
             for done in self._work.build_map(build, ready, lambda _: 1):
                 self._take(done)
+                self._work.meanwhile()
                 if self._work.monotonic() - self._recorded >= _RECORD_EVERY_S:
                     self._record()
                     self._publish_if_due()
@@ -92,8 +94,15 @@ class Round:
             memory_mb=limits.builder_memory_mb * threads,
             inflated_bytes=limits.inflated_mb * _MB,
             patches=self._patches.get((step.series, step.unit), ()),
+            followed=self._followed(step, inputs),
             threads=threads,
         )
+
+    def _followed(self, step: Step, inputs: Sequence[Input]) -> Followed | None:
+        """Return the followed rows that the partitions of the step are to take in."""
+        patches = self._patches.get((step.series, step.unit), ())
+        spans = [*(item.edition.archive.period.span for item in inputs), *(p.span for p in patches)]
+        return taken_in(self._state, step, spans, self._work.now())
 
     def _threads(self, step: Step) -> int:
         """Return as many as the builders that the step's part of all bytes would keep busy.

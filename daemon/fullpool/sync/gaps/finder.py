@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from fullpool import attempts, ladder, logs, stand_ins
+from fullpool import attempts, following, ladder, logs, stand_ins
 from fullpool.evidence import Index
 from fullpool.gaps import (
     Expected,
@@ -13,8 +13,9 @@ from fullpool.gaps import (
     missing_ranges,
     reconciled,
 )
+from fullpool.grid import Grid
 from fullpool.kinds import grid_of
-from fullpool.model import Known, Series, Span
+from fullpool.model import Known, PartitionFile, Run, Series, Span
 from fullpool.planning import Want
 from fullpool.store.partitions.build import scan
 from fullpool.store.partitions.messages import Scan
@@ -85,20 +86,24 @@ class GapFinder:
             queries.gaps.of(series),
             queries.gaps.delays(now),
         )
-        archives = queries.known_of(series)
+        archives, runs = queries.known_of(series), self._state.tails.runs()
         expected: list[Expected] = []
         found: dict[Series, list[Gap]] = {}
         doubted: list[Known] = []
         for one_series in series:
             want, held = self._wants[one_series], files[one_series]
             grid, own = grid_of(one_series, held), archives[one_series]
+            if one_series in runs:
+                held = _with_followed(one_series, grid, held, runs[one_series])
             spans = ladder.expected_spans(want, held, own, grid, now)
             there = ladder.places_there(grid, own)
             missing = missing_ranges(grid, held, spans, there)
             told = reconciled(one_series, grid, missing, known[one_series], now)
             doubted += stand_ins.archives_beside(told.new, {one_series: own})
             had = last_had(own)
-            found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
+            found[one_series] = told.gaps
+            if not self._is_followed(one_series):
+                found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
         report(known, found)
@@ -108,6 +113,11 @@ class GapFinder:
         self._forget_evidence(found)
         self._outcome.is_dirty = True
 
+    def _is_followed(self, series: Series) -> bool:
+        """Whether rows of a series are wanted before their archive is there."""
+        config = self._work.config
+        return config.rest.enabled and any(one.follows(series) for one in config.dataset)
+
     def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
         """Forget evidence on what is no gap any more."""
         known = self._state.queries.gaps.evidence_of(found)
@@ -115,6 +125,14 @@ class GapFinder:
             self._state.gaps.record_evidence(
                 {series: Index(own).of_any(found[series]) for series, own in known.items()}
             )
+
+
+def _with_followed(
+    series: Series, grid: Grid | None, held: list[PartitionFile], runs: Sequence[Run]
+) -> list[PartitionFile]:
+    """Return the files of a series and what is followed beyond them, in the order of time."""
+    own = following.files_of(series, following.beyond(grid, runs, held))
+    return sorted([*held, *own], key=lambda file: file.first_time)
 
 
 def report(before: dict[Series, list[Gap]], after: dict[Series, list[Gap]]) -> None:

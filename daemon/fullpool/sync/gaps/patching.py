@@ -61,6 +61,7 @@ class Patching:
         self._welcome_back()
         for _ in range(_MOST_TURNS):
             lost = self._outcome.lost
+            self._work.meanwhile()
             if self._work.is_ending or not self._turn():
                 break
             if self._outcome.lost > lost:  # what damaged files held is due again

@@ -1,0 +1,127 @@
+"""Files of followed rows: of one market, kind and interval, all symbols, an hour or longer each.
+
+A file is never changed: with each row that comes its period is written again, under a new name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from fullpool.decode import sniff
+from fullpool.kinds import KINDS, Kind
+from fullpool.model import Interval, Market, Span
+from fullpool.store import duck
+from fullpool.store.partitions import csv_rows, rows
+from fullpool.store.tree import Tree, give_name
+
+FOLDER: Final = "tail"
+SYMBOL: Final = "symbol"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TailKey:
+    """What a file of followed rows is of; *period* is an hour, a day or a month, by its name."""
+
+    market: Market
+    kind: str
+    interval: Interval | None
+    period: str
+
+    @property
+    def stem(self) -> str:
+        """The path below the root, without generation and ending."""
+        interval = f"interval={self.interval}/" if self.interval else ""
+        folder = f"{FOLDER}/{KINDS[self.kind].table}/market={self.market}/{interval}"
+        return f"{folder}{self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class TailFile:
+    """A file of followed rows, by its path below the root."""
+
+    key: TailKey
+    path: str
+    generation: int
+    rows: int
+    size_bytes: int
+
+
+def append(
+    connection: duckdb.DuckDBPyConnection,
+    tree: Tree,
+    old: TailFile | None,
+    new: TailFile,
+    lines: Mapping[str, Sequence[str]],
+) -> TailFile:
+    """Write the rows of *old* and new ones as the file *new*; return that with what it holds.
+
+    *lines* are those of the vendor's CSV, by symbol.
+    """
+    kind = KINDS[new.key.kind]
+    sheet = tree.staging / "tail.csv"
+    with sheet.open("w", encoding="utf-8") as text:
+        for symbol, own in lines.items():
+            text.writelines(f"{line},{symbol}\n" for line in own)
+    first = next(iter(lines.values()))[0]
+    layout, _ = sniff(f"{first}\n".encode(), kind)
+    source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
+    branches = [csv_rows.from_csv(source, csv_rows.Width.WIDE, csv_rows.REST)]
+    branches += [f"FROM {rows.parquet(tree.root / old.path)}"] if old else []
+    found = _write(connection, tree, new, " UNION ALL BY NAME ".join(branches))
+    sheet.unlink()
+    assert found is not None
+    return found
+
+
+def without(
+    connection: duckdb.DuckDBPyConnection,
+    tree: Tree,
+    old: TailFile,
+    new: TailFile,
+    taken: Mapping[str, Sequence[Span]],
+) -> TailFile | None:
+    """Write the rows of *old* that do not lie in spans, by symbol, as *new*; None if none does."""
+    time = KINDS[old.key.kind].time
+    inside = " OR ".join(
+        f"({SYMBOL} = {duck.quoted(symbol)} AND {rows.in_any(time, spans)})"
+        for symbol, spans in taken.items()
+    )
+    kept = f"FROM {rows.parquet(tree.root / old.path)} WHERE NOT ({inside})"
+    return _write(connection, tree, new, kept)
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, tree: Tree, new: TailFile, select: str
+) -> TailFile | None:
+    kind, staged = KINDS[new.key.kind], tree.staging / "tail.parquet"
+    connection.execute(
+        f"COPY (SELECT {SYMBOL}, {', '.join(kind.names)}, {csv_rows.SOURCE_COLUMN} FROM ({select})"
+        f" ORDER BY {SYMBOL}, {rows.order_of(kind)}) TO {duck.quoted(staged)}"
+        " (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)"
+    )
+    found = connection.execute(f"SELECT count(*) FROM {rows.parquet(staged)}").fetchone()
+    assert found is not None
+    if not found[0]:
+        staged.unlink()
+        return None
+    size_bytes = staged.stat().st_size
+    give_name(staged, tree.root / new.path)
+    return TailFile(new.key, new.path, new.generation, found[0], size_bytes)
+
+
+def named(key: TailKey, generation: int) -> TailFile:
+    """Return the file that *generation* writes of a key, before it is there."""
+    return TailFile(key, f"{key.stem}.g{generation:06d}.parquet", generation, 0, 0)
+
+
+def select_of(kind: Kind, symbol: str, paths: Sequence[Path], span: Span) -> str:
+    """Select the followed rows of a symbol in *span*, as a branch of a build."""
+    names = duck.listed([str(path) for path in paths])
+    return (
+        f"SELECT {', '.join(kind.names)}, {csv_rows.SOURCE_COLUMN}"
+        f" FROM read_parquet({names}, hive_partitioning=false)"
+        f" WHERE {SYMBOL} = {duck.quoted(symbol)} AND {rows.within(kind.time, span)}"
+    )

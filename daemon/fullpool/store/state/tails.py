@@ -1,0 +1,105 @@
+"""Records what is followed: the files of followed rows, and the runs of each series in them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from fullpool.model import Interval, Market, Run, Series
+from fullpool.store.partitions.tails import TailFile, TailKey
+from fullpool.store.state.bulk import AMONG, insert, values_of
+from fullpool.store.state.session import Session
+from fullpool.store.state.tables import (
+    SERIES_COLUMNS,
+    SERIES_NAME,
+    at_utc,
+    naive,
+    series_in,
+    series_names,
+    series_values,
+)
+
+_FILES: Final = (
+    "market", "kind", "interval", "period", "path", "generation", "row_count", "size_bytes",
+    "written_at",
+)  # fmt: skip
+_RUNS: Final = (*SERIES_COLUMNS, "first_time", "last_time", "row_count")
+
+
+class Tails:
+    """Reads and writes what is followed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def files(self) -> dict[TailKey, TailFile]:
+        """Return the current files of followed rows."""
+        sql = f"SELECT {', '.join(_FILES)} FROM sync.tail_files ORDER BY ALL"
+        files = map(_file_in, self._session.rows(sql))
+        return {file.key: file for file in files}
+
+    def of(self, series: Series) -> list[Run]:
+        """Return the runs of one series, oldest first."""
+        sql = f"SELECT {', '.join(_RUNS)} FROM sync.followed WHERE {SERIES_NAME} = ? ORDER BY ALL"
+        rows = self._session.rows(sql, [str(series)])
+        return [Run(at_utc(first), at_utc(last), count) for *_, first, last, count in rows]
+
+    def runs(self) -> dict[Series, list[Run]]:
+        """Return the runs of each series, oldest first."""
+        found: dict[Series, list[Run]] = defaultdict(list)
+        sql = f"SELECT {', '.join(_RUNS)} FROM sync.followed ORDER BY ALL"
+        for row in self._session.rows(sql):
+            found[series_in(row)].append(Run(at_utc(row[4]), at_utc(row[5]), row[6]))
+        return found
+
+    def overlapped(self) -> list[Series]:
+        """Return the series that partitions have followed rows of by now."""
+        same = " AND ".join(f"f.{name} IS NOT DISTINCT FROM p.{name}" for name in SERIES_COLUMNS)
+        names = ", ".join(f"f.{name}" for name in SERIES_COLUMNS)
+        rows = self._session.rows(
+            f"SELECT DISTINCT {names} FROM sync.followed AS f JOIN sync.partitions AS p ON {same}"
+            " AND p.first_time <= f.last_time AND p.last_time >= f.first_time"
+        )
+        return [series_in(row) for row in rows]
+
+    def record(
+        self,
+        new: Sequence[TailFile],
+        gone: Iterable[TailFile],
+        runs: Mapping[Series, Sequence[Run]],
+        at: datetime,
+    ) -> None:
+        """Record files that are there now and those they replace, and all runs of some series."""
+        paths = values_of(file.path for file in gone)
+        lines = [_run_row(series, run) for series, own in runs.items() for run in own]
+        with self._session.transaction():
+            self._session.run(
+                "INSERT INTO sync.retired SELECT path, generation, ?, size_bytes"
+                f" FROM sync.tail_files WHERE path{AMONG}",
+                [naive(at), paths],
+            )
+            self._session.run(f"DELETE FROM sync.tail_files WHERE path{AMONG}", [paths])
+            names = series_names(runs)
+            self._session.run(f"DELETE FROM sync.followed WHERE {SERIES_NAME}{AMONG}", [names])
+            insert(self._session.connection, "sync.tail_files", _FILES, _rows(new, at))
+            insert(self._session.connection, "sync.followed", _RUNS, lines)
+
+
+def _file_in(row: Sequence[Any]) -> TailFile:
+    market, kind, interval, period, path, generation, count, size_bytes, _ = row
+    key = TailKey(Market(market), kind, Interval(interval) if interval else None, period)
+    return TailFile(key, path, generation, count, size_bytes)
+
+
+def _rows(files: Iterable[TailFile], at: datetime) -> list[tuple[Any, ...]]:
+    return [
+        (
+            str(file.key.market), file.key.kind, str(file.key.interval or ""), file.key.period,
+            file.path, file.generation, file.rows, file.size_bytes, naive(at),
+        )
+        for file in files
+    ]  # fmt: skip
+
+
+def _run_row(series: Series, run: Run) -> tuple[Any, ...]:
+    return (*series_values(series), naive(run.first_time), naive(run.last_time), run.rows)

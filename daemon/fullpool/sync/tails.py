@@ -1,0 +1,100 @@
+"""Takes followed rows out of their files once partitions have them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from fullpool import following, logs
+from fullpool.gaps import Patch
+from fullpool.kinds import grid_of
+from fullpool.model import PartitionFile, Series, Span, Step
+from fullpool.store.partitions import tails
+from fullpool.store.partitions.messages import Followed
+from fullpool.store.partitions.tails import TailFile
+from fullpool.store.state.writer import State
+from fullpool.store.tree import Tree
+
+log = logs.get_logger()
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def taken_in(state: State, step: Step, spans: Sequence[Span], now: datetime) -> Followed | None:
+    """Return the followed rows that the partitions of a step are to take in, if there are any.
+
+    *spans* are those of the archives and patches that are built. All that lie before the end of
+    what they will hold: there a followed row would be taken for one that is in them.
+    """
+    runs, whole = state.tails.of(step.series), step.unit.span
+    ends = [*(span.end for span in spans), *(file.last_time for file in step.files)]
+    until = Span(whole.start, max([whole.start, *ends])).meet(whole)
+    if not runs or runs[0].first_time >= until.end:
+        return None
+    files = [file for file in state.tails.files().values() if is_of(file, step.series)]
+    paths = [f.path for f in files if following.span_of(f.key.period).overlaps(until)]
+    rows = sum(run.rows for run in runs)
+    patch = Patch(step.series, until, b"", rows, now, "followed")
+    return Followed(tuple(paths), patch) if paths else None
+
+
+def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
+    """Write the files again, without the rows that are in partitions by now.
+
+    So no generation shows a row twice.
+    """
+    held = here(state, tree, now)
+    overlapped = state.tails.overlapped()
+    if not overlapped:
+        return
+    runs, files = state.tails.runs(), state.queries.files.of(overlapped)
+    changed = {
+        series: following.beyond(grid_of(series, files[series]), runs[series], files[series])
+        for series in overlapped
+    }
+    taken = {series: _spans(files[series]) for series in overlapped}
+    new: list[TailFile] = []
+    gone: list[TailFile] = []
+    for file in held:
+        own = _of_file(file, taken)
+        if own:
+            gone.append(file)
+            target = tails.named(file.key, generation)
+            left = tails.without(state.connection, tree, file, target, own)
+            new += [left] if left else []
+    state.tails.record(new, gone, changed, now)
+
+
+def _spans(files: Sequence[PartitionFile]) -> list[Span]:
+    return [Span(file.first_time, file.last_time + _MICROSECOND) for file in files]
+
+
+def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Span]]) -> dict[str, list[Span]]:
+    """Return the spans that are taken of a file's rows, by symbol."""
+    whole, found = following.span_of(file.key.period), {}
+    for series, spans in taken.items():
+        inside = [span for span in spans if span.overlaps(whole)] if is_of(file, series) else []
+        if inside:
+            found[series.symbol] = inside
+    return found
+
+
+def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
+    """Return the files of followed rows; what was in one that is gone is asked for again."""
+    files = list(state.tails.files().values())
+    gone = [file for file in files if not (tree.root / file.path).exists()]
+    if not gone:
+        return files
+    runs = state.tails.runs()
+    for file in gone:
+        log.warning("tail.lost", path=file.path)
+        span = following.span_of(file.key.period)
+        for series, own in runs.items():
+            if is_of(file, series):
+                runs[series] = following.without(grid_of(series, ()), own, span)
+    state.tails.record([], gone, runs, now)
+    return [file for file in files if file not in gone]
+
+
+def is_of(file: TailFile, series: Series) -> bool:
+    """Whether a file holds rows of a series, if there are any of its period."""
+    key = file.key
+    return (series.market, series.kind, series.interval) == (key.market, key.kind, key.interval)

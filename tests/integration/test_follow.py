@@ -1,0 +1,266 @@
+"""What is followed: rows of days that have no archive yet, from the API."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from fullpool.app.assembly import opened_state
+from fullpool.simulator import Fault
+from fullpool.store.catalogue import publication
+from lab import DAY, HOUR, MINUTE, Lab, at, bar, bars
+from served import dataset, tree_of
+
+DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-{day}.zip"
+TWIN = "data/spot/monthly/klines/{s}/1m/{s}-1m-2024-03.zip"
+ROWS = "SELECT symbol, count(*), min(open_time), max(open_time) FROM {} GROUP BY ALL ORDER BY ALL"
+
+
+def put_day(lab: Lab, day: str, symbol: str = "AUSDT", volume: int = 10) -> None:
+    key, begins = DAILY.format(s=symbol, day=day), at(day)
+    lab.put(key, bars(begins, begins + DAY, MINUTE, volume), begins + DAY + 4 * HOUR)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Two symbols with archives up to 9 March, whose API knows all of March."""
+    text = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")
+    with Lab(text) as made:
+        for symbol in ("AUSDT", "BUSDT"):
+            for day in ("2024-03-08", "2024-03-09"):
+                put_day(made, day, symbol)
+            made.tell_api(TWIN.format(s=symbol), bars(at("2024-03-01"), at("2024-04-01"), MINUTE))
+        yield made
+
+
+def naive(text: str) -> datetime:
+    return at(text).replace(tzinfo=None)
+
+
+def rows(lab: Lab, until: str, source: str = "klines") -> None:
+    """Check that both symbols have every minute up to *until*, once."""
+    last = naive(until) - MINUTE
+    count = (last - naive("2024-03-08")) // MINUTE + 1
+    expected = [(s, count, naive("2024-03-08"), last) for s in ("AUSDT", "BUSDT")]
+    assert lab.ask(ROWS.format(source)) == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["klines", "klines_1m", "klines_exact", "klines_between('2000-01-01', '2100-01-01')"]
+)
+def test_the_rows_up_to_the_last_closed_bar_are_there(lab: Lab, source: str) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+
+    rows(lab, "2024-03-10T09:30", source)
+    assert lab.ask("SELECT DISTINCT source FROM klines WHERE open_time >= '2024-03-10'") == [
+        ("rest",)
+    ]
+    assert lab.ask("SELECT count(*), count(DISTINCT open_time) FROM klines_of('BUSDT')") == [
+        (3450, 3450)
+    ]
+    latest = "SELECT symbol, open_time, source FROM klines_latest() ORDER BY ALL"
+    assert lab.ask(latest) == [
+        (symbol, naive("2024-03-10T09:29"), "rest") for symbol in ("AUSDT", "BUSDT")
+    ]
+
+
+def test_the_next_rows_are_asked_from_where_it_stands(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:59:20")
+    before = lab.requests()
+    lab.run("sync", "2024-03-10T10:01:20")
+
+    rows(lab, "2024-03-10T10:01")
+    assert lab.requests() == before + 2
+    lab.run("sync", "2024-03-10T10:01:40")
+    assert lab.requests() == before + 2
+
+
+def test_an_archive_takes_the_place_of_what_was_followed(lab: Lab) -> None:
+    lab.run("sync", "2024-03-11T05:00:10")
+    put_day(lab, "2024-03-10", volume=11)
+    lab.run("sync", "2024-03-11T06:00:10")
+
+    rows(lab, "2024-03-11T06:00")
+    own = "SELECT source, count(*) FROM klines_of('{}') GROUP BY ALL ORDER BY ALL"
+    assert lab.ask(own.format("AUSDT")) == [("archive", 3 * 1440), ("rest", 360)]
+    assert lab.ask(own.format("BUSDT")) == [("archive", 2 * 1440), ("rest", 1440 + 360)]
+    told = "SELECT DISTINCT symbol, column_name, kept_source, other_source FROM sync.conflicts"
+    assert lab.ask(told) == [("AUSDT", "volume", "archive", "rest")]
+
+
+def test_rows_that_an_archive_lacks_and_that_were_followed_stay(lab: Lab) -> None:
+    lab.run("sync", "2024-03-11T05:00:10")
+    begins, key = at("2024-03-10"), DAILY.format(s="AUSDT", day="2024-03-10")
+    text = bars(begins, begins + 5 * HOUR, MINUTE) + bars(
+        begins + 6 * HOUR, begins + 23 * HOUR, MINUTE
+    )
+    lab.put(key, text, begins + DAY + 4 * HOUR)
+    before = lab.requests()
+    lab.run("tick", "2024-03-11T06:00:10")
+
+    found = "SELECT source, count(*) FROM klines_of('AUSDT') WHERE open_time BETWEEN '2024-03-10'"
+    found += " AND '2024-03-10 23:59' GROUP BY ALL ORDER BY ALL"
+    assert lab.ask(found) == [("archive", 22 * 60), ("rest", 120)]
+    assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+    assert lab.requests() == before + 2  # for the newest rows alone
+    rows(lab, "2024-03-11T06:00")
+
+
+def test_a_day_that_is_followed_is_no_gap_and_coverage_tells_both_ends(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T23:59:10")
+    lab.run("sync", "2024-03-11T00:10:10")
+
+    assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+    told = (
+        "SELECT symbol, archived_until, followed_until, expected_rows, present_rows, row_count"
+        " FROM sync.coverage ORDER BY ALL"
+    )
+    assert lab.ask(told) == [
+        (symbol, naive("2024-03-10"), naive("2024-03-11T00:10"), 3 * 1440, 3 * 1440, 3 * 1440 + 10)
+        for symbol in ("AUSDT", "BUSDT")
+    ]
+
+
+def test_a_hole_in_what_is_followed_is_a_gap_like_any_other(lab: Lab) -> None:
+    begins = at("2024-03-10")
+    text = bars(at("2024-03-01"), begins + 5 * HOUR, MINUTE)
+    lab.tell_api(TWIN.format(s="AUSDT"), text + bars(begins + 6 * HOUR, at("2024-04-01"), MINUTE))
+    lab.run("sync", "2024-03-10T23:00:10")
+    lab.run("sync", "2024-03-11T00:10:10")
+
+    told = "SELECT symbol, gap_start, gap_end, row_count, explanation FROM sync.gaps"
+    hole = ("AUSDT", naive("2024-03-10T05:00"), naive("2024-03-10T06:00"), 60)
+    assert lab.ask(told) == [(*hole, "empty_at_source")]
+
+
+def test_after_a_night_of_sleep_the_rest_is_caught_up(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    lab.run("sync", "2024-03-11T18:30:20")
+
+    rows(lab, "2024-03-11T18:30")
+
+
+def test_an_api_that_fails_costs_no_row(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    lab.vendor.fail(Fault("api/v3/klines*", "status", 503))
+    outcome = lab.run("sync", "2024-03-10T10:30:20")
+    assert not outcome.is_complete
+    lab.vendor.fail()
+    assert lab.run("sync", "2024-03-10T10:31:20").is_complete
+
+    rows(lab, "2024-03-10T10:31")
+
+
+def test_a_file_of_followed_rows_that_is_gone_is_asked_for_again(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    for path in (tree_of(lab.config).root / "tail").rglob("2024-03-10T0[5-9].*"):
+        path.unlink()
+    lab.run("sync", "2024-03-10T09:40:20")
+    lab.run("sync", "2024-03-11T00:10:10")
+
+    rows(lab, "2024-03-11T00:10")
+
+
+def test_what_a_killed_process_left_is_removed(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    folder = tree_of(lab.config).root / "tail/klines/market=spot/interval=1m"
+    left = folder / "2024-03-10T09.g000999.parquet"
+    left.write_bytes(b"half")
+    lab.run("sync", "2024-03-10T09:31:20")
+
+    assert not left.exists()
+    rows(lab, "2024-03-10T09:31")
+
+
+def test_generations_that_only_follow_are_kept_for_minutes(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    tree = tree_of(lab.config)
+    with opened_state(tree) as state:
+        for minute in range(40):
+            now = at("2024-03-10T09:31") + minute * MINUTE
+            number = state.next_value("generation")
+            publication.publish(state, tree, number, now, is_tail=True)
+        publication.retire_tails(state, tree, at("2024-03-10T10:10") - timedelta(minutes=30))
+        kept = state.generations.numbers()
+
+    assert 30 <= len(kept) <= 33
+    assert len(tree.generations()) == len(kept)
+
+
+def test_files_that_no_generation_names_are_removed(lab: Lab) -> None:
+    for minute in range(3):
+        lab.run("sync", at("2024-03-10T09:30:20") + minute * MINUTE)
+    tree = tree_of(lab.config)
+    with opened_state(tree) as state:
+        for generation in state.generations.numbers()[:-1]:
+            state.generations.forget([generation])
+        publication.retire_tails(state, tree, at("2024-03-10T09:00"))
+        named = {file.path for file in state.tails.files().values()}
+
+    there = {str(path.relative_to(tree.root)) for path in (tree.root / "tail").rglob("*.parquet")}
+    assert there == named
+    rows(lab, "2024-03-10T09:32")
+
+
+def test_a_lake_that_was_rebuilt_follows_again(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    tree = tree_of(lab.config)
+    with opened_state(tree) as state:
+        state.connection.execute("DELETE FROM sync.followed")
+        state.connection.execute("DELETE FROM sync.tail_files")
+    lab.run("sync", "2024-03-10T09:40:20")
+
+    rows(lab, "2024-03-10T09:40")
+
+
+def test_what_the_api_cannot_give_by_time_is_refused_in_the_configuration() -> None:
+    from fullpool.config import parse  # noqa: PLC0415
+    from fullpool.errors import ConfigError  # noqa: PLC0415
+
+    with pytest.raises(ConfigError, match="newest trades"):
+        parse("[lake]\npath = '/x'\n" + dataset("spot/trades/AUSDT", follow="true"), "x.toml")
+
+
+def test_funding_rates_and_longer_bars_are_followed() -> None:
+    text = dataset("um/klines/AUSDT/1h", start="2024-03-08", follow="true")
+    text += dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")
+    with Lab(text) as lab:
+        hourly = "data/futures/um/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+        for day in ("2024-03-08", "2024-03-09"):
+            lab.put(hourly.format("daily", day), bars(at(day), at(day) + DAY, HOUR))
+        march = bars(at("2024-03-01"), at("2024-04-01"), HOUR)
+        lab.tell_api(hourly.format("monthly", "2024-03"), march)
+        rates = "data/futures/um/monthly/fundingRate/AUSDT/AUSDT-fundingRate-2024-{}.zip"
+        lab.put(rates.format("02"), funding(at("2024-02-01"), at("2024-03-01")))
+        lab.tell_api(rates.format("03"), funding(at("2024-03-01"), at("2024-04-01")))
+        lab.run("sync", "2024-03-10T08:00:20")
+
+        last = "SELECT max(open_time), count(*) FROM klines_of('AUSDT', 'um', '1h')"
+        assert lab.ask(last) == [(naive("2024-03-10T07:00"), 56)]
+        last = "SELECT max(calc_time), count(*) FROM funding_rate"
+        assert lab.ask(last) == [(naive("2024-03-10T08:00"), 29 * 3 + 9 * 3 + 2)]
+
+
+def funding(start: datetime, end: datetime) -> str:
+    times = [start + n * 8 * HOUR for n in range((end - start) // (8 * HOUR))]
+    header = "calc_time,funding_interval_hours,last_funding_rate\n"
+    return header + "".join(f"{round(t.timestamp() * 1000)},8,0.0001\n" for t in times)
+
+
+def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> None:
+    """A clock that is ahead would take it for a closed one, while the vendor still changes it."""
+    from datetime import UTC  # noqa: PLC0415
+
+    from fullpool.app import clock  # noqa: PLC0415
+
+    now = clock.now()
+    begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    text = "".join(bar(begins + n * MINUTE, MINUTE) for n in range(1500))
+    lab.tell_api(f"data/spot/daily/klines/AUSDT/1m/AUSDT-1m-{begins:%Y-%m-%d}.zip", text)
+    yesterday = f"{begins - DAY:%Y-%m-%d}"
+    lab.datasets = dataset("spot/klines/AUSDT/1m", start=yesterday, follow="true")
+    put_day(lab, yesterday)
+    lab.run("sync", now + 5 * MINUTE)
+
+    ((last,),) = lab.ask("SELECT max(open_time) FROM klines")
+    assert last.replace(tzinfo=UTC) + MINUTE <= clock.now()
