@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import trustme
 
 from fullpool.app import clock
 from fullpool.errors import Exit
-from fullpool.simulator import Fault
+from fullpool.simulator import Api, Fault, generate, spec_from
 from running import QUICK, Running
 from served import Vendor, dataset, wait
 
@@ -521,3 +522,43 @@ def test_a_misspelled_symbol_beside_a_pattern_is_named(place: Place) -> None:
 
     said = "spot/klines: the vendor has no symbol BUDST (did you mean BUSDT?)"
     assert said in planned.stdout
+
+
+def test_the_market_is_followed_while_a_pass_runs_and_readers_read(
+    place: Place, tmp_path: Path
+) -> None:
+    """Bars of a second: each is there soon after it closed, once, and none before."""
+    today = clock.now().date()
+    series, yesterday = "spot/klines/AUSDT/1s", today - timedelta(1)
+    place.vendor.publish(series, yesterday, yesterday)
+    tuple(generate(tmp_path / "twin", spec_from(series, yesterday, today + timedelta(1), 500)))
+    place.vendor.simulator.api = Api(tmp_path / "twin")
+    more = QUICK.replace("[schedule]\n", '[schedule]\nfollow = "1s"\n')
+    text = dataset(series, start=str(yesterday), follow="true")
+    rest = {"enabled": "true"}
+    place.config.write_text(more + place.vendor.config_text(place.lake, text, rest=rest))
+
+    def last() -> datetime:
+        ((found,),) = place.ask("SELECT max(open_time) FROM klines")
+        told: datetime = found.replace(tzinfo=UTC)
+        return told
+
+    def is_later(seen: datetime) -> bool:
+        return last() > seen
+
+    with place.running() as daemon:
+        daemon.until(lambda: place.lake.joinpath("lake.duckdb").exists())
+        daemon.until(lambda: clock.now() - last() < timedelta(seconds=20), 60)
+        for _ in range(20):
+            before, seen = clock.now(), last()
+            assert seen + timedelta(seconds=1) <= before
+            daemon.until(partial(is_later, seen))
+        ((count, times, seconds),) = place.ask(
+            "SELECT count(*), count(DISTINCT open_time),"
+            " date_diff('second', min(open_time), max(open_time)) FROM klines"
+        )
+        assert count == times == seconds + 1
+        daemon.until(lambda: daemon.status().startswith("1 series up to date"))
+        daemon.stop()
+    assert not daemon.events("job.failed")
+    assert not daemon.events("follow.failed")

@@ -61,7 +61,7 @@ def append(
     *lines* are those of the vendor's CSV, by symbol.
     """
     kind = KINDS[new.key.kind]
-    sheet = tree.staging / "tail.csv"
+    sheet = tree.staging / "followed.csv"
     with sheet.open("w", encoding="utf-8") as text:
         for symbol, own in lines.items():
             text.writelines(f"{line},{symbol}\n" for line in own)
@@ -96,7 +96,7 @@ def without(
 def _write(
     connection: duckdb.DuckDBPyConnection, tree: Tree, new: TailFile, select: str
 ) -> TailFile | None:
-    kind, staged = KINDS[new.key.kind], tree.staging / "tail.parquet"
+    kind, staged = KINDS[new.key.kind], tree.staging / "followed.parquet"
     connection.execute(
         f"COPY (SELECT {SYMBOL}, {', '.join(kind.names)}, {csv_rows.SOURCE_COLUMN} FROM ({select})"
         f" ORDER BY {SYMBOL}, {rows.order_of(kind)}) TO {duck.quoted(staged)}"
