@@ -1,11 +1,18 @@
 """What is followed: rows of days that have no archive yet, from the API."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
 
 import pytest
 
+from fullpool.app import clock
 from fullpool.app.assembly import opened_state
+from fullpool.config import parse
+from fullpool.errors import ConfigError
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
 from lab import DAY, HOUR, MINUTE, Lab, at, bar, bars
@@ -214,9 +221,6 @@ def test_a_lake_that_was_rebuilt_follows_again(lab: Lab) -> None:
 
 
 def test_what_the_api_cannot_give_by_time_is_refused_in_the_configuration() -> None:
-    from fullpool.config import parse  # noqa: PLC0415
-    from fullpool.errors import ConfigError  # noqa: PLC0415
-
     with pytest.raises(ConfigError, match="newest trades"):
         parse("[lake]\npath = '/x'\n" + dataset("spot/trades/AUSDT", follow="true"), "x.toml")
 
@@ -249,10 +253,6 @@ def funding(start: datetime, end: datetime) -> str:
 
 def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> None:
     """A clock that is ahead would take it for a closed one, while the vendor still changes it."""
-    from datetime import UTC  # noqa: PLC0415
-
-    from fullpool.app import clock  # noqa: PLC0415
-
     now = clock.now()
     begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
     text = "".join(bar(begins + n * MINUTE, MINUTE) for n in range(1500))
@@ -264,3 +264,84 @@ def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> Non
 
     ((last,),) = lab.ask("SELECT max(open_time) FROM klines")
     assert last.replace(tzinfo=UTC) + MINUTE <= clock.now()
+
+
+def test_what_can_never_keep_up_is_told(tmp_path: Path) -> None:
+    names = ",".join(f"A{number}USDT" for number in range(2000))
+    text = "[lake]\npath = 'lake'\n" + dataset(f"spot/klines/{names}/1m,1h", follow="true")
+    text = text.replace('"1m,1h"', '"1m", "1h"')
+    path = tmp_path / "fullpool.toml"
+    path.write_text(text.replace("'lake'", f"'{tmp_path / 'lake'}'"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fullpool", "check", str(path)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "following 4,000 series of spot takes a weight of 4,067 a minute" in said
+    path.write_text(text.replace("'lake'", f"'{tmp_path / 'lake'}'").replace('"1m", "1h"', '"1h"'))
+    done = subprocess.run(
+        [sys.executable, "-m", "fullpool", "check", str(path)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "following" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_comes_in_whatever_order_every_closed_bar_is_there_once(seed: int) -> None:
+    """Archives late, out of order, short or with other values; passes of all kinds; an API away."""
+    random = Random(seed)  # noqa: S311 - chance of a test
+    text = dataset("spot/klines/AUSDT,BUSDT/5m", start="2024-03-01", follow="true")
+    step = 5 * MINUTE
+    daily = "data/spot/daily/klines/{s}/5m/{s}-5m-{day}.zip"
+    with Lab(text) as lab:
+        for symbol in ("AUSDT", "BUSDT"):
+            march = bars(at("2024-02-20"), at("2024-04-01"), step)
+            lab.tell_api(f"data/spot/monthly/klines/{symbol}/5m/{symbol}-5m-2024-03.zip", march)
+            first = bars(at("2024-03-01"), at("2024-03-02"), step)
+            lab.put(daily.format(s=symbol, day="2024-03-01"), first)
+        now = at("2024-03-02T00:01")
+        left: list[tuple[str, datetime]] = []
+        values: dict[tuple[str, datetime], int] = {}
+        lab.run("sync", now)
+        for _ in range(14):
+            before, now = now, now + random.choice((5 * MINUTE, HOUR, 7 * HOUR, 26 * HOUR))
+            left += [
+                (symbol, before.replace(hour=0, minute=0) + n * DAY)
+                for n in range((now.date() - before.date()).days)
+                for symbol in ("AUSDT", "BUSDT")
+            ]
+            random.shuffle(left)
+            for symbol, day in [left.pop() for _ in range(random.randint(0, len(left)))]:
+                volume = random.choice((10, 11))
+                whole = bars(day, day + DAY, step, volume).splitlines(keepends=True)
+                lacks = random.choice((0, 0, 30))
+                text = "".join(whole[:100] + whole[100 + lacks :])
+                lab.put(daily.format(s=symbol, day=f"{day:%Y-%m-%d}"), text, now - HOUR)
+                lacking = {day + n * step for n in range(100, 100 + lacks)}
+                moments = {day + n * step for n in range(288)} - lacking
+                values |= {(symbol, moment): volume for moment in moments}
+            is_away = random.random() < 0.25
+            lab.vendor.fail(*([Fault("api/*", "status", 503)] if is_away else []))
+            lab.run(random.choice(("sync", "tick", "patch", "audit")), now)
+            check_once(lab)
+            lab.vendor.fail()
+        lab.run("audit", now)
+        lab.run("sync", now)
+        closed = (now - at("2024-03-01")) // step
+        found = lab.ask("SELECT symbol, open_time, volume FROM klines ORDER BY ALL")
+        expected = [
+            (symbol, opens.replace(tzinfo=None), float(values.get((symbol, opens), 10)))
+            for symbol in ("AUSDT", "BUSDT")
+            for opens in (at("2024-03-01") + n * step for n in range(closed))
+        ]
+        assert found == expected
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
+def check_once(lab: Lab) -> None:
+    """No row stands twice, in the views as in the macros."""
+    for source in ("klines", "klines_of('AUSDT', interval_ := '5m')"):
+        twice = f"SELECT symbol, open_time FROM {source} GROUP BY ALL HAVING count(*) > 1"
+        assert lab.ask(twice) == []

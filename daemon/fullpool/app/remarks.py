@@ -1,7 +1,9 @@
 """Configured symbols and series that the vendor does not have, as far as the lake knows."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Final
 
 from fullpool import unknown
 from fullpool.app import clock
@@ -9,15 +11,19 @@ from fullpool.app.configuration import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.model import Series
+from fullpool.rest import too_much
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.state.queries import StateQueries
+from fullpool.store.state.tables import series_in
+
+_TRADING: Final = "SELECT market, kind, symbol, interval FROM sync.coverage WHERE is_trading"
 
 
 def remarks_on(config: Config) -> list[str]:
-    """Return what is to be said of the symbols of a configuration; nothing if no lake tells."""
+    """Return what is to be said of the symbols of a configuration, as far as a lake tells."""
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
         return remarks_by(reader, config)
-    return []
+    return _too_much(config, ())
 
 
 def never_listed(reader: Reader, config: Config) -> list[Series]:
@@ -30,8 +36,18 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
 def remarks_by(reader: Reader, config: Config) -> list[str]:
     """Return the same from a generation that is open; nothing if it is too old to tell."""
     with suppress(FullpoolError):
-        return _remarks(reader.queries, config)
+        rows = reader.query(f"{_TRADING} ORDER BY ALL").rows
+        trading = [series_in(row) for row in rows]
+        return [*_remarks(reader.queries, config), *_too_much(config, trading)]
     return []
+
+
+def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:
+    """Return what is to be said of what is followed: of the series that trade, or are named."""
+    named = (series for dataset in config.dataset for series in dataset.named_series)
+    every = dict.fromkeys([*trading, *named])
+    followed = [s for s in every if any(one.follows(s) for one in config.dataset)]
+    return too_much(followed, config.rest.weight_share)
 
 
 def _remarks(queries: StateQueries, config: Config) -> list[str]:

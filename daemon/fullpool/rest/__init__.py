@@ -1,6 +1,7 @@
 """Reading rows for a gap from the vendor's API over one pooled client."""
 
 from fullpool.rest.client import Client
+from fullpool.rest.pace import too_much
 from fullpool.rest.questions import (
     address,
     ask,
@@ -32,6 +33,7 @@ __all__ = [
     "kept_for",
     "requests_of",
     "tells_history",
+    "too_much",
     "weight_of",
     "windows",
 ]

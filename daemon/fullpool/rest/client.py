@@ -40,7 +40,7 @@ MAX_BODY_BYTES: Final = 4 << 20  # 1500 klines have about 0.3 MB
 MAX_INFO_BYTES: Final = 32 << 20  # the largest exchangeInfo seen has 17 MB
 _PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
 # What the API allows an address a minute, where it does not tell.
-_DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
+DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
 _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
 _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
@@ -122,7 +122,7 @@ class Client:
         """Return the weight that is left of this minute, as far as known."""
         budget = self._budgets.get(market)
         if budget is None:
-            return int(_DEFAULT_WEIGHT[market] * self.settings.weight_share) - _INFO_WEIGHT[market]
+            return int(DEFAULT_WEIGHT[market] * self.settings.weight_share) - _INFO_WEIGHT[market]
         return budget.left()
 
     def url_of(self, market: Market, path: str) -> str:
@@ -183,10 +183,10 @@ class Client:
         with self._opening[market]:
             if market not in self._budgets:
                 share = self.settings.weight_share
-                budget = Budget(int(_DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
+                budget = Budget(int(DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
                 try:
                     info = self._ask_info(market, budget)
-                    budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
+                    budget.allowed = int(_limit(info, DEFAULT_WEIGHT[market]) * share)
                     self._info[market] = info
                 except (RestBannedError, RestRefusedError):
                     raise

@@ -1,10 +1,13 @@
 """What a pass would do now, without doing it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fullpool import vendor
 from fullpool.model import Series, Status, Step
+from fullpool.planning import Want
+from fullpool.rest import too_much
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.discover import discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
@@ -29,6 +32,19 @@ class Preview:
     failed: Mapping[str, str]
 
 
+def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[str]:
+    """Return what is to be said of what is followed and still trades."""
+    listed = queries.listings()
+    ended = {
+        series
+        for series, one in listed.items()
+        if one.until and not vendor.still_trades(series, one.until, one.at)
+    }
+    own = [want.series for want in wants if want.series not in ended]
+    followed = [s for s in own if any(dataset.follows(s) for dataset in work.config.dataset)]
+    return too_much(followed, work.config.rest.weight_share)
+
+
 def preview(work: Work, queries: StateQueries) -> Preview:
     """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
     found = discover(work, queries)
@@ -42,6 +58,6 @@ def preview(work: Work, queries: StateQueries) -> Preview:
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
         unknown=tuple(found.unknown),
-        remarks=tuple(found.remarks),
+        remarks=(*found.remarks, *_too_much(work, queries, found.wants)),
         failed=found.failed,
     )
