@@ -46,7 +46,7 @@ def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:
     """Return what is to be said of what is followed: of the series that trade, or are named."""
     named = (series for dataset in config.dataset for series in dataset.named_series)
     every = dict.fromkeys([*trading, *named])
-    followed = [s for s in every if any(one.follows(s) for one in config.dataset)]
+    followed = [series for series in every if config.follows(series)]
     return too_much(followed, config.rest.weight_share)
 
 

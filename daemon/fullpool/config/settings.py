@@ -367,3 +367,7 @@ class Config:
     schedule: Schedule = field(default_factory=Schedule)
     metrics: Metrics = field(default_factory=Metrics)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
+
+    def follows(self, series: Series) -> bool:
+        """Whether the newest rows of a series are wanted before archives come."""
+        return self.rest.enabled and any(dataset.follows(series) for dataset in self.dataset)

@@ -118,8 +118,7 @@ class Follow:
 
     def _is_followed(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now
-        wanted = any(dataset.follows(series) for dataset in self._config.dataset)
-        return wanted and is_known and following.is_followed(series)
+        return self._config.follows(series) and is_known and following.is_followed(series)
 
     def _asked(self, wire: Wire, wanted: Sequence[Next], found: Followed) -> _Rows:
         """Return the rows that came; a series that fails is asked for again by the next run."""

@@ -41,7 +41,7 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
         if one.until and not vendor.still_trades(series, one.until, one.at)
     }
     own = [want.series for want in wants if want.series not in ended]
-    followed = [s for s in own if any(dataset.follows(s) for dataset in work.config.dataset)]
+    followed = [series for series in own if work.config.follows(series)]
     return too_much(followed, work.config.rest.weight_share)
 
 

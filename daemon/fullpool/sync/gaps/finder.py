@@ -102,7 +102,7 @@ class GapFinder:
             doubted += stand_ins.archives_beside(told.new, {one_series: own})
             had = last_had(own)
             found[one_series] = told.gaps
-            if not self._is_followed(one_series):
+            if not self._work.config.follows(one_series):
                 found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
@@ -112,11 +112,6 @@ class GapFinder:
         self._state.record_looks([attempts.look_again(one, now) for one in doubted])
         self._forget_evidence(found)
         self._outcome.is_dirty = True
-
-    def _is_followed(self, series: Series) -> bool:
-        """Whether rows of a series are wanted before their archive is there."""
-        config = self._work.config
-        return config.rest.enabled and any(one.follows(series) for one in config.dataset)
 
     def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
         """Forget evidence on what is no gap any more."""
