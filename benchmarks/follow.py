@@ -4,7 +4,6 @@ A simulated vendor serves yesterday's archives, and its API today's bars. A daem
 ask for the newest bars meanwhile. Usage: follow.py [MINUTES [SPOT UM]]
 """
 
-import json
 import os
 import shutil
 import statistics
@@ -173,9 +172,7 @@ def measure(minutes: int, counts: dict[str, int]) -> dict[str, object]:
 def main() -> None:
     minutes, spot, um = [*map(int, sys.argv[1:]), *(30, 600, 500)[len(sys.argv) - 1 :]]
     rows = [measure(minutes, counts) for counts in ({"spot": spot, "um": um}, {"spot": 1, "um": 0})]
-    for row in rows:
-        print(row)
-    (harness.RESULTS / "follow.json").write_text(json.dumps(rows, indent=1) + "\n")
+    harness.save("follow", rows)
 
 
 if __name__ == "__main__":

@@ -250,8 +250,7 @@ def main() -> None:
     logs.configure("CRITICAL")
     sizes = [int(text) for text in sys.argv[1:]] or SIZES
     rows = [row for series in sizes for row in measured(series)]
-    if sizes == SIZES:
-        (harness.RESULTS / "full.json").write_text(json.dumps(rows, indent=1) + "\n")
+    harness.save("full", rows)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ TITLES = {
     "rest": "500 gaps of 60 to 1,500 bars over REST, 20 ms, TLS",
     "gaps": "Looking for gaps in 200 symbols x 24 months of 1m bars (210 million rows)",
     "soak": "The daemon for ten minutes at sixty times its pace, second fifth of the time -> last",
+    "full": "A lake of many series: what a publication, looks for work and questions cost",
+    "follow": "Following series of 1m, with 8 readers",
     "planning": "Planning one query against the number of partitions",
 }
 BARS = ("small-0ms", "small-20ms", "large", "peers", "rest")

@@ -25,9 +25,12 @@ from fullpool.store.tree import Tree, generation_in, take_out
 
 def files_in(tree: Tree) -> set[str]:
     """Return the path of every file where partition files are, whatever it is."""
-    folders = (tree.root / kind.table for kind in KINDS.values())
-    paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(tree.root)) for path in paths}
+    root = f"{tree.root}/"  # a Path for each takes ten times as long
+    found: set[str] = set()
+    for kind in KINDS.values():
+        for folder, _, names in os.walk(root + kind.table):
+            found.update(f"{folder[len(root) :]}/{name}" for name in names)
+    return found
 
 
 def partition_files(tree: Tree) -> Iterator[tuple[str, int]]:
