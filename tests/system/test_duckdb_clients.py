@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fullpool.app import clock
+from lab import MINUTE, Lab, at, bars
 from served import Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.duckdb_clients
@@ -71,4 +72,46 @@ def test_a_client_of_that_version_reads_the_lake(
         [3, "present"], [0, "none"], [0, "none"], [500, "archive"],
         [60, 2], [0, "none"], [500, "BTCUSDT"], [2, f"{YESTERDAY} 23:59:00"], [1, "BTCUSDT"],
         [2880, "other"], [3, "other"], [3, "other"],
+    ]  # fmt: skip
+
+
+FOLLOWED = """
+import duckdb, json, sys
+c = duckdb.connect(sys.argv[1], read_only=True)
+asks = [
+    "SELECT count(*), max(open_time)::VARCHAR FROM klines",
+    "SELECT count(*), typeof(any_value(volume)) FROM klines_exact WHERE symbol = 'AUSDT'",
+    "SELECT count(*), any_value(interval) FROM klines_1m WHERE source = 'rest'",
+    "SELECT count(*), max(open_time)::VARCHAR FROM klines_of('AUSDT')",
+    "SELECT count(*), 'none' FROM klines_of('AUSDT', market_ := 'um')",
+    "SELECT count(*), 'none' FROM klines_between('2024-03-09 23:00', '2024-03-10 01:00')",
+    "SELECT count(*), min(open_time)::VARCHAR FROM klines_latest()",
+    "SELECT count(*), max(followed_until)::VARCHAR FROM sync.coverage",
+]
+print(json.dumps([c.execute(sql).fetchone() for sql in asks]))
+"""
+
+
+@pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
+def test_a_client_of_that_version_reads_what_is_followed(version: str) -> None:
+    folder = os.environ.get("DUCKDB_CLIENTS")
+    if not folder:
+        pytest.skip("other DuckDB versions are not installed: make test-duckdb installs them")
+    with Lab(dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-09", follow="true")) as lab:
+        for symbol in ("AUSDT", "BUSDT"):
+            key = f"data/spot/{{}}/klines/{symbol}/1m/{symbol}-1m-{{}}.zip"
+            day = bars(at("2024-03-09"), at("2024-03-10"), MINUTE)
+            lab.put(key.format("daily", "2024-03-09"), day)
+            march = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
+            lab.tell_api(key.format("monthly", "2024-03"), march)
+        lab.run("sync", "2024-03-10T09:30:20")
+        done = subprocess.run(
+            [f"{folder}/{version}/bin/python", "-c", FOLLOWED, str(tree_of(lab.config).current)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+
+    last = "2024-03-10 09:29:00"
+    assert json.loads(done.stdout) == [
+        [4020, last], [2010, "DECIMAL(38,8)"], [1140, "1m"], [2010, last], [0, "none"],
+        [240, "none"], [2, last], [2, "2024-03-10 09:30:00"],
     ]  # fmt: skip

@@ -46,6 +46,7 @@ _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
 _REFUSED_FOR: Final = timedelta(days=1)
 _SHORTEST_BAN_S: Final = 10.0
+_CLOCKS_DIFFER: Final = timedelta(days=1)
 _LONGEST_BAN_S: Final = 3 * 86_400.0
 _STOP_WHEN: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
 
@@ -113,10 +114,12 @@ class Client:
     def answered_at(self) -> datetime:
         """The time of the last answer to this thread: the vendor's, or ours if it is earlier.
 
-        By a clock that is ahead, a bar would count as closed while the vendor still changes it.
+        By a clock that is ahead, a bar would count as closed while the vendor still changes it. A
+        time of more than a day ago is no clock's: some proxy's, which says nothing of old bars.
         """
         told: datetime | None = getattr(self._mine, "told", None)
-        return self.now() if told is None else min(told, self.now())
+        now = self.now()
+        return now if told is None else min(max(told, now - _CLOCKS_DIFFER), now)
 
     def room(self, market: Market) -> int:
         """Return the weight that is left of this minute, as far as known."""

@@ -64,6 +64,7 @@ class Follow:
         self._state = state
         self._tree = tree
         self._unknown: dict[Series, datetime] = {}
+        self._told: set[str] = set()
 
     @property
     def is_on(self) -> bool:
@@ -82,7 +83,7 @@ class Follow:
             generation = self._state.next_value("generation")
             publish_state(self._state, self._tree, generation, now, is_tail=True)
             publication.retire_tails(self._state, self._tree, now - KEPT)
-        log.debug("series.followed", rows=found.rows, requests=found.requests)
+        self._tell(found)
         return found
 
     def _chosen(self, wire: Wire, found: Followed) -> list[Next]:
@@ -148,10 +149,18 @@ class Follow:
     ) -> None:
         if isinstance(error, NoSymbolError):
             self._unknown[series] = now + _UNKNOWN_FOR
-        reason = str(error or RestError("not asked"))
-        if reason not in found.troubles.values():
-            log.warning("follow.failed", series=str(series), reason=reason)
-        found.troubles[str(series)] = reason
+        found.troubles[str(series)] = str(error or RestError("not asked"))
+
+    def _tell(self, found: Followed) -> None:
+        """Log how it went; a reason that was told by the run before is no news."""
+        log.debug("series.followed", rows=found.rows, requests=found.requests)
+        reasons: dict[str, str] = {}
+        for name, reason in found.troubles.items():
+            reasons.setdefault(reason, name)
+        for reason, name in reasons.items():
+            if reason not in self._told:
+                log.warning("follow.failed", series=name, reason=reason)
+        self._told = set(reasons)
 
     def _write(self, rows: _Rows, wanted: Mapping[Series, Next], now: datetime) -> None:
         """Write the files that the rows belong to, and record them."""

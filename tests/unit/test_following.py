@@ -1,0 +1,146 @@
+"""What is asked next of a series that is followed, and what is held of it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fullpool.following import (
+    Next,
+    beyond,
+    chosen,
+    extended,
+    files_of,
+    is_followed,
+    next_of,
+    period_at,
+    span_of,
+)
+from fullpool.gaps import missing_ranges
+from fullpool.grid import Grid, Places, bars
+from fullpool.kinds import grid_of
+from fullpool.model import Interval, Market, Run, Series, Span
+
+MINUTE = timedelta(minutes=1)
+NOW = datetime(2024, 3, 10, 9, 30, 20, tzinfo=UTC)
+GRID = bars(Interval.M1)
+
+
+def series(interval: str = "1m", kind: str = "klines", market: str = "spot") -> Series:
+    return Series(Market(market), kind, "AUSDT", Interval(interval) if interval else None)
+
+
+def opens(minute: int) -> datetime:
+    return datetime(2024, 3, 10, tzinfo=UTC) + minute * MINUTE
+
+
+def run(first: int, last: int) -> Run:
+    return Run(opens(first), opens(last), last - first + 1)
+
+
+def asked(one: Series, last: datetime | None, now: datetime = NOW) -> tuple[datetime, datetime]:
+    grid = grid_of(one, ())
+    assert grid is not None
+    found = next_of(one, grid, last, now)
+    assert found is not None
+    return grid.opens(found.places.first), grid.opens(found.places.end)
+
+
+def test_what_was_closed_since_the_last_row_is_asked_for() -> None:
+    assert asked(series(), opens(560)) == (opens(561), opens(570))
+    assert next_of(series(), GRID, opens(569), NOW) is None
+    assert next_of(series(), GRID, opens(900), NOW) is None
+
+
+def test_what_is_long_gone_is_for_archives_to_bring() -> None:
+    begin = datetime(2024, 3, 8, tzinfo=UTC)
+    assert asked(series(), None)[0] == asked(series(), begin - timedelta(days=40))[0] == begin
+    # Bars of a week have archives of months alone.
+    assert asked(series("1w"), None)[0] == datetime(2024, 1, 29, tzinfo=UTC)
+    assert asked(series("1mo"), None) == (
+        datetime(2024, 2, 1, tzinfo=UTC),
+        datetime(2024, 3, 1, tzinfo=UTC),
+    )
+
+
+def test_a_row_of_an_instant_is_there_at_once() -> None:
+    rate = series("", "fundingRate", "um")
+    last = datetime(2024, 3, 10, 0, 0, 0, 3000, tzinfo=UTC)
+    eight = datetime(2024, 3, 10, 8, tzinfo=UTC)
+    assert asked(rate, last, eight)[0] == eight
+    assert next_of(rate, Grid(timedelta(hours=8)), last, eight - MINUTE) is None
+
+
+def test_bars_that_no_row_places_are_not_asked_for() -> None:
+    three = series("3d")
+    grid = grid_of(three, ())
+    assert grid is not None
+    assert next_of(three, grid, None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "market", "symbol", "is_so"),
+    [
+        ("klines", "spot", "AUSDT", True), ("metrics", "um", "AUSDT", True),
+        ("metrics", "cm", "AUSD_240329", False), ("aggTrades", "spot", "AUSDT", False),
+        ("trades", "um", "AUSDT", False),
+    ],
+)  # fmt: skip
+def test_what_the_api_gives_by_time_can_be_followed(
+    kind: str, market: str, symbol: str, *, is_so: bool
+) -> None:
+    interval = Interval.M1 if kind == "klines" else None
+    assert is_followed(Series(Market(market), kind, symbol, interval)) is is_so
+
+
+def test_what_lags_most_comes_first_as_far_as_the_weight_goes() -> None:
+    behind = [Next(series(), GRID, Places(first, 1000)) for first in (30, 10, 20)]
+    found = chosen([(one, 2) for one in behind], 5)
+    assert [one.places.first for one in found] == [10, 20]
+    assert chosen([(behind[0], 2)], 1) == []
+    assert chosen([(behind[0], 2)], 2) == [behind[0]]
+
+
+def test_rows_that_come_make_runs_longer_or_new_ones() -> None:
+    assert extended(GRID, [], [opens(3), opens(4)]) == [run(3, 4)]
+    assert extended(GRID, [run(1, 2)], [opens(3)]) == [run(1, 3)]
+    assert extended(GRID, [run(1, 2)], [opens(4), opens(5)]) == [run(1, 2), run(4, 5)]
+
+
+def test_what_files_have_is_not_followed_any_more() -> None:
+    def left(*held: tuple[int, int]) -> list[Run]:
+        files = files_of(series(), [run(*one) for one in held])
+        return beyond(GRID, [run(10, 20), run(30, 40)], files)
+
+    assert left() == [run(10, 20), run(30, 40)]
+    assert left((0, 9), (21, 29), (41, 50)) == [run(10, 20), run(30, 40)]
+    assert left((0, 10)) == [run(11, 20), run(30, 40)]
+    assert left((0, 25)) == [run(30, 40)]
+    assert left((15, 35)) == [run(10, 14), run(36, 40)]
+    assert left((12, 13)) == [run(10, 11), run(14, 20), run(30, 40)]
+    assert left((0, 50)) == []
+
+
+def test_runs_count_as_held_where_gaps_are_looked_for() -> None:
+    held = files_of(series(), [run(0, 9), run(12, 19)])
+    missing = missing_ranges(GRID, held, [Span(opens(0), opens(25))])
+    spans = [(one.span.start, one.span.end, one.is_tail) for one in missing]
+    assert spans == [(opens(10), opens(12), False), (opens(20), opens(25), True)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "interval", "period", "hours"),
+    [
+        ("klines", "1s", "2024-03-10T09", 1), ("klines", "5m", "2024-03-10T09", 1),
+        ("klines", "15m", "2024-03-10", 24), ("klines", "12h", "2024-03-10", 24),
+        ("klines", "1d", "2024-03", 31 * 24), ("klines", "1mo", "2024-03", 31 * 24),
+        ("metrics", "", "2024-03-10T09", 1), ("fundingRate", "", "2024-03-10", 24),
+    ],
+)  # fmt: skip
+def test_a_file_has_some_dozens_of_rows_of_a_series(
+    kind: str, interval: str, period: str, hours: int
+) -> None:
+    found = period_at(kind, Interval(interval) if interval else None, NOW)
+    span = span_of(found)
+    assert found == period
+    assert span.start <= NOW < span.end
+    assert span.end - span.start == timedelta(hours=hours)
