@@ -23,6 +23,13 @@ TWIN = "data/spot/monthly/klines/{s}/1m/{s}-1m-2024-03.zip"
 ROWS = "SELECT symbol, count(*), min(open_time), max(open_time) FROM {} GROUP BY ALL ORDER BY ALL"
 
 
+def bar_of(opens: str) -> str:
+    """Return one bar as the API has it."""
+    begins = round(at(opens).timestamp() * 1000)
+    numbers = '"1","2","0.5","1.5","10"'
+    return f'[{begins},{numbers},{begins + 59_999},"15",3,"4","6","0"]'
+
+
 def put_day(lab: Lab, day: str, symbol: str = "AUSDT", volume: int = 10) -> None:
     key, begins = DAILY.format(s=symbol, day=day), at(day)
     lab.put(key, bars(begins, begins + DAY, MINUTE, volume), begins + DAY + 4 * HOUR)
@@ -345,3 +352,43 @@ def check_once(lab: Lab) -> None:
     for source in ("klines", "klines_of('AUSDT', interval_ := '5m')"):
         twice = f"SELECT symbol, open_time FROM {source} GROUP BY ALL HAVING count(*) > 1"
         assert lab.ask(twice) == []
+
+
+def test_a_hole_at_the_end_of_an_answer_is_caught_up(lab: Lab) -> None:
+    lab.tell_api(TWIN.format(s="AUSDT"), bars(at("2024-03-01"), at("2024-03-10T09:27"), MINUTE))
+    lab.run("sync", "2024-03-10T09:30:20")
+    assert lab.ask("SELECT max(open_time) FROM klines_of('AUSDT')") == [
+        (naive("2024-03-10T09:26"),)
+    ]
+    lab.tell_api(TWIN.format(s="AUSDT"), bars(at("2024-03-01"), at("2024-04-01"), MINUTE))
+    lab.run("sync", "2024-03-10T09:31:20")
+
+    rows(lab, "2024-03-10T09:31")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("api/v3/klines*", "status", 429), "429"),
+        (Fault("api/v3/klines*", "status", 418), "418"),
+        (Fault("api/v3/klines*", "body", text="[[1710066660000,1,2]]"), "12 values"),
+        (Fault("api/v3/klines*", "body", text="{}"), "not a list"),
+        (Fault("api/v3/klines*", "body", text="[" + bar_of("2024-03-11T00:00") + "]"), "time"),
+        (Fault("api/v3/klines*", "body", text="[" + bar_of("2024-03-10T09:30:07") + "]"), "grid"),
+        (Fault("api/v3/klines*", "html"), "web page"),
+    ],
+)
+def test_what_the_api_should_not_say_leaves_no_row_and_is_told(
+    lab: Lab, fault: Fault, reason: str
+) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    lab.vendor.fail(fault)
+    outcome = lab.run("sync", "2024-03-10T09:35:20")
+
+    assert any(reason in trouble for trouble in outcome.troubles), outcome.troubles
+    rows(lab, "2024-03-10T09:30")
+    lab.vendor.fail()
+    with opened_state(tree_of(lab.config)) as state:
+        state.connection.execute("DELETE FROM sync.rest_bans")  # its time is over
+    lab.run("sync", "2024-03-10T09:36:20")
+    rows(lab, "2024-03-10T09:36")
