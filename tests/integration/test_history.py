@@ -740,7 +740,7 @@ class Depth(History):
 
 settings.register_profile(
     "histories",
-    max_examples=int(os.environ.get("HISTORIES", "4")),
+    max_examples=int(os.environ.get("HISTORIES", "3")),
     derandomize="HISTORIES" not in os.environ,
     stateful_step_count=16,
     deadline=None,
