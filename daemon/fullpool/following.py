@@ -15,6 +15,7 @@ from fullpool.model import (
     EPOCH,
     Cadence,
     Interval,
+    Market,
     Partition,
     PartitionFile,
     Run,
@@ -26,17 +27,23 @@ from fullpool.model import (
 # Archives of days come within two of them; before that the rows are for archives to bring.
 _DAYS: Final = 2
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+_FINISHED: Final = timedelta(minutes=30)
 _HOURLY: Final = timedelta(minutes=5)
 _FORMATS: Final = {13: "%Y-%m-%dT%H", 10: "%Y-%m-%d", 7: "%Y-%m"}
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What is to be asked for a series: the places after its last row that are closed by now."""
+    """What is to be asked for a series: the places after its last row that are closed by now.
+
+    Only rows later than *after* are new.
+    """
 
     series: Series
     grid: Grid
     places: Places
+    after: datetime | None = None
 
     @property
     def behind_since(self) -> datetime:
@@ -54,18 +61,37 @@ def is_told_by_rows(series: Series) -> bool:
     return series.interval is Interval.D3 or bool(kind_of(series).spacing)
 
 
-def next_of(series: Series, grid: Grid, last: datetime | None, now: datetime) -> Next | None:
+def is_time(series: Series, asked_at: datetime | None, now: datetime) -> bool:
+    """Whether it is time to ask for a series: each minute, but for rows that come by the hour.
+
+    They are due some milliseconds after it, and which hour it is only they tell.
+    """
+    if not kind_of(series).spacing or asked_at is None:
+        return True
+    return asked_at < now.replace(minute=0, second=0, microsecond=0) + 2 * _MINUTE
+
+
+def next_of(
+    series: Series, grid: Grid, last: datetime | None, now: datetime, since: datetime | None = None
+) -> Next | None:
     """Return what is to be asked next; nothing if no row was closed since *last*, the last one.
 
-    A bar is closed when the next one opens; a row that tells of an instant is there at once.
+    A bar is closed when the next one opens; a row that tells of an instant is there at once. Before
+    *since* the API has none. Rows that tell how far they are apart may come at any hour.
     """
     if not grid.is_placed:
         return None
     first = grid.at(_start(series, now))
+    is_spaced = bool(kind_of(series).spacing)
     if last is not None:
-        first = max(first, grid.place_of(last) + 1)
+        first = max(first, grid.place_of(last) + (0 if is_spaced else 1))
+    if since is not None:
+        first = max(first, grid.at(since))
     end = grid.at(now) + (0 if series.interval else 1)
-    return Next(series, grid, Places(first, end)) if first < end else None
+    if is_spaced and last is not None and last >= now.replace(minute=0, second=0, microsecond=0):
+        return None
+    after = last + _MINUTE if is_spaced and last is not None else last
+    return Next(series, grid, Places(first, end), after) if first < end else None
 
 
 def _start(series: Series, now: datetime) -> datetime:
@@ -80,15 +106,32 @@ def _start(series: Series, now: datetime) -> datetime:
 def chosen(wanted: Iterable[tuple[Next, int]], room: int) -> list[Next]:
     """Return what can be asked with the weight there is, what lags most first.
 
-    *wanted* are all of one market, each with its weight.
+    *wanted* are all of one market, each with its weight. The first is asked for whatever it weighs.
     """
     found: list[Next] = []
     for one, weight in sorted(wanted, key=lambda item: item[0].behind_since):
-        if weight > room:
-            break
-        room -= weight
-        found.append(one)
+        if weight <= room or (room > 0 and not found):
+            room -= weight
+            found.append(one)
     return found
+
+
+def finished_rows(
+    series: Series, moments: Sequence[int], lines: Sequence[str], now: datetime
+) -> int:
+    """Return how many of the rows that came, oldest first, are taken now.
+
+    The five answers that make up a row of statistics do not come at once: a young row that lacks a
+    value is asked for again. *moments* are microseconds.
+    """
+    if api_of(series) is not Api.STATISTICS:
+        return len(lines)
+    empty = 1 if series.market is Market.CM else 0  # which has no ratio of takers
+    young = _microseconds(now - _FINISHED)
+    for count, (moment, line) in enumerate(zip(moments, lines, strict=True)):
+        if moment > young and line.split(",").count("") > empty:
+            return count
+    return len(lines)
 
 
 def extended(grid: Grid, runs: Sequence[Run], moments: Sequence[datetime]) -> list[Run]:
@@ -107,8 +150,20 @@ def beyond(grid: Grid | None, runs: Iterable[Run], files: Sequence[PartitionFile
     """Return what is left of the runs without what partition files have from first to last row."""
     left = list(runs)
     for file in files:
-        left = without(grid, left, Span(file.first_time, file.last_time + _MICROSECOND))
+        left = without(grid, left, span_in(file))
     return left
+
+
+def span_in(file: PartitionFile) -> Span:
+    """Return the span whose followed rows are in a file: with jitter to the whole minute."""
+    start, end = file.first_time, file.last_time + _MICROSECOND
+    if kind_of(file.partition.series).jitter:
+        start, end = _minute(start), _minute(file.last_time) + _MINUTE
+    return Span(start, end)
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
 
 
 def without(grid: Grid | None, runs: Iterable[Run], span: Span) -> list[Run]:
@@ -120,15 +175,16 @@ def without(grid: Grid | None, runs: Iterable[Run], span: Span) -> list[Run]:
 def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
     if span.end <= run.first_time or run.last_time < span.start:
         return [run]
-    taken = Places(grid.place_of(span.start), grid.place_of(span.end - _MICROSECOND) + 1)
+    taken = Places(grid.place_of(span.start), grid.at(span.end - _MICROSECOND) + 1)
     whole = Places(grid.place_of(run.first_time), grid.place_of(run.last_time) + 1)
     before = Places(whole.first, min(taken.first, whole.end))
     after = Places(max(taken.end, whole.first), whole.end)
-    return [
-        Run(grid.opens(part.first), grid.opens(part.end - 1), len(part))
-        for part in (before, after)
-        if part
-    ]
+    found = []
+    if before:
+        found.append(Run(run.first_time, grid.opens(before.end - 1), len(before)))
+    if after:
+        found.append(Run(grid.opens(after.first), run.last_time, len(after)))
+    return found
 
 
 def files_of(series: Series, runs: Iterable[Run]) -> list[PartitionFile]:

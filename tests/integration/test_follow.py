@@ -15,6 +15,7 @@ from fullpool.config import parse
 from fullpool.errors import ConfigError
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
+from fullpool.store.catalogue.publication import Manner
 from lab import DAY, HOUR, MINUTE, Lab, at, bar, bars
 from served import dataset, tree_of
 
@@ -193,7 +194,7 @@ def test_generations_that_only_follow_are_kept_for_minutes(lab: Lab) -> None:
         for minute in range(40):
             now = at("2024-03-10T09:31") + minute * MINUTE
             number = state.next_value("generation")
-            publication.publish(state, tree, number, now, is_tail=True)
+            publication.publish(state, tree, number, now, Manner(is_tail=True))
         publication.retire_tails(state, tree, at("2024-03-10T10:10") - timedelta(minutes=30))
         kept = state.generations.numbers()
 
@@ -252,10 +253,12 @@ def test_funding_rates_and_longer_bars_are_followed() -> None:
         assert lab.ask(last) == [(naive("2024-03-10T08:00"), 29 * 3 + 9 * 3 + 2)]
 
 
-def funding(start: datetime, end: datetime) -> str:
-    times = [start + n * 8 * HOUR for n in range((end - start) // (8 * HOUR))]
+def funding(
+    start: datetime, end: datetime, late: timedelta = timedelta(), *, hours: int = 8
+) -> str:
+    times = [start + n * hours * HOUR + late for n in range((end - start) // (hours * HOUR))]
     header = "calc_time,funding_interval_hours,last_funding_rate\n"
-    return header + "".join(f"{round(t.timestamp() * 1000)},8,0.0001\n" for t in times)
+    return header + "".join(f"{round(t.timestamp() * 1000)},{hours},0.0001\n" for t in times)
 
 
 def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> None:
@@ -392,3 +395,88 @@ def test_what_the_api_should_not_say_leaves_no_row_and_is_told(
         state.connection.execute("DELETE FROM sync.rest_bans")  # its time is over
     lab.run("sync", "2024-03-10T09:36:20")
     rows(lab, "2024-03-10T09:36")
+
+
+def test_a_followed_file_that_is_damaged_costs_its_own_rows_for_a_while(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    root = tree_of(lab.config).root
+    (path,) = (root / "tail").rglob("2024-03-10T03.*")
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-100])
+    put_day(lab, "2024-03-10")
+    lab.run("sync", "2024-03-10T09:35:20")
+
+    assert lab.ask("SELECT count(*), max(open_time) FROM klines_of('BUSDT')") == [
+        (2 * 1440 + 575 - 60, naive("2024-03-10T09:34"))
+    ]
+    assert (root / ".quarantine" / "damaged" / path.relative_to(root)).exists()
+    lab.run("sync", "2024-03-11T06:10:20")
+    rows(lab, "2024-03-11T06:10")
+
+
+def test_a_value_that_does_not_fit_costs_its_own_series_alone(lab: Lab) -> None:
+    march = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
+    lab.tell_api(TWIN.format(s="BUSDT"), march.replace(",1,2,", ",1,12000000000,"))
+    outcome = lab.run("sync", "2024-03-10T09:30:20")
+
+    assert [trouble.split(":")[0] for trouble in outcome.troubles] == [
+        "gap the newest rows of spot/klines/BUSDT/1m"
+    ]
+    assert lab.ask("SELECT max(open_time) FROM klines_of('AUSDT')") == [
+        (naive("2024-03-10T09:29"),)
+    ]
+
+
+RATES = "data/futures/um/monthly/fundingRate/AUSDT/AUSDT-fundingRate-2024-{}.zip"
+
+
+def test_a_rate_whose_milliseconds_differ_is_there_once() -> None:
+    with Lab(dataset("um/fundingRate/AUSDT", start="2024-01-01", follow="true")) as lab:
+        lab.put(RATES.format("01"), funding(at("2024-01-01"), at("2024-02-01")))
+        late = timedelta(milliseconds=3)
+        for month, end in (("02", "2024-03-01"), ("03", "2024-04-01")):
+            text = funding(at(f"2024-{month}-01"), at(end), late)
+            lab.tell_api(RATES.format(month), text)
+        lab.run("sync", "2024-03-03T00:01:20")
+        lab.put(RATES.format("02"), funding(at("2024-02-01"), at("2024-03-01")))
+        for day in (6, 7):
+            lab.run("audit", f"2024-03-0{day}T00:01:20")
+
+        ((count, minutes),) = lab.ask(
+            "SELECT count(*), count(DISTINCT date_trunc('minute', calc_time)) FROM funding_rate"
+        )
+        assert count == minutes == (31 + 29 + 6) * 3 + 1
+
+
+def test_rates_that_come_more_often_are_followed_as_they_come() -> None:
+    with Lab(dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")) as lab:
+        lab.put(RATES.format("02"), funding(at("2024-02-01"), at("2024-03-01")))
+        every = funding(at("2024-03-01"), at("2024-04-01"), hours=1)
+        lab.tell_api(RATES.format("03"), every)
+        for hour in range(4):
+            lab.run("tick", f"2024-03-02T0{hour}:00:20")
+
+        found = "SELECT count(*), max(calc_time) FROM funding_rate WHERE calc_time >= '2024-03-01'"
+        assert lab.ask(found) == [(28, naive("2024-03-02T03:00"))]
+
+
+def test_a_long_outage_stops_nothing_that_comes_after_it() -> None:
+    step, second = timedelta(seconds=1), "1s"
+    with Lab(dataset("spot/klines/AUSDT/1s", start="2024-03-09", follow="true")) as lab:
+        key = "data/spot/{}/klines/AUSDT/1s/AUSDT-1s-{}.zip"
+        begins = at("2024-03-09")
+
+        def texts(first: datetime, last: datetime) -> str:
+            count = (last - first) // step
+            return "".join(bar(first + n * step, step) for n in range(count))
+
+        lab.put(key.format("daily", "2024-03-09"), texts(begins, begins + DAY))
+        known = texts(begins + DAY, begins + DAY + HOUR)
+        known += texts(begins + DAY + 2 * HOUR, begins + DAY + 3 * HOUR)
+        lab.tell_api(key.format("daily", "2024-03-10"), known)
+        for minute in range(4):
+            lab.run("tick", at("2024-03-10T02:30:00") + minute * MINUTE)
+
+        assert lab.ask(
+            f"SELECT max(open_time) FROM klines_of('AUSDT', interval_ := '{second}')"
+        ) == [(naive("2024-03-10T02:32:59"),)]

@@ -10,10 +10,13 @@ from fullpool.following import (
     chosen,
     extended,
     files_of,
+    finished_rows,
     is_followed,
+    is_time,
     next_of,
     period_at,
     span_of,
+    without,
 )
 from fullpool.gaps import missing_ranges
 from fullpool.grid import Grid, Places, bars
@@ -66,8 +69,17 @@ def test_a_row_of_an_instant_is_there_at_once() -> None:
     rate = series("", "fundingRate", "um")
     last = datetime(2024, 3, 10, 0, 0, 0, 3000, tzinfo=UTC)
     eight = datetime(2024, 3, 10, 8, tzinfo=UTC)
-    assert asked(rate, last, eight)[0] == eight
-    assert next_of(rate, Grid(timedelta(hours=8)), last, eight - MINUTE) is None
+    found = next_of(rate, Grid(timedelta(hours=8)), last, eight)
+    assert found is not None
+    assert found.after == last + MINUTE  # it may have come at any hour since
+    assert found.grid.opens(found.places.end - 1) == eight
+    assert found.grid.opens(found.places.first) <= last
+    minute = timedelta(minutes=1)
+    assert is_time(rate, None, eight)
+    assert is_time(rate, eight, eight + minute)
+    assert not is_time(rate, eight + 2 * minute, eight + 3 * minute)
+    assert is_time(series(), eight, eight)
+    assert next_of(rate, Grid(timedelta(hours=8)), eight, eight + 30 * minute) is None
 
 
 def test_bars_that_no_row_places_are_not_asked_for() -> None:
@@ -96,7 +108,8 @@ def test_what_lags_most_comes_first_as_far_as_the_weight_goes() -> None:
     behind = [Next(series(), GRID, Places(first, 1000)) for first in (30, 10, 20)]
     found = chosen([(one, 2) for one in behind], 5)
     assert [one.places.first for one in found] == [10, 20]
-    assert chosen([(behind[0], 2)], 1) == []
+    assert chosen([(behind[0], 2)], 0) == []
+    assert chosen([(behind[1], 9), (behind[0], 1)], 5) == [behind[1]]  # or it would never be asked
     assert chosen([(behind[0], 2)], 2) == [behind[0]]
 
 
@@ -118,6 +131,10 @@ def test_what_files_have_is_not_followed_any_more() -> None:
     assert left((15, 35)) == [run(10, 14), run(36, 40)]
     assert left((12, 13)) == [run(10, 11), run(14, 20), run(30, 40)]
     assert left((0, 50)) == []
+
+
+def test_a_span_that_ends_with_a_bar_takes_no_other() -> None:
+    assert without(GRID, [run(10, 20)], Span(opens(12), opens(14))) == [run(10, 11), run(14, 20)]
 
 
 def test_runs_count_as_held_where_gaps_are_looked_for() -> None:
@@ -144,3 +161,15 @@ def test_a_file_has_some_dozens_of_rows_of_a_series(
     assert found == period
     assert span.start <= NOW < span.end
     assert span.end - span.start == timedelta(hours=hours)
+
+
+def test_a_young_row_of_statistics_waits_for_all_of_its_values() -> None:
+    statistics = series("", "metrics", "um")
+    times = [NOW - 40 * MINUTE, NOW - 10 * MINUTE, NOW - 5 * MINUTE]
+    moments = [round(time.timestamp() * 1_000_000) for time in times]
+    whole, part = "1,AUSDT,1,2,3,4,5,6", "1,AUSDT,1,2,3,4,5,"
+    assert finished_rows(statistics, moments, [whole, whole, whole], NOW) == 3
+    assert finished_rows(statistics, moments, [part, whole, part], NOW) == 2
+    assert finished_rows(statistics, moments, [part, part, whole], NOW) == 1
+    inverse = Series(Market.CM, "metrics", "AUSD_PERP")
+    assert finished_rows(inverse, moments, [part, part, part], NOW) == 3

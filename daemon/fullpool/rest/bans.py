@@ -32,6 +32,14 @@ class Bans:
         with self._lock:
             return list(self._bans.values())
 
+    def learn(self, bans: Iterable[Ban]) -> None:
+        """Take over what others know: of two bans of a host the longer one."""
+        with self._lock:
+            for ban in bans:
+                own = self._bans.get(ban.host)
+                if own is None or own.until < ban.until:
+                    self._bans[ban.host] = ban
+
     def check(self, host: str) -> None:
         """Raise RestBannedError or RestRefusedError if a host is not to be asked now."""
         with self._lock:

@@ -112,14 +112,8 @@ class Client:
 
     @property
     def answered_at(self) -> datetime:
-        """The time of the last answer to this thread: the vendor's, or ours if it is earlier.
-
-        By a clock that is ahead, a bar would count as closed while the vendor still changes it. A
-        time of more than a day ago is no clock's: some proxy's, which says nothing of old bars.
-        """
-        told: datetime | None = getattr(self._mine, "told", None)
-        now = self.now()
-        return now if told is None else min(max(told, now - _CLOCKS_DIFFER), now)
+        """The time of the last answer to this thread: the vendor's, or ours if it is earlier."""
+        return _earlier(getattr(self._mine, "told", None), self.now())
 
     def room(self, market: Market) -> int:
         """Return the weight that is left of this minute, as far as known."""
@@ -127,6 +121,10 @@ class Client:
         if budget is None:
             return int(DEFAULT_WEIGHT[market] * self.settings.weight_share) - _INFO_WEIGHT[market]
         return budget.left()
+
+    def learn(self, bans: Iterable[Ban]) -> None:
+        """Take over the bans that others know of."""
+        self._bans.learn(bans)
 
     def url_of(self, market: Market, path: str) -> str:
         """Return the address of *path*: below the market's own, or a whole one."""
@@ -285,6 +283,15 @@ def _said(body: bytes) -> tuple[object, str]:
 def _printable(text: str) -> str:
     """Return text of the network without what would move a cursor, or is half a character."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _earlier(told: datetime | None, now: datetime) -> datetime:
+    """Return the earlier clock's time.
+
+    By one that is ahead, a bar would count as closed while the vendor still changes it. A time of
+    more than a day ago is no clock's: some proxy's, which says nothing of old bars.
+    """
+    return now if told is None else min(max(told, now - _CLOCKS_DIFFER), now)
 
 
 def _date(reply: "Reply") -> datetime | None:

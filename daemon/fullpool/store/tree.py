@@ -12,6 +12,7 @@ from fullpool.kinds import KINDS, kind_of
 from fullpool.model import Interval, Market, Partition, Series, period_from
 
 _READABLE: Final = 0o444
+_PARQUET: Final = b"PAR1"
 # The folder in quarantine for files of the lake.
 TAKEN_OUT: Final = "damaged"
 CATALOGUE_NAME: Final = "lake.duckdb"
@@ -163,6 +164,13 @@ def _name(staged: Path, target: Path) -> None:
 def close_to_writing(file: Path) -> None:
     """Leave the rights to read a finished file, and take those to write it."""
     file.chmod(file.stat().st_mode & _READABLE)
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether a file ends as a Parquet file does: one that was cut short does not."""
+    with path.open("rb") as content:
+        content.seek(max(path.stat().st_size - len(_PARQUET), 0))
+        return content.read() == _PARQUET
 
 
 def sync_file(path: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Final
 
 from fullpool import following, logs
 from fullpool.config import Config
-from fullpool.errors import NoSymbolError, RestError
+from fullpool.errors import MalformedError, NoSymbolError, RestError
 from fullpool.following import Next
-from fullpool.kinds import grid_of
+from fullpool.kinds import KINDS, grid_of
 from fullpool.model import Market, Series, instant
 from fullpool.rest import Answer, Client, Window, ask, weight_of, windows
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.figures import trading
+from fullpool.store.catalogue.publication import Manner
 from fullpool.store.partitions import tails
-from fullpool.store.partitions.tails import TailFile, TailKey
+from fullpool.store.partitions.tails import TailKey
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.maps import Map
@@ -31,6 +32,7 @@ KEPT: Final = timedelta(minutes=30)
 # Of a series that is far behind so many requests are made at a time: the others wait as well.
 _MOST_WINDOWS: Final = 3
 # A symbol that the API does not know is asked for again after that.
+_MOST_ROUNDS: Final = 10
 _UNKNOWN_FOR: Final = timedelta(hours=1)
 
 # By file of followed rows, and by symbol: moments and lines.
@@ -65,6 +67,11 @@ class Follow:
         self._tree = tree
         self._unknown: dict[Series, datetime] = {}
         self._told: set[str] = set()
+        # When a series was asked in full, and before when the API has no rows of it.
+        self._asked_at: dict[Series, datetime] = {}
+        self._since: dict[Series, datetime] = {}
+        # What this run got no row of in all that it may ask at a time: an outage, or it has ended.
+        self._empty: set[Series] = set()
 
     @property
     def is_on(self) -> bool:
@@ -75,13 +82,22 @@ class Follow:
         """Ask for what was closed since the last time, and publish what came."""
         found = Followed()
         here(self._state, self._tree, wire.now())
-        wanted = self._chosen(wire, found)
-        rows = self._asked(wire, wanted, found)
+        rows: _Rows = defaultdict(lambda: defaultdict(list))
+        asked: dict[Series, Next] = {}
+        again: set[Series] = set()
+        for _ in range(_MOST_ROUNDS):
+            self._empty.clear()
+            wanted = [one for one in self._chosen(wire, found) if not asked or one.series in again]
+            self._ask(wire, wanted, rows, found)
+            asked |= {one.series: one for one in wanted}
+            again = set(self._empty)
+            if not again:
+                break
         if rows:
             now = wire.now()
-            self._write(rows, {one.series: one for one in wanted}, now)
+            self._write(rows, asked, found, now)
             generation = self._state.next_value("generation")
-            publish_state(self._state, self._tree, generation, now, is_tail=True)
+            publish_state(self._state, self._tree, generation, now, Manner(is_tail=True))
             publication.retire_tails(self._state, self._tree, now - KEPT)
         self._tell(found)
         return found
@@ -98,7 +114,7 @@ class Follow:
                 found.troubles[str(market)] = str(error)
                 continue
             taken = following.chosen(own, wire.client.room(market))
-            found.behind += len(own) - len(taken)
+            found.behind += len(own) - len(taken) + sum(map(_is_cut, taken))
             chosen += taken
         return chosen
 
@@ -113,36 +129,53 @@ class Follow:
             last = max((run.last_time for run in runs.get(series, ())), default=None)
             last = max(filter(None, (last, ends[series])), default=None)
             grid = grid_of(series, files.get(series, ()))
-            if grid and (one := following.next_of(series, grid, last, now)) is not None:
+            since = self._since.get(series)
+            if grid and (one := following.next_of(series, grid, last, now, since)) is not None:
                 found.append(one)
         return found
 
     def _is_followed(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now
-        return self._config.follows(series) and is_known and following.is_followed(series)
+        is_wanted = self._config.follows(series) and following.is_followed(series)
+        return is_wanted and is_known and following.is_time(series, self._asked_at.get(series), now)
 
-    def _asked(self, wire: Wire, wanted: Sequence[Next], found: Followed) -> _Rows:
-        """Return the rows that came; a series that fails is asked for again by the next run."""
+    def _ask(self, wire: Wire, wanted: Sequence[Next], rows: _Rows, found: Followed) -> None:
+        """Add the rows that come to *rows*; what fails is asked for again by the next run."""
         asked = [(one, window) for one in wanted for window in _windows(one)]
-        rows: _Rows = defaultdict(lambda: defaultdict(list))
-        failed: set[Series] = set()
+        answers: dict[tuple[Series, int], Answer] = {}
 
         def answer(item: tuple[Next, Window]) -> Answer:
             return ask(wire.client, item[0].grid, item[1])
 
-        answers: dict[tuple[Series, int], Answer] = {}
         for done in wire.rest_map(answer, asked, lambda _: 1):
             one, window = done.item
             found.requests += 1
             if done.value is None:
-                failed.add(one.series)
                 self._note(one.series, done.error, wire.now(), found)
             else:
                 answers[one.series, window.places.first] = done.value
-        for (series, _), value in sorted(answers.items(), key=lambda item: item[0]):
-            if series not in failed:
-                found.rows += _sort_in(rows, series, value)
-        return rows
+        for one in wanted:
+            found.rows += self._take(one, answers, rows, wire.now())
+
+    def _take(
+        self, one: Next, answers: Mapping[tuple[Series, int], Answer], rows: _Rows, now: datetime
+    ) -> int:
+        """Put the rows of a series to those of their files; return how many there are.
+
+        None behind an answer that did not come: it would be a hole.
+        """
+        count = 0
+        asked = _windows(one)
+        for window in asked:
+            value = answers.get((one.series, window.places.first))
+            if value is None:
+                return count
+            count += _sort_in(rows, one, value, now)
+        self._asked_at[one.series] = now
+        if not count and asked[-1].places.end < one.places.end:
+            self._since[one.series] = one.grid.opens(asked[-1].places.end)
+            self._empty.add(one.series)
+        return count
 
     def _note(
         self, series: Series, error: Exception | None, now: datetime, found: Followed
@@ -162,26 +195,45 @@ class Follow:
                 log.warning("follow.failed", series=name, reason=reason)
         self._told = set(reasons)
 
-    def _write(self, rows: _Rows, wanted: Mapping[Series, Next], now: datetime) -> None:
-        """Write the files that the rows belong to, and record them."""
-        generation = self._state.next_value("generation")
-        held, runs = self._state.tails.files(), self._state.tails.runs()
-        new: list[TailFile] = []
-        moments: dict[Series, list[datetime]] = defaultdict(list)
-        for key, of_symbols in rows.items():
-            lines = {symbol: _lines(own) for symbol, own in of_symbols.items()}
-            target = tails.named(key, generation)
-            connection = self._state.connection
-            new.append(tails.append(connection, self._tree, held.get(key), target, lines))
-            for symbol, own in of_symbols.items():
-                series = Series(key.market, key.kind, symbol, key.interval)
-                moments[series] += [moment for moment, _ in own]
-        after = {
-            series: following.extended(wanted[series].grid, runs.get(series, ()), sorted(own))
-            for series, own in moments.items()
+    def _write(
+        self, rows: _Rows, wanted: Mapping[Series, Next], found: Followed, now: datetime
+    ) -> None:
+        """Write the files that the rows belong to, oldest first, and record each at once."""
+        generation, connection = self._state.next_value("generation"), self._state.connection
+        for key in sorted(rows, key=lambda one: one.period):
+            old, target = self._state.tails.files().get(key), tails.named(key, generation)
+            lines: Mapping[str, Sequence[str]]
+            lines = {symbol: _lines(own) for symbol, own in rows[key].items()}
+            try:
+                new = tails.append(connection, self._tree, old, target, lines)
+            except MalformedError as error:
+                sound = self._sound(key, lines)
+                for symbol in lines.keys() - sound.keys():
+                    found.troubles[str(key.series(symbol))] = str(error)
+                if not sound:
+                    continue
+                lines, new = sound, tails.append(connection, self._tree, old, target, sound)
+            runs, after = self._state.tails.runs(), {}
+            for symbol in lines:
+                series = key.series(symbol)
+                moments = sorted(moment for moment, _ in rows[key][symbol])
+                grid = wanted[series].grid
+                after[series] = following.extended(grid, runs.get(series, ()), moments)
+            self._state.tails.record([new], [old] if old else [], after, now)
+
+    def _sound(self, key: TailKey, lines: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+        """Return the lines of the symbols whose values fit."""
+        kind, connection = KINDS[key.kind], self._state.connection
+        return {
+            symbol: own
+            for symbol, own in lines.items()
+            if tails.is_sound(connection, self._tree, kind, symbol, own)
         }
-        replaced = [held[file.key] for file in new if file.key in held]
-        self._state.tails.record(new, replaced, after, now)
+
+
+def _is_cut(one: Next) -> bool:
+    """Whether more is to be asked for a series than is asked at a time."""
+    return _windows(one)[-1].places.end < one.places.end
 
 
 def _windows(one: Next) -> list[Window]:
@@ -192,11 +244,16 @@ def _lines(rows: Sequence[tuple[datetime, str]]) -> list[str]:
     return [line for _, line in rows]
 
 
-def _sort_in(rows: _Rows, series: Series, answer: Answer) -> int:
-    """Put the rows of an answer to those of their files; return how many there are."""
-    for microseconds, line in zip(answer.moments, answer.lines, strict=True):
+def _sort_in(rows: _Rows, one: Next, answer: Answer, now: datetime) -> int:
+    """Put the new rows of an answer to those of their files; return how many there are."""
+    series, count = one.series, 0
+    taken = following.finished_rows(series, answer.moments, answer.lines, now)
+    pairs = zip(answer.moments[:taken], answer.lines[:taken], strict=True)
+    for microseconds, line in pairs:
         moment = instant(microseconds)
-        period = following.period_at(series.kind, series.interval, moment)
-        key = TailKey(series.market, series.kind, series.interval, period)
-        rows[key][series.symbol].append((moment, line))
-    return len(answer.lines)
+        if moment <= now and (one.after is None or moment > one.after):
+            period = following.period_at(series.kind, series.interval, moment)
+            key = TailKey(series.market, series.kind, series.interval, period)
+            rows[key][series.symbol].append((moment, line))
+            count += 1
+    return count

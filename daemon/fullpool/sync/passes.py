@@ -12,6 +12,7 @@ from fullpool.model import Archive, Known, Step
 from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
+from fullpool.store.catalogue.publication import Manner
 from fullpool.store.inventory import is_readable
 from fullpool.store.state.passes import PassOutcome, PassSummary
 from fullpool.store.state.writer import State
@@ -257,9 +258,9 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
 
 
-def _is_behind(work: Work, state: State, result: PassOutcome) -> bool:
+def _is_behind(state: State, result: PassOutcome, *, is_readable: bool) -> bool:
     """Whether readers do not see what the state holds, and there is something to see."""
-    if state.generations.is_published() and is_readable(work.tree):
+    if state.generations.is_published() and is_readable:
         return False
     return result in _ENDED or bool(state.queries.files.paths())
 
@@ -279,8 +280,10 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     )
     state.passes.end(begun.number, summary, work.now())
     outcome.missing = state.queries.missing()
-    if outcome.is_dirty or _is_behind(work, state, result):
-        publish(work, state, outcome, state.next_value("generation"))
+    can_be_read = outcome.is_dirty or is_readable(work.tree)  # which reads all tables
+    if outcome.is_dirty or _is_behind(state, result, is_readable=can_be_read):
+        manner = Manner(is_afresh=not can_be_read)
+        publish(work, state, outcome, state.next_value("generation"), manner)
     freed = publication.retire(state, work.tree, work.now() - work.config.lake.grace)
     log.info(
         "pass.ended",

@@ -6,6 +6,7 @@ from typing import Final
 from fullpool import logs
 from fullpool.model import Damage, PartitionFile
 from fullpool.store.catalogue import publication
+from fullpool.store.catalogue.publication import ORDINARY, Manner
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.damage import give_up_gone, note_lost
@@ -39,25 +40,26 @@ class Publisher:
         self._published = self._work.monotonic()
 
 
-def publish(work: Work, state: State, outcome: Outcome, generation: int) -> None:
+def publish(
+    work: Work, state: State, outcome: Outcome, generation: int, manner: Manner = ORDINARY
+) -> None:
     """Make what the state holds the newest generation, and tell."""
-    gone = publish_state(state, work.tree, generation, work.now())
+    gone = publish_state(state, work.tree, generation, work.now(), manner)
     note_lost(state, outcome, gone)
     outcome.generation, outcome.is_dirty = generation, False
     work.watcher.published(generation)
 
 
 def publish_state(
-    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
+    state: State, tree: Tree, generation: int, now: datetime, manner: Manner = ORDINARY
 ) -> dict[PartitionFile, Damage]:
     """Make what the state holds the newest generation; return what is left out for it is gone.
 
-    What that held is due again. *is_tail*: nothing changed but what is followed. Raises
-    LakeUnwritableError if the lake itself is gone.
+    What that held is due again. Raises LakeUnwritableError if the lake itself is gone.
     """
     state.require_ours()
     gone = give_up_gone(state, tree, now)
     take_out(state, tree, generation, now)
-    publication.publish(state, tree, generation, now, is_tail=is_tail)
-    (log.debug if is_tail else log.info)("generation.published", generation=generation)
+    publication.publish(state, tree, generation, now, manner)
+    (log.debug if manner.is_tail else log.info)("generation.published", generation=generation)
     return gone

@@ -1,7 +1,7 @@
 """Takes followed rows out of their files once partitions have them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fullpool import following, logs
 from fullpool.gaps import Patch
@@ -12,13 +12,14 @@ from fullpool.store.partitions.messages import Followed
 from fullpool.store.partitions.tails import TailFile
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
+from fullpool.store.tree import take_out as set_aside
 
 log = logs.get_logger()
 
-_MICROSECOND = timedelta(microseconds=1)
 
-
-def taken_in(state: State, step: Step, spans: Sequence[Span], now: datetime) -> Followed | None:
+def taken_in(
+    state: State, tree: Tree, step: Step, spans: Sequence[Span], now: datetime
+) -> Followed | None:
     """Return the followed rows that the partitions of a step are to take in, if there are any.
 
     *spans* are those of the archives and patches that are built. All that lie before the end of
@@ -30,7 +31,8 @@ def taken_in(state: State, step: Step, spans: Sequence[Span], now: datetime) -> 
     if not runs or runs[0].first_time >= until.end:
         return None
     files = [file for file in state.tails.files().values() if is_of(file, step.series)]
-    paths = [f.path for f in files if following.span_of(f.key.period).overlaps(until)]
+    inside = [file for file in files if following.span_of(file.key.period).overlaps(until)]
+    paths = [file.path for file in inside if tails.is_whole(tree, file)]
     rows = sum(run.rows for run in runs)
     patch = Patch(step.series, until, b"", rows, now, "followed")
     return Followed(tuple(paths), patch) if paths else None
@@ -47,24 +49,23 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
         return
     runs, files = state.tails.runs(), state.queries.files.of(overlapped)
     changed = {
-        series: following.beyond(grid_of(series, files[series]), runs[series], files[series])
+        series: left
         for series in overlapped
+        if (left := following.beyond(grid_of(series, files[series]), runs[series], files[series]))
+        != runs[series]
     }
-    taken = {series: _spans(files[series]) for series in overlapped}
-    new: list[TailFile] = []
-    gone: list[TailFile] = []
+    taken = {series: _spans(files[series]) for series in changed}
     for file in held:
         own = _of_file(file, taken)
         if own:
-            gone.append(file)
             target = tails.named(file.key, generation)
-            left = tails.without(state.connection, tree, file, target, own)
-            new += [left] if left else []
-    state.tails.record(new, gone, changed, now)
+            rest = tails.without(state.connection, tree, file, target, own)
+            state.tails.record([rest] if rest else [], [file], {}, now)
+    state.tails.record([], [], changed, now)
 
 
 def _spans(files: Sequence[PartitionFile]) -> list[Span]:
-    return [Span(file.first_time, file.last_time + _MICROSECOND) for file in files]
+    return [following.span_in(file) for file in files]
 
 
 def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Span]]) -> dict[str, list[Span]]:
@@ -80,16 +81,17 @@ def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Span]]) -> dict[str
 def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
     """Return the files of followed rows; what was in one that is gone is asked for again."""
     files = list(state.tails.files().values())
-    gone = [file for file in files if not (tree.root / file.path).exists()]
+    gone = [file for file in files if not tails.is_whole(tree, file)]
     if not gone:
         return files
     runs = state.tails.runs()
     for file in gone:
         log.warning("tail.lost", path=file.path)
+        set_aside(tree, file.path)
         span = following.span_of(file.key.period)
-        for series, own in runs.items():
-            if is_of(file, series):
-                runs[series] = following.without(grid_of(series, ()), own, span)
+        for series in [series for series in runs if is_of(file, series)]:
+            grid = grid_of(series, state.queries.files.of([series])[series])
+            runs[series] = following.without(grid, runs[series], span)
     state.tails.record([], gone, runs, now)
     return [file for file in files if file not in gone]
 

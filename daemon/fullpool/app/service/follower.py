@@ -5,14 +5,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
 
+from fullpool import logs
 from fullpool.app import clock, pools
 from fullpool.app.assembly import AHEAD, rest_client
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
+from fullpool.errors import LakeBusyError
 from fullpool.jobs import Job
 from fullpool.model import Stop
 from fullpool.store.state.writer import State
 from fullpool.sync.follow import Follow, Followed, Wire
+
+log = logs.get_logger()
 
 
 class Follower:
@@ -59,7 +63,14 @@ class Follower:
             return None
         if self._wire is None:
             self._wire = self._connected(config)
-        found = self._follow.run(self._wire)
+        self._wire.client.learn(self._state.queries.bans())
+        try:
+            found = self._follow.run(self._wire)
+        except LakeBusyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - archives and gaps go on, whatever it is
+            log.error("follow.failed", series="all", reason=str(error))  # noqa: TRY400 - it is told
+            found = Followed(troubles={"all": str(error)})
         self._record_bans()
         return found
 

@@ -6,6 +6,7 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 
 import shutil
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -30,23 +31,37 @@ from fullpool.store.tree import (
 )
 
 STORAGE_VERSION: Final = "v1.0.0"
+# That of a generation in `sync.generations`: its number, its time, whether it only follows.
+Record = tuple[int, datetime, bool]
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
 
-def publish(
-    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
-) -> None:
-    """Make what the state holds the newest generation; readers see it from their next open on.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a generation is made.
 
-    *is_tail*: nothing changed but what is followed, so that it is kept for minutes.
+    *is_tail*: nothing changed but what is followed, so that it is kept for minutes. *is_afresh*:
+    nothing of the generation before is taken over, for it cannot be read.
     """
+
+    is_tail: bool = False
+    is_afresh: bool = False
+
+
+ORDINARY: Final = Manner()
+
+
+def publish(
+    state: State, tree: Tree, generation: int, now: datetime, manner: Manner = ORDINARY
+) -> None:
+    """Make what the state holds the newest generation; readers see it from their next open on."""
     target = tree.catalogue(generation)
     with duck.map_errors(f"publishing generation {generation}"):
         create_skeletons(state.connection, tree)
         target.parent.mkdir(parents=True)
         try:
-            _write(state, tree, generation, now, is_tail=is_tail)
+            _write(state, tree, (generation, naive(now), manner.is_tail), manner)
         except BaseException:
             shutil.rmtree(target.parent, ignore_errors=True)
             raise
@@ -56,13 +71,11 @@ def publish(
         sync_folder(target.parent)
         sync_folder(tree.catalogues)
         _swap(tree, target)
-    state.generations.record(generation, now, is_tail=is_tail)
+    state.generations.record(generation, now, is_tail=manner.is_tail)
 
 
-def _write(
-    state: State, tree: Tree, generation: int, now: datetime, *, is_tail: bool = False
-) -> None:
-    run, target = state.connection.execute, tree.catalogue(generation)
+def _write(state: State, tree: Tree, record: Record, manner: Manner) -> None:
+    run, target = state.connection.execute, tree.catalogue(record[0])
     # Nobody sees it before it is whole and on disk: a log would only be written twice as much.
     options = f"STORAGE_VERSION {duck.quoted(STORAGE_VERSION)}, RECOVERY_MODE 'no_wal_writes'"
     run(f"ATTACH {duck.quoted(target)} AS lake ({options})")
@@ -70,7 +83,7 @@ def _write(
         run("USE lake")
         # Each statement by itself would wait for the disk.
         with duck.transaction(state.connection):
-            _write_relations(state.connection, tree, (generation, naive(now), is_tail))
+            _write_relations(state.connection, tree, record, manner)
             _write_views(state.connection, tree)
         run("CHECKPOINT lake")
     finally:
@@ -88,14 +101,12 @@ def _detach(state: State) -> None:
 
 
 def _write_relations(
-    connection: duckdb.DuckDBPyConnection, tree: Tree, record: tuple[int, datetime, bool]
+    connection: duckdb.DuckDBPyConnection, tree: Tree, record: Record, manner: Manner
 ) -> None:
-    """Write schema `sync` and `instruments`: what the state holds, and what follows from that.
-
-    *record* is that of the generation itself, in `sync.generations`.
-    """
+    """Write schema `sync` and `instruments`: what the state holds, and what follows from that."""
     generation, now, _ = record
-    shelf = Shelf(tree.root, tree.catalogue(generation).parent, tree.current.resolve().parent)
+    folder, before = tree.catalogue(generation).parent, tree.current.resolve().parent
+    shelf = Shelf(tree.root, folder, before, is_trusted=not manner.is_afresh)
     connection.execute("CREATE SCHEMA sync")
     sources = {
         relation.name: publish_table(connection, shelf, relation)

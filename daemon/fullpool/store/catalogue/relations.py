@@ -7,12 +7,13 @@ publication costs depends on what changed.
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import duckdb
 
 from fullpool.store.catalogue.paths import root_of
 from fullpool.store.duck import quoted
-from fullpool.store.tree import link_or_copy
+from fullpool.store.tree import ends_whole, link_or_copy
 
 # So many rows of a relation share a file, by their symbol: as many are written if one changed.
 ROWS_A_FILE: Final = 16_384
@@ -35,11 +36,15 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where the Parquet files of a generation lie, of *root*, and those of the one *before*."""
+    """Where the Parquet files of a generation lie, of *root*, and those of the one *before*.
+
+    Those are linked only if the whole generation before *is_trusted*.
+    """
 
     root: Path
     folder: Path
     before: Path
+    is_trusted: bool = True
 
 
 def publish_table(connection: duckdb.DuckDBPyConnection, shelf: Shelf, one: Relation) -> str:
@@ -77,6 +82,8 @@ def _files(
 ) -> list[str]:
     """Write the files of a relation, or take those of the generation before; return their paths."""
     part = f"hash(symbol) % {parts}" if parts > 1 else "0"
+    shape = connection.execute(f"SELECT * FROM ({one.select}) LIMIT 0").description or []
+    columns = crc32(str([column[:2] for column in shape]).encode())
     sums = connection.execute(
         f"SELECT {part} AS part, count(*), sum(hash(r)::HUGEINT) FROM ({one.select}) AS r"
         " GROUP BY part ORDER BY part"
@@ -84,9 +91,10 @@ def _files(
     found = []
     for number, rows, total in sums:
         stem = one.name.rpartition(".")[2]
-        name = f"{stem}-{number}of{parts}-{rows}-{total % (1 << 64):016x}.parquet"
+        content = f"{rows}-{columns:08x}{total % (1 << 64):016x}"
+        name = f"{stem}-{number}of{parts}-{content}.parquet"
         target, known = shelf.folder / name, shelf.before / name
-        if known.exists():
+        if shelf.is_trusted and known.exists() and ends_whole(known):
             link_or_copy(known, target)
         else:
             which = f" WHERE {part} = {number}" if parts > 1 else ""

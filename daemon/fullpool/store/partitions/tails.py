@@ -11,11 +11,12 @@ from typing import Final
 import duckdb
 
 from fullpool.decode import sniff
+from fullpool.errors import MalformedError
 from fullpool.kinds import KINDS, Kind
-from fullpool.model import Interval, Market, Span
+from fullpool.model import Interval, Market, Series, Span
 from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, rows
-from fullpool.store.tree import Tree, give_name
+from fullpool.store.tree import Tree, ends_whole, give_name
 
 FOLDER: Final = "tail"
 SYMBOL: Final = "symbol"
@@ -29,6 +30,10 @@ class TailKey:
     kind: str
     interval: Interval | None
     period: str
+
+    def series(self, symbol: str) -> Series:
+        """Return the series of a symbol in the file."""
+        return Series(self.market, self.kind, symbol, self.interval)
 
     @property
     def stem(self) -> str:
@@ -61,19 +66,62 @@ def append(
     *lines* are those of the vendor's CSV, by symbol.
     """
     kind = KINDS[new.key.kind]
+    sheet = _sheet_of(tree, lines)
+    layout, _ = sniff(f"{next(iter(lines.values()))[0]}\n".encode(), kind)
+    source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
+    branches = [f"SELECT *, 1 AS age FROM ({_new(source)})"]
+    branches += [f"SELECT *, 2 AS age FROM {rows.parquet(tree.root / old.path)}"] if old else []
+    key = ", ".join([SYMBOL, *rows.keys_of(kind)])
+    once = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY age) = 1"
+    try:
+        found = _write(
+            connection, tree, new, f"SELECT * FROM ({' UNION ALL BY NAME '.join(branches)}) {once}"
+        )
+    except (duckdb.DataError, duckdb.InvalidInputException) as error:
+        raise MalformedError(duck.summary(error)) from error
+    finally:
+        sheet.unlink()
+    assert found is not None
+    return found
+
+
+def _new(sheet: csv_rows.Sheet) -> str:
+    return csv_rows.from_csv(sheet, csv_rows.Width.WIDE, csv_rows.REST)
+
+
+def _sheet_of(tree: Tree, lines: Mapping[str, Sequence[str]]) -> Path:
+    """Write the lines of all symbols, each with its symbol; return the path."""
     sheet = tree.staging / "followed.csv"
     with sheet.open("w", encoding="utf-8") as text:
         for symbol, own in lines.items():
             text.writelines(f"{line},{symbol}\n" for line in own)
-    first = next(iter(lines.values()))[0]
-    layout, _ = sniff(f"{first}\n".encode(), kind)
-    source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
-    branches = [csv_rows.from_csv(source, csv_rows.Width.WIDE, csv_rows.REST)]
-    branches += [f"FROM {rows.parquet(tree.root / old.path)}"] if old else []
-    found = _write(connection, tree, new, " UNION ALL BY NAME ".join(branches))
-    sheet.unlink()
-    assert found is not None
-    return found
+    return sheet
+
+
+def is_sound(
+    connection: duckdb.DuckDBPyConnection,
+    tree: Tree,
+    kind: Kind,
+    symbol: str,
+    lines: Sequence[str],
+) -> bool:
+    """Whether the lines of a symbol can be written."""
+    sheet = _sheet_of(tree, {symbol: lines})
+    try:
+        layout, _ = sniff(f"{lines[0]}\n".encode(), kind)
+        source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
+        connection.execute(f"SELECT max(hash(r)) FROM ({_new(source)}) AS r").fetchone()
+    except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
+        return False
+    finally:
+        sheet.unlink()
+    return True
+
+
+def is_whole(tree: Tree, file: TailFile) -> bool:
+    """Whether a file is there, as long as it was written, with the end of a Parquet file."""
+    path = tree.root / file.path
+    return path.exists() and path.stat().st_size == file.size_bytes and ends_whole(path)
 
 
 def without(

@@ -30,8 +30,9 @@ class Generations:
         found = self._session.rows(
             "SELECT count(*) > 0 AND coalesce(max(published_at) >= max(last.written_at)"
             " AND max(generation) >= max(last.number), true) FROM sync.generations,"
-            " (SELECT max(written_at) AS written_at, max(generation) AS number"
-            " FROM sync.partitions) AS last"
+            " (SELECT max(written_at) AS written_at, max(generation) AS number FROM"
+            " (SELECT written_at, generation FROM sync.partitions"
+            " UNION ALL SELECT written_at, generation FROM sync.tail_files)) AS last"
         )
         return bool(found[0][0])
 
@@ -62,8 +63,8 @@ class Generations:
         """Return the retired files below *folder* that no generation that is kept can name."""
         sql = (
             "SELECT path FROM sync.retired AS r WHERE starts_with(path, ? || '/') AND NOT EXISTS"
-            " (SELECT 1 FROM sync.generations AS g WHERE g.generation >= r.generation"
-            " AND g.published_at < r.retired_at)"
+            " (SELECT 1 FROM sync.generations AS g"
+            " WHERE g.generation >= r.generation AND g.generation < r.retired_by)"
         )
         return [path for (path,) in self._session.rows(sql, [folder])]
 

@@ -169,6 +169,7 @@ def add_tails(connection: duckdb.DuckDBPyConnection) -> None:
         " row_count BIGINT)"
     )
     connection.execute("ALTER TABLE sync.generations ADD COLUMN is_tail BOOLEAN DEFAULT false")
+    connection.execute("ALTER TABLE sync.retired ADD COLUMN retired_by BIGINT")
 
 
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (

@@ -17,6 +17,7 @@ from fullpool.planning import Listed, want_of
 from fullpool.store import duck
 from fullpool.store.partitions.provenance import Source
 from fullpool.store.partitions.recover import RecoveredFile
+from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.bulk import insert
 from fullpool.store.state.tables import (
     HOLE_COLUMNS,
@@ -63,6 +64,7 @@ def restore(
             ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
             ("archives", (*TRIED_COLUMNS, "sha256", "held_bytes", "row_count"), archives),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
+            ("retired", (*_RETIRED_COLUMNS, "retired_by"), _tail_rows(tree, now, last)),
             ("generations", ("generation", "published_at"), generations),
         ):
             insert(connection, f"sync.{table}", columns, rows)
@@ -79,6 +81,13 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
         return None
     known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
     return (*tried_row(known, now), source.sha256, source.size_bytes, source.rows)
+
+
+def _tail_rows(tree: Tree, now: datetime, last: int) -> list[tuple[Any, ...]]:
+    """Return the files of followed rows as retired: generations name them, the API has the rows."""
+    paths = (tree.root / FOLDER).rglob("*.parquet")
+    names = [str(path.relative_to(tree.root)) for path in paths]
+    return [(*_retired_row(tree, name, now), last + 1) for name in names]
 
 
 def _retired_row(tree: Tree, path: str, now: datetime) -> tuple[Any, ...]:

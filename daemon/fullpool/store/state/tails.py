@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from fullpool.kinds import KINDS
 from fullpool.model import Interval, Market, Run, Series
+from fullpool.store.duck import quoted
 from fullpool.store.partitions.tails import TailFile, TailKey
 from fullpool.store.state.bulk import AMONG, insert, values_of
 from fullpool.store.state.session import Session
@@ -24,6 +26,13 @@ _FILES: Final = (
     "written_at",
 )  # fmt: skip
 _RUNS: Final = (*SERIES_COLUMNS, "first_time", "last_time", "row_count")
+
+
+_JITTERY: Final = ", ".join(quoted(kind.name) for kind in KINDS.values() if kind.jitter)
+# Rows of the same minute are one, whatever the milliseconds.
+_LEEWAY: Final = (
+    f"CASE WHEN p.kind IN ({_JITTERY}) THEN INTERVAL 59 SECOND ELSE INTERVAL 0 SECOND END"
+)
 
 
 class Tails:
@@ -58,7 +67,8 @@ class Tails:
         names = ", ".join(f"f.{name}" for name in SERIES_COLUMNS)
         rows = self._session.rows(
             f"SELECT DISTINCT {names} FROM sync.followed AS f JOIN sync.partitions AS p ON {same}"
-            " AND p.first_time <= f.last_time AND p.last_time >= f.first_time"
+            f" AND p.first_time - {_LEEWAY} <= f.last_time"
+            f" AND p.last_time + {_LEEWAY} >= f.first_time"
         )
         return [series_in(row) for row in rows]
 
@@ -74,8 +84,9 @@ class Tails:
         lines = [_run_row(series, run) for series, own in runs.items() for run in own]
         with self._session.transaction():
             self._session.run(
-                "INSERT INTO sync.retired SELECT path, generation, ?, size_bytes"
-                f" FROM sync.tail_files WHERE path{AMONG}",
+                "INSERT INTO sync.retired (path, generation, retired_at, size_bytes, retired_by)"
+                " SELECT path, generation, ?, size_bytes, (SELECT value FROM sync.counters WHERE"
+                f" name = 'generation') FROM sync.tail_files WHERE path{AMONG}",
                 [naive(at), paths],
             )
             self._session.run(f"DELETE FROM sync.tail_files WHERE path{AMONG}", [paths])

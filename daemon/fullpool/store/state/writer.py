@@ -179,7 +179,8 @@ class State:
         if not paths:
             return
         self._session.run(
-            f"INSERT INTO sync.retired SELECT path, generation, ?, size_bytes FROM sync.partitions"
+            "INSERT INTO sync.retired (path, generation, retired_at, size_bytes)"
+            " SELECT path, generation, ?, size_bytes FROM sync.partitions"
             f" WHERE path{AMONG}",
             [naive(at), values_of(paths)],
         )

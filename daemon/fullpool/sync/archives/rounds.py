@@ -102,7 +102,7 @@ class Round:
         """Return the followed rows that the partitions of the step are to take in."""
         patches = self._patches.get((step.series, step.unit), ())
         spans = [*(item.edition.archive.period.span for item in inputs), *(p.span for p in patches)]
-        return taken_in(self._state, step, spans, self._work.now())
+        return taken_in(self._state, self._work.tree, step, spans, self._work.now())
 
     def _threads(self, step: Step) -> int:
         """Return as many as the builders that the step's part of all bytes would keep busy.
@@ -202,7 +202,8 @@ class Round:
 
     def _publish_if_due(self) -> None:
         if self._publisher.is_due():
-            self._publisher.publish(self._generation)
+            # Following may have published since the files of this round got their number.
+            self._publisher.publish(self._state.next_value("generation"))
             self._generation = self._state.next_value("generation")
 
 

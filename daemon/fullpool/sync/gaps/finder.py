@@ -102,7 +102,7 @@ class GapFinder:
             doubted += stand_ins.archives_beside(told.new, {one_series: own})
             had = last_had(own)
             found[one_series] = told.gaps
-            if not self._work.config.follows(one_series):
+            if one_series not in runs:
                 found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             expected += [_expected(want, part, rows, now) for part in want.parts]
