@@ -109,6 +109,7 @@ class Follow:
             weight = sum(map(weight_of, _windows(one)))
             by_market[one.series.market].append((one, weight))
         chosen: list[Next] = []
+        found.behind = 0
         for market, own in by_market.items():
             if (error := wire.client.blocked(market)) is not None:
                 found.troubles[str(market)] = str(error)
