@@ -46,7 +46,7 @@ class Timetable:
     def __init__(self, ask: Callable[[Job], None], now: Callable[[], datetime]) -> None:
         self._ask = ask
         self._now = now
-        self._applied: dict[Job, tuple[Timing, float]] = {}
+        self._applied: dict[Job, tuple[Timing, float, int]] = {}
         self._stopped = threading.Event()
         self._changing = threading.Lock()
         self._scheduler = BackgroundScheduler(
@@ -59,7 +59,7 @@ class Timetable:
     def apply(self, schedule: Schedule) -> list[Job]:
         """Make the timetable match; return the jobs that changed. The others keep their timers."""
         with self._changing:
-            wanted = {job: (schedule.timing(job), _jitter_s(job, schedule)) for job in Job}
+            wanted = {job: (schedule.timing(job), *_spread(job, schedule)) for job in Job}
             changed = [job for job in Job if self._applied.get(job) != wanted[job]]
             for job in changed:
                 trigger = _trigger(*wanted[job])
@@ -85,8 +85,8 @@ class Timetable:
 
     def was_missed(self, job: Job, last: datetime) -> bool:
         """Whether *job*, which ran at *last*, should have run since."""
-        timing, _ = self._applied[job]
-        due = _trigger(timing, 0.0).get_next_fire_time(last, last + timedelta(seconds=1))
+        timing, *_ = self._applied[job]
+        due = _trigger(timing, 0.0, 0).get_next_fire_time(last, last + timedelta(seconds=1))
         return due is not None and due <= self._now()
 
     def _watch_clock(self) -> None:
@@ -114,7 +114,7 @@ class Timetable:
             self._scheduler.wakeup()
 
     def _after_setback(self, job: Any, jump: timedelta) -> datetime:
-        timing, _ = self._applied[Job(job.id)]
+        timing, *_ = self._applied[Job(job.id)]
         if isinstance(timing, Every):
             moved: datetime = job.next_run_time + jump
             return moved
@@ -125,20 +125,23 @@ class Timetable:
 def check(schedule: Schedule) -> None:
     """Raise ValueError if APScheduler would not take one of the times."""
     for job in Job:
-        _trigger(schedule.timing(job), _jitter_s(job, schedule))
+        _trigger(schedule.timing(job), *_spread(job, schedule))
 
 
-def _jitter_s(job: Job, schedule: Schedule) -> float:
-    """Return by how much a job is late at random; what follows has a second of its own instead."""
-    return 0.0 if job is Job.FOLLOW else schedule.jitter_s
+def _spread(job: Job, schedule: Schedule) -> tuple[float, int]:
+    """Return by how much a job is late at random, and the second of the minute at which it is due.
+
+    What follows has a second of its own instead of being late.
+    """
+    return (0.0, _SECOND) if job is Job.FOLLOW else (schedule.jitter_s, 0)
 
 
-def _trigger(timing: Timing, jitter_s: float) -> Any:
+def _trigger(timing: Timing, jitter_s: float, second: int) -> Any:
     if isinstance(timing, Every):
         # Installations start at different times, so that an interval needs no jitter.
         return IntervalTrigger(seconds=int(timing.interval.total_seconds()), timezone=UTC)
     return CronTrigger(
-        second=_SECOND if not jitter_s else 0,
+        second=second,
         minute=timing.minute,
         hour=timing.hour,
         day=timing.day,

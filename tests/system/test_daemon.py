@@ -437,9 +437,9 @@ def test_an_archive_that_keeps_failing_keeps_no_other_job_from_its_turn(place: P
     place.write(A, more=QUICK.replace('"1h"', '"2s"'), rounds=2)
     place.vendor.fail(Fault("*2024-06-03.zip", "status", 503))
     with place.running() as daemon:
-        daemon.until(lambda: daemon.events("housekeeping.finished"))
+        daemon.until(lambda: daemon.events("housekeeping.finished"), 90)
         ended = daemon.until(
-            lambda: [one["command"] for one in daemon.events("pass.ended")].count("audit")
+            lambda: [one["command"] for one in daemon.events("pass.ended")].count("audit"), 90
         )
 
         assert ended

@@ -168,7 +168,7 @@ def add_tails(connection: duckdb.DuckDBPyConnection) -> None:
         f"CREATE TABLE sync.followed ({_SERIES}, first_time TIMESTAMP, last_time TIMESTAMP,"
         " row_count BIGINT)"
     )
-    connection.execute("ALTER TABLE sync.generations ADD COLUMN is_tail BOOLEAN DEFAULT false")
+    connection.execute("ALTER TABLE sync.generations ADD COLUMN is_tail BOOLEAN")
     connection.execute("ALTER TABLE sync.retired ADD COLUMN retired_by BIGINT")
 
 
