@@ -68,7 +68,7 @@ def is_time(series: Series, asked_at: datetime | None, now: datetime) -> bool:
     """
     if not kind_of(series).spacing or asked_at is None:
         return True
-    return asked_at < now.replace(minute=0, second=0, microsecond=0) + 2 * _MINUTE
+    return asked_at < _hour(now) + 2 * _MINUTE
 
 
 def next_of(
@@ -88,10 +88,14 @@ def next_of(
     if since is not None:
         first = max(first, grid.at(since))
     end = grid.at(now) + (0 if series.interval else 1)
-    if is_spaced and last is not None and last >= now.replace(minute=0, second=0, microsecond=0):
+    if is_spaced and last is not None and last >= _hour(now):
         return None
     after = last + _MINUTE if is_spaced and last is not None else last
     return Next(series, grid, Places(first, end), after) if first < end else None
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _start(series: Series, now: datetime) -> datetime:

@@ -92,10 +92,10 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
 
 
 @contextmanager
-def rest_client(config: Config, stop: Stop, bans: Sequence[Ban] = ()) -> Iterator[Client]:
+def rest_client(config: Config, stop: Stop) -> Iterator[Client]:
     """Open a client of the API by itself."""
     context = tls_context(config.network)
-    with _client(config, context, stop, bans, clock.sleeper(stop)) as client:
+    with _client(config, context, stop, (), clock.sleeper(stop)) as client:
         yield client
 
 

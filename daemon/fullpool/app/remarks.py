@@ -45,9 +45,7 @@ def remarks_by(reader: Reader, config: Config) -> list[str]:
 def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:
     """Return what is to be said of what is followed: of the series that trade, or are named."""
     named = (series for dataset in config.dataset for series in dataset.named_series)
-    every = dict.fromkeys([*trading, *named])
-    followed = [series for series in every if config.follows(series)]
-    return too_much(followed, config.rest.weight_share)
+    return too_much(dict.fromkeys([*trading, *named]), config)
 
 
 def _remarks(queries: StateQueries, config: Config) -> list[str]:

@@ -40,7 +40,7 @@ MAX_BODY_BYTES: Final = 4 << 20  # 1500 klines have about 0.3 MB
 MAX_INFO_BYTES: Final = 32 << 20  # the largest exchangeInfo seen has 17 MB
 _PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/dapi/v1"}
 # What the API allows an address a minute, where it does not tell.
-DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
+_DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
 _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
 _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
@@ -49,6 +49,11 @@ _SHORTEST_BAN_S: Final = 10.0
 _CLOCKS_DIFFER: Final = timedelta(days=1)
 _LONGEST_BAN_S: Final = 3 * 86_400.0
 _STOP_WHEN: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
+
+
+def usual_weight(market: Market, share: float) -> int:
+    """Return the weight a minute that we may use of a host that does not tell its limit."""
+    return int(_DEFAULT_WEIGHT[market] * share)
 
 
 class Client:
@@ -119,7 +124,7 @@ class Client:
         """Return the weight that is left of this minute, as far as known."""
         budget = self._budgets.get(market)
         if budget is None:
-            return int(DEFAULT_WEIGHT[market] * self.settings.weight_share) - _INFO_WEIGHT[market]
+            return usual_weight(market, self.settings.weight_share) - _INFO_WEIGHT[market]
         return budget.left()
 
     def learn(self, bans: Iterable[Ban]) -> None:
@@ -184,10 +189,10 @@ class Client:
         with self._opening[market]:
             if market not in self._budgets:
                 share = self.settings.weight_share
-                budget = Budget(int(DEFAULT_WEIGHT[market] * share), self.now, self._sleep)
+                budget = Budget(usual_weight(market, share), self.now, self._sleep)
                 try:
                     info = self._ask_info(market, budget)
-                    budget.allowed = int(_limit(info, DEFAULT_WEIGHT[market]) * share)
+                    budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
                     self._info[market] = info
                 except (RestBannedError, RestRefusedError):
                     raise

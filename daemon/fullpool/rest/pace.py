@@ -1,28 +1,30 @@
 """What it costs to follow series, and whether the API allows it."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
+from fullpool.config import Config
 from fullpool.grid import Places
 from fullpool.kinds import grid_of
-from fullpool.model import Series
-from fullpool.rest.client import DEFAULT_WEIGHT
+from fullpool.model import Market, Series
+from fullpool.rest.client import usual_weight
 from fullpool.rest.questions import weight_of
 from fullpool.rest.windows import Window
 
 
-def too_much(series: Iterable[Series], weight_share: float) -> list[str]:
-    """Return a line for each market whose series cannot all be followed, whatever is tried."""
-    weights: dict[str, list[float]] = {}
-    limits: dict[str, int] = {}
+def too_much(series: Iterable[Series], config: Config) -> list[str]:
+    """Return a line for each market of whose *series* more are followed than can ever keep up."""
+    weights: dict[Market, list[float]] = defaultdict(list)
     for one in series:
-        weights.setdefault(str(one.market), []).append(_a_minute(one))
-        limits[str(one.market)] = int(DEFAULT_WEIGHT[one.market] * weight_share)
+        if config.follows(one):
+            weights[one.market].append(_a_minute(one))
+    share = config.rest.weight_share
     return [
         f"following {len(own):,} series of {market} takes a weight of {sum(own):,.0f} a minute, and"
-        f" the API allows {limits[market]:,} (rest.weight_share): they fall behind; follow fewer,"
-        " or longer intervals"
+        f" the API allows {usual_weight(market, share):,} (rest.weight_share): they fall behind;"
+        " follow fewer, or longer intervals"
         for market, own in sorted(weights.items())
-        if sum(own) > limits[market]
+        if sum(own) > usual_weight(market, share)
     ]
 
 

@@ -1,16 +1,17 @@
 """Follows the market: asks the API for the rows that no archive has yet, and publishes them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, starmap
 from typing import Final
 
 from fullpool import following, logs
 from fullpool.config import Config
 from fullpool.errors import MalformedError, NoSymbolError, RestError
 from fullpool.following import Next
+from fullpool.grid import Grid
 from fullpool.kinds import KINDS, grid_of
 from fullpool.model import Market, Series, instant
 from fullpool.rest import Answer, Client, Window, ask, weight_of, windows
@@ -18,9 +19,10 @@ from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.figures import trading
 from fullpool.store.catalogue.publication import Manner
 from fullpool.store.partitions import tails
-from fullpool.store.partitions.tails import TailKey
+from fullpool.store.partitions.tails import TailFile, TailKey
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
+from fullpool.sync.bans import share_bans
 from fullpool.sync.maps import Map
 from fullpool.sync.publishing import publish_state
 from fullpool.sync.tails import here
@@ -31,12 +33,15 @@ log = logs.get_logger()
 KEPT: Final = timedelta(minutes=30)
 # Of a series that is far behind so many requests are made at a time: the others wait as well.
 _MOST_WINDOWS: Final = 3
-# A symbol that the API does not know is asked for again after that.
+# So often in one run, if the answers are all empty: an outage is left behind soon.
 _MOST_ROUNDS: Final = 10
+# A symbol that the API does not know is asked for again after that.
 _UNKNOWN_FOR: Final = timedelta(hours=1)
 
 # By file of followed rows, and by symbol: moments and lines.
 _Rows = dict[TailKey, dict[str, list[tuple[datetime, str]]]]
+# What is asked for now of what is to be asked.
+_Asked = dict[Next, list[Window]]
 
 
 @dataclass(slots=True)
@@ -82,41 +87,43 @@ class Follow:
         """Ask for what was closed since the last time, and publish what came."""
         found = Followed()
         here(self._state, self._tree, wire.now())
+        share_bans(wire.client, self._state)
         rows: _Rows = defaultdict(lambda: defaultdict(list))
-        asked: dict[Series, Next] = {}
-        again: set[Series] = set()
-        for _ in range(_MOST_ROUNDS):
-            self._empty.clear()
-            wanted = [one for one in self._chosen(wire, found) if not asked or one.series in again]
-            self._ask(wire, wanted, rows, found)
-            asked |= {one.series: one for one in wanted}
-            again = set(self._empty)
-            if not again:
+        asked = self._chosen(wire, found)
+        self._ask(wire, asked, rows, found)
+        for _ in range(_MOST_ROUNDS - 1):
+            if not (again := set(self._empty)):
                 break
+            self._ask(wire, self._chosen(wire, found, again), rows, found)
+        share_bans(wire.client, self._state)
         if rows:
             now = wire.now()
-            self._write(rows, asked, found, now)
+            self._write(rows, {one.series: one.grid for one in asked}, found, now)
             generation = self._state.next_value("generation")
             publish_state(self._state, self._tree, generation, now, Manner(is_tail=True))
             publication.retire_tails(self._state, self._tree, now - KEPT)
         self._tell(found)
         return found
 
-    def _chosen(self, wire: Wire, found: Followed) -> list[Next]:
+    def _chosen(
+        self, wire: Wire, found: Followed, among: Container[Series] | None = None
+    ) -> _Asked:
         """Return what is asked for now, as far as the weight of this minute goes."""
         by_market: dict[Market, list[tuple[Next, int]]] = defaultdict(list)
+        asked: _Asked = {}
         for one in self._wanted(wire.now()):
-            weight = sum(map(weight_of, _windows(one)))
-            by_market[one.series.market].append((one, weight))
-        chosen: list[Next] = []
+            if among is None or one.series in among:
+                asked[one] = list(islice(windows(one.series, one.grid, one.places), _MOST_WINDOWS))
+                by_market[one.series.market].append((one, sum(map(weight_of, asked[one]))))
+        chosen: _Asked = {}
         found.behind = 0
         for market, own in by_market.items():
             if (error := wire.client.blocked(market)) is not None:
                 found.troubles[str(market)] = str(error)
                 continue
-            taken = following.chosen(own, wire.client.room(market))
-            found.behind += len(own) - len(taken) + sum(map(_is_cut, taken))
-            chosen += taken
+            taken = {one: asked[one] for one in following.chosen(own, wire.client.room(market))}
+            found.behind += len(own) - len(taken) + sum(starmap(_is_cut, taken.items()))
+            chosen |= taken
         return chosen
 
     def _wanted(self, now: datetime) -> list[Next]:
@@ -140,41 +147,46 @@ class Follow:
         is_wanted = self._config.follows(series) and following.is_followed(series)
         return is_wanted and is_known and following.is_time(series, self._asked_at.get(series), now)
 
-    def _ask(self, wire: Wire, wanted: Sequence[Next], rows: _Rows, found: Followed) -> None:
+    def _ask(self, wire: Wire, asked: _Asked, rows: _Rows, found: Followed) -> None:
         """Add the rows that come to *rows*; what fails is asked for again by the next run."""
-        asked = [(one, window) for one in wanted for window in _windows(one)]
+        items = [(one, window) for one, own in asked.items() for window in own]
         answers: dict[tuple[Series, int], Answer] = {}
 
         def answer(item: tuple[Next, Window]) -> Answer:
             return ask(wire.client, item[0].grid, item[1])
 
-        for done in wire.rest_map(answer, asked, lambda _: 1):
+        for done in wire.rest_map(answer, items, lambda _: 1):
             one, window = done.item
             found.requests += 1
             if done.value is None:
                 self._note(one.series, done.error, wire.now(), found)
             else:
                 answers[one.series, window.places.first] = done.value
-        for one in wanted:
-            found.rows += self._take(one, answers, rows, wire.now())
+        self._empty.clear()
+        for one, own in asked.items():
+            answered = [(window, answers.get((one.series, window.places.first))) for window in own]
+            found.rows += self._take(one, answered, rows, wire.now())
 
     def _take(
-        self, one: Next, answers: Mapping[tuple[Series, int], Answer], rows: _Rows, now: datetime
+        self,
+        one: Next,
+        answered: Sequence[tuple[Window, Answer | None]],
+        rows: _Rows,
+        now: datetime,
     ) -> int:
         """Put the rows of a series to those of their files; return how many there are.
 
         None behind an answer that did not come: it would be a hole.
         """
         count = 0
-        asked = _windows(one)
-        for window in asked:
-            value = answers.get((one.series, window.places.first))
-            if value is None:
+        for _, answer in answered:
+            if answer is None:
                 return count
-            count += _sort_in(rows, one, value, now)
+            count += _sort_in(rows, one, answer, now)
         self._asked_at[one.series] = now
-        if not count and asked[-1].places.end < one.places.end:
-            self._since[one.series] = one.grid.opens(asked[-1].places.end)
+        end = answered[-1][0].places.end
+        if not count and end < one.places.end:
+            self._since[one.series] = one.grid.opens(end)
             self._empty.add(one.series)
         return count
 
@@ -197,30 +209,36 @@ class Follow:
         self._told = set(reasons)
 
     def _write(
-        self, rows: _Rows, wanted: Mapping[Series, Next], found: Followed, now: datetime
+        self, rows: _Rows, grids: Mapping[Series, Grid], found: Followed, now: datetime
     ) -> None:
         """Write the files that the rows belong to, oldest first, and record each at once."""
-        generation, connection = self._state.next_value("generation"), self._state.connection
+        generation, held = self._state.next_value("generation"), self._state.tails.files()
+        runs = self._state.tails.runs()
         for key in sorted(rows, key=lambda one: one.period):
-            old, target = self._state.tails.files().get(key), tails.named(key, generation)
-            lines: Mapping[str, Sequence[str]]
+            old, target = held.get(key), tails.named(key, generation)
             lines = {symbol: _lines(own) for symbol, own in rows[key].items()}
-            try:
-                new = tails.append(connection, self._tree, old, target, lines)
-            except MalformedError as error:
-                sound = self._sound(key, lines)
-                for symbol in lines.keys() - sound.keys():
-                    found.troubles[str(key.series(symbol))] = str(error)
-                if not sound:
-                    continue
-                lines, new = sound, tails.append(connection, self._tree, old, target, sound)
-            runs, after = self._state.tails.runs(), {}
-            for symbol in lines:
-                series = key.series(symbol)
-                moments = sorted(moment for moment, _ in rows[key][symbol])
-                grid = wanted[series].grid
-                after[series] = following.extended(grid, runs.get(series, ()), moments)
+            new = self._appended(old, target, lines, found)
+            if new is None:
+                continue
+            after = {}
+            for series in map(key.series, lines):
+                moments = sorted(moment for moment, _ in rows[key][series.symbol])
+                after[series] = following.extended(grids[series], runs.get(series, ()), moments)
+            runs |= after
             self._state.tails.record([new], [old] if old else [], after, now)
+
+    def _appended(
+        self, old: TailFile | None, target: TailFile, lines: dict[str, list[str]], found: Followed
+    ) -> TailFile | None:
+        """Write a file; take from *lines*, and tell, the symbols whose values do not fit."""
+        connection = self._state.connection
+        try:
+            return tails.append(connection, self._tree, old, target, lines)
+        except MalformedError as error:
+            for symbol in lines.keys() - self._sound(target.key, lines).keys():
+                found.troubles[str(target.key.series(symbol))] = str(error)
+                del lines[symbol]
+        return tails.append(connection, self._tree, old, target, lines) if lines else None
 
     def _sound(self, key: TailKey, lines: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
         """Return the lines of the symbols whose values fit."""
@@ -232,13 +250,9 @@ class Follow:
         }
 
 
-def _is_cut(one: Next) -> bool:
+def _is_cut(one: Next, asked: Sequence[Window]) -> bool:
     """Whether more is to be asked for a series than is asked at a time."""
-    return _windows(one)[-1].places.end < one.places.end
-
-
-def _windows(one: Next) -> list[Window]:
-    return list(islice(windows(one.series, one.grid, one.places), _MOST_WINDOWS))
+    return asked[-1].places.end < one.places.end
 
 
 def _lines(rows: Sequence[tuple[datetime, str]]) -> list[str]:

@@ -258,9 +258,9 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
 
 
-def _is_behind(state: State, result: PassOutcome, *, is_readable: bool) -> bool:
+def _is_behind(state: State, result: PassOutcome, *, can_be_read: bool) -> bool:
     """Whether readers do not see what the state holds, and there is something to see."""
-    if state.generations.is_published() and is_readable:
+    if state.generations.is_published() and can_be_read:
         return False
     return result in _ENDED or bool(state.queries.files.paths())
 
@@ -281,7 +281,7 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     state.passes.end(begun.number, summary, work.now())
     outcome.missing = state.queries.missing()
     can_be_read = outcome.is_dirty or is_readable(work.tree)  # which reads all tables
-    if outcome.is_dirty or _is_behind(state, result, is_readable=can_be_read):
+    if outcome.is_dirty or _is_behind(state, result, can_be_read=can_be_read):
         manner = Manner(is_afresh=not can_be_read)
         publish(work, state, outcome, state.next_value("generation"), manner)
     freed = publication.retire(state, work.tree, work.now() - work.config.lake.grace)

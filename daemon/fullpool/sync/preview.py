@@ -40,9 +40,7 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
         for series, one in listed.items()
         if one.until and not vendor.still_trades(series, one.until, one.at)
     }
-    own = [want.series for want in wants if want.series not in ended]
-    followed = [series for series in own if work.config.follows(series)]
-    return too_much(followed, work.config.rest.weight_share)
+    return too_much((w.series for w in wants if w.series not in ended), work.config)
 
 
 def preview(work: Work, queries: StateQueries) -> Preview:

@@ -30,7 +30,7 @@ def taken_in(
     until = Span(whole.start, max([whole.start, *ends])).meet(whole)
     if not runs or runs[0].first_time >= until.end:
         return None
-    files = [file for file in state.tails.files().values() if is_of(file, step.series)]
+    files = [file for file in state.tails.files().values() if file.key.fits(step.series)]
     inside = [file for file in files if following.span_of(file.key.period).overlaps(until)]
     paths = [file.path for file in inside if tails.is_whole(tree, file)]
     rows = sum(run.rows for run in runs)
@@ -72,7 +72,7 @@ def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Span]]) -> dict[str
     """Return the spans that are taken of a file's rows, by symbol."""
     whole, found = following.span_of(file.key.period), {}
     for series, spans in taken.items():
-        inside = [span for span in spans if span.overlaps(whole)] if is_of(file, series) else []
+        inside = [span for span in spans if span.overlaps(whole)] if file.key.fits(series) else []
         if inside:
             found[series.symbol] = inside
     return found
@@ -89,14 +89,8 @@ def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
         log.warning("tail.lost", path=file.path)
         set_aside(tree, file.path)
         span = following.span_of(file.key.period)
-        for series in [series for series in runs if is_of(file, series)]:
+        for series in [series for series in runs if file.key.fits(series)]:
             grid = grid_of(series, state.queries.files.of([series])[series])
             runs[series] = following.without(grid, runs[series], span)
     state.tails.record([], gone, runs, now)
     return [file for file in files if file not in gone]
-
-
-def is_of(file: TailFile, series: Series) -> bool:
-    """Whether a file holds rows of a series, if there are any of its period."""
-    key = file.key
-    return (series.market, series.kind, series.interval) == (key.market, key.kind, key.interval)

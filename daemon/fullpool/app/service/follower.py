@@ -63,27 +63,17 @@ class Follower:
             return None
         if self._wire is None:
             self._wire = self._connected(config)
-        self._wire.client.learn(self._state.queries.bans())
         try:
-            found = self._follow.run(self._wire)
+            return self._follow.run(self._wire)
         except LakeBusyError:
             raise
         except Exception as error:  # noqa: BLE001 - archives and gaps go on, whatever it is
             log.error("follow.failed", series="all", reason=str(error))  # noqa: TRY400 - it is told
-            found = Followed(troubles={"all": str(error)})
-        self._record_bans()
-        return found
+            return Followed(troubles={"all": str(error)})
 
     def _connected(self, config: Config) -> Wire:
-        bans, enter = self._state.queries.bans(), self._opened.enter_context
-        client = enter(rest_client(config, self._stop, bans))
+        enter = self._opened.enter_context
+        client = enter(rest_client(config, self._stop))
         connections = config.rest.max_keepalive_connections
         rest_map = enter(pools.threads(connections, AHEAD, self._stop))
         return Wire(client, rest_map, clock.now)
-
-    def _record_bans(self) -> None:
-        """Keep what hosts asked for: passes are not to ask them either."""
-        assert self._wire is not None
-        bans = [ban for ban in self._wire.client.bans if ban.status]
-        if bans != self._state.queries.bans():
-            self._state.gaps.record_bans(bans)

@@ -92,22 +92,29 @@ def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series
 
 
 _SERIES: Final = ("market", "kind", "symbol", "interval")
+
+
+def _trading(held: str) -> str:
+    """Return what selects from wanted series w that still trade, with the last row h of *held*."""
+    return (
+        f"FROM sync.wanted AS w JOIN sync.listings AS l ON {_same('l')}"
+        f" LEFT JOIN (SELECT {', '.join(_SERIES)}, max(last_time) AS last_time FROM {held}"
+        f" GROUP BY ALL) AS h ON {_same('h')} WHERE {TRADING}"
+    )
+
+
+def _same(table: str) -> str:
+    """Return the condition that a row of *table* is of the series w."""
+    return " AND ".join(f"{table}.{name} = w.{name}" for name in _SERIES)
+
+
 _FRESHNESS: Final = (
-    "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
-    f" FROM ({HELD}) GROUP BY ALL)"
-    " SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
-    " min(h.last_time) FROM sync.wanted AS w"
-    f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
-    f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
-    f" WHERE {TRADING} GROUP BY ALL ORDER BY ALL"
+    "SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
+    f" min(h.last_time) {_trading(f'({HELD})')} GROUP BY ALL ORDER BY ALL"
 )
 _LAST_ROWS: Final = (
-    "WITH held AS (SELECT market, kind, symbol, interval, max(last_time) AS last_time"
-    " FROM sync.partitions GROUP BY ALL)"
-    " SELECT w.market, w.kind, w.symbol, w.interval, h.last_time FROM sync.wanted AS w"
-    f" JOIN sync.listings AS l ON {' AND '.join(f'l.{name} = w.{name}' for name in _SERIES)}"
-    f" LEFT JOIN held AS h ON {' AND '.join(f'h.{name} = w.{name}' for name in _SERIES)}"
-    f" WHERE {TRADING} AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
+    "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time"
+    f" {_trading('sync.partitions')} AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
 )
 _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"

@@ -48,6 +48,11 @@ def hive_keys(kind: Kind) -> tuple[str, ...]:
     return tuple(key for key in HIVE_KEYS if kind.intervals or key != "interval")
 
 
+def market_keys(kind: Kind) -> tuple[str, ...]:
+    """Return those of a whole market: files of followed rows have all of its symbols."""
+    return tuple(key for key in hive_keys(kind) if key != "symbol")
+
+
 def root_of(root: Path) -> str:
     """Return the SQL of the lake's root: SET VARIABLE lake_root if it was moved."""
     return f"coalesce(getvariable('lake_root'), {quoted(root)})"
@@ -89,7 +94,7 @@ class Files:
 
     def of_series(self) -> str:
         """Return the SQL of the files of the series that a macro's parameters name."""
-        keys = " || '/' || ".join(f"{key}_" for key in hive_keys(self.kind))
+        keys = _parameters(hive_keys(self.kind))
         pattern = f"{_NEW_LINE} || regexp_escape({keys}) || ':([^\\n]*)'"
         line = f"{keys} || ':' || regexp_extract({self._text()}, {pattern}, 1)"
         return self._of_lines(f"[{line}]", of_file="f <> ''")
@@ -144,13 +149,11 @@ class Files:
         return f"list_concat({first}, flatten([{names} for l in {lines}]))"
 
     def _lines_of_market(self) -> str:
-        wanted = self._market()
         # DuckDB 1.1 takes a letter that stands alone for a text.
-        return f"[l || '' for l in {self._split()} if starts_with(l, {wanted} || '/')]"
+        return f"[l || '' for l in {self._split()} if starts_with(l, {self._market()} || '/')]"
 
     def _market(self) -> str:
-        keys = [f"{key}_" for key in hive_keys(self.kind) if key != "symbol"]
-        return " || '/' || ".join(keys)
+        return _parameters(market_keys(self.kind))
 
     def _split(self) -> str:
         return f"string_split(trim({self._text()}, {_NEW_LINE}), {_NEW_LINE})"
@@ -167,6 +170,11 @@ class Files:
             for number, key in enumerate(hive_keys(self.kind), 1)
         )
         return f"{root_of(self.root)} || {quoted('/' + self.kind.table)} || {folders} || '/'"
+
+
+def _parameters(keys: Sequence[str]) -> str:
+    """Return the SQL of a line's keys, as a macro's parameters name them."""
+    return " || '/' || ".join(f"{key}_" for key in keys)
 
 
 def _those_of(wanted: str, texts: Sequence[str], own: Sequence[str]) -> list[str]:

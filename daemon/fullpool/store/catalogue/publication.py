@@ -6,6 +6,7 @@ is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1
 
 import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,8 +32,6 @@ from fullpool.store.tree import (
 )
 
 STORAGE_VERSION: Final = "v1.0.0"
-# That of a generation in `sync.generations`: its number, its time, whether it only follows.
-Record = tuple[int, datetime, bool]
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
@@ -74,7 +73,7 @@ def publish(
     state.generations.record(generation, now, is_tail=manner.is_tail)
 
 
-def _write(state: State, tree: Tree, record: Record, manner: Manner) -> None:
+def _write(state: State, tree: Tree, record: sync_tables.Record, manner: Manner) -> None:
     run, target = state.connection.execute, tree.catalogue(record[0])
     # Nobody sees it before it is whole and on disk: a log would only be written twice as much.
     options = f"STORAGE_VERSION {duck.quoted(STORAGE_VERSION)}, RECOVERY_MODE 'no_wal_writes'"
@@ -101,7 +100,7 @@ def _detach(state: State) -> None:
 
 
 def _write_relations(
-    connection: duckdb.DuckDBPyConnection, tree: Tree, record: Record, manner: Manner
+    connection: duckdb.DuckDBPyConnection, tree: Tree, record: sync_tables.Record, manner: Manner
 ) -> None:
     """Write schema `sync` and `instruments`: what the state holds, and what follows from that."""
     generation, now, _ = record
@@ -188,26 +187,14 @@ def _create_skeleton(connection: duckdb.DuckDBPyConnection, path: Path, select: 
 
 def retire(state: State, tree: Tree, before: datetime) -> int:
     """Remove generations replaced before *before*, and files none names; return the bytes."""
-    old = state.generations.before(before)
-    for generation in old:
-        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
-    state.generations.forget(old)
-    paths = state.generations.retired_before(before)
-    freed = sum(_removed(tree.root / path) for path in paths)
-    state.generations.forget_retired(paths)
-    return freed
+    _forget(state, tree, state.generations.before(before))
+    return _forget_files(state, tree, state.generations.retired_before(before))
 
 
 def retire_tails(state: State, tree: Tree, before: datetime) -> None:
     """Remove generations that only follow and were replaced before then, and files none names."""
-    old = state.generations.of_tail(before)
-    for generation in old:
-        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
-    state.generations.forget(old)
-    paths = state.generations.unnamed_tails(FOLDER)
-    for path in paths:
-        _removed(tree.root / path)
-    state.generations.forget_retired(paths)
+    _forget(state, tree, state.generations.before(before, of_tail=True))
+    _forget_files(state, tree, state.generations.unnamed_tails(FOLDER))
 
 
 def thin(state: State, tree: Tree, now: datetime) -> int:
@@ -217,10 +204,21 @@ def thin(state: State, tree: Tree, now: datetime) -> int:
     hour, and after a week of each day. The files they name stay until their own grace has ended.
     """
     crowded = state.generations.crowded(now - _ALL_KEPT, now - _HOURLY_KEPT)
-    for generation in crowded:
-        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
-    state.generations.forget(crowded)
+    _forget(state, tree, crowded)
     return len(crowded)
+
+
+def _forget(state: State, tree: Tree, generations: Sequence[int]) -> None:
+    for generation in generations:
+        shutil.rmtree(tree.catalogue(generation).parent, ignore_errors=True)
+    state.generations.forget(generations)
+
+
+def _forget_files(state: State, tree: Tree, paths: Sequence[str]) -> int:
+    """Remove files that no generation names; return the bytes."""
+    freed = sum(_removed(tree.root / path) for path in paths)
+    state.generations.forget_retired(paths)
+    return freed
 
 
 def _removed(file: Path) -> int:

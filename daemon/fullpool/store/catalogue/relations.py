@@ -17,9 +17,7 @@ from fullpool.store.tree import ends_whole, link_or_copy
 
 # So many rows of a relation share a file, by their symbol: as many are written if one changed.
 ROWS_A_FILE: Final = 16_384
-
-
-_ROWS: Final = "temp.relation_rows"
+_ROWS: Final = "relation_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,9 @@ def publish_table(connection: duckdb.DuckDBPyConnection, shelf: Shelf, one: Rela
 
 def publish_result(connection: duckdb.DuckDBPyConnection, shelf: Shelf, one: Relation) -> None:
     """Create a relation whose rows take long to select."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE relation_rows AS {one.select}")
-    publish_table(connection, shelf, replace(one, select=f"FROM {_ROWS}"))
-    connection.execute(f"DROP TABLE {_ROWS}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS {one.select}")
+    publish_table(connection, shelf, replace(one, select=f"FROM temp.{_ROWS}"))
+    connection.execute(f"DROP TABLE temp.{_ROWS}")
 
 
 def _parts(one: Relation, rows: int) -> int:

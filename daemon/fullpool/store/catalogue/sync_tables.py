@@ -13,8 +13,11 @@ from fullpool.store.catalogue.universe import INSTRUMENTS
 from fullpool.store.duck import quoted
 from fullpool.store.state.tables import MISSING
 
+# That of a generation in `sync.generations`: its number, its time, whether it only follows.
+Record = tuple[int, datetime, bool]
 
-def copied(record: tuple[int, datetime, bool]) -> Iterator[Relation]:
+
+def copied(record: Record) -> Iterator[Relation]:
     """Yield the tables of the state as a generation has them, with its own *record* in them."""
     number, at, is_tail = record
     for table in TABLES:
@@ -28,8 +31,10 @@ def copied(record: tuple[int, datetime, bool]) -> Iterator[Relation]:
 
 def files_of(partitions: str) -> str:
     """Return what creates `sync.files`, of the source that *partitions* are published in."""
+    # No view finds a table: see `derived`.
+    what = "TABLE" if partitions == "sync.partitions" else "VIEW"
     return (
-        f"CREATE {'VIEW' if '(' in partitions else 'TABLE'} sync.files AS SELECT path, market,"
+        f"CREATE {what} sync.files AS SELECT path, market,"
         " kind, symbol, interval, period, generation, row_count, size_bytes, first_time,"
         f" last_time, written_at FROM {partitions}"
     )

@@ -1,10 +1,10 @@
 """The SQL of the views and macros that a generation has of each kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from fullpool.kinds import Column, Derived, Kind, Type
-from fullpool.store.catalogue.paths import FILES_VARIABLE, Files, hive_keys, root_of
+from fullpool.store.catalogue.paths import FILES_VARIABLE, Files, hive_keys, market_keys, root_of
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 from fullpool.store.partitions.tails import SYMBOL
@@ -25,8 +25,7 @@ _SHOWN_SOURCE: Final = (
 
 
 def skeleton_path(kind: Kind, flavour: str) -> str:
-    folders = "/".join(f"{key}=_" for key in hive_keys(kind))
-    return f".catalogue/skeleton/{kind.table}/{folders}/{flavour}.parquet"
+    return _skeleton(kind, hive_keys(kind), flavour)
 
 
 def skeleton_select(kind: Kind, flavour: str) -> str:
@@ -36,17 +35,17 @@ def skeleton_select(kind: Kind, flavour: str) -> str:
 
 
 def tail_skeleton_path(kind: Kind) -> str:
-    folders = "/".join(f"{key}=_" for key in hive_keys(kind) if key != SYMBOL)
-    return f".catalogue/skeleton/{kind.table}/{folders}/tail.parquet"
+    return _skeleton(kind, market_keys(kind), "tail")
 
 
 def tail_skeleton_select(kind: Kind) -> str:
     """Select no rows of the types that files of followed rows have."""
-    columns = (f"NULL::{sql_type(c.type, EXACT_WIDE)} AS {c.name}" for c in kind.kept)
-    return (
-        f"SELECT NULL::VARCHAR AS {SYMBOL}, {', '.join(columns)},"
-        f" NULL::VARCHAR AS {SOURCE_COLUMN} LIMIT 0"
-    )
+    return f"SELECT NULL::VARCHAR AS {SYMBOL}, * FROM ({skeleton_select(kind, EXACT)})"
+
+
+def _skeleton(kind: Kind, keys: Sequence[str], name: str) -> str:
+    folders = "/".join(f"{key}=_" for key in keys)
+    return f".catalogue/skeleton/{kind.table}/{folders}/{name}.parquet"
 
 
 def _shown_type(column: Column | Derived, flavour: str) -> str:
@@ -107,10 +106,10 @@ def _guarded(kind: Kind, files: Files) -> str:
 def _latest(kind: Kind, flavour: str, files: str, tail: str) -> str:
     """Select the last row of each series, or all of its last instant if no id tells them apart."""
     keys = ", ".join(hive_keys(kind))
-    rows = f"(SELECT {keys}, {kind.time} FROM {_source(kind, files)}"
-    rows += f" UNION ALL SELECT {keys}, {kind.time} FROM {_tail_source(kind, tail)})" * bool(tail)
-    rows += "" if tail else ")"
-    last = f"SELECT {keys}, max({kind.time}) AS {kind.time} FROM {rows} GROUP BY {keys}"
+    rows = f"SELECT {keys}, {kind.time} FROM {_source(files, hive_keys(kind))}"
+    if tail:
+        rows += f" UNION ALL SELECT {keys}, {kind.time} FROM {_source(tail, market_keys(kind))}"
+    last = f"SELECT {keys}, max({kind.time}) AS {kind.time} FROM ({rows}) GROUP BY {keys}"
     select = f"WITH latest AS ({last}) SELECT * FROM ({_select(kind, flavour, files, tail)})"
     select += f" JOIN latest USING ({keys}, {kind.time})"
     if not kind.counter:
@@ -125,21 +124,18 @@ def _select(kind: Kind, flavour: str, files: str, tail: str, which: str = "") ->
     shown += [f"{kind.void} AS {VOID_COLUMN}"] if kind.void else []
     columns = ", ".join([*names, *shown, _SHOWN_SOURCE])
     where = f" WHERE {which}" if which else ""
-    select = f"SELECT {columns} FROM {_source(kind, files)}{where}"
+    select = f"SELECT {columns} FROM {_source(files, hive_keys(kind))}{where}"
     if tail:
-        select += f" UNION ALL SELECT {columns} FROM {_tail_source(kind, tail)}{where}"
+        select += f" UNION ALL SELECT {columns} FROM {_source(tail, market_keys(kind))}{where}"
     return select
 
 
-def _source(kind: Kind, files: str) -> str:
-    """Return the SQL of the rows in *files*, SQL of a list, with the folders' keys as columns."""
-    types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind))
-    return f"read_parquet({files}, hive_partitioning=true, hive_types={{{types}}})"
+def _source(files: str, keys: Sequence[str]) -> str:
+    """Return the SQL of the rows in *files*, SQL of a list, with the folders' *keys* as columns.
 
-
-def _tail_source(kind: Kind, files: str) -> str:
-    """Return the SQL of followed rows: their symbol is a column of the files."""
-    types = ", ".join(f"{key}: VARCHAR" for key in hive_keys(kind) if key != SYMBOL)
+    The symbol of followed rows is a column of their files.
+    """
+    types = ", ".join(f"{key}: VARCHAR" for key in keys)
     return f"read_parquet({files}, hive_partitioning=true, hive_types={{{types}}})"
 
 

@@ -3,7 +3,8 @@
 A file is never changed: with each row that comes its period is written again, under a new name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,10 @@ class TailKey:
     def series(self, symbol: str) -> Series:
         """Return the series of a symbol in the file."""
         return Series(self.market, self.kind, symbol, self.interval)
+
+    def fits(self, series: Series) -> bool:
+        """Whether a file holds rows of a series, if there are any of its period."""
+        return self.series(series.symbol) == series
 
     @property
     def stem(self) -> str:
@@ -66,36 +71,35 @@ def append(
     *lines* are those of the vendor's CSV, by symbol.
     """
     kind = KINDS[new.key.kind]
-    sheet = _sheet_of(tree, lines)
-    layout, _ = sniff(f"{next(iter(lines.values()))[0]}\n".encode(), kind)
-    source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
-    branches = [f"SELECT *, 1 AS age FROM ({_new(source)})"]
-    branches += [f"SELECT *, 2 AS age FROM {rows.parquet(tree.root / old.path)}"] if old else []
     key = ", ".join([SYMBOL, *rows.keys_of(kind)])
     once = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY age) = 1"
-    try:
-        found = _write(
-            connection, tree, new, f"SELECT * FROM ({' UNION ALL BY NAME '.join(branches)}) {once}"
-        )
-    except (duckdb.DataError, duckdb.InvalidInputException) as error:
-        raise MalformedError(duck.summary(error)) from error
-    finally:
-        sheet.unlink()
+    with _written(tree, kind, lines) as text:
+        branches = [f"SELECT *, 1 AS age FROM ({text})"]
+        branches += [f"SELECT *, 2 AS age FROM {rows.parquet(tree.root / old.path)}"] if old else []
+        select = f"SELECT * FROM ({' UNION ALL BY NAME '.join(branches)}) {once}"
+        try:
+            found = _write(connection, tree, new, select)
+        except (duckdb.DataError, duckdb.InvalidInputException) as error:
+            raise MalformedError(duck.summary(error)) from error
     assert found is not None
     return found
 
 
-def _new(sheet: csv_rows.Sheet) -> str:
-    return csv_rows.from_csv(sheet, csv_rows.Width.WIDE, csv_rows.REST)
+@contextmanager
+def _written(tree: Tree, kind: Kind, lines: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Write the lines of all symbols to one sheet, each with its symbol; yield what selects them.
 
-
-def _sheet_of(tree: Tree, lines: Mapping[str, Sequence[str]]) -> Path:
-    """Write the lines of all symbols, each with its symbol; return the path."""
-    sheet = tree.staging / "followed.csv"
-    with sheet.open("w", encoding="utf-8") as text:
-        for symbol, own in lines.items():
-            text.writelines(f"{line},{symbol}\n" for line in own)
-    return sheet
+    Raises MalformedError if they are no rows of that kind.
+    """
+    layout, _ = sniff(f"{next(iter(lines.values()))[0]}\n".encode(), kind)
+    sheet = csv_rows.Sheet(kind, layout, tree.staging / "followed.csv", "", beside=SYMBOL)
+    try:
+        with sheet.path.open("w", encoding="utf-8") as text:
+            for symbol, own in lines.items():
+                text.writelines(f"{line},{symbol}\n" for line in own)
+        yield csv_rows.from_csv(sheet, csv_rows.Width.WIDE, csv_rows.REST)
+    finally:
+        sheet.path.unlink(missing_ok=True)
 
 
 def is_sound(
@@ -106,15 +110,11 @@ def is_sound(
     lines: Sequence[str],
 ) -> bool:
     """Whether the lines of a symbol can be written."""
-    sheet = _sheet_of(tree, {symbol: lines})
     try:
-        layout, _ = sniff(f"{lines[0]}\n".encode(), kind)
-        source = csv_rows.Sheet(kind, layout, sheet, "", beside=SYMBOL)
-        connection.execute(f"SELECT max(hash(r)) FROM ({_new(source)}) AS r").fetchone()
+        with _written(tree, kind, {symbol: lines}) as text:
+            connection.execute(f"SELECT max(hash(r)) FROM ({text}) AS r").fetchone()
     except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
         return False
-    finally:
-        sheet.unlink()
     return True
 
 

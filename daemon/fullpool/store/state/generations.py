@@ -41,21 +41,16 @@ class Generations:
         found = self._session.rows("SELECT generation FROM sync.generations ORDER BY generation")
         return [int(generation) for (generation,) in found]
 
-    def before(self, moment: datetime) -> list[int]:
-        """Return the generations whose successor was published before *moment*."""
+    def before(self, moment: datetime, *, of_tail: bool = False) -> list[int]:
+        """Return the generations whose successor was published before *moment*.
+
+        *of_tail*: only those that follow and have nothing else new.
+        """
+        which = "is_tail" if of_tail else "true"
         found = self._session.rows(
             "SELECT generation FROM sync.generations"
-            " QUALIFY lead(published_at) OVER (ORDER BY generation) < ?",
+            f" QUALIFY lead(published_at) OVER (ORDER BY generation) < ? AND {which}",
             [naive(moment)],
-        )
-        return [int(generation) for (generation,) in found]
-
-    def of_tail(self, before: datetime) -> list[int]:
-        """Return the generations that only follow and whose successor came before then."""
-        found = self._session.rows(
-            "SELECT generation FROM (SELECT *, lead(published_at) OVER (ORDER BY generation)"
-            " AS replaced_at FROM sync.generations) WHERE is_tail AND replaced_at < ?",
-            [naive(before)],
         )
         return [int(generation) for (generation,) in found]
 

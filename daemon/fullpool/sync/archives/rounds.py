@@ -56,6 +56,7 @@ class Round:
         self._tried: list[Known] = []
         self._patches: Patches = {}
         self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
+        self._has_tails = bool(state.tails.files())
         self._size_bytes = 0
         self.unbuilt: dict[tuple[Series, Period], str] = {}
 
@@ -100,6 +101,8 @@ class Round:
 
     def _followed(self, step: Step, inputs: Sequence[Input]) -> Followed | None:
         """Return the followed rows that the partitions of the step are to take in."""
+        if not (self._has_tails or self._work.config.follows(step.series)):
+            return None  # or the state were asked for each of thousands of steps
         patches = self._patches.get((step.series, step.unit), ())
         spans = [*(item.edition.archive.period.span for item in inputs), *(p.span for p in patches)]
         return taken_in(self._state, self._work.tree, step, spans, self._work.now())

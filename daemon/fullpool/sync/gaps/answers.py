@@ -13,6 +13,7 @@ from fullpool.ladder import Reply
 from fullpool.model import Series
 from fullpool.rest import Client, address, requests_of
 from fullpool.store.state.writer import State
+from fullpool.sync.bans import share_bans
 from fullpool.sync.gaps.asker import Asker, Inquiry
 from fullpool.sync.gaps.patch_builds import PatchBuilds
 from fullpool.sync.gaps.records import GapRecords, Key, key_of
@@ -52,7 +53,7 @@ class Answers:
     def record(self, inquiries: Sequence[Inquiry]) -> None:
         """Build the rows in, then record what is left of every gap, and why."""
         client, now = self._client, self._work.now()
-        self._record_bans()
+        share_bans(client, self._state)
         left: list[Gap] = []
         evidence = self._renewed(inquiries, now)
         PatchBuilds(self._work, self._state, self._outcome, client).build(inquiries)
@@ -104,9 +105,3 @@ class Answers:
             inquiry.error, RestRefusedError | NoSymbolError
         ):
             self._outcome.open_gaps[name] = str(inquiry.error)
-
-    def _record_bans(self) -> None:
-        """Keep what hosts asked for, at once: the process may end at any time."""
-        bans = [ban for ban in self._client.bans if ban.status]
-        if bans != self._state.queries.bans():
-            self._state.gaps.record_bans(bans)
