@@ -100,6 +100,34 @@ def test_the_weight_that_others_use_counts(vendor: Simulator) -> None:
     assert budget.used == 10
 
 
+def test_what_is_left_for_others_is_not_used() -> None:
+    clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
+    budget = Budget(100, clock.now, clock.sleep)
+    budget.reserved = 60
+    budget.acquire(30, lambda: False)
+    budget.acquire(40, lambda: False, is_ahead=True)
+    budget.acquire(10, lambda: False)
+    assert clock.slept == []
+    budget.acquire(10, lambda: False)
+
+    assert clock.slept == [60.0]
+
+
+def test_what_is_reserved_is_for_requests_that_come_ahead(vendor: Simulator) -> None:
+    clock = Clock(now().replace(second=0, microsecond=0))
+    with client_of(vendor, clock) as client:
+        client.reserve(Market.SPOT, 10_000)
+        with client.ahead():
+            for _ in range(135):
+                client.get(Market.SPOT, "time", {}, 20)
+        assert clock.slept == []
+        client.get(Market.SPOT, "time", {}, 250)
+        assert clock.slept == []
+        client.get(Market.SPOT, "time", {}, 250)
+
+    assert clock.slept == [60.0]
+
+
 def test_no_minute_sees_more_than_its_weight() -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
     budget = Budget(100, clock.now, clock.sleep)

@@ -4,7 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from fullpool.app import clock, pools
@@ -59,8 +59,12 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     draining: Stop | None = None,
     sleep: Callable[[float], None] | None = None,
     following: Following | None = None,
+    client: Client | None = None,
 ) -> Iterator[Work]:
-    """Open what one pass works with. Once *draining* is set it starts nothing new."""
+    """Open what one pass works with. Once *draining* is set it starts nothing new.
+
+    The API is asked through *client*, which stays open, if there is one.
+    """
     limits, rest, context = config.limits, config.rest, tls_context(config.network)
     sleep = sleep or clock.sleeper(stop)
     with (
@@ -68,34 +72,32 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
         builders as build_map,
         pools.threads(config.network.connections, limits.staging_mb * _MB, stop) as fetch_map,
         pools.threads(rest.max_keepalive_connections, AHEAD, stop) as rest_map,
-        _client(config, context, stop, bans, sleep) as client,
+        nullcontext(client)
+        if client
+        else _client(config, context, stop, bans, sleep) as rest_client,
     ):
         yield Work(
-            config=config,
-            tree=tree_of(config),
-            now=clock.now,
-            monotonic=time.monotonic,
-            sleep=sleep,
+            config=config, tree=tree_of(config),
+            now=clock.now, monotonic=time.monotonic, sleep=sleep,
             stop=stop,
             draining=draining or stop,
             opener=opener,
             fetcher=lambda: Fetcher(
                 opener(), config.network.archive_url, limits.archive_mb * _MB, watcher.received
             ),
-            fetch_map=fetch_map,
-            build_map=build_map,
-            watcher=watcher,
-            rest=client if rest.enabled else None,
-            rest_map=rest_map,
-            following=following,
-        )
+            fetch_map=fetch_map, build_map=build_map, watcher=watcher,
+            rest=rest_client if rest.enabled else None,
+            rest_map=rest_map, following=following,
+        )  # fmt: skip
 
 
 @contextmanager
-def rest_client(config: Config, stop: Stop) -> Iterator[Client]:
+def opened_client(
+    config: Config, stop: Stop, sleep: Callable[[float], None] | None = None
+) -> Iterator[Client]:
     """Open a client of the API by itself."""
     context = tls_context(config.network)
-    with _client(config, context, stop, (), clock.sleeper(stop)) as client:
+    with _client(config, context, stop, (), sleep or clock.sleeper(stop)) as client:
         yield client
 
 

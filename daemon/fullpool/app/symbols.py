@@ -8,7 +8,7 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.app import pools
-from fullpool.app.assembly import openers, rest_client
+from fullpool.app.assembly import opened_client, openers
 from fullpool.app.configuration import tls_context
 from fullpool.config import Config
 from fullpool.errors import RestError, UsageError
@@ -114,7 +114,7 @@ def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:
     if not config.rest.enabled or market not in vendor.REST_URL:
         return {}
     try:
-        with rest_client(config, stop) as client:
+        with opened_client(config, stop) as client:
             return {one.symbol: one.status for one in ask_instruments(client, market)}
     except RestError:
         return {}

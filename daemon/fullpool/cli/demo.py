@@ -23,8 +23,8 @@ def demo(
 FaultOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow, body"
-        " or redirect, as in '*.zip=status:503:2'; repeatable."
+        help="PATTERN=KIND[:VALUE[:TIMES]]: status, truncate, reset, tamper, html, slow, body,"
+        " hangup or redirect, as in '*.zip=status:503:2'; repeatable."
     ),
 ]
 SeriesOption = Annotated[

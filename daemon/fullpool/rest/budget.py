@@ -12,7 +12,8 @@ _MINUTE = timedelta(minutes=1)
 class Budget:
     """Counts the weight used on one host in this minute, and makes its users wait for the next.
 
-    What the host itself reports counts, if it is more: other programs may share the address.
+    What the host itself reports counts, if it is more: other programs may share the address. So
+    much of each minute as is *reserved* is left for requests that come ahead of the others.
     Shared by all threads.
     """
 
@@ -20,11 +21,13 @@ class Budget:
         self, allowed: int, now: Callable[[], datetime], sleep: Callable[[float], None]
     ) -> None:
         self.allowed = allowed
+        self.reserved = 0
         self._now = now
         self._sleep = sleep
         self._lock = threading.Lock()
         self._minute = _floor(now())
         self._used = 0
+        self._used_ahead = 0
 
     @property
     def used(self) -> int:
@@ -37,9 +40,14 @@ class Budget:
             self._turn()
             return max(self.allowed - self._used, 0)
 
-    def acquire(self, weight: int, is_stopped: Callable[[], bool]) -> None:
-        """Wait until *weight* fits, and take it. Raises RestError if the work is to end."""
-        while (wait_s := self._try(weight)) > 0:
+    def acquire(
+        self, weight: int, is_stopped: Callable[[], bool], *, is_ahead: bool = False
+    ) -> None:
+        """Wait until *weight* fits, and take it. Raises RestError if the work is to end.
+
+        Unless it *is_ahead*, it does not fit into what is reserved and not yet used.
+        """
+        while (wait_s := self._try(weight, is_ahead=is_ahead)) > 0:
             self._sleep(wait_s)
             if is_stopped():
                 raise RestError("waiting for the API's weight: stopped")
@@ -50,19 +58,21 @@ class Budget:
             self._turn()
             self._used = max(self._used, used)
 
-    def _try(self, weight: int) -> float:
+    def _try(self, weight: int, *, is_ahead: bool) -> float:
         """Take *weight* and return 0, or return the seconds until it is worth another try."""
         with self._lock:
             self._turn()
-            if not self._used or self._used + weight <= self.allowed:
+            spare = 0 if is_ahead else max(self.reserved - self._used_ahead, 0)
+            if not self._used or self._used + weight <= self.allowed - spare:
                 self._used += weight
+                self._used_ahead += weight if is_ahead else 0
                 return 0.0
             return max((self._minute + _MINUTE - self._now()).total_seconds(), 0.05)
 
     def _turn(self) -> None:
         minute = _floor(self._now())
         if minute != self._minute:
-            self._minute, self._used = minute, 0
+            self._minute, self._used, self._used_ahead = minute, 0, 0
 
 
 def _floor(moment: datetime) -> datetime:

@@ -7,7 +7,8 @@ documentation for paths, weights and codes.
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -42,6 +43,9 @@ _PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/da
 # What the API allows an address a minute, where it does not tell.
 _DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
 _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
+# What is never kept for requests that come ahead of others: a share, more than any of them weighs.
+_LEFT_TO_ALL: Final = 0.1
+_LEAST_LEFT: Final = 40
 _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
 _REFUSED_FOR: Final = timedelta(days=1)
@@ -80,6 +84,7 @@ class Client:
         self._lock = threading.Lock()
         self._bans = Bans(bans, now)
         self._budgets: dict[Market, Budget] = {}
+        self._reserved: dict[Market, int] = {}
         self._info: dict[Market, Any] = {}
         self._opening = {market: threading.Lock() for market in vendor.REST_URL}
         self._context = context
@@ -102,12 +107,9 @@ class Client:
                 from fullpool.rest.pool import Pool  # noqa: PLC0415 - most passes ask nothing
 
                 self._opened = Pool(
-                    self.settings,
-                    self._context,
-                    self._route,
-                    monotonic=self._monotonic,
-                    stop=self._stop,
-                )
+                    self.settings, self._context, self._route,
+                    monotonic=self._monotonic, stop=self._stop,
+                )  # fmt: skip
             return self._opened
 
     @property
@@ -126,6 +128,23 @@ class Client:
         if budget is None:
             return usual_weight(market, self.settings.weight_share) - _INFO_WEIGHT[market]
         return budget.left()
+
+    def reserve(self, market: Market, weight: int) -> None:
+        """Keep that much of each minute, but not all of it, for requests that come `ahead`."""
+        usual = usual_weight(market, self.settings.weight_share)
+        left = max(int(usual * _LEFT_TO_ALL), _LEAST_LEFT)
+        self._reserved[market] = max(min(weight, usual - left), 0)
+        if market in self._budgets:
+            self._budgets[market].reserved = self._reserved[market]
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Let the requests of this thread use what is reserved."""
+        self._mine.is_ahead = True
+        try:
+            yield
+        finally:
+            self._mine.is_ahead = False
 
     def learn(self, bans: Iterable[Ban]) -> None:
         """Take over the bans that others know of."""
@@ -190,6 +209,7 @@ class Client:
             if market not in self._budgets:
                 share = self.settings.weight_share
                 budget = Budget(usual_weight(market, share), self.now, self._sleep)
+                budget.reserved = self._reserved.get(market, 0)
                 try:
                     info = self._ask_info(market, budget)
                     budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
@@ -220,7 +240,8 @@ class Client:
         url = self.url_of(market, path)
         host = self.settings.url(market)
         self._bans.check(host)
-        budget.acquire(weight, self._stop.is_set)
+        is_ahead = getattr(self._mine, "is_ahead", False)
+        budget.acquire(weight, self._stop.is_set, is_ahead=is_ahead)
         self._bans.check(host)
         if self._stop.is_set():
             raise RestError(f"asking {url}: stopped")
@@ -237,24 +258,25 @@ class Client:
         used = reply.headers.get(_USED, "")
         if used.isdigit():
             budget.observe(int(used))
-        return self._judged(url, host, reply)
+        return _judged(self._bans, url, host, reply)
 
-    def _judged(self, url: str, host: str, reply: "Reply") -> Any:
-        """Return the JSON of a good answer; raise what a bad one means."""
-        status, body = reply.status, reply.body
-        value = _json(url, body) if status == HTTPStatus.OK else None
-        if status == HTTPStatus.OK and not (isinstance(value, dict) and "code" in value):
-            return value
-        code, message = _said(body)
-        text = f"asking {url}: HTTP {status} {message}"
-        if status in _STOP_WHEN:
-            seconds = _retry_after_s(reply)
-            self._bans.ban(host, status, message, timedelta(seconds=seconds))
-            raise RestBannedError(text, seconds=seconds)
-        if status in REFUSALS:
-            self._bans.ban(host, status, message, _REFUSED_FOR)
-            raise RestRefusedError(text)
-        raise NoSymbolError(text) if code == _NO_SYMBOL else RestError(text)
+
+def _judged(bans: Bans, url: str, host: str, reply: "Reply") -> Any:
+    """Return the JSON of a good answer; raise, and record of the host, what a bad one means."""
+    status, body = reply.status, reply.body
+    value = _json(url, body) if status == HTTPStatus.OK else None
+    if status == HTTPStatus.OK and not (isinstance(value, dict) and "code" in value):
+        return value
+    code, message = _said(body)
+    text = f"asking {url}: HTTP {status} {message}"
+    if status in _STOP_WHEN:
+        seconds = _retry_after_s(reply)
+        bans.ban(host, status, message, timedelta(seconds=seconds))
+        raise RestBannedError(text, seconds=seconds)
+    if status in REFUSALS:
+        bans.ban(host, status, message, _REFUSED_FOR)
+        raise RestRefusedError(text)
+    raise NoSymbolError(text) if code == _NO_SYMBOL else RestError(text)
 
 
 def _check_kind(host: str, reply: "Reply") -> None:

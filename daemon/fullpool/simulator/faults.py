@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect", "body")
+KINDS = ("status", "truncate", "reset", "tamper", "html", "slow", "redirect", "body", "hangup")
 
 
 @dataclass
@@ -13,7 +13,8 @@ class Fault:
 
     status: answers with *value* as the HTTP status. truncate: ends after *value* bytes. reset: the
     same, with a TCP reset. tamper: flips a bit of byte *value*. html: 200 and a web page. slow:
-    waits *value* milliseconds. redirect: to another host. body: 200 and *text*.
+    waits *value* milliseconds. redirect: to another host. body: 200 and *text*. hangup: closes a
+    connection that was kept, without an answer.
     """
 
     pattern: str

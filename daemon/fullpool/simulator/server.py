@@ -119,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     timeout = 120
     server: _Server
+    _has_answered = False
 
     def setup(self) -> None:
         super().setup()
@@ -212,6 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "slow":
             time.sleep(fault.value / 1000)
             return False
+        if fault.kind == "hangup":
+            self.close_connection = self._has_answered
+            return self._has_answered
         if fault.kind == "status":
             self._refuse(fault.value)
         elif fault.kind == "body":
@@ -260,6 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent: bytes | None = None,
     ) -> None:
         self.server.owner.requests.append((self.path, status))
+        self._has_answered = True
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)

@@ -70,7 +70,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
         Reporting(path, config, stop) as reporting,
         opened_state(tree, held) as state,
         listening(tree.control, config.lake.control_group, asked),
-        Follower(state, stop) as follower,
+        Follower(state, stop, reporting.liveness.moved) as follower,
     ):
         be_patient()
         held.watch_state()
@@ -219,6 +219,7 @@ class Daemon:
         )
         with (
             inventory.swept_if_cut_short(self._state, self._tree, self._stop, self._held.is_ours),
+            self._follower.lent(config) as client,
             working(
                 config,
                 reporting.activity,
@@ -228,6 +229,7 @@ class Daemon:
                 draining=self._draining,
                 sleep=clock.sleeper(self._stop, reporting.liveness.moved),
                 following=self,
+                client=client,
             ) as work,
         ):
             outcome = _PASSES[job](work, self._state, str(job))
@@ -241,13 +243,9 @@ class Daemon:
     def _look_out(self, asked: Asked) -> None:
         """Apply every valid edit of the configuration, refuse the others. Runs in its thread."""
         lookout = Lookout(
-            self._path,
-            self._config,
-            self._accept,
-            stop=self._stop,
-            asked=asked,
-            sleep=clock.sleeper(self._stop),
-        )
+            self._path, self._config, self._accept,
+            stop=self._stop, asked=asked, sleep=clock.sleeper(self._stop),
+        )  # fmt: skip
         try:
             for look in lookout.looks():
                 self._answer(look, asked)

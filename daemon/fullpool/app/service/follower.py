@@ -1,18 +1,19 @@
 """The daemon's following of the market: its connections are kept from one minute to the next."""
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from fullpool import logs
 from fullpool.app import clock, pools
-from fullpool.app.assembly import AHEAD, rest_client
+from fullpool.app.assembly import AHEAD, opened_client
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
 from fullpool.errors import LakeBusyError
 from fullpool.jobs import Job
 from fullpool.model import Stop
+from fullpool.rest import Client
 from fullpool.store.state.writer import State
 from fullpool.sync.follow import Follow, Followed, Wire
 
@@ -20,13 +21,19 @@ log = logs.get_logger()
 
 
 class Follower:
-    """Follows what a configuration says, at any time; one that is new opens new connections."""
+    """Follows what a configuration says, at any time; one that is new opens new connections.
 
-    def __init__(self, state: State, stop: Stop) -> None:
+    *moved* is called while the API's weight is waited for.
+    """
+
+    def __init__(self, state: State, stop: Stop, moved: Callable[[], None]) -> None:
         self._state = state
         self._stop = stop
+        self._sleep = clock.sleeper(stop, moved)
         self._due = threading.Event()
         self._opened = ExitStack()
+        self._outdated = ExitStack()
+        self._is_lent = False
         self._config: Config | None = None
         self._follow: Follow | None = None
         self._wire: Wire | None = None
@@ -35,6 +42,7 @@ class Follower:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._outdated.close()
         self._opened.close()
 
     def before(self, put: Callable[[Job], None]) -> Callable[[Job], None]:
@@ -51,18 +59,23 @@ class Follower:
         """Whether the timetable has asked since the last run."""
         return self._due.is_set()
 
+    @contextmanager
+    def lent(self, config: Config) -> Iterator[Client | None]:
+        """Lend the client to a pass, which may go on after an edit; None if there is none."""
+        self._take_over(config)
+        self._is_lent = True
+        try:
+            yield self._wire.client if self._wire else None
+        finally:
+            self._is_lent = False
+            self._outdated.close()
+
     def run(self, config: Config) -> Followed | None:
         """Ask for what was closed since the last time; None if nothing is to be followed."""
         self._due.clear()
-        if config is not self._config:
-            self._opened.close()
-            self._config, self._wire = config, None
-            self._follow = Follow(config, self._state, tree_of(config))
-        assert self._follow is not None
-        if not self._follow.is_on:
+        self._take_over(config)
+        if self._follow is None or self._wire is None:
             return None
-        if self._wire is None:
-            self._wire = self._connected(config)
         try:
             return self._follow.run(self._wire)
         except LakeBusyError:
@@ -71,9 +84,20 @@ class Follower:
             log.error("follow.failed", series="all", reason=str(error))  # noqa: TRY400 - it is told
             return Followed(troubles={"all": str(error)})
 
+    def _take_over(self, config: Config) -> None:
+        """Follow what *config* says from now on, through connections of its own."""
+        if config is self._config:
+            return
+        self._outdated.enter_context(self._opened.pop_all())
+        if not self._is_lent:
+            self._outdated.close()
+        self._config = config
+        self._follow = Follow(config, self._state, tree_of(config))
+        self._wire = self._connected(config) if self._follow.is_on else None
+
     def _connected(self, config: Config) -> Wire:
+        """Open connections; a pass that has them as well has threads for those that are kept."""
         enter = self._opened.enter_context
-        client = enter(rest_client(config, self._stop))
-        connections = config.rest.max_keepalive_connections
-        rest_map = enter(pools.threads(connections, AHEAD, self._stop))
-        return Wire(client, rest_map, clock.now)
+        client = enter(opened_client(config, self._stop, self._sleep))
+        count = config.rest.max_connections - config.rest.max_keepalive_connections
+        return Wire(client, enter(pools.threads(max(count, 1), AHEAD, self._stop)), clock.now)
