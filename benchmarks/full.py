@@ -157,7 +157,7 @@ def look(state: State, _tree: Tree, series: int) -> None:
     for want in every:
         held, own = files[want.series], archives[want.series]
         grid = grid_of(want.series, held)
-        spans = ladder.expected_spans(want, held, own, grid, NOW)
+        spans = ladder.expected_spans(want, held, own, ladder.expected_until(want, grid, NOW))
         missing = missing_ranges(grid, held, spans, ladder.places_there(grid, own))
         reconciled(want.series, grid, missing, known[want.series], NOW)
 

@@ -10,8 +10,9 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.grid import Grid, Places, bars
-from fullpool.kinds import KINDS, Api, api_of, kind_of
+from fullpool.kinds import KINDS, Api, api_of, is_counted, kind_of
 from fullpool.model import (
+    ANOTHER_LIFE,
     EPOCH,
     Cadence,
     Interval,
@@ -30,25 +31,41 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _FINISHED: Final = timedelta(minutes=30)
 _HOURLY: Final = timedelta(minutes=5)
+# More ids than will ever be asked for at once: where they end only the answer tells.
+_ALL_IDS: Final = 1 << 40
 _FORMATS: Final = {13: "%Y-%m-%dT%H", 10: "%Y-%m-%d", 7: "%Y-%m"}
+
+
+@dataclass(frozen=True, slots=True)
+class LastRow:
+    """The newest row that is held of a series; *id* if rows are counted."""
+
+    time: datetime
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
     """What is to be asked for a series: the places after its last row that are closed by now.
 
-    Only rows later than *after* are new.
+    Only rows later than *after* are new. Of counted rows, which have no *grid*, all ids after the
+    last one are asked for; from *since* on, if that is not known or long ago.
     """
 
     series: Series
-    grid: Grid
+    grid: Grid | None
     places: Places
     after: datetime | None = None
+    since: datetime | None = None
 
     @property
     def behind_since(self) -> datetime:
-        """When the first of these rows was closed."""
-        return self.grid.opens(self.places.first + 1)
+        """When the first of these rows was closed; of counted rows, up to when all are there."""
+        if self.grid is not None:
+            return self.grid.opens(self.places.first + 1)
+        found = self.since or self.after
+        assert found is not None
+        return found
 
 
 def is_followed(series: Series) -> bool:
@@ -92,6 +109,26 @@ def next_of(
         return None
     after = last + _MINUTE if is_spaced and last is not None else last
     return Next(series, grid, Places(first, end), after) if first < end else None
+
+
+def next_ids(
+    series: Series,
+    last: LastRow | None,
+    asked_at: datetime | None,
+    now: datetime,
+    kept: timedelta | None = None,
+) -> Next:
+    """Return what is to be asked next of a series whose rows have ids; *last* is its last one.
+
+    A row that was last asked for at *asked_at* and did not come may not be there yet: how long a
+    series has had no trade does not tell how far it is behind. The API has rows for as long as
+    *kept*.
+    """
+    start = max(_start(series, now), now - kept) if kept else _start(series, now)
+    if last is None or last.id is None or last.time < start:
+        return Next(series, None, Places(0, _ALL_IDS), since=start)
+    after = max(last.time, asked_at) if asked_at else last.time
+    return Next(series, None, Places(last.id + 1, last.id + 1 + _ALL_IDS), after)
 
 
 def _hour(moment: datetime) -> datetime:
@@ -138,24 +175,38 @@ def finished_rows(
     return len(lines)
 
 
-def extended(grid: Grid, runs: Sequence[Run], moments: Sequence[datetime]) -> list[Run]:
-    """Return the runs with rows that come after them, oldest first."""
+def extended(
+    grid: Grid | None, runs: Sequence[Run], rows: Sequence[tuple[datetime, int]]
+) -> list[Run]:
+    """Return the runs with rows that come after them, oldest first: each its time and place."""
     found = list(runs)
-    for moment in moments:
+    for moment, place in rows:
+        own = None if grid else place
         last = found[-1] if found else None
-        if last is not None and not grid.between(last.last_time, moment):
-            found[-1] = Run(last.first_time, moment, last.rows + 1)
+        if last is not None and _is_next(grid, last, moment, place):
+            found[-1] = Run(last.first_time, moment, last.rows + 1, last.first_id, own)
         else:
-            found.append(Run(moment, moment, 1))
+            found.append(Run(moment, moment, 1, own, own))
     return found
+
+
+def _is_next(grid: Grid | None, run: Run, moment: datetime, place: int) -> bool:
+    if grid is None:
+        return run.last_id is not None and place == run.last_id + 1
+    return not grid.between(run.last_time, moment)
 
 
 def beyond(grid: Grid | None, runs: Iterable[Run], files: Sequence[PartitionFile]) -> list[Run]:
     """Return what is left of the runs without what partition files have from first to last row."""
     left = list(runs)
     for file in files:
-        left = without(grid, left, span_in(file))
+        left = without(grid, left, span_in(file), ids_in(file))
     return left
+
+
+def ids_in(file: PartitionFile) -> Places | None:
+    """Return the ids whose followed rows are in a file, in its time; None if rows have none."""
+    return Places(file.first_key, file.last_key + 1) if is_counted(file.partition.series) else None
 
 
 def span_in(file: PartitionFile) -> Span:
@@ -170,10 +221,32 @@ def _minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def without(grid: Grid | None, runs: Iterable[Run], span: Span) -> list[Run]:
-    """Return what is left of the runs outside a span."""
-    assert grid is not None
-    return [part for run in runs for part in _parts_outside(grid, run, span)]
+def without(
+    grid: Grid | None, runs: Iterable[Run], span: Span, ids: Places | None = None
+) -> list[Run]:
+    """Return what is left of the runs outside a span, of counted rows outside *ids* in it."""
+    if grid is not None:
+        return [part for run in runs for part in _parts_outside(grid, run, span)]
+    assert ids is not None
+    return [part for run in runs for part in _parts_beside(run, span, ids)]
+
+
+def _parts_beside(run: Run, span: Span, ids: Places) -> list[Run]:
+    """Return what is left of a run of counted rows; they are told by their ids, in their time."""
+    assert run.first_id is not None
+    assert run.last_id is not None
+    first, last = run.first_id, run.last_id
+    is_far = span.end + ANOTHER_LIFE < run.first_time or run.last_time + ANOTHER_LIFE < span.start
+    if is_far or ids.end <= first or last < ids.first:
+        return [run]
+    found = []
+    if first < ids.first:
+        until = min(span.start, run.last_time)
+        found.append(Run(run.first_time, until, ids.first - first, first, ids.first - 1))
+    if ids.end <= last:
+        start = max(run.first_time, min(span.end - _MICROSECOND, run.last_time))
+        found.append(Run(start, run.last_time, last - ids.end + 1, ids.end, last))
+    return found
 
 
 def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
@@ -191,6 +264,14 @@ def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
     return found
 
 
+def begun(runs: Sequence[Run]) -> datetime | None:
+    """Return when the last run begins: up to there rows are expected, a hole before it is a gap.
+
+    Its own rows are no news for those who look for gaps, or they would look each minute.
+    """
+    return runs[-1].first_time if runs else None
+
+
 def files_of(series: Series, runs: Iterable[Run]) -> list[PartitionFile]:
     """Return the runs as files of the series, for those who look for gaps."""
     return [
@@ -202,8 +283,8 @@ def files_of(series: Series, runs: Iterable[Run]) -> list[PartitionFile]:
             size_bytes=0,
             first_time=run.first_time,
             last_time=run.last_time,
-            first_key=_microseconds(run.first_time),
-            last_key=_microseconds(run.last_time),
+            first_key=_microseconds(run.first_time) if run.first_id is None else run.first_id,
+            last_key=_microseconds(run.last_time) if run.last_id is None else run.last_id,
         )
         for run in runs
     ]
@@ -223,6 +304,8 @@ def period_at(kind: str, interval: Interval | None, moment: datetime) -> str:
 
 
 def _length(kind: str, interval: Interval | None) -> int:
+    if KINDS[kind].counter:
+        return len("2024-01-01T00")
     step = bars(interval).step if interval else KINDS[kind].step
     if step is None or step >= timedelta(days=1):
         return len("2024-01")

@@ -53,21 +53,20 @@ def expected_spans(
     want: Want,
     files: Sequence[PartitionFile],
     archives: Sequence[Known],
-    grid: Grid | None,
-    now: datetime,
+    until: datetime,
 ) -> list[Span]:
-    """Return where rows of a series should be by *now*; nothing if nothing is known of it yet.
+    """Return where rows of a series should be by now; nothing if nothing is known of it yet.
 
-    From its first row, or the start asked for, to the last bar that is closed and that an archive
-    can have: of the last day that ended, or month. Whether a series is older than its first row is
-    the API's to say: what it has nothing before is `not_listed`.
+    From its first row, or the start asked for, *until* what `expected_until` returns. Whether a
+    series is older than its first row is the API's to say: what it has nothing before is
+    `not_listed`.
     """
     if not archives and not files:
         return []
-    head, end = _head(want, files, archives), expected_until(want, grid, now)
+    head = _head(want, files, archives)
     first_row = kind_of(want.series).first_row
-    starts = [(max(part.start + first_row, head), part.end) for part in want.parts]
-    return [Span(start, min(until, end)) for start, until in starts if start < min(until, end)]
+    bounds = [(max(p.start + first_row, head), min(p.end, until)) for p in want.parts]
+    return [Span(start, end) for start, end in bounds if start < end]
 
 
 def places_there(grid: Grid | None, archives: Iterable[Known]) -> list[int]:
@@ -79,11 +78,17 @@ def places_there(grid: Grid | None, archives: Iterable[Known]) -> list[int]:
     return sorted({grid.at(period.span.start) for period in held if period.cadence is cadence})
 
 
-def expected_until(want: Want, grid: Grid | None, now: datetime) -> datetime:
-    """Return the end of what is closed and what an archive can have by *now*."""
+def expected_until(
+    want: Want, grid: Grid | None, now: datetime, followed_until: datetime | None = None
+) -> datetime:
+    """Return the end of what is closed and what an archive can have by *now*, or is followed.
+
+    An archive can have the last day that ended, or month.
+    """
     is_current = kind_of(want.series).is_current
     cadence = Cadence.DAY if is_current else vendor.shortest(want.series)
-    end = min(want.span.end, period_of(now.date(), cadence).span.start)
+    end = period_of(now.date(), cadence).span.start
+    end = min(want.span.end, max(end, followed_until or end))
     return min(end, grid.opens(grid.at(now))) if grid else end
 
 

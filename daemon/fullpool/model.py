@@ -306,11 +306,16 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring rows of one file that are from REST."""
+    """Neighbouring rows that are from REST, with the ids of the first and the last if they count.
+
+    Where a part of a run was taken out, the time of a counted row is that of its neighbour.
+    """
 
     first_time: datetime
     last_time: datetime
     rows: int
+    first_id: int | None = None
+    last_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,26 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Event
+from typing import Any
 
 import pytest
 
 from fullpool.app import clock
-from fullpool.app.assembly import opened_state
+from fullpool.app.assembly import opened_state, working
 from fullpool.config import parse
 from fullpool.errors import ConfigError
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
-from lab import DAY, HOUR, MINUTE, Lab, at, bar, bars
-from served import dataset, tree_of
+from fullpool.sync.follow import Follow, Wire
+from lab import DAY, HOUR, MINUTE, Inline, Lab, at, bar, bars, trade
+from served import Seen, dataset, tree_of
 
 DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-{day}.zip"
 TWIN = "data/spot/monthly/klines/{s}/1m/{s}-1m-2024-03.zip"
@@ -397,7 +402,7 @@ def test_what_the_api_should_not_say_leaves_no_row_and_is_told(
     rows(lab, "2024-03-10T09:36")
 
 
-def test_a_followed_file_that_is_damaged_costs_its_own_rows_for_a_while(lab: Lab) -> None:
+def test_a_followed_file_that_is_damaged_is_asked_for_again_at_once(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     root = tree_of(lab.config).root
     (path,) = (root / "tail").rglob("2024-03-10T03.*")
@@ -406,9 +411,7 @@ def test_a_followed_file_that_is_damaged_costs_its_own_rows_for_a_while(lab: Lab
     put_day(lab, "2024-03-10")
     lab.run("sync", "2024-03-10T09:35:20")
 
-    assert lab.ask("SELECT count(*), max(open_time) FROM klines_of('BUSDT')") == [
-        (2 * 1440 + 575 - 60, naive("2024-03-10T09:34"))
-    ]
+    rows(lab, "2024-03-10T09:35")
     assert (root / ".quarantine" / "damaged" / path.relative_to(root)).exists()
     lab.run("sync", "2024-03-11T06:10:20")
     rows(lab, "2024-03-11T06:10")
@@ -480,3 +483,129 @@ def test_a_long_outage_stops_nothing_that_comes_after_it() -> None:
         assert lab.ask(
             f"SELECT max(open_time) FROM klines_of('AUSDT', interval_ := '{second}')"
         ) == [(naive("2024-03-10T02:32:59"),)]
+
+
+TRADES = "data/spot/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+ALL_TRADES = "SELECT count(*), count(DISTINCT agg_trade_id), max(agg_trade_id) FROM {}"
+
+
+def trades(start: datetime, end: datetime, first: int) -> str:
+    """Return a trade every ten seconds, with ids from *first* on."""
+    count = (end - start) // timedelta(seconds=10)
+    return "".join(trade(first + n, start + n * timedelta(seconds=10)) for n in range(count))
+
+
+def trading(follow: str = "true") -> Lab:
+    """Trades with an archive of 9 March, whose API knows those of 9 to 12 March."""
+    lab = Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-09", follow=follow))
+    lab.put(TRADES.format("daily", "2024-03-09"), trades(at("2024-03-09"), at("2024-03-10"), 1000))
+    known = trades(at("2024-03-09"), at("2024-03-13"), 1000)
+    lab.tell_api(TRADES.format("monthly", "2024-03"), known)
+    return lab
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["agg_trades", "agg_trades_of('AUSDT')", "agg_trades_between('2000-01-01', '2100-01-01')"],
+)
+def test_trades_are_followed_by_their_ids(source: str) -> None:
+    with trading() as lab:
+        lab.run("sync", "2024-03-10T09:30:05")
+        held = 8640 + (9 * 60 + 30) * 6 + 1
+        assert lab.ask(ALL_TRADES.format(source)) == [(held, held, 1000 + held - 1)]
+        before = lab.requests()
+        lab.run("sync", "2024-03-10T09:31:05")
+
+        assert lab.requests() == before + 1
+        assert lab.ask(ALL_TRADES.format(source)) == [(held + 6, held + 6, 1000 + held + 5)]
+        latest = "SELECT agg_trade_id, source FROM agg_trades_latest()"
+        assert lab.ask(latest) == [(1000 + held + 5, "rest")]
+        told = "SELECT archived_until, followed_until FROM sync.coverage"
+        assert lab.ask(told) == [(naive("2024-03-10"), naive("2024-03-10T09:31:00"))]
+
+
+def test_an_archive_takes_the_place_of_followed_trades_by_their_ids() -> None:
+    """Also where its last trade is of the next day, or one is out of order in time."""
+    with trading() as lab:
+        lab.run("sync", "2024-03-11T05:00:05")
+        own = trades(at("2024-03-10"), at("2024-03-11"), 9640).splitlines(keepends=True)
+        del own[100:110]
+        own.append(trade(9640 + 8640, at("2024-03-11")))
+        lab.put(TRADES.format("daily", "2024-03-10"), "".join(own))
+        lab.run("sync", "2024-03-11T06:00:05")
+
+        held = 2 * 8640 + 6 * 360 + 1
+        assert lab.ask(ALL_TRADES.format("agg_trades")) == [(held, held, 1000 + held - 1)]
+        count = "SELECT source, count(*) FROM agg_trades GROUP BY ALL ORDER BY ALL"
+        assert lab.ask(count) == [("archive", 2 * 8640 - 10 + 1), ("rest", 10 + 6 * 360)]
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        runs = "SELECT first_id, last_id, row_count FROM sync.followed"
+        assert lab.ask(runs) == [(9640 + 8641, 1000 + held - 1, 6 * 360)]
+
+
+def test_trades_whose_archives_are_missing_are_followed_from_a_time_on() -> None:
+    with trading() as lab:
+        lab.run("sync", "2024-03-12T12:00:05")
+        held = 3 * 8640 + 12 * 360 + 1
+        assert lab.ask(ALL_TRADES.format("agg_trades")) == [(held, held, 1000 + held - 1)]
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
+def test_a_file_of_followed_trades_that_is_gone_is_a_gap_and_asked_for_again() -> None:
+    with trading() as lab:
+        lab.run("sync", "2024-03-10T09:30:05")
+        for path in (tree_of(lab.config).root / "tail").rglob("2024-03-10T0[57].*"):
+            path.unlink()
+        lab.run("sync", "2024-03-10T09:40:05")
+        lab.run("sync", "2024-03-10T09:50:05")
+
+        held = 8640 + (9 * 60 + 50) * 6 + 1
+        assert lab.ask(ALL_TRADES.format("agg_trades")) == [(held, held, 1000 + held - 1)]
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
+def test_a_hole_of_today_is_a_gap_today(lab: Lab) -> None:
+    text = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
+    hole = [bar(at("2024-03-10T05:00") + n * MINUTE, MINUTE) for n in range(7)]
+    lab.tell_api(TWIN.format(s="AUSDT"), text.replace("".join(hole), ""))
+    lab.run("sync", "2024-03-10T09:30:20")
+
+    gaps = "SELECT symbol, gap_start, row_count, explanation FROM sync.gaps"
+    assert lab.ask(gaps) == [("AUSDT", naive("2024-03-10T05:00"), 7, "empty_at_source")]
+    lab.run("tick", "2024-03-10T09:31:20")  # which has nothing to look at again
+    assert lab.ask(gaps) == [("AUSDT", naive("2024-03-10T05:00"), 7, "empty_at_source")]
+    put_day(lab, "2024-03-10")
+    lab.run("sync", "2024-03-11T06:00:20")
+
+    assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+    rows(lab, "2024-03-11T06:00")
+
+
+def test_a_listing_that_says_less_than_yesterday_takes_no_row(lab: Lab) -> None:
+    lab.run("sync", "2024-03-11T00:30:20")
+    put_day(lab, "2024-03-10")
+    lab.run("sync", "2024-03-11T06:00:20")
+    for symbol, day in (("AUSDT", "2024-03-10"), ("AUSDT", "2024-03-09"), ("BUSDT", "2024-03-09")):
+        lab.vendor.remove(DAILY.format(s=symbol, day=day))
+    lab.run("audit", "2024-03-11T07:00:20")
+    lab.run("sync", "2024-03-11T08:00:20")
+
+    rows(lab, "2024-03-11T08:00")
+    assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+
+
+def test_a_server_that_hangs_up_on_each_kept_connection_costs_no_row(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:19:20")
+    lab.vendor.fail(Fault("*", "hangup"))
+    before, tree = lab.requests(), tree_of(lab.config)
+    builders: AbstractContextManager[Any] = nullcontext(Inline())
+    with opened_state(tree) as state, working(lab.config, Seen(), Event(), builders) as work:
+        assert work.rest is not None
+        follow = Follow(lab.config, state, tree)
+        for minute in range(20, 24):
+            now = at(f"2024-03-10T09:{minute}:20")
+            found = follow.run(Wire(work.rest, work.rest_map, partial(at, now.isoformat()[:19])))
+            assert (found.rows, found.troubles, found.behind) == (2, {}, 0)
+
+    rows(lab, "2024-03-10T09:23")
+    assert lab.requests() == before + 4 * 2

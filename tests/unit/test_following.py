@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fullpool.following import (
+    LastRow,
     Next,
     beyond,
     chosen,
@@ -13,6 +14,7 @@ from fullpool.following import (
     finished_rows,
     is_followed,
     is_time,
+    next_ids,
     next_of,
     period_at,
     span_of,
@@ -72,6 +74,7 @@ def test_a_row_of_an_instant_is_there_at_once() -> None:
     found = next_of(rate, Grid(timedelta(hours=8)), last, eight)
     assert found is not None
     assert found.after == last + MINUTE  # it may have come at any hour since
+    assert found.grid is not None
     assert found.grid.opens(found.places.end - 1) == eight
     assert found.grid.opens(found.places.first) <= last
     minute = timedelta(minutes=1)
@@ -93,11 +96,11 @@ def test_bars_that_no_row_places_are_not_asked_for() -> None:
     ("kind", "market", "symbol", "is_so"),
     [
         ("klines", "spot", "AUSDT", True), ("metrics", "um", "AUSDT", True),
-        ("metrics", "cm", "AUSD_240329", False), ("aggTrades", "spot", "AUSDT", False),
+        ("metrics", "cm", "AUSD_240329", False), ("aggTrades", "spot", "AUSDT", True),
         ("trades", "um", "AUSDT", False),
     ],
 )  # fmt: skip
-def test_what_the_api_gives_by_time_can_be_followed(
+def test_what_the_api_gives_can_be_followed(
     kind: str, market: str, symbol: str, *, is_so: bool
 ) -> None:
     interval = Interval.M1 if kind == "klines" else None
@@ -114,9 +117,12 @@ def test_what_lags_most_comes_first_as_far_as_the_weight_goes() -> None:
 
 
 def test_rows_that_come_make_runs_longer_or_new_ones() -> None:
-    assert extended(GRID, [], [opens(3), opens(4)]) == [run(3, 4)]
-    assert extended(GRID, [run(1, 2)], [opens(3)]) == [run(1, 3)]
-    assert extended(GRID, [run(1, 2)], [opens(4), opens(5)]) == [run(1, 2), run(4, 5)]
+    def rows(*minutes: int) -> list[tuple[datetime, int]]:
+        return [(opens(minute), GRID.place_of(opens(minute))) for minute in minutes]
+
+    assert extended(GRID, [], rows(3, 4)) == [run(3, 4)]
+    assert extended(GRID, [run(1, 2)], rows(3)) == [run(1, 3)]
+    assert extended(GRID, [run(1, 2)], rows(4, 5)) == [run(1, 2), run(4, 5)]
 
 
 def test_what_files_have_is_not_followed_any_more() -> None:
@@ -173,3 +179,43 @@ def test_a_young_row_of_statistics_waits_for_all_of_its_values() -> None:
     assert finished_rows(statistics, moments, [part, part, whole], NOW) == 1
     inverse = Series(Market.CM, "metrics", "AUSD_PERP")
     assert finished_rows(inverse, moments, [part, part, part], NOW) == 3
+
+
+TRADES = series("", "aggTrades")
+
+
+def ids(first: int, last: int, begins: int, ends: int) -> Run:
+    return Run(opens(begins), opens(ends), last - first + 1, first, last)
+
+
+def test_ids_are_asked_for_from_the_last_one_on_or_from_a_time() -> None:
+    last = LastRow(opens(500), 70)
+    found = next_ids(TRADES, last, None, NOW)
+    assert (found.places.first, found.since, found.behind_since) == (71, None, opens(500))
+    # A series without trades is not behind once it was asked.
+    assert next_ids(TRADES, last, opens(560), NOW).behind_since == opens(560)
+    begin = datetime(2024, 3, 8, tzinfo=UTC)
+    for old in (None, LastRow(begin - MINUTE, 70), LastRow(opens(500))):
+        found = next_ids(TRADES, old, None, NOW)
+        assert (found.places.first, found.since, found.behind_since) == (0, begin, begin)
+    kept = timedelta(hours=5)
+    assert next_ids(TRADES, None, None, NOW, kept).since == NOW - kept
+
+
+def test_ids_that_come_make_runs_longer_or_new_ones() -> None:
+    rows = [(opens(3), 12), (opens(3), 13), (opens(9), 15)]
+    assert extended(None, [ids(10, 11, 1, 2)], rows) == [ids(10, 13, 1, 3), ids(15, 15, 9, 9)]
+
+
+def test_ids_that_files_have_are_not_followed_any_more() -> None:
+    def left(*held: Run) -> list[Run]:
+        return beyond(None, [ids(10, 20, 100, 200)], files_of(TRADES, held))
+
+    assert left(ids(1, 9, 0, 100), ids(21, 30, 200, 300)) == [ids(10, 20, 100, 200)]
+    assert left(ids(1, 12, 0, 120)) == [ids(13, 20, 120, 200)]
+    assert left(ids(15, 30, 150, 300)) == [ids(10, 14, 100, 150)]
+    assert left(ids(13, 15, 130, 150)) == [ids(10, 12, 100, 130), ids(16, 20, 150, 200)]
+    assert left(ids(1, 30, 0, 300)) == []
+    # The same ids of a symbol that was listed before.
+    before = ids(1, 30, -9000, -8000)
+    assert left(before) == [ids(10, 20, 100, 200)]

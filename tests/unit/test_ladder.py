@@ -266,10 +266,14 @@ def test_a_bar_that_is_open_over_the_end_of_a_month_is_not_expected() -> None:
     assert ladder.expected_until(weekly, bars(Interval.W1, timedelta(days=4)), saturday) == monday
 
 
+def until(wanted: Want) -> datetime:
+    return ladder.expected_until(wanted, GRID, NOW)
+
+
 def test_rows_are_expected_from_the_start_that_was_asked_for() -> None:
     wanted, archives = want("2024-03-01", "2024-03-09"), [known("2024-03-05", Status.PRESENT)]
 
-    assert ladder.expected_spans(wanted, [], archives, GRID, NOW) == [wanted.span]
+    assert ladder.expected_spans(wanted, [], archives, until(wanted)) == [wanted.span]
 
 
 def test_a_gap_that_begins_long_ago_is_not_on_its_way() -> None:
@@ -326,7 +330,7 @@ def test_rows_are_expected_from_where_a_series_begins(
     start: str, archives: list[Known], rows: list[str], expected: str | None
 ) -> None:
     spans = ladder.expected_spans(
-        want(start), [file_from(row) for row in rows], archives, GRID, NOW
+        want(start), [file_from(row) for row in rows], archives, until(want(start))
     )
     starts = [span.start for span in spans]
 

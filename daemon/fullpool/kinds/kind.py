@@ -140,8 +140,8 @@ class Kind:
 
     @property
     def can_follow(self) -> bool:
-        """Whether the API can be asked for the newest rows by time."""
-        return self.api in (Api.BARS, Api.FUNDING, Api.STATISTICS)
+        """Whether the API can be asked for the newest rows."""
+        return self.api is not Api.NOTHING
 
     def is_counted(self, market: Market) -> bool:
         """Whether rows are expected at every number of the counter."""

@@ -13,6 +13,7 @@ from fullpool.rest.questions import (
     requests_of,
     tells_history,
     weight_of,
+    window_since,
     windows,
 )
 from fullpool.rest.symbols import ask_instruments
@@ -35,5 +36,6 @@ __all__ = [
     "tells_history",
     "too_much",
     "weight_of",
+    "window_since",
     "windows",
 ]

@@ -48,6 +48,11 @@ def windows(
         at = end
 
 
+def window_since(series: Series, since: datetime) -> Window:
+    """Return what asks for the first trades from an instant on."""
+    return Window(series, Places(0, MOST_TRADES), since=since)
+
+
 def _window_rows(series: Series, grid: Grid | None) -> int:
     if grid is None:
         return MOST_TRADES

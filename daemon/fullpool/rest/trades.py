@@ -11,6 +11,7 @@ from fullpool.rest.windows import (
     Answer,
     Window,
     listed,
+    milliseconds,
     number,
     query_of,
     require_rising,
@@ -31,7 +32,11 @@ TRADES_KEPT: Final = timedelta(hours=47)
 def ask_trades(client: Client, window: Window) -> Answer:
     """Return the trades of a window of ids, and what comes after it."""
     series, places = window.series, window.places
-    query = query_of(series) | {"fromId": places.first, "limit": len(places)}
+    query = query_of(series) | {"limit": len(places)}
+    if window.since is None:
+        query["fromId"] = places.first
+    else:
+        query["startTime"] = milliseconds(window.since)
     found = client.get(
         series.market, series.kind, query, TRADES_WEIGHT[series.market],
         in_microseconds=series.market is Market.SPOT,

@@ -30,12 +30,14 @@ ALL_NUMBERS: Final = re.compile(f"{_DECIMAL}(?:,{_DECIMAL})*+")
 class Window:
     """One request: so many places of a series. Of trades, *places* are ids.
 
-    *around* is the gap that is asked for, by which rows beyond it are told from its own.
+    *around* is the gap that is asked for, by which rows beyond it are told from its own. With
+    *since*, the first trades from then on are asked for, whatever their ids.
     """
 
     series: Series
     places: Places
     around: "Surroundings | None" = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """Takes followed rows out of their files once partitions have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fullpool import following, logs
 from fullpool.gaps import Patch
-from fullpool.kinds import grid_of
-from fullpool.model import PartitionFile, Series, Span, Step
+from fullpool.kinds import KINDS, grid_of, is_counted, kind_of
+from fullpool.model import PartitionFile, Run, Series, Span, Step
 from fullpool.store.partitions import tails
 from fullpool.store.partitions.messages import Followed
-from fullpool.store.partitions.tails import TailFile
+from fullpool.store.partitions.tails import TailFile, Taken
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.store.tree import take_out as set_aside
@@ -54,7 +55,7 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
         if (left := following.beyond(grid_of(series, files[series]), runs[series], files[series]))
         != runs[series]
     }
-    taken = {series: _spans(files[series]) for series in changed}
+    taken = {series: _taken(files[series]) for series in changed}
     for file in held:
         own = _of_file(file, taken)
         if own:
@@ -64,15 +65,20 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
     state.tails.record([], [], changed, now)
 
 
-def _spans(files: Sequence[PartitionFile]) -> list[Span]:
-    return [following.span_in(file) for file in files]
+def _taken(files: Sequence[PartitionFile]) -> list[Taken]:
+    """Return what partitions have. Rows with ids may be a little out of order in time."""
+    return [
+        Taken(kind_of(file.partition.series).around(span) if ids else span, ids)
+        for file in files
+        for span, ids in [(following.span_in(file), following.ids_in(file))]
+    ]
 
 
-def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Span]]) -> dict[str, list[Span]]:
-    """Return the spans that are taken of a file's rows, by symbol."""
+def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Taken]]) -> dict[str, list[Taken]]:
+    """Return what is taken of a file's rows, by symbol."""
     whole, found = following.span_of(file.key.period), {}
-    for series, spans in taken.items():
-        inside = [span for span in spans if span.overlaps(whole)] if file.key.fits(series) else []
+    for series, own in taken.items():
+        inside = [one for one in own if one.span.overlaps(whole)] if file.key.fits(series) else []
         if inside:
             found[series.symbol] = inside
     return found
@@ -88,9 +94,33 @@ def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
     for file in gone:
         log.warning("tail.lost", path=file.path)
         set_aside(tree, file.path)
-        span = following.span_of(file.key.period)
         for series in [series for series in runs if file.key.fits(series)]:
-            grid = grid_of(series, state.queries.files.of([series])[series])
-            runs[series] = following.without(grid, runs[series], span)
+            runs[series] = _without(state, series, runs[series], file)
+    left = [file for file in files if file not in gone]
+    runs |= _counted_again(state, tree, gone, left, runs)
     state.tails.record([], gone, runs, now)
-    return [file for file in files if file not in gone]
+    return left
+
+
+def _without(state: State, series: Series, runs: Sequence[Run], gone: TailFile) -> list[Run]:
+    """Return what is left of the runs of a series but for counted rows."""
+    if is_counted(series):
+        return list(runs)
+    grid = grid_of(series, state.queries.files.of([series])[series])
+    return following.without(grid, runs, following.span_of(gone.key.period))
+
+
+def _counted_again(
+    state: State,
+    tree: Tree,
+    gone: Sequence[TailFile],
+    left: Sequence[TailFile],
+    known: Iterable[Series],
+) -> dict[Series, list[Run]]:
+    """Return the runs of counted rows of which files are gone: only the others tell their ids."""
+    found: dict[Series, list[Run]] = {}
+    for key in {replace(file.key, period="") for file in gone if KINDS[file.key.kind].counter}:
+        own = [file for file in left if replace(file.key, period="") == key]
+        counted = tails.counted_runs(state.connection, tree, own)
+        found |= {one: counted.get(one.symbol, []) for one in known if key.fits(one)}
+    return found

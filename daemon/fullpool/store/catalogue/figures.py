@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import duckdb
 
+from fullpool.following import LastRow
 from fullpool.model import Series
 from fullpool.store import duck
 from fullpool.store.catalogue.sync_tables import HELD, TRADING
@@ -84,21 +85,21 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
         )
 
 
-def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, datetime | None]:
+def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, LastRow | None]:
     """Return the wanted series that still trade, each with the last row in its partitions."""
     with duck.map_errors("looking for what still trades"):
         found = connection.execute(_LAST_ROWS, {"now": naive(now)}).fetchall()
-    return {series_in(row): at_utc(row[4]) if row[4] else None for row in found}
+    return {series_in(row): LastRow(at_utc(row[4]), row[5]) if row[4] else None for row in found}
 
 
 _SERIES: Final = ("market", "kind", "symbol", "interval")
 
 
-def _trading(held: str) -> str:
+def _trading(held: str, last: str = "max(last_time) AS last_time") -> str:
     """Return what selects from wanted series w that still trade, with the last row h of *held*."""
     return (
         f"FROM sync.wanted AS w JOIN sync.listings AS l ON {_same('l')}"
-        f" LEFT JOIN (SELECT {', '.join(_SERIES)}, max(last_time) AS last_time FROM {held}"
+        f" LEFT JOIN (SELECT {', '.join(_SERIES)}, {last} FROM {held}"
         f" GROUP BY ALL) AS h ON {_same('h')} WHERE {TRADING}"
     )
 
@@ -112,9 +113,11 @@ _FRESHNESS: Final = (
     "SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
     f" min(h.last_time) {_trading(f'({HELD})')} GROUP BY ALL ORDER BY ALL"
 )
+_NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
 _LAST_ROWS: Final = (
-    "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time"
-    f" {_trading('sync.partitions')} AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
+    "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time, h.last_key"
+    f" {_trading('sync.partitions', _NEWEST)} AND w.wanted_from <= $now AND w.wanted_to > $now"
+    " ORDER BY ALL"
 )
 _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"

@@ -13,8 +13,9 @@ import duckdb
 
 from fullpool.decode import sniff
 from fullpool.errors import MalformedError
+from fullpool.grid import Places
 from fullpool.kinds import KINDS, Kind
-from fullpool.model import Interval, Market, Series, Span
+from fullpool.model import Interval, Market, Run, Series, Span, instant
 from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, rows
 from fullpool.store.tree import Tree, ends_whole, give_name
@@ -57,6 +58,21 @@ class TailFile:
     generation: int
     rows: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What of the followed rows of a series partitions have: those in a span, by ids if counted."""
+
+    span: Span
+    ids: Places | None = None
+
+    def condition(self, kind: Kind) -> str:
+        """Return the SQL of whether a row is one of these."""
+        inside = rows.within(kind.time, self.span)
+        if self.ids is None:
+            return inside
+        return f"{inside} AND {kind.counter} BETWEEN {self.ids.first} AND {self.ids.end - 1}"
 
 
 def append(
@@ -129,13 +145,14 @@ def without(
     tree: Tree,
     old: TailFile,
     new: TailFile,
-    taken: Mapping[str, Sequence[Span]],
+    taken: Mapping[str, Sequence[Taken]],
 ) -> TailFile | None:
-    """Write the rows of *old* that do not lie in spans, by symbol, as *new*; None if none does."""
-    time = KINDS[old.key.kind].time
+    """Write the rows of *old* that are not taken, by symbol, as *new*; None if none is left."""
+    kind = KINDS[old.key.kind]
     inside = " OR ".join(
-        f"({SYMBOL} = {duck.quoted(symbol)} AND {rows.in_any(time, spans)})"
-        for symbol, spans in taken.items()
+        f"({SYMBOL} = {duck.quoted(symbol)} AND {one.condition(kind)})"
+        for symbol, own in taken.items()
+        for one in own
     )
     kept = f"FROM {rows.parquet(tree.root / old.path)} WHERE NOT ({inside})"
     return _write(connection, tree, new, kept)
@@ -158,6 +175,27 @@ def _write(
     size_bytes = staged.stat().st_size
     give_name(staged, tree.root / new.path)
     return TailFile(new.key, new.path, new.generation, found[0], size_bytes)
+
+
+def counted_runs(
+    connection: duckdb.DuckDBPyConnection, tree: Tree, files: Sequence[TailFile]
+) -> dict[str, list[Run]]:
+    """Return the runs of counted rows that files of one market and kind have, by symbol."""
+    found: dict[str, list[Run]] = {}
+    if not files:
+        return found
+    kind = KINDS[files[0].key.kind]
+    time, counter = kind.time, kind.counter
+    islands = connection.execute(
+        f"SELECT {SYMBOL}, epoch_us(min({time})), epoch_us(max({time})), count(*), min({counter}),"
+        f" max({counter}) FROM (SELECT {SYMBOL}, {time}, {counter}, {counter} - row_number() OVER"
+        f" (PARTITION BY {SYMBOL} ORDER BY {counter}) AS island FROM read_parquet("
+        f"{duck.listed([str(tree.root / file.path) for file in files])}, hive_partitioning=false))"
+        f" GROUP BY {SYMBOL}, island ORDER BY ALL"
+    ).fetchall()
+    for symbol, first, last, *counts in islands:
+        found.setdefault(symbol, []).append(Run(instant(first), instant(last), *counts))
+    return found
 
 
 def named(key: TailKey, generation: int) -> TailFile:

@@ -172,6 +172,12 @@ def add_tails(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE sync.retired ADD COLUMN retired_by BIGINT")
 
 
+def add_ids_followed(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hold which ids are followed, of kinds that have some."""
+    for column in ("first_id", "last_id"):
+        connection.execute(f"ALTER TABLE sync.followed ADD COLUMN {column} BIGINT")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -182,6 +188,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0007_rename_words", rename_words),
     ("0008_add_instruments", add_instruments),
     ("0009_add_tails", add_tails),
+    ("0010_add_ids_followed", add_ids_followed),
 )
 
 

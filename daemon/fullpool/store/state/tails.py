@@ -25,8 +25,9 @@ _FILES: Final = (
     "market", "kind", "interval", "period", "path", "generation", "row_count", "size_bytes",
     "written_at",
 )  # fmt: skip
-_RUNS: Final = (*SERIES_COLUMNS, "first_time", "last_time", "row_count")
-
+_RUNS: Final = (
+    *SERIES_COLUMNS, "first_time", "last_time", "row_count", "first_id", "last_id",
+)  # fmt: skip
 
 _JITTERY: Final = ", ".join(quoted(kind.name) for kind in KINDS.values() if kind.jitter)
 # Rows of the same minute are one, whatever the milliseconds.
@@ -50,15 +51,14 @@ class Tails:
     def of(self, series: Series) -> list[Run]:
         """Return the runs of one series, oldest first."""
         sql = f"SELECT {', '.join(_RUNS)} FROM sync.followed WHERE {SERIES_NAME} = ? ORDER BY ALL"
-        rows = self._session.rows(sql, [str(series)])
-        return [Run(at_utc(first), at_utc(last), count) for *_, first, last, count in rows]
+        return [_run_in(row) for row in self._session.rows(sql, [str(series)])]
 
     def runs(self) -> dict[Series, list[Run]]:
         """Return the runs of each series, oldest first."""
         found: dict[Series, list[Run]] = defaultdict(list)
         sql = f"SELECT {', '.join(_RUNS)} FROM sync.followed ORDER BY ALL"
         for row in self._session.rows(sql):
-            found[series_in(row)].append(Run(at_utc(row[4]), at_utc(row[5]), row[6]))
+            found[series_in(row)].append(_run_in(row))
         return found
 
     def overlapped(self) -> list[Series]:
@@ -68,7 +68,8 @@ class Tails:
         rows = self._session.rows(
             f"SELECT DISTINCT {names} FROM sync.followed AS f JOIN sync.partitions AS p ON {same}"
             f" AND p.first_time - {_LEEWAY} <= f.last_time"
-            f" AND p.last_time + {_LEEWAY} >= f.first_time"
+            f" AND p.last_time + {_LEEWAY} >= f.first_time AND (f.first_id IS NULL"
+            " OR (p.first_key <= f.last_id AND p.last_key >= f.first_id))"
         )
         return [series_in(row) for row in rows]
 
@@ -113,4 +114,10 @@ def _rows(files: Iterable[TailFile], at: datetime) -> list[tuple[Any, ...]]:
 
 
 def _run_row(series: Series, run: Run) -> tuple[Any, ...]:
-    return (*series_values(series), naive(run.first_time), naive(run.last_time), run.rows)
+    times = naive(run.first_time), naive(run.last_time)
+    return (*series_values(series), *times, run.rows, run.first_id, run.last_id)
+
+
+def _run_in(row: Sequence[Any]) -> Run:
+    first, last, count, *ids = row[len(SERIES_COLUMNS) :]
+    return Run(at_utc(first), at_utc(last), count, *ids)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import repeat
 
 from fullpool import attempts, following, ladder, logs, stand_ins
 from fullpool.evidence import Index
@@ -68,10 +69,12 @@ class GapFinder:
         if self._is_behind:
             return []
         known, now = self._state.queries.gaps.expected(), self._work.now()
+        runs = self._state.tails.runs()
         unread = {file.partition.series for file in self._state.queries.files.unscanned()}
         stale = []
         for series, want in self._wants.items():
-            expected = [(part.start, part.end, _until(want, part, now)) for part in want.parts]
+            until = following.begun(runs.get(series, ()))
+            expected = [(p.start, p.end, _until(want, p, now, until)) for p in want.parts]
             if series not in unread and known.get(series) != expected:
                 stale.append(series)
         return stale
@@ -95,7 +98,9 @@ class GapFinder:
             grid, own = grid_of(one_series, held), archives[one_series]
             if one_series in runs:
                 held = _with_followed(one_series, grid, held, runs[one_series])
-            spans = ladder.expected_spans(want, held, own, grid, now)
+            followed = following.begun(runs.get(one_series, ()))
+            until = ladder.expected_until(want, grid, now, followed)
+            spans = ladder.expected_spans(want, held, own, until)
             there = ladder.places_there(grid, own)
             missing = missing_ranges(grid, held, spans, there)
             told = reconciled(one_series, grid, missing, known[one_series], now)
@@ -105,7 +110,8 @@ class GapFinder:
             if one_series not in runs:
                 found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
-            expected += [_expected(want, part, rows, now) for part in want.parts]
+            untils = [_until(want, part, now, followed) for part in want.parts]
+            expected += map(_expected, repeat(want), want.parts, repeat(rows), untils)
         report(known, found)
         self._state.gaps.record(found, now)
         self._state.gaps.record_expected(expected)
@@ -153,13 +159,12 @@ def last_had(archives: Iterable[Known]) -> datetime | None:
     return max(ends, default=None)
 
 
-def _until(want: Want, part: Span, now: datetime) -> datetime:
+def _until(want: Want, part: Span, now: datetime, followed: datetime | None) -> datetime:
     """Return the end of what a series should have by *now*, as far as its rows need not tell."""
-    until = ladder.expected_until(want, grid_of(want.series, ()), now)
+    until = ladder.expected_until(want, grid_of(want.series, ()), now, followed)
     return max(part.start, min(part.end, until))
 
 
-def _expected(want: Want, part: Span, rows: dict[Span, int], now: datetime) -> Expected:
-    until = _until(want, part, now)
+def _expected(want: Want, part: Span, rows: dict[Span, int], until: datetime) -> Expected:
     span = next((each for each in rows if part.covers(each)), Span(until, until))
     return Expected(want.series, part, Span(min(span.start, until), until), rows.get(span, 0))

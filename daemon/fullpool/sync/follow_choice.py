@@ -1,0 +1,151 @@
+"""Chooses what is asked for of what is followed, and remembers what the API said to that."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, starmap
+from typing import Final
+
+from fullpool import following
+from fullpool.config import Config
+from fullpool.following import LastRow, Next
+from fullpool.kinds import grid_of, is_counted
+from fullpool.model import Market, Run, Series, instant
+from fullpool.rest import Answer, Client, Window, kept_for, weight_of, window_since, windows
+from fullpool.store.catalogue.figures import trading
+from fullpool.store.state.writer import State
+
+# Of a series that is far behind so many requests are made at a time: the others wait as well.
+_MOST_WINDOWS: Final = 3
+# A symbol that the API does not know is asked for again after that.
+_UNKNOWN_FOR: Final = timedelta(hours=1)
+
+# What is asked for now of what is to be asked.
+Asked = dict[Next, list[Window]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is asked for now; the series that are *behind* all the same; hosts not to be asked."""
+
+    asked: Asked
+    behind: set[Series]
+    troubles: dict[str, str]
+
+
+class Choice:
+    """Chooses for one run of following after the other; `begin` is called before each."""
+
+    def __init__(self, config: Config, state: State) -> None:
+        self._config = config
+        self._state = state
+        self._unknown: dict[Series, datetime] = {}
+        # When a series was asked in full, and before when the API has no rows of it.
+        self._asked_at: dict[Series, datetime] = {}
+        self._since: dict[Series, datetime] = {}
+        # What this run got, of counted rows the last one, and of which there may be more at once.
+        self._last: dict[Series, LastRow] = {}
+        self._unfinished: set[Series] = set()
+
+    def begin(self) -> None:
+        """Forget what rows the run before got: they are on record, or were not kept."""
+        self._last.clear()
+        self._unfinished.clear()
+
+    @property
+    def unfinished(self) -> frozenset[Series]:
+        """The series that may have more rows than one turn brought.
+
+        Nothing came for all that may be asked at a time, an outage; or all answers were full.
+        """
+        return frozenset(self._unfinished)
+
+    def of(self, client: Client, now: datetime, among: Collection[Series] | None) -> Chosen:
+        """Return what is asked for now, as far as the weight of this minute goes."""
+        by_market: dict[Market, list[tuple[Next, int]]] = defaultdict(list)
+        wanted: Asked = {}
+        for one in self._wanted(now):
+            if among is None or one.series in among:
+                wanted[one] = self._windows(one)
+                by_market[one.series.market].append((one, sum(map(weight_of, wanted[one]))))
+        chosen = Chosen({}, set(), {})
+        for market, own in by_market.items():
+            if among is None:
+                client.reserve(market, sum(weight for _, weight in own))
+            if (error := client.blocked(market)) is not None:
+                chosen.troubles[str(market)] = str(error)
+                continue
+            taken = following.chosen(own, client.room(market))
+            chosen.asked.update((one, wanted[one]) for one in taken)
+            chosen.behind.update(one.series for one, _ in own if one not in chosen.asked)
+        cut = zip(chosen.asked, starmap(_is_cut, chosen.asked.items()), strict=True)
+        chosen.behind.update(one.series for one, is_cut in cut if is_cut)
+        return chosen
+
+    def _windows(self, one: Next) -> list[Window]:
+        """Return what is asked for a series at a time: of trades one answer, if full then more."""
+        if one.since is not None:
+            return [window_since(one.series, one.since)]
+        is_first = one.grid is None and one.series not in self._unfinished
+        most = 1 if is_first else _MOST_WINDOWS
+        return list(islice(windows(one.series, one.grid, one.places), most))
+
+    def _wanted(self, now: datetime) -> list[Next]:
+        """Return what is to be asked of each series that is followed and still trades."""
+        runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
+        own = [series for series in ends if self._is_followed(series, now)]
+        told = [series for series in own if following.is_told_by_rows(series)]
+        files = self._state.queries.files.of(told) if told else {}
+        found = []
+        for series in own:
+            last = _newest(runs.get(series, ()), ends[series], self._last.get(series))
+            if is_counted(series):
+                asked_at, kept = self._asked_at.get(series), kept_for(series)
+                found.append(following.next_ids(series, last, asked_at, now, kept))
+            elif grid := grid_of(series, files.get(series, ())):
+                time, since = last.time if last else None, self._since.get(series)
+                one = following.next_of(series, grid, time, now, since)
+                found += [one] if one else []
+        return found
+
+    def _is_followed(self, series: Series, now: datetime) -> bool:
+        is_known = self._unknown.get(series, now) <= now
+        is_wanted = self._config.follows(series) and following.is_followed(series)
+        return is_wanted and is_known and following.is_time(series, self._asked_at.get(series), now)
+
+    def unknown(self, series: Series, now: datetime) -> None:
+        """Ask for a series later that the API does not know."""
+        self._unknown[series] = now + _UNKNOWN_FOR
+
+    def answered(
+        self, one: Next, last: tuple[Window, Answer], newest: LastRow | None, now: datetime
+    ) -> None:
+        """Note that all that was asked for a series was answered.
+
+        *last* is the last question with its answer, *newest* the last row that was new.
+        """
+        series, (window, answer) = one.series, last
+        self._unfinished.discard(series)
+        if one.grid is None:
+            self._last |= {series: newest} if newest else {}
+            is_full = len(answer.places) >= len(window.places)
+            if is_full and instant(answer.moments[-1]) <= now:
+                self._unfinished.add(series)
+                return
+        elif newest is None and window.places.end < one.places.end:
+            self._since[series] = one.grid.opens(window.places.end)
+            self._unfinished.add(series)
+        self._asked_at[series] = now
+
+
+def _newest(runs: Sequence[Run], *others: LastRow | None) -> LastRow | None:
+    """Return the newest of the last rows there are."""
+    found = [LastRow(run.last_time, run.last_id) for run in runs]
+    found += filter(None, others)
+    return max(found, key=lambda last: (last.time, last.id or 0), default=None)
+
+
+def _is_cut(one: Next, asked: Sequence[Window]) -> bool:
+    """Whether more is to be asked for a series than is asked at a time; of trades none can tell."""
+    return one.grid is not None and asked[-1].places.end < one.places.end

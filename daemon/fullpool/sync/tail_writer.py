@@ -1,0 +1,128 @@
+"""Writes rows that were followed to their files, and records them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fullpool import following
+from fullpool.errors import MalformedError
+from fullpool.following import LastRow, Next
+from fullpool.grid import Grid
+from fullpool.kinds import KINDS
+from fullpool.model import Series, instant
+from fullpool.rest import Answer
+from fullpool.store.partitions import tails
+from fullpool.store.partitions.tails import TailFile, TailKey
+from fullpool.store.state.writer import State
+from fullpool.store.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as a line of the vendor's CSV, with its time and its place."""
+
+    time: datetime
+    place: int
+    line: str
+
+
+def _by_symbol() -> dict[str, list[_Row]]:
+    return defaultdict(list)
+
+
+@dataclass(slots=True)
+class NewRows:
+    """Rows that came, by the file of followed rows they belong to and by symbol."""
+
+    rows: dict[TailKey, dict[str, list[_Row]]] = field(
+        default_factory=lambda: defaultdict(_by_symbol)
+    )
+    grids: dict[Series, Grid | None] = field(default_factory=dict)
+    count: int = 0
+
+    def add(
+        self, one: Next, answer: Answer, newest: LastRow | None, now: datetime
+    ) -> LastRow | None:
+        """Add those of an answer that are later than *newest*; return the newest one then."""
+        series = one.series
+        self.grids[series] = one.grid
+        taken = following.finished_rows(series, answer.moments, answer.lines, now)
+        triples = zip(answer.moments, answer.places, answer.lines, strict=True)
+        for microseconds, place, line in list(triples)[:taken]:
+            moment = instant(microseconds)
+            if moment > now or not _is_new(one, moment, place, newest):
+                continue
+            period = following.period_at(series.kind, series.interval, moment)
+            key = TailKey(series.market, series.kind, series.interval, period)
+            self.rows[key][series.symbol].append(_Row(moment, place, line))
+            self.count += 1
+            newest = LastRow(moment, None if one.grid else place)
+        return newest
+
+
+def _lines(rows: Sequence[_Row]) -> list[str]:
+    return [row.line for row in rows]
+
+
+def _is_new(one: Next, moment: datetime, place: int, newest: LastRow | None) -> bool:
+    """Whether a row comes after those that are there: by its id, or by its time."""
+    if one.grid is None:
+        return newest is None or newest.id is None or place > newest.id
+    return one.after is None or moment > one.after
+
+
+class TailWriter:
+    """Writes new rows to the files of followed rows."""
+
+    def __init__(self, state: State, tree: Tree) -> None:
+        self._state = state
+        self._tree = tree
+
+    def write(self, new: NewRows, now: datetime) -> dict[str, str]:
+        """Write the files that the rows belong to, oldest first, and record each at once.
+
+        Returns the series whose values do not fit, and why.
+        """
+        generation, held = self._state.next_value("generation"), self._state.tails.files()
+        runs = self._state.tails.runs()
+        troubles: dict[str, str] = {}
+        for key in sorted(new.rows, key=lambda one: one.period):
+            old, rows = held.get(key), new.rows[key]
+            lines = {symbol: _lines(own) for symbol, own in rows.items()}
+            file = self._appended(old, tails.named(key, generation), lines, troubles)
+            if file is None:
+                continue
+            after = {}
+            for series in map(key.series, lines):
+                places = sorted((row.time, row.place) for row in rows[series.symbol])
+                after[series] = following.extended(new.grids[series], runs.get(series, ()), places)
+            runs |= after
+            self._state.tails.record([file], [old] if old else [], after, now)
+        return troubles
+
+    def _appended(
+        self,
+        old: TailFile | None,
+        target: TailFile,
+        lines: dict[str, list[str]],
+        troubles: dict[str, str],
+    ) -> TailFile | None:
+        """Write a file; take from *lines*, and tell, the symbols whose values do not fit."""
+        connection = self._state.connection
+        try:
+            return tails.append(connection, self._tree, old, target, lines)
+        except MalformedError as error:
+            for symbol in lines.keys() - self._sound(target.key, lines).keys():
+                troubles[str(target.key.series(symbol))] = str(error)
+                del lines[symbol]
+        return tails.append(connection, self._tree, old, target, lines) if lines else None
+
+    def _sound(self, key: TailKey, lines: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+        """Return the lines of the symbols whose values fit."""
+        kind, connection = KINDS[key.kind], self._state.connection
+        return {
+            symbol: own
+            for symbol, own in lines.items()
+            if tails.is_sound(connection, self._tree, kind, symbol, own)
+        }
