@@ -18,7 +18,6 @@ from fullpool.model import (
     Series,
     is_symbol,
     period_from,
-    period_of,
 )
 
 ARCHIVE_URL: Final = "https://data.binance.vision"
@@ -69,6 +68,7 @@ _USUAL_MONTHLY_DELAY: Final = timedelta(days=15)
 _MONTHLY_DELAY: Final = timedelta(days=1, hours=6)
 # After this an archive that is still not there is a hole, not a delay: the longest delay in 714
 # days of spot was 146 h, the latest monthly file came on the 15th.
+_UNTIL_CLOSED: Final = timedelta(days=31)
 _PATIENCE: Final = {Cadence.DAY: timedelta(days=7), Cadence.MONTH: timedelta(days=20)}
 
 # A series whose last archive ended longer than this before it was listed no longer trades. Monthly
@@ -193,10 +193,14 @@ def is_overdue(period: Period, now: datetime) -> bool:
     return now > period.span.end + _PATIENCE[period.cadence]
 
 
+def first_open_year(now: datetime) -> int:
+    """Return the year that goes on, or whose December may still be published."""
+    return (now - _UNTIL_CLOSED).year
+
+
 def is_closed_year(moment: datetime, now: datetime) -> bool:
     """Whether the year of *moment* is over and its December had time to be published."""
-    year_end = period_of(moment.date(), Cadence.YEAR).span.end
-    return now >= year_end + timedelta(days=31)
+    return moment.year < first_open_year(now)
 
 
 def beginning() -> datetime:

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -455,3 +455,24 @@ def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None
     assert csv_lines[1] == cells + "2024-06-01 00:00:00+00:00"
     assert "[1, null]" in table
     assert "2024-06-01 00:00:00" in table
+
+
+def test_the_status_of_many_series_is_told_by_kind_and_by_what_stands_out(tmp_path: Path) -> None:
+    names, day = [f"A{number:02d}USDT" for number in range(41)], date(2024, 6, 1)
+    with Vendor(tmp_path / "vendor") as vendor:
+        for name in names:
+            vendor.publish(f"spot/klines/{name}/1h", day, day)
+        vendor.fail(Fault("*A17USDT-1h-*.zip", "status", 503))
+        path = tmp_path / "fullpool.toml"
+        text = dataset("spot/klines/*/1h", start=str(day), end=str(day))
+        path.write_text(vendor.config_text(tmp_path / "lake", text, rounds=1))
+        run("sync", "-c", path)
+
+    lines = run("status", "-c", path).stdout.splitlines()
+    kinds = next(line for line in lines if "klines" in line)
+    assert [word for word in kinds.split() if word != "│"][:4] == ["spot", "klines", "1h", "41"]
+    shown = [line.split()[5] for line in lines if "A" in line and "USDT │ 1h" in line]
+    assert len(shown) == 40
+    assert shown[0] == "A17USDT"
+    told = json.loads(run("status", "-c", path, "--json").stdout)
+    assert [one["symbol"] for one in told["series"]] == names

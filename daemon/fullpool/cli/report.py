@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fullpool.app.service.status_file import DaemonStatus
 from fullpool.cli import screen
 from fullpool.config import Config
-from fullpool.store.catalogue.reader import Reader
+from fullpool.store.catalogue.reader import QueryResult, Reader
 from fullpool.store.tree import Tree
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MB: Final = 1_000_000
 _SHOWN_GAPS: Final = 200
+# A lake of more series is shown by kind, and those of them that most is to be told of.
+_SHOWN_SERIES: Final = 40
 
 
 def remarks(said: Iterable[str]) -> None:
@@ -39,6 +41,14 @@ _STATUS_SQL: Final = """
             WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
               AND m.interval IS NOT DISTINCT FROM c.interval) AS missing_archives
     FROM sync.coverage AS c, sync.published ORDER BY ALL"""
+
+_KINDS_SQL: Final = """
+    SELECT c.market, c.kind, c.interval, count(*) AS series, min(c.first_time) AS first_time,
+           max(c.last_time) AS last_time, sum(c.row_count)::BIGINT AS rows,
+           sum(c.patched_rows)::BIGINT AS patched, sum(c.explained_rows)::BIGINT AS explained,
+           sum(c.open_rows)::BIGINT AS open, sum(c.files)::BIGINT AS files,
+           round(sum(c.size_bytes) / 1e6, 1) AS mb
+    FROM sync.coverage AS c GROUP BY ALL ORDER BY ALL"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
@@ -131,9 +141,7 @@ def status(
             }
         )
         return
-    screen.show_table(
-        f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", series.columns, series.rows
-    )
+    _coverage(f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC", reader, series)
     if replaced["files"]:
         size = f"{replaced['bytes'] / _MB:,.1f} MB"
         sys.stdout.write(
@@ -145,6 +153,24 @@ def status(
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
     remarks(of_symbols)
+
+
+def _coverage(title: str, reader: Reader, series: QueryResult) -> None:
+    """Print what is held of each series; of many, of each kind, and what stands out."""
+    if len(series.rows) <= _SHOWN_SERIES:
+        screen.show_table(title, series.columns, series.rows)
+        return
+    kinds = reader.query(_KINDS_SQL)
+    screen.show_table(title, kinds.columns, kinds.rows)
+    told = {name: index for index, name in enumerate(series.columns)}
+    weights = [told[name] for name in ("missing_archives", "open", "lag_h")]
+    rows = sorted(series.rows, key=lambda row: [-(row[index] or 0) for index in weights])
+    screen.show_table(
+        f"{_SHOWN_SERIES} of {len(rows):,} series: those that miss or lag most"
+        " (`fullpool sql 'FROM sync.coverage'` has all)",
+        series.columns,
+        rows[:_SHOWN_SERIES],
+    )
 
 
 def symbols(found: "Sequence[Found]", *, is_json: bool) -> None:

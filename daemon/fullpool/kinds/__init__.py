@@ -12,7 +12,14 @@ from fullpool.kinds.kind import (
     lake_cadence,
     offers,
 )
-from fullpool.kinds.series import api_of, grid_of, has_archives, is_counted, kind_of
+from fullpool.kinds.series import (
+    api_of,
+    grid_of,
+    has_archives,
+    is_by_period,
+    is_counted,
+    kind_of,
+)
 from fullpool.kinds.table import KINDS
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "api_of",
     "grid_of",
     "has_archives",
+    "is_by_period",
     "is_counted",
     "is_hive_key",
     "kind_of",

@@ -30,6 +30,12 @@ def has_archives(series: Series, cadence: Cadence) -> bool:
     return cadence in kind_of(series).cadences
 
 
+def is_by_period(series: Series) -> bool:
+    """Whether whole archives are expected of a series, of which each has a row at least."""
+    kind = kind_of(series)
+    return not (series.interval or kind.step or is_counted(series))
+
+
 def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:
     """Return where the rows of a series are expected; None if by an id without a break.
 

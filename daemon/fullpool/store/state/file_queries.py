@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 import duckdb
@@ -48,17 +47,18 @@ class FileQueries:
         """Return the current partition files."""
         return [partition_file_in(row) for row in rows_of(self._connection, PARTITIONS)]
 
-    def to_build_on(self, series: Iterable[Series], now: datetime) -> list[PartitionFile]:
+    def to_build_on(self, series: Iterable[Series], open_year: int) -> list[PartitionFile]:
         """Return the current files of *series*, and of those where other work is left to do.
 
-        They have months of years gone by, or rows that the file next to them may have too.
+        They have months of years before *open_year*, or rows that the file next to them may have
+        too.
         """
         found = rows_of(
             self._connection,
             f"{PARTITIONS} {OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
             " FROM sync.partitions"
             f" WHERE length(period) = ? AND left(period, 4) < ? UNION {_ASTRAY})",
-            [series_names(series), MONTH_LENGTH, f"{now.year:04d}"],
+            [series_names(series), MONTH_LENGTH, f"{open_year:04d}"],
         )
         return [partition_file_in(row) for row in found]
 
@@ -77,7 +77,8 @@ class FileQueries:
         found: dict[Series, list[PartitionFile]] = defaultdict(list)
         rows = rows_of(self._connection, f"{PARTITIONS} {OF_SERIES} ORDER BY ALL", [names])
         for file in sorted(map(partition_file_in, rows), key=lambda one: one.first_time):
-            whole = replace(file, holes=tuple(holes[file.path]))
+            own = holes.get(file.path)
+            whole = replace(file, holes=tuple(own)) if own else file
             found[file.partition.series].append(whole)
         return found
 

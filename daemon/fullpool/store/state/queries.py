@@ -92,6 +92,22 @@ class StateQueries:
             found[record.archive.series].append(record)
         return found
 
+    def ends_of(self, series: Iterable[Series]) -> dict[Series, list[Known]]:
+        """Return the first archive that is recorded of each of *series*, and the last one held."""
+        # A number of each period, by which windows or pairs would be ordered ten times as slowly.
+        span = "epoch_us(period_start) + date_diff('second', period_start, period_end)"
+        found: dict[Series, list[Known]] = defaultdict(list)
+        for row in rows_of(
+            self._connection,
+            f"WITH ends AS (SELECT min_by(rowid, {span}) AS first_one,"
+            " max_by(rowid, epoch_us(period_end)) FILTER (row_count IS NOT NULL) AS last_held"
+            f" FROM sync.archives {OF_SERIES} GROUP BY {', '.join(SERIES_COLUMNS)}) {ARCHIVES}"
+            " WHERE rowid IN (SELECT first_one FROM ends UNION SELECT last_held FROM ends)",
+            [series_names(series)],
+        ):
+            found[series_in(row)].append(known_in(row))
+        return found
+
     def known(self, series: Iterable[Series]) -> list[Known]:
         """Return every archive that is recorded of *series*."""
         found = rows_of(self._connection, f"{ARCHIVES} {OF_SERIES}", [series_names(series)])

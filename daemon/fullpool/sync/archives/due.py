@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from fullpool import planning
+from fullpool import planning, vendor
 from fullpool.config import Checks
 from fullpool.model import Checksum, Known, Step
 from fullpool.planning import Want
@@ -27,5 +27,6 @@ def due_steps(
         if known.archive.series in wanted_of
         and wanted_of[known.archive.series].overlaps(known.archive.period.span)
     ]
-    files = queries.files.to_build_on({known.archive.series for known in wanted}, now)
+    series, open_year = {known.archive.series for known in wanted}, vendor.first_open_year(now)
+    files = queries.files.to_build_on(series, open_year)
     return list(planning.steps(wanted, files, queries.files.compared(), now))

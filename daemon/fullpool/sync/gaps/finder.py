@@ -1,8 +1,9 @@
 """Finds gaps, where files or expectations changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
+from itertools import islice, repeat
+from typing import Final
 
 from fullpool import attempts, following, ladder, logs, stand_ins
 from fullpool.evidence import Index
@@ -15,7 +16,7 @@ from fullpool.gaps import (
     reconciled,
 )
 from fullpool.grid import Grid
-from fullpool.kinds import grid_of
+from fullpool.kinds import grid_of, is_by_period
 from fullpool.model import Known, PartitionFile, Run, Series, Span
 from fullpool.planning import Want
 from fullpool.store.partitions.build import scan
@@ -25,6 +26,9 @@ from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
+
+# Of so many series the files are looked at together: what is held of all does not fit into memory.
+_AT_A_TIME: Final = 500
 
 
 class GapFinder:
@@ -83,31 +87,37 @@ class GapFinder:
         """Compare what is held of *series* with what should be, and record the gaps."""
         if not series:
             return
+        now = self._work.now()
+        delays, runs = self._state.queries.gaps.delays(now), self._state.tails.runs()
+        rest = iter(series)
+        while some := list(islice(rest, _AT_A_TIME)):
+            self._compare_some(some, delays, runs)
+        self._outcome.is_dirty = True
+
+    def _compare_some(
+        self, series: Sequence[Series], delays: ladder.Delays, runs: Mapping[Series, Sequence[Run]]
+    ) -> None:
         queries, now = self._state.queries, self._work.now()
-        files, known, delays = (
-            queries.files.of(series),
-            queries.gaps.of(series),
-            queries.gaps.delays(now),
-        )
-        archives, runs = queries.known_of(series), self._state.tails.runs()
+        files, known = queries.files.of(series), queries.gaps.of(series)
+        ends = queries.ends_of(series)
+        archives = queries.known_of([one for one in series if is_by_period(one)])
         expected: list[Expected] = []
         found: dict[Series, list[Gap]] = {}
-        doubted: list[Known] = []
+        new: dict[Series, list[Gap]] = {}
         for one_series in series:
-            want, held = self._wants[one_series], files[one_series]
-            grid, own = grid_of(one_series, held), archives[one_series]
-            if one_series in runs:
-                held = _with_followed(one_series, grid, held, runs[one_series])
-            followed = following.begun(runs.get(one_series, ()))
+            want, held, own = self._wants[one_series], files[one_series], runs.get(one_series, ())
+            grid = grid_of(one_series, held)
+            held = _with_followed(one_series, grid, held, own) if own else held
+            followed = following.begun(own)
             until = ladder.expected_until(want, grid, now, followed)
-            spans = ladder.expected_spans(want, held, own, until)
-            there = ladder.places_there(grid, own)
+            spans = ladder.expected_spans(want, held, ends[one_series], until)
+            there = ladder.places_there(grid, archives[one_series])
             missing = missing_ranges(grid, held, spans, there)
             told = reconciled(one_series, grid, missing, known[one_series], now)
-            doubted += stand_ins.archives_beside(told.new, {one_series: own})
-            had = last_had(own)
+            new |= {one_series: told.new} if told.new else {}
             found[one_series] = told.gaps
-            if one_series not in runs:
+            if not own:
+                had = last_had(ends[one_series])
                 found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
             untils = [_until(want, part, now, followed) for part in want.parts]
@@ -115,9 +125,16 @@ class GapFinder:
         report(known, found)
         self._state.gaps.record(found, now)
         self._state.gaps.record_expected(expected)
-        self._state.record_looks([attempts.look_again(one, now) for one in doubted])
+        self._doubt(new)
         self._forget_evidence(found)
-        self._outcome.is_dirty = True
+
+    def _doubt(self, new: Mapping[Series, Sequence[Gap]]) -> None:
+        """Have the archives beside new gaps looked at again: they may have the rows by now."""
+        if not new:
+            return
+        now, known = self._work.now(), self._state.queries.known_of(new)
+        doubted = stand_ins.archives_beside((gap for own in new.values() for gap in own), known)
+        self._state.record_looks([attempts.look_again(one, now) for one in doubted])
 
     def _forget_evidence(self, found: dict[Series, list[Gap]]) -> None:
         """Forget evidence on what is no gap any more."""
