@@ -1,7 +1,8 @@
 """The limit: the fastest script we can write for the same archives, with no state and no checks.
 
 Kept connections, sha256 (against the CHECKSUM unless --no-checksum), isal, many archives a COPY,
-inflating and COPY in two processes that overlap with the downloads. Usage:
+inflating and COPY in two processes that overlap with the downloads. It stays as it is, so that the
+aim stands still. Usage:
 limit.py BASE_URL LISTING_URL OUT_DIR CA_FILE [--no-checksum] PREFIX...
 """
 

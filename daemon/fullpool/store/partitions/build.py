@@ -110,12 +110,12 @@ class _Sheet:
     fills: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Load:
     """Rows as text, one CSV a sheet, and the archives they came from.
 
     *origin* is where the rows of the files that the step replaces came from, *periods* are those of
-    its archives and of the accepted ones.
+    its archives and of the accepted ones. Its spans are asked for once all archives are in it.
     """
 
     symbol: str
@@ -132,12 +132,12 @@ class _Load:
         month = str(period_of(archive.period.first, Cadence.MONTH))
         return archive.period.cadence is Cadence.DAY and month in self.periods
 
-    @property
+    @functools.cached_property
     def filled(self) -> list[Span]:
         archives = [one.edition.archive for one in self.accepted]
         return [archive.period.span for archive in archives if self.fills(archive)]
 
-    @property
+    @functools.cached_property
     def replaced(self) -> list[Span]:
         """The spans whose archives are rewritten."""
         archives = [one.edition.archive for one in self.accepted]
@@ -152,7 +152,7 @@ class _Load:
         starts = (span.start for span in self.replaced)
         return [Span(start, start + slack) for start in starts if slack and start in ends]
 
-    @property
+    @functools.cached_property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
         replaced, others = self.replaced, self.origin.others(self.accepted)

@@ -23,7 +23,7 @@ from fullpool.sync.work import FATAL, Work
 log = logs.get_logger()
 
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
-_RECORD_EVERY_S: Final = 0.25
+_RECORD_EVERY_S: Final = 1.0
 _MB: Final = 1_000_000
 # The others stand in sync.conflicts.
 _SHOWN_CONFLICTS: Final = 10
