@@ -43,6 +43,9 @@ def main() -> None:
             parts.append(f"![{title}]({name}.png)\n")
         if name == "soak":
             parts.append(f"![{title}](soak.png)\n")
+        if name == "full":
+            _grown(title, rows)
+            parts.append(f"![{title}](full.png)\n")
         if name == "planning":
             _lines(title, rows)
             parts.append(f"![{title}](planning.png)\n")
@@ -68,6 +71,26 @@ def _bars(name: str, title: str, rows: list[dict[str, Any]]) -> None:
     axes.set_xlabel("seconds (median, least and most)")
     axes.set_title(title)
     _save(figure, name)
+
+
+def _grown(title: str, rows: list[dict[str, Any]]) -> None:
+    """Draw each figure against the partitions, of which a series has 19; both scales are logs."""
+    figure, axes = plt.subplots(figsize=(10, 6))
+    axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
+    timed = [row for row in rows if "wall_s" in row]
+    for what in dict.fromkeys(row["what"] for row in timed):
+        own = [row for row in timed if row["what"] == what]
+        counts = [row["series"] * 19 for row in own]
+        axes.loglog(counts, [row["wall_s"] for row in own], marker="o", label=what)
+    counts = sorted({row["series"] * 19 for row in timed})
+    axes.loglog(
+        counts, [count / 20_000 for count in counts], "k--", label="growing with the partitions"
+    )
+    axes.set_xlabel("partitions")
+    axes.set_ylabel("seconds")
+    axes.set_title(title)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    _save(figure, "full")
 
 
 def _lines(title: str, rows: list[dict[str, Any]]) -> None:
