@@ -76,7 +76,7 @@ def _bars(name: str, title: str, rows: list[dict[str, Any]]) -> None:
 def _grown(title: str, rows: list[dict[str, Any]]) -> None:
     """Draw each figure against the partitions, of which a series has 19; both scales are logs."""
     figure, axes = plt.subplots(figsize=(10, 6))
-    axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
+    axes.set_prop_cycle(color=[plt.colormaps["tab20"](n) for n in range(20)])
     timed = [row for row in rows if "wall_s" in row]
     for what in dict.fromkeys(row["what"] for row in timed):
         own = [row for row in timed if row["what"] == what]

@@ -44,7 +44,7 @@ def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyC
     Its configuration is locked then, whatever SQL it is given.
     """
     connection = duckdb.connect(":memory:", config={**_ALONE, **settings})
-    _configure(connection)
+    configure(connection)
     folders = listed([f"{root}/"]) if root else "[]"
     connection.execute(f"SET allowed_directories = {folders}")
     connection.execute("SET enable_external_access = false")
@@ -67,14 +67,31 @@ def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnec
 def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a published catalogue."""
     connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
-    _configure(connection)
-    known = connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
-    if (_WRONG_OPTIMIZER,) in known:
-        connection.execute(f"SET disabled_optimizers = '{_WRONG_OPTIMIZER}'")
+    configure(connection)
+    _avoid_wrong_optimizer(connection)
     return connection
 
 
-def _configure(connection: duckdb.DuckDBPyConnection) -> None:
+def attached(path: Path, name: str) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory with a published catalogue attached.
+
+    Unlike one that is opened by its path it shares nothing with others of this process.
+    """
+    # A name of a query is no variable of the program.
+    alone: Settings = {**_ALONE, "python_enable_replacements": False}
+    connection = duckdb.connect(":memory:", config=alone)
+    connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
+    _avoid_wrong_optimizer(connection)
+    return connection
+
+
+def _avoid_wrong_optimizer(connection: duckdb.DuckDBPyConnection) -> None:
+    known = connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
+    if (_WRONG_OPTIMIZER,) in known:
+        connection.execute(f"SET disabled_optimizers = '{_WRONG_OPTIMIZER}'")
+
+
+def configure(connection: duckdb.DuckDBPyConnection) -> None:
     """Show times in UTC, and no progress: DuckDB draws it on the program's own output."""
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")

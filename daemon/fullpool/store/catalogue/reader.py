@@ -87,13 +87,7 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
 
     Raises NoLakeError if there is none, UsageError if *as_of* is neither.
     """
-    path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
-    if not tree.root.is_dir():
-        raise NoLakeError(
-            f"opening the lake {tree.root}: there is no such folder", hint="check the path"
-        )
-    if not path.exists():
-        raise NoLakeError(f"opening the lake {tree.root}: nothing is published there yet")
+    path = path_of(tree, as_of)
     try:
         connection = duck.connect_read_only(path)
     except duckdb.Error as error:
@@ -101,6 +95,21 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     with connection:
         connection.execute("SET VARIABLE lake_root = " + duck.quoted(tree.root))
         yield Reader(connection)
+
+
+def path_of(tree: Tree, as_of: str | None = None) -> Path:
+    """Return the newest generation, or the one that was current at *as_of*.
+
+    Raises what `reading` does.
+    """
+    path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
+    if not tree.root.is_dir():
+        raise NoLakeError(
+            f"opening the lake {tree.root}: there is no such folder", hint="check the path"
+        )
+    if not path.exists():
+        raise NoLakeError(f"opening the lake {tree.root}: nothing is published there yet")
+    return path
 
 
 def generations(tree: Tree) -> list[Generation]:
