@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from damaging import mounted
+from fullpool.app import clock
 from fullpool.app.lock import writing
 from fullpool.errors import Exit
 from fullpool.simulator import Bucket, Fault, Simulator
@@ -85,7 +86,7 @@ def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
 
     assert "archives: 1 " in synced.stdout
     assert "fetching 1 archive," in synced.stderr
-    assert "AUSDT" in run("status", "-c", config).stdout
+    assert "spot/klines/1m      1    1" in run("status", "-c", config).stdout
     assert run("sql", "SELECT 1 AS a, 'x,y' AS b", "-c", config, "--csv").stdout == 'a,b\n1,"x,y"\n'
     assert "2024-06-01" in run("plan", "--archives", "-c", _other(config, tmp_path)).stdout
 
@@ -457,22 +458,32 @@ def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None
     assert "2024-06-01 00:00:00" in table
 
 
-def test_the_status_of_many_series_is_told_by_kind_and_by_what_stands_out(tmp_path: Path) -> None:
-    names, day = [f"A{number:02d}USDT" for number in range(41)], date(2024, 6, 1)
+def test_the_status_has_a_line_a_kind_and_tells_what_needs_attention(tmp_path: Path) -> None:
+    day = clock.now().date() - timedelta(days=2)
+    names = [f"A{number:02d}USDT" for number in range(12)]
     with Vendor(tmp_path / "vendor") as vendor:
         for name in names:
             vendor.publish(f"spot/klines/{name}/1h", day, day)
-        vendor.fail(Fault("*A17USDT-1h-*.zip", "status", 503))
+        vendor.publish("um/premiumIndexKlines/BUSDT/15m", day, day)
+        vendor.fail(Fault("*A0*.zip", "status", 503))
         path = tmp_path / "fullpool.toml"
         text = dataset("spot/klines/*/1h", start=str(day), end=str(day))
+        text += dataset("um/premiumIndexKlines/BUSDT/15m", start=str(day), end=str(day))
         path.write_text(vendor.config_text(tmp_path / "lake", text, rounds=1))
         run("sync", "-c", path)
+        shown = [line.rstrip() for line in run("status", "-c", path).stdout.splitlines()]
 
-    lines = run("status", "-c", path).stdout.splitlines()
-    kinds = next(line for line in lines if "klines" in line)
-    assert [word for word in kinds.split() if word != "│"][:4] == ["spot", "klines", "1h", "41"]
-    shown = [line.split()[5] for line in lines if "A" in line and "USDT │ 1h" in line]
-    assert len(shown) == 40
-    assert shown[0] == "A17USDT"
+    lines = shown[: shown.index("missing archives")]
+    assert [line.split()[:3] for line in lines[3:5]] == [
+        ["spot/klines/1h", "12", "48"], ["um/premiumIndexKlines/15m", "1", "96"]
+    ]  # fmt: skip
+    assert lines[5:7] == [
+        "needs attention:",
+        "  spot/klines/A00USDT/1h: 1 archive failed, 24 rows missing",
+    ]
+    assert max(map(len, lines[2:])) <= 80
     told = json.loads(run("status", "-c", path, "--json").stdout)
-    assert [one["symbol"] for one in told["series"]] == names
+    assert [one["symbol"] for one in told["series"]] == [*names, "BUSDT"]
+    each = run("status", "-c", path, "--series").stdout
+    assert each.count("USDT") == 13
+    assert run("status", "-c", path, "--symbol", "A11USDT").stdout.count("USDT") == 1

@@ -132,20 +132,26 @@ def symbols(
 
 
 @program.command()
-def status(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> None:
+def status(
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    json: JsonOption = False,
+    series: Annotated[bool, typer.Option("--series", help="A row for every series.")] = False,
+    symbol: Annotated[str, typer.Option(help="A row for every series of this symbol.")] = "",
+) -> None:
     """Show what the lake holds, how fresh it is, and what is missing."""
     from fullpool.app.configuration import load_lake_config, tree_of
     from fullpool.app.remarks import remarks_by
     from fullpool.app.service.status_file import status_of
-    from fullpool.cli import report
+    from fullpool.cli import status_report
     from fullpool.store.catalogue.reader import reading
 
     settings = load_lake_config(config, lake)
-    tree = tree_of(settings)
+    tree, shown = tree_of(settings), status_report.Shown(json, series, symbol)
     of_daemon = status_of(tree)
-    report.daemon(of_daemon, is_json=json)
+    status_report.daemon(of_daemon, shown)
     with reading(tree) as reader:
-        report.status(reader, tree, of_daemon, remarks_by(reader, settings), is_json=json)
+        status_report.status(reader, tree, of_daemon, remarks_by(reader, settings), shown)
 
 
 @program.command()

@@ -248,6 +248,15 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     console.print(_records(title, columns, rows) if is_narrow else table)
 
 
+def show_lines(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text in columns, without lines between: the first to the left."""
+    widths = [max(map(len, own)) for own in zip(columns, *rows, strict=True)]
+    sys.stdout.write(f"{title}\n")
+    for row in (columns, *rows):
+        first, *others = (str.ljust(row[0], widths[0]), *map(str.rjust, row[1:], widths[1:]))
+        sys.stdout.write(f"{first} {' '.join(others)}\n")
+
+
 def _width(console: Console, table: Table) -> int:
     """Return how wide a table wants to be."""
     return Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
