@@ -28,6 +28,7 @@ from fullpool.model import (
 # Archives of days come within two of them; before that the rows are for archives to bring.
 _DAYS: Final = 2
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _FINISHED: Final = timedelta(minutes=30)
 _HOURLY: Final = timedelta(minutes=5)
@@ -42,6 +43,15 @@ class LastRow:
 
     time: datetime
     id: int | None = None
+
+
+def newest(rows: Sequence[LastRow], *, is_counted: bool) -> LastRow | None:
+    """Return the newest of *rows*: by time; of counted ones by id, among those of its life."""
+    last = max(rows, key=lambda row: row.time, default=None)
+    if last is None or not is_counted:
+        return last
+    near = (row for row in rows if row.time + ANOTHER_LIFE >= last.time)
+    return max(near, key=lambda row: -1 if row.id is None else row.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +73,7 @@ class Next:
         """When the first of these rows was closed; of counted rows, up to when all are there."""
         if self.grid is not None:
             return self.grid.opens(self.places.first + 1)
-        found = self.since or self.after
-        assert found is not None
-        return found
+        return max(filter(None, (self.since, self.after)))
 
 
 def is_followed(series: Series) -> bool:
@@ -116,17 +124,24 @@ def next_ids(
     last: LastRow | None,
     asked_at: datetime | None,
     now: datetime,
-    kept: timedelta | None = None,
+    since: datetime | None = None,
 ) -> Next:
     """Return what is to be asked next of a series whose rows have ids; *last* is its last one.
 
     A row that was last asked for at *asked_at* and did not come may not be there yet: how long a
-    series has had no trade does not tell how far it is behind. The API has rows for as long as
-    *kept*.
+    series has had no trade does not tell how far it is behind. The API has none before *since*.
     """
-    start = max(_start(series, now), now - kept) if kept else _start(series, now)
-    if last is None or last.id is None or last.time < start:
-        return Next(series, None, Places(0, _ALL_IDS), since=start)
+    start = _start(series, now)
+    if last is None or last.id is None or last.time < max(start, now - ANOTHER_LIFE):
+        # Its ids may have started again: what comes tells.
+        start = max(filter(None, (start, since, last.time + _MILLISECOND if last else None)))
+        return Next(series, None, Places(0, _ALL_IDS), asked_at, start)
+    return ids_after(series, last, asked_at)
+
+
+def ids_after(series: Series, last: LastRow, asked_at: datetime | None) -> Next:
+    """Return what is to be asked after a row whose id still counts."""
+    assert last.id is not None
     after = max(last.time, asked_at) if asked_at else last.time
     return Next(series, None, Places(last.id + 1, last.id + 1 + _ALL_IDS), after)
 
@@ -178,21 +193,41 @@ def finished_rows(
 def extended(
     grid: Grid | None, runs: Sequence[Run], rows: Sequence[tuple[datetime, int]]
 ) -> list[Run]:
-    """Return the runs with rows that come after them, oldest first: each its time and place."""
+    """Return the runs with rows that come after them, in their order: each its time and place.
+
+    A row that is in the last run already is passed over. Times of counted rows may be a little out
+    of order.
+    """
     found = list(runs)
     for moment, place in rows:
         own = None if grid else place
         last = found[-1] if found else None
-        if last is not None and _is_next(grid, last, moment, place):
-            found[-1] = Run(last.first_time, moment, last.rows + 1, last.first_id, own)
+        if last is None or not _is_near(grid, last, moment):
+            found.append(Run(moment, moment, 1, own, own))
+        elif _is_in(last, moment, own):
+            continue
+        elif _is_next(grid, last, moment, own):
+            first, until = min(last.first_time, moment), max(last.last_time, moment)
+            found[-1] = Run(first, until, last.rows + 1, last.first_id, own)
         else:
             found.append(Run(moment, moment, 1, own, own))
     return found
 
 
-def _is_next(grid: Grid | None, run: Run, moment: datetime, place: int) -> bool:
+def _is_near(grid: Grid | None, run: Run, moment: datetime) -> bool:
+    """Whether the ids of a run still count: those of another life may start again."""
+    return grid is not None or moment <= run.last_time + ANOTHER_LIFE
+
+
+def _is_in(run: Run, moment: datetime, own: int | None) -> bool:
+    if own is None or run.last_id is None:
+        return moment <= run.last_time
+    return own <= run.last_id
+
+
+def _is_next(grid: Grid | None, run: Run, moment: datetime, own: int | None) -> bool:
     if grid is None:
-        return run.last_id is not None and place == run.last_id + 1
+        return own is not None and run.last_id is not None and own == run.last_id + 1
     return not grid.between(run.last_time, moment)
 
 

@@ -369,8 +369,9 @@ def expected_rows(
 
 
 def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
+    """Return how many ids a span has or lacks. What is followed is expected with its archive."""
     ranges = sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
-    return ranges + sum(file.rows for file in held)
+    return ranges + sum(file.rows for file in held if file.path)
 
 
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:

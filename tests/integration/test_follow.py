@@ -17,6 +17,7 @@ from fullpool.app import clock
 from fullpool.app.assembly import opened_state, working
 from fullpool.config import parse
 from fullpool.errors import ConfigError
+from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
@@ -609,3 +610,88 @@ def test_a_server_that_hangs_up_on_each_kept_connection_costs_no_row(lab: Lab) -
 
     rows(lab, "2024-03-10T09:23")
     assert lab.requests() == before + 4 * 2
+
+
+def test_an_answer_that_fails_costs_what_comes_after_it_for_a_minute() -> None:
+    with trading() as lab:
+        lab.vendor.fail(Fault("api/v3/aggTrades*fromId=11640*", "status", 500))
+        before = lab.requests()
+        lab.run("tick", "2024-03-10T09:30:05")
+
+        assert lab.requests() == before + 4
+        assert lab.ask("SELECT row_count, first_id, last_id FROM sync.followed") == [
+            (2000, 9640, 11639)
+        ]
+        lab.vendor.fail()
+        lab.run("tick", "2024-03-10T09:31:05")
+        held = 8640 + (9 * 60 + 31) * 6 + 1
+        assert lab.ask(ALL_TRADES.format("agg_trades")) == [(held, held, 1000 + held - 1)]
+        assert lab.ask("SELECT row_count FROM sync.followed") == [(held - 8640,)]
+
+
+def test_trades_that_are_a_little_out_of_order_in_time_are_no_gap() -> None:
+    with trading() as lab:
+        known = trades(at("2024-03-09"), at("2024-03-13"), 1000).splitlines(keepends=True)
+        for at_end in (8640 + 500, 8640 + 5 * 360 - 1):
+            one, other = known[at_end].split(","), known[at_end + 1].split(",")
+            one[5], other[5] = other[5], one[5]
+            known[at_end : at_end + 2] = ",".join(one), ",".join(other)
+        lab.tell_api(TRADES.format("monthly", "2024-03"), "".join(known))
+        lab.run("sync", "2024-03-10T05:00:01")
+        lab.run("sync", "2024-03-10T05:01:01")
+
+        held = 8640 + (5 * 60 + 1) * 6 + 1
+        assert lab.ask(ALL_TRADES.format("agg_trades")) == [(held, held, 1000 + held - 1)]
+        assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
+        assert lab.ask("SELECT row_count FROM sync.followed") == [(held - 8640,)]
+
+
+def test_a_symbol_that_is_used_again_is_followed_from_its_first_trade_on() -> None:
+    """Its ids start again, below those of its first life; the API has the new ones alone."""
+    with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-08", follow="true")) as lab:
+        old = trades(at("2024-03-08"), at("2024-03-08") + HOUR, 0)
+        lab.put(TRADES.format("daily", "2024-03-08"), old)
+        new = trades(at("2024-03-10T06:00"), at("2024-03-11"), 0)
+        lab.tell_api(TRADES.format("monthly", "2024-03"), new)
+        lab.run("sync", "2024-03-10T05:00:05")
+        lab.run("sync", "2024-03-10T09:00:05")
+
+        counted = "SELECT count(*), min(agg_trade_id) FROM agg_trades WHERE source = 'rest'"
+        assert lab.ask(counted) == [(3 * 360 + 1, 0)]
+        assert lab.ask("SELECT count(*) FROM agg_trades") == [(360 + 3 * 360 + 1,)]
+
+
+def test_a_hole_before_another_one_of_today_is_found_as_well(lab: Lab) -> None:
+    text = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
+    hole = [bar(at("2024-03-10T05:00") + n * MINUTE, MINUTE) for n in range(7)]
+    lab.tell_api(TWIN.format(s="AUSDT"), text.replace("".join(hole), ""))
+    lab.run("sync", "2024-03-10T09:30:20")
+    for path in (tree_of(lab.config).root / "tail").rglob("2024-03-10T03.*"):
+        path.unlink()
+    lab.run("sync", "2024-03-10T09:35:20")
+
+    begins = "open_time BETWEEN '2024-03-10 03:00' AND '2024-03-10 03:59'"
+    assert lab.ask(f"SELECT count(*) FROM klines WHERE {begins}") == [(120,)]
+
+
+def test_what_following_reserves_is_given_back() -> None:
+    """By a pass that follows once; and where nothing is to be asked for this minute."""
+    text = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-08", follow="true")
+    with Lab(text) as hourly:
+        key = "data/spot/daily/klines/{s}/1h/{s}-1h-2024-03-08.zip"
+        for symbol in ("AUSDT", "BUSDT"):
+            begins = at("2024-03-08")
+            hourly.put(key.format(s=symbol), bars(begins, begins + DAY, HOUR))
+            known = bars(begins, begins + 9 * DAY, HOUR)
+            hourly.tell_api(key.format(s=symbol), known)
+        hourly.run("sync", "2024-03-09T08:00:20")
+        tree, builders = tree_of(hourly.config), nullcontext(Inline())
+        given: AbstractContextManager[Any] = builders
+        with opened_state(tree) as state, working(hourly.config, Seen(), Event(), given) as work:
+            assert work.rest is not None
+            follow, reserved = Follow(hourly.config, state, tree), []
+            for time in ("09:00:20", "09:01:20"):
+                now = partial(at, f"2024-03-09T{time}")
+                follow.run(Wire(work.rest, work.rest_map, now))
+                reserved.append(work.rest._reserved[Market.SPOT])
+    assert reserved == [4, 0]

@@ -250,9 +250,11 @@ def hanging_up(answers: int) -> Iterator[tuple[Pool, str, list[str]]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context, stop = ssl.create_default_context(), threading.Event()
         pool = Pool(Rest(), context, Route(), monotonic=time.monotonic, stop=stop)
-        yield pool, f"http://127.0.0.1:{server.server_address[1]}/", Handler.seen
-        pool.close()
-        server.shutdown()
+        try:
+            yield pool, f"http://127.0.0.1:{server.server_address[1]}/", Handler.seen
+        finally:
+            pool.close()
+            server.shutdown()
 
 
 @pytest.mark.parametrize("answers", [1, 3])
@@ -283,3 +285,12 @@ def test_windows_keep_within_the_api_s_limits() -> None:
     assert sizes(Market.CM, days, 0, 400) == [199, 199, 2]
     turn = minutes.at(datetime(2025, 1, 1, tzinfo=UTC))
     assert sizes(Market.SPOT, minutes, turn - 30, turn + 40) == [30, 40]
+
+
+def test_symbols_are_asked_for_again_once_they_are_to_be(vendor: Simulator) -> None:
+    with client_of(vendor) as client:
+        assert client.status_of(Market.UM, "BTCUSDT") == "TRADING"
+        vendor.api.ended = frozenset(["BTCUSDT"])
+        assert client.status_of(Market.UM, "BTCUSDT") == "TRADING"
+        client.forget_info()
+        assert client.status_of(Market.UM, "BTCUSDT") != "TRADING"

@@ -14,6 +14,7 @@ from fullpool.following import (
     finished_rows,
     is_followed,
     is_time,
+    newest,
     next_ids,
     next_of,
     period_at,
@@ -195,16 +196,37 @@ def test_ids_are_asked_for_from_the_last_one_on_or_from_a_time() -> None:
     # A series without trades is not behind once it was asked.
     assert next_ids(TRADES, last, opens(560), NOW).behind_since == opens(560)
     begin = datetime(2024, 3, 8, tzinfo=UTC)
-    for old in (None, LastRow(begin - MINUTE, 70), LastRow(opens(500))):
+    for old in (None, LastRow(begin - MINUTE, 70)):
         found = next_ids(TRADES, old, None, NOW)
         assert (found.places.first, found.since, found.behind_since) == (0, begin, begin)
-    kept = timedelta(hours=5)
-    assert next_ids(TRADES, None, None, NOW, kept).since == NOW - kept
+    late = NOW - timedelta(hours=5)
+    assert next_ids(TRADES, None, None, NOW, late).since == late
+    # After a day without a trade its ids may have started again; one that was asked is not behind.
+    quiet = LastRow(NOW - timedelta(hours=30), 70)
+    found = next_ids(TRADES, quiet, NOW - MINUTE, NOW)
+    assert found.since == quiet.time + timedelta(milliseconds=1)
+    assert found.behind_since == NOW - MINUTE
 
 
 def test_ids_that_come_make_runs_longer_or_new_ones() -> None:
-    rows = [(opens(3), 12), (opens(3), 13), (opens(9), 15)]
+    rows = [(opens(3), 11), (opens(3), 12), (opens(3), 13), (opens(9), 15)]
     assert extended(None, [ids(10, 11, 1, 2)], rows) == [ids(10, 13, 1, 3), ids(15, 15, 9, 9)]
+    # A little out of order in time; and ids that start again, or seem to go on, a day later.
+    assert extended(None, [ids(10, 11, 1, 4)], [(opens(3), 12)]) == [ids(10, 12, 1, 4)]
+    later = [(opens(2000), 12), (opens(2001), 13)]
+    assert extended(None, [ids(10, 11, 1, 2)], later) == [
+        ids(10, 11, 1, 2),
+        ids(12, 13, 2000, 2001),
+    ]
+    again = [(opens(2000), 0), (opens(2001), 1)]
+    assert extended(None, [ids(10, 11, 1, 2)], again) == [ids(10, 11, 1, 2), ids(0, 1, 2000, 2001)]
+
+
+def test_the_newest_of_counted_rows_is_that_with_the_highest_id_of_its_life() -> None:
+    rows = [LastRow(opens(5), 7), LastRow(opens(4), 8), LastRow(opens(-9000), 99)]
+    assert newest(rows, is_counted=True) == LastRow(opens(4), 8)
+    assert newest(rows, is_counted=False) == LastRow(opens(5), 7)
+    assert newest([], is_counted=True) is None
 
 
 def test_ids_that_files_have_are_not_followed_any_more() -> None:

@@ -17,6 +17,7 @@ from fullpool.rest.questions import (
     windows,
 )
 from fullpool.rest.symbols import ask_instruments
+from fullpool.rest.trades import until_of
 from fullpool.rest.windows import Answer, Surroundings, Window
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "requests_of",
     "tells_history",
     "too_much",
+    "until_of",
     "weight_of",
     "window_since",
     "windows",

@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from fullpool.errors import RestError
 
-_MINUTE = timedelta(minutes=1)
+_MINUTE: Final = timedelta(minutes=1)
+# What is never kept for requests that come ahead of others: a share, more than any of them weighs.
+_LEFT_TO_ALL: Final = 0.1
+_LEAST_LEFT: Final = 40
 
 
 class Budget:
@@ -62,12 +66,17 @@ class Budget:
         """Take *weight* and return 0, or return the seconds until it is worth another try."""
         with self._lock:
             self._turn()
-            spare = 0 if is_ahead else max(self.reserved - self._used_ahead, 0)
+            spare = 0 if is_ahead else self._spare()
             if not self._used or self._used + weight <= self.allowed - spare:
                 self._used += weight
                 self._used_ahead += weight if is_ahead else 0
                 return 0.0
             return max((self._minute + _MINUTE - self._now()).total_seconds(), 0.05)
+
+    def _spare(self) -> int:
+        """Return what is reserved and not used; never all of the minute, whatever is reserved."""
+        left = max(int(self.allowed * _LEFT_TO_ALL), _LEAST_LEFT)
+        return max(min(self.reserved, self.allowed - left) - self._used_ahead, 0)
 
     def _turn(self) -> None:
         minute = _floor(self._now())

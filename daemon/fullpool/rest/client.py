@@ -43,9 +43,6 @@ _PREFIX: Final = {Market.SPOT: "/api/v3", Market.UM: "/fapi/v1", Market.CM: "/da
 # What the API allows an address a minute, where it does not tell.
 _DEFAULT_WEIGHT: Final = {Market.SPOT: 6000, Market.UM: 2400, Market.CM: 2400}
 _INFO_WEIGHT: Final = {Market.SPOT: 20, Market.UM: 1, Market.CM: 1}
-# What is never kept for requests that come ahead of others: a share, more than any of them weighs.
-_LEFT_TO_ALL: Final = 0.1
-_LEAST_LEFT: Final = 40
 _USED: Final = "x-mbx-used-weight-1m"
 _NO_SYMBOL: Final = -1121
 _REFUSED_FOR: Final = timedelta(days=1)
@@ -124,18 +121,19 @@ class Client:
 
     def room(self, market: Market) -> int:
         """Return the weight that is left of this minute, as far as known."""
-        budget = self._budgets.get(market)
-        if budget is None:
-            return usual_weight(market, self.settings.weight_share) - _INFO_WEIGHT[market]
-        return budget.left()
+        if (budget := self._budgets.get(market)) is not None:
+            return budget.left()
+        return usual_weight(market, self.settings.weight_share) - _INFO_WEIGHT[market]
 
     def reserve(self, market: Market, weight: int) -> None:
         """Keep that much of each minute, but not all of it, for requests that come `ahead`."""
-        usual = usual_weight(market, self.settings.weight_share)
-        left = max(int(usual * _LEFT_TO_ALL), _LEAST_LEFT)
-        self._reserved[market] = max(min(weight, usual - left), 0)
-        if market in self._budgets:
-            self._budgets[market].reserved = self._reserved[market]
+        self._reserved[market] = weight
+        if (budget := self._budgets.get(market)) is not None:
+            budget.reserved = weight
+
+    def forget_info(self) -> None:
+        """Ask for exchangeInfo again when it is needed: symbols come and go."""
+        self._info.clear()
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
@@ -209,7 +207,6 @@ class Client:
             if market not in self._budgets:
                 share = self.settings.weight_share
                 budget = Budget(usual_weight(market, share), self.now, self._sleep)
-                budget.reserved = self._reserved.get(market, 0)
                 try:
                     info = self._ask_info(market, budget)
                     budget.allowed = int(_limit(info, _DEFAULT_WEIGHT[market]) * share)
@@ -219,6 +216,7 @@ class Client:
                 except RestError as error:
                     log.warning("rest.limits_unknown", market=str(market), reason=str(error))
                 self._budgets[market] = budget
+                budget.reserved = self._reserved.get(market, 0)
             return self._budgets[market]
 
     def _ask_info(self, market: Market, budget: Budget) -> Any:

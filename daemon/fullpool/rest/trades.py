@@ -1,6 +1,6 @@
 """Asks for aggregate trades from an id on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fullpool.model import ANOTHER_LIFE, Market, instant
@@ -19,6 +19,8 @@ from fullpool.rest.windows import (
 )
 
 MOST_TRADES: Final = 1000
+# Futures are asked for so long at a time: a longer one is refused if both its ends are told.
+_SINCE: Final = timedelta(hours=1)
 TRADES_WEIGHT: Final = {Market.SPOT: 4, Market.UM: 20, Market.CM: 20}
 # How far the times of trades may be from those of their neighbours by id.
 _LEEWAY: Final = timedelta(hours=1)
@@ -29,6 +31,13 @@ _VOID: Final = -1
 TRADES_KEPT: Final = timedelta(hours=47)
 
 
+def until_of(window: Window) -> datetime | None:
+    """Return before when a window asks for trades, if it asks by time and that is limited."""
+    if window.since is None or window.series.market is Market.SPOT:
+        return None
+    return window.since + _SINCE
+
+
 def ask_trades(client: Client, window: Window) -> Answer:
     """Return the trades of a window of ids, and what comes after it."""
     series, places = window.series, window.places
@@ -37,6 +46,8 @@ def ask_trades(client: Client, window: Window) -> Answer:
         query["fromId"] = places.first
     else:
         query["startTime"] = milliseconds(window.since)
+        if (until := until_of(window)) is not None:
+            query["endTime"] = milliseconds(until) - 1
     found = client.get(
         series.market, series.kind, query, TRADES_WEIGHT[series.market],
         in_microseconds=series.market is Market.SPOT,

@@ -26,8 +26,6 @@ log = logs.get_logger()
 
 # So long a generation that only follows is kept, for those who have it open.
 KEPT: Final = timedelta(minutes=30)
-# So often in one run, where an outage is to be left behind or an answer was full.
-_MOST_ROUNDS: Final = 10
 
 
 @dataclass(slots=True)
@@ -42,11 +40,15 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What the API is asked through."""
+    """What the API is asked through, and how often in one run at most.
+
+    It is asked again where an outage is to be left behind, or an answer was full.
+    """
 
     client: Client
     rest_map: Map
     now: Callable[[], datetime]
+    rounds: int = 10
 
 
 class Follow:
@@ -85,7 +87,7 @@ class Follow:
         behind: set[Series] = set()
         self._choice.begin()
         again: frozenset[Series] | None = None
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(wire.rounds):
             chosen = self._choice.of(wire.client, wire.now(), again)
             found.troubles |= chosen.troubles
             self._ask(wire, chosen.asked, new, found)
@@ -128,6 +130,7 @@ class Follow:
             if answer is None:
                 return
             newest = new.add(one, answer, newest, now)
+            self._choice.came(one, newest)
             last = window, answer
         self._choice.answered(one, last, newest, now)
 

@@ -11,8 +11,17 @@ from fullpool import following
 from fullpool.config import Config
 from fullpool.following import LastRow, Next
 from fullpool.kinds import grid_of, is_counted
-from fullpool.model import Market, Run, Series, instant
-from fullpool.rest import Answer, Client, Window, kept_for, weight_of, window_since, windows
+from fullpool.model import Market, PartitionFile, Series
+from fullpool.rest import (
+    Answer,
+    Client,
+    Window,
+    kept_for,
+    until_of,
+    weight_of,
+    window_since,
+    windows,
+)
 from fullpool.store.catalogue.figures import trading
 from fullpool.store.state.writer import State
 
@@ -70,9 +79,11 @@ class Choice:
                 wanted[one] = self._windows(one)
                 by_market[one.series.market].append((one, sum(map(weight_of, wanted[one]))))
         chosen = Chosen({}, set(), {})
+        if among is None:
+            for market in Market:
+                client.reserve(market, sum(weight for _, weight in by_market.get(market, ())))
+        self._unfinished.clear()
         for market, own in by_market.items():
-            if among is None:
-                client.reserve(market, sum(weight for _, weight in own))
             if (error := client.blocked(market)) is not None:
                 chosen.troubles[str(market)] = str(error)
                 continue
@@ -97,17 +108,29 @@ class Choice:
         own = [series for series in ends if self._is_followed(series, now)]
         told = [series for series in own if following.is_told_by_rows(series)]
         files = self._state.queries.files.of(told) if told else {}
-        found = []
+        found: list[Next] = []
         for series in own:
-            last = _newest(runs.get(series, ()), ends[series], self._last.get(series))
-            if is_counted(series):
-                asked_at, kept = self._asked_at.get(series), kept_for(series)
-                found.append(following.next_ids(series, last, asked_at, now, kept))
-            elif grid := grid_of(series, files.get(series, ())):
-                time, since = last.time if last else None, self._since.get(series)
-                one = following.next_of(series, grid, time, now, since)
-                found += [one] if one else []
+            if came := self._last.get(series):
+                found.append(following.ids_after(series, came, None))
+                continue
+            rows = [LastRow(run.last_time, run.last_id) for run in runs.get(series, ())]
+            rows += [last] if (last := ends[series]) else []
+            found += filter(None, [self._next(series, rows, files.get(series, ()), now)])
         return found
+
+    def _next(
+        self, series: Series, rows: Sequence[LastRow], files: Sequence[PartitionFile], now: datetime
+    ) -> Next | None:
+        """Return what is to be asked of a series, which has *rows*; None if nothing is."""
+        last, since = following.newest(rows, is_counted=is_counted(series)), self._since.get(series)
+        if is_counted(series):
+            kept = kept_for(series)
+            since = max(filter(None, (since, now - kept if kept else None)), default=None)
+            return following.next_ids(series, last, self._asked_at.get(series), now, since)
+        grid = grid_of(series, files)
+        if grid is None:
+            return None
+        return following.next_of(series, grid, last.time if last else None, now, since)
 
     def _is_followed(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now
@@ -126,11 +149,11 @@ class Choice:
         *last* is the last question with its answer, *newest* the last row that was new.
         """
         series, (window, answer) = one.series, last
-        self._unfinished.discard(series)
         if one.grid is None:
-            self._last |= {series: newest} if newest else {}
-            is_full = len(answer.places) >= len(window.places)
-            if is_full and instant(answer.moments[-1]) <= now:
+            until = until_of(window)
+            if until is not None and until <= now and not answer.places:
+                self._since[series] = until
+            if _has_more(window, answer, newest, now):
                 self._unfinished.add(series)
                 return
         elif newest is None and window.places.end < one.places.end:
@@ -138,12 +161,19 @@ class Choice:
             self._unfinished.add(series)
         self._asked_at[series] = now
 
+    def came(self, one: Next, newest: LastRow | None) -> None:
+        """Note the last row that was new of counted ones: what is asked next comes after it."""
+        if one.grid is None and newest is not None:
+            self._last[one.series] = newest
 
-def _newest(runs: Sequence[Run], *others: LastRow | None) -> LastRow | None:
-    """Return the newest of the last rows there are."""
-    found = [LastRow(run.last_time, run.last_id) for run in runs]
-    found += filter(None, others)
-    return max(found, key=lambda last: (last.time, last.id or 0), default=None)
+
+def _has_more(window: Window, answer: Answer, newest: LastRow | None, now: datetime) -> bool:
+    """Whether trades are to be asked for again at once: after a full answer, or an hour gone by."""
+    until = until_of(window)
+    if until is not None and until <= now:
+        return True
+    is_full = len(answer.places) >= len(window.places)
+    return is_full and newest is not None and newest.id == answer.places[-1]
 
 
 def _is_cut(one: Next, asked: Sequence[Window]) -> bool:

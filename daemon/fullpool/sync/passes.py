@@ -8,7 +8,7 @@ from typing import Final
 
 from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Archive, Known, Step
+from fullpool.model import Archive, Known, Market, Step
 from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
@@ -33,6 +33,8 @@ log = logs.get_logger()
 
 _ENDED: Final = (PassOutcome.COMPLETE, PassOutcome.INCOMPLETE)
 _LONGEST_SPACING_S: Final = 15.0
+# Two days of a futures contract without a trade are asked for hour by hour.
+_MOST_ROUNDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def _follow(work: Work, state: State, outcome: Outcome) -> None:
     follow = Follow(work.config, state, work.tree)
     if work.rest is None or not follow.is_on or work.is_ending:
         return
-    followed = follow.run(Wire(work.rest, work.rest_map, work.now))
+    followed = follow.run(Wire(work.rest, work.rest_map, work.now, rounds=_MOST_ROUNDS))
+    for market in Market:
+        work.rest.reserve(market, 0)
     outcome.is_dirty = outcome.is_dirty or bool(followed.rows)
     outcome.open_gaps |= {
         f"the newest rows of {name}": reason for name, reason in followed.troubles.items()

@@ -51,7 +51,9 @@ class NewRows:
         triples = zip(answer.moments, answer.places, answer.lines, strict=True)
         for microseconds, place, line in list(triples)[:taken]:
             moment = instant(microseconds)
-            if moment > now or not _is_new(one, moment, place, newest):
+            if moment > now:
+                break  # what comes after it would leave a hole
+            if not _is_new(one, moment, place, newest):
                 continue
             period = following.period_at(series.kind, series.interval, moment)
             key = TailKey(series.market, series.kind, series.interval, period)
@@ -63,6 +65,11 @@ class NewRows:
 
 def _lines(rows: Sequence[_Row]) -> list[str]:
     return [row.line for row in rows]
+
+
+def _in_order(rows: Sequence[_Row]) -> list[tuple[datetime, int]]:
+    """Return time and place of rows, by place: that of counted rows is their id."""
+    return [(row.time, row.place) for row in sorted(rows, key=lambda row: row.place)]
 
 
 def _is_new(one: Next, moment: datetime, place: int, newest: LastRow | None) -> bool:
@@ -80,12 +87,12 @@ class TailWriter:
         self._tree = tree
 
     def write(self, new: NewRows, now: datetime) -> dict[str, str]:
-        """Write the files that the rows belong to, oldest first, and record each at once.
+        """Write the files that the rows belong to, and record each at once; at last the runs.
 
-        Returns the series whose values do not fit, and why.
+        So no run has rows that are in no file. Returns the series whose values do not fit, and why.
         """
         generation, held = self._state.next_value("generation"), self._state.tails.files()
-        runs = self._state.tails.runs()
+        written: dict[Series, list[_Row]] = defaultdict(list)
         troubles: dict[str, str] = {}
         for key in sorted(new.rows, key=lambda one: one.period):
             old, rows = held.get(key), new.rows[key]
@@ -93,12 +100,15 @@ class TailWriter:
             file = self._appended(old, tails.named(key, generation), lines, troubles)
             if file is None:
                 continue
-            after = {}
-            for series in map(key.series, lines):
-                places = sorted((row.time, row.place) for row in rows[series.symbol])
-                after[series] = following.extended(new.grids[series], runs.get(series, ()), places)
-            runs |= after
-            self._state.tails.record([file], [old] if old else [], after, now)
+            self._state.tails.record([file], [old] if old else [], {}, now)
+            for symbol in lines:
+                written[key.series(symbol)] += rows[symbol]
+        runs = self._state.tails.runs()
+        after = {
+            series: following.extended(new.grids[series], runs.get(series, ()), _in_order(own))
+            for series, own in written.items()
+        }
+        self._state.tails.record([], [], after, now)
         return troubles
 
     def _appended(

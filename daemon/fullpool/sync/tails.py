@@ -99,6 +99,7 @@ def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
     left = [file for file in files if file not in gone]
     runs |= _counted_again(state, tree, gone, left, runs)
     state.tails.record([], gone, runs, now)
+    state.gaps.forget_expected(runs)
     return left
 
 

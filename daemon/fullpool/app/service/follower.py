@@ -63,6 +63,8 @@ class Follower:
     def lent(self, config: Config) -> Iterator[Client | None]:
         """Lend the client to a pass, which may go on after an edit; None if there is none."""
         self._take_over(config)
+        if self._wire is not None:
+            self._wire.client.forget_info()
         self._is_lent = True
         try:
             yield self._wire.client if self._wire else None

@@ -1,6 +1,6 @@
 """Writes gaps and evidence; takes back what a wrong clock wrote."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -72,11 +72,16 @@ def write_evidence(
 
 def write_expected(connection: duckdb.DuckDBPyConnection, expected: Sequence[Expected]) -> None:
     """Write again where rows of some series should be."""
-    names = [series_names({one.series for one in expected})]
-    connection.execute(f"DELETE FROM sync.expected WHERE {SERIES_NAME}{AMONG}", names)
+    forget_expected(connection, {one.series for one in expected})
     insert_many(
         connection, "sync.expected", EXPECTED_COLUMNS, [expected_row(one) for one in expected]
     )
+
+
+def forget_expected(connection: duckdb.DuckDBPyConnection, series: Iterable[Series]) -> None:
+    """Forget where rows of some series should be, so that it is worked out again."""
+    sql = f"DELETE FROM sync.expected WHERE {SERIES_NAME}{AMONG}"
+    connection.execute(sql, [series_names(series)])
 
 
 def write_lost(

@@ -7,7 +7,12 @@ from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
 from fullpool.model import Ban, Series
 from fullpool.store.state.bulk import AMONG, insert, values_of
-from fullpool.store.state.gap_records import write_evidence, write_expected, write_gaps
+from fullpool.store.state.gap_records import (
+    forget_expected,
+    write_evidence,
+    write_expected,
+    write_gaps,
+)
 from fullpool.store.state.gap_rows import UNANSWERED
 from fullpool.store.state.session import Session
 from fullpool.store.state.tables import naive
@@ -33,6 +38,11 @@ class GapWriter:
         """Record where rows of some series should be."""
         with self._session.transaction():
             write_expected(self._session.connection, expected)
+
+    def forget_expected(self, series: Iterable[Series]) -> None:
+        """Have the gaps of *series* looked for again."""
+        with self._session.transaction():
+            forget_expected(self._session.connection, series)
 
     def record_bans(self, bans: Sequence[Ban]) -> None:
         """Rewrite the bans."""
