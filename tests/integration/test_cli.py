@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import ssl
 import subprocess
@@ -484,6 +485,6 @@ def test_the_status_has_a_line_a_kind_and_tells_what_needs_attention(tmp_path: P
     assert max(map(len, lines[2:])) <= 80
     told = json.loads(run("status", "-c", path, "--json").stdout)
     assert [one["symbol"] for one in told["series"]] == [*names, "BUSDT"]
-    each = run("status", "-c", path, "--series").stdout
-    assert each.count("USDT") == 13
-    assert run("status", "-c", path, "--symbol", "A11USDT").stdout.count("USDT") == 1
+    row = re.compile(r"\w+USDT +│")
+    assert len(row.findall(run("status", "-c", path, "--series").stdout)) == 13
+    assert len(row.findall(run("status", "-c", path, "--symbol", "A11USDT").stdout)) == 1
