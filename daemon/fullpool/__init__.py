@@ -5,23 +5,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from fullpool.errors import FullpoolError
     from fullpool.lake import Lake, Rows
 
 __version__: Final = "0.1.0"
-__all__ = ["FullpoolError", "Lake", "Rows", "__version__", "open"]
+# Not `open`: `from fullpool import *` would hide Python's own.
+__all__ = ["FullpoolError", "Lake", "Rows", "__version__"]
 
 # Where a name is from that is loaded when it is used: DuckDB takes a tenth of a second.
 _LATER: Final = {"FullpoolError": "errors", "Lake": "lake", "Rows": "lake"}
 
 
 def open(  # noqa: A001 - `fullpool.open` is what people look for
-    path: str | Path | None = None, *, as_of: int | str | None = None
+    path: str | Path | None = None,
+    *,
+    as_of: "int | str | datetime | None" = None,
+    settings: "Mapping[str, str | int] | None" = None,
 ) -> "Lake":
     """Open a lake for reading: its folder, or the one of the configuration that commands use.
 
-    *as_of*: a generation, or a time whose newest generation is meant. Raises NoLakeError if there
-    is none, ConfigError if there is no *path* and no configuration.
+    *as_of*: a generation, or a time whose newest generation is meant. *settings* are DuckDB's, such
+    as `{"memory_limit": "4GB", "threads": 2}`. Raises NoLakeError if there is none, UsageError if
+    *as_of* is neither, ConfigError if there is no *path* and no configuration.
     """
     from fullpool.lake import Lake  # noqa: PLC0415
 
@@ -29,7 +37,7 @@ def open(  # noqa: A001 - `fullpool.open` is what people look for
         from fullpool.app.configuration import load_lake_config, tree_of  # noqa: PLC0415
 
         path = tree_of(load_lake_config(None, None)).root
-    return Lake(path, as_of)
+    return Lake(path, as_of, settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -47,6 +47,7 @@ class FullpoolError(Exception):
         super().__init__(message)
         if hint is not None:
             self.hint = hint
+        self.add_note(f"hint: {self.hint}")  # shown by tracebacks and notebooks
 
 
 class UsageError(FullpoolError):

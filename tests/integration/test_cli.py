@@ -308,7 +308,8 @@ def test_a_query_that_is_wrong(config: Path) -> None:
     run("sync", "-c", config)
 
     refused(run("sql", "SELEC 1", "-c", config), Exit.QUERY, "syntax error")
-    refused(run("sql", "", "-c", config), Exit.QUERY, "0 statements")
+    refused(run("sql", " ", "-c", config), Exit.QUERY, "0 statements")
+    refused(run("sql", "-c", config), Exit.USAGE, "give it as the argument, or a file")
     refused(run("sql", "SELECT 1; SELECT 2", "-c", config), Exit.QUERY, "2 statements")
 
 
@@ -317,9 +318,47 @@ def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
 
     table = run("sql", "FROM range(5000)", "-c", config)
 
-    assert "4,000 more rows" in table.stderr
+    assert "the first 1,000 rows" in table.stderr
     assert len(run("sql", "FROM range(5000)", "-c", config, "--csv").stdout.splitlines()) == 5001
     refused(run("sql", "SELECT 1", "-c", config, "--csv", "--json"), Exit.USAGE, "--csv and --json")
+
+
+def test_rows_are_printed_as_they_come_in_the_form_asked_for(config: Path, tmp_path: Path) -> None:
+    run("sync", "-c", config)
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT i, i / 3 AS third FROM range(3) AS r(i) -- as text\n")
+    expected = [{"i": n, "third": n / 3} for n in range(3)]
+
+    assert json.loads(run("sql", "-f", query, "-c", config, "--json").stdout) == expected
+    lines = run("sql", "-f", query, "-c", config, "--ndjson").stdout.splitlines()
+    assert list(map(json.loads, lines)) == expected
+    assert run("sql", "FROM range(0)", "-c", config, "--json").stdout == "[]\n"
+    assert "0.3333333333333333" in run("sql", "-f", query, "-c", config).stdout
+    target = tmp_path / "out.parquet"
+    done = run("sql", "-f", query, "--parquet", target, "-c", config)
+    assert done.stdout == f"3 rows written to {target}\n"
+    assert duckdb.read_parquet(str(target)).fetchall() == [(n, n / 3) for n in range(3)]
+    elsewhere = tmp_path / "none" / "out.parquet"
+    assert run("sql", "-f", query, "--parquet", elsewhere, "-c", config).returncode != 0
+    refused(run("sql", "FROM nope", "--parquet", target, "-c", config), Exit.QUERY, "nope")
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.parquet"]
+    refused(run("sql", "-f", tmp_path / "no.sql", "-c", config), Exit.USAGE, "no.sql")
+
+
+def test_a_long_answer_takes_no_memory(config: Path) -> None:
+    run("sync", "-c", config)
+    asked = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=-3, check=True);"
+    asked += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+
+    def peak(count: int) -> int:
+        sql = [sys.executable, "-m", "fullpool", "sql", f"FROM range({count})", "--ndjson"]
+        done = subprocess.run(
+            [sys.executable, "-c", asked, *sql, "-c", str(config)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return int(done.stdout)
+
+    assert peak(400_000) - peak(1) < 50_000
 
 
 def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vendor) -> None:

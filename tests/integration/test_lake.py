@@ -1,8 +1,9 @@
 """`fullpool.open`: a lake as Python programs read it."""
 
 import json
-import os
+import pickle
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import fullpool
 from fullpool.errors import NoLakeError, QueryError, UsageError
 from fullpool.kinds import KINDS
 from fullpool.lake import kinds
+from fullpool.lake.selection import Selection, matching, rows_of
 from lab import DAY, HOUR, MINUTE, Lab, at, bars, trade
 from methods import text as methods_text
 from served import dataset, tree_of
@@ -64,10 +67,10 @@ def test_rows_are_asked_for_by_symbol_and_time(lab: Lab) -> None:
     [
         "2024-03-08T23:00", "2024-03-08T23:00Z", "2024-03-09T07:00+08:00",
         datetime(2024, 3, 8, 23), datetime(2024, 3, 8, 23, tzinfo=UTC),  # noqa: DTZ001 - it is UTC
-        datetime(2024, 3, 8, 18, tzinfo=timezone(timedelta(hours=-5))),
+        datetime(2024, 3, 8, 18, tzinfo=timezone(timedelta(hours=-5))), 1_709_938_800_000,
     ],
 )  # fmt: skip
-def test_a_time_is_in_utc_unless_it_says_otherwise(lab: Lab, start: str | datetime) -> None:
+def test_a_time_is_in_utc_unless_it_says_otherwise(lab: Lab, start: str | datetime | int) -> None:
     assert opened(lab).klines("AUSDT", start=start).count() == 60
 
 
@@ -85,16 +88,45 @@ def test_several_symbols_and_patterns(lab: Lab) -> None:
     assert lake.klines("Z*").columns[3] == "open_time"
 
 
-def test_many_symbols_are_the_same_rows_as_one_by_one(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_symbols_are_the_same_rows_as_one_by_one(lab: Lab) -> None:
     lake = opened(lab)
+    kind = KINDS["klines"]
+    selection = Selection("*", "1m", "spot", "2024-03-08T05:00", None, None, exact=False)
+    names = [f"S{n}USDT" for n in range(20)] + ["AUSDT", "BUSDT", "CUPUSDT"]
+    few, many = (rows_of(kind, selection, names, held) for held in (1000, 23))
+    assert ("klines_of" in few, "klines_between" in many) == (True, True)
     asked = "SELECT * FROM these ORDER BY ALL"
-    one_by_one = lake.klines("*", start="2024-03-08T05:00").sql(asked).fetchall()
-    monkeypatch.setattr("fullpool.lake.asking._BY_SYMBOL", 1)
+    one_by_one = lake.sql(few).sql(asked).fetchall()
 
-    assert lake.klines("*", start="2024-03-08T05:00").sql(asked).fetchall() == one_by_one
+    assert lake.sql(many).sql(asked).fetchall() == one_by_one
     assert len(one_by_one) == 3 * 19 * 60
+
+
+def test_nothing_that_was_selected_is_nothing(lab: Lab) -> None:
+    lake = opened(lab)
+    assert lake.klines([]).count() == 0
+    assert lake.klines("AUSDT", columns="close").columns == ("close",)
+    with pytest.raises(UsageError, match="column ''"):
+        lake.klines("AUSDT", columns=[])
+
+
+def test_a_pattern_matches_what_is_there_when_it_is_read(lab: Lab) -> None:
+    rows = opened(lab).klines("*")
+    assert rows.count() == 3 * 1440
+    put_day(lab, "ZUSDT", "2024-03-08")
+    lab.run("sync", "2024-03-11T06:00")
+    assert rows.count() == 4 * 1440
+
+
+def test_only_stars_and_question_marks_are_special() -> None:
+    held = ["A[B]USDT", "AUSDT", "BUSDT"]
+    assert matching("A[B]USDT", held) == ["A[B]USDT"]
+    assert matching("A[B]*", held) == ["A[B]USDT"]
+    assert matching(["*", "!A[B]USDT"], held) == ["AUSDT", "BUSDT"]
+    with pytest.raises(UsageError) as raised:
+        matching("ausdt", held)
+    assert "such as AUSDT" in raised.value.hint
+    assert raised.value.__notes__ == [f"hint: {raised.value.hint}"]
 
 
 def test_each_kind_has_a_method_and_exact_decimals(lab: Lab) -> None:
@@ -117,12 +149,24 @@ def test_sql_with_parameters_and_on_from_there(lab: Lab) -> None:
     recursive = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3)"
     counted = f"{recursive} SELECT sum(i), (SELECT count(*) FROM these) FROM n"
     assert rows.sql(counted).fetchall() == [(6, 1440)]
+    for query in (
+        "SELECT 1;",
+        "SELECT 1 -- one",
+        "WITH\n x AS (SELECT 1) FROM x",
+        "-- c\nSELECT 1",
+    ):
+        assert lake.sql(query).count() == lake.sql(query).head(3).count() == 1
+    with pytest.raises(QueryError, match="2 statements"):
+        lake.sql("SELECT 1; SELECT 2").fetchall()
+    with pytest.raises(UsageError, match="name has two values"):
+        rows.sql("SELECT * FROM these WHERE symbol = $name", name="BUSDT")
 
 
 def test_what_there_is_and_what_is_missing(lab: Lab) -> None:
     lake = opened(lab)
     assert [row[2] for row in lake.symbols("klines")] == ["AUSDT", "BUSDT", "CUPUSDT"]
     assert [row[:3] for row in lake.symbols(market="um")] == [("um", "aggTrades", "AUSDT")]
+    assert lake.symbols("agg_trades").count() == 1
     assert lake.coverage().count() == 4
     assert lake.gaps().count() == lab.ask("SELECT count(*) FROM sync.gaps")[0][0]
     assert lake.generations()[-1].is_current
@@ -143,6 +187,35 @@ def test_a_lake_that_is_kept_open_shows_what_is_newest_and_never_breaks(lab: Lab
         lab.run("audit", f"2024-03-{day}T06:00")
     assert fixed not in [one.number for one in lake.generations()]
     assert rows.count() == 2880
+    with pytest.raises(NoLakeError, match="it was removed"):
+        old.klines("AUSDT").count()
+
+
+def test_a_program_that_has_the_lake_open_by_itself_sees_each_generation(lab: Lab) -> None:
+    root = tree_of(lab.config).root
+    newest = opened(lab).generations()[-1].number
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True):
+        assert opened(lab).generations()[-1].number == newest
+        assert opened(lab, newest).klines("AUSDT").count() == 1440
+
+
+def test_a_lake_that_was_replaced_is_opened_again(lab: Lab, tmp_path: Path) -> None:
+    root = tree_of(lab.config).root
+    rows = opened(lab).klines("*")
+    assert rows.count() == 3 * 1440
+    shutil.copytree(root, tmp_path / "copy", symlinks=True)
+    root.rename(tmp_path / "old")
+    (tmp_path / "copy").rename(root)
+    shutil.rmtree(tmp_path / "old")
+    assert rows.count() == 3 * 1440
+
+
+def test_a_lake_travels_to_other_processes(lab: Lab) -> None:
+    with fullpool.open(tree_of(lab.config).root, settings={"threads": 1}) as lake:
+        again = pickle.loads(pickle.dumps(lake))  # noqa: S301 - our own
+        threads = "SELECT current_setting('threads')"
+        assert again.sql(threads).fetchall() == lake.sql(threads).fetchall() == [(1,)]
+    assert lake.klines("AUSDT").count() == 1440
 
 
 def test_threads_and_forks_read_next_to_each_other(lab: Lab) -> None:
@@ -155,20 +228,25 @@ def test_threads_and_forks_read_next_to_each_other(lab: Lab) -> None:
         thread.join()
     assert counts == [3 * 1440] * 8
 
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if rows.count() == 3 * 1440 else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    program = (
+        "import fullpool, os, sys; rows = fullpool.open(sys.argv[1]).klines('*'); rows.count()"
+    )
+    program += "; child = os.fork(); found = rows.count(); assert found == 4320, found"
+    program += "; child and sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    subprocess.run([sys.executable, "-c", program, str(lake.path)], check=True)
     assert rows.count() == 3 * 1440
 
 
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda lake: lake.klines("AUSD"), "AUSD: not in the lake"),
+        (lambda lake: lake.klines("AUSD"), "'AUSD': not in the lake"),
         (lambda lake: lake.klines("AUSDT", "7m"), "'7m': no such interval"),
         (lambda lake: lake.klines("AUSDT", market="moon"), "'moon': no such market"),
         (lambda lake: lake.klines("AUSDT", start="yesterday"), "the time 'yesterday'"),
+        (lambda lake: lake.klines("AUSDT", start=1.5), "the time 1.5"),
+        (lambda lake: lake.klines("AUSDT", start=""), "the time ''"),
+        (lambda lake: lake.klines("AUSDT", start="2024-03-09", end="2024-03-08"), "is after"),
         (lambda lake: lake.klines("AUSDT", columns=["closing"]), "column 'closing' of klines"),
     ],
 )

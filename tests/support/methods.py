@@ -8,22 +8,23 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from fullpool.kinds import KINDS, Kind
-from fullpool.lake.asking import Asked, Time
 from fullpool.lake.rows import Rows
+from fullpool.lake.selection import Selection, Time
 
 
 class KindMethods:
     """One method a kind.
 
-    *symbols*: one, several, or patterns such as `*USDT` and `!*UPUSDT`. *start* is included, *end*
+    *symbols*: one, several, or patterns such as `*USDT` and `!*UPUSDT`, which match what is there
+    when the rows are read. *start* is included, *end*
     is not; without a zone they are UTC. *exact*: decimals as they were published, not doubles.
     The rows of a symbol come in the order of time. Raises UsageError for what the lake cannot have,
     or a symbol that it has not.
     """
 
     @abstractmethod
-    def _rows(self, kind: Kind, asked: Asked) -> Rows:
-        """Return what was asked for of a kind."""
+    def _rows(self, kind: Kind, selection: Selection) -> Rows:
+        """Return the rows of a kind that were selected."""
 '''
 _METHOD = '''
     def {table}(
@@ -33,12 +34,12 @@ _METHOD = '''
         market: str = "{market}",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return {name}. Markets: {markets}."""
-        asked = Asked(symbols, {given}, market, start, end, columns, exact)
-        return self._rows(KINDS["{name}"], asked)
+        selection = Selection(symbols, {given}, market, start, end, columns, exact)
+        return self._rows(KINDS["{name}"], selection)
 '''
 
 

@@ -38,6 +38,9 @@ assert table.num_rows == 1440
 assert str(table.schema.field("open_time").type) == "timestamp[us]", table.schema
 sizes = [batch.num_rows for batch in rows.batches(500)]
 assert sum(sizes) == 1440 and max(sizes) <= 2048, sizes
+import polars, pyarrow
+assert polars.DataFrame(rows).shape == frame.shape
+assert pyarrow.table(rows).num_rows == 1440
 print("ok")
 """
 

@@ -196,45 +196,65 @@ def revisions(
 def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     query: Annotated[
         str, typer.Argument(help="One SQL statement; - reads it from standard input.")
-    ],
+    ] = "",
     config: ConfigOption = None,
     lake: LakeOption = None,
     as_of: AsOfOption = None,
     json: JsonOption = False,
+    as_ndjson: Annotated[
+        bool, typer.Option("--ndjson", help="Print a JSON object a line.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="<path>", help="Write a Parquet file instead.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="<path>", help="Read the SQL from a file."),
+    ] = None,
 ) -> None:
     """Run a query: `fullpool sql "FROM klines LIMIT 5"`.
 
     Every kind of data has a view with doubles, such as klines, agg_trades, trades, metrics or
     funding_rate, and the same with _exact with decimals. The schema sync describes the lake.
-    "SHOW ALL TABLES" lists them all.
+    "SHOW ALL TABLES" lists them all. Rows are printed as they come, however many there are.
     """
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading
 
-    if json and as_csv:
-        raise UsageError(
-            "querying the lake: both --csv and --json were given", hint="give one of the two"
-        )
-    text = _readable(query)
+    asked = {"--csv": as_csv, "--json": json, "--ndjson": as_ndjson, "--parquet": bool(parquet)}
+    format_name = _only_one(asked)
+    text = _readable(query, file)
     with reading(_tree(config, lake), as_of) as reader:
-        answer = reader.query(text)
-    if json:
-        screen.show_json(answer.as_dicts())
-    elif as_csv:
-        screen.show_csv(answer.columns, answer.rows)
-    else:
-        screen.show_table("", answer.columns, answer.rows[:MAX_TABLE_ROWS])
-        if len(answer.rows) > MAX_TABLE_ROWS:
-            left = len(answer.rows) - MAX_TABLE_ROWS
-            sys.stderr.write(f"and {left:,} more rows; --csv and --json print them all\n")
+        if parquet is not None:
+            count = reader.write(text, parquet)
+            sys.stdout.write(f"{count:,} row{'s' if count != 1 else ''} written to {parquet}\n")
+            return
+        screen.show_stream(reader.stream(text), format_name.removeprefix("--"), MAX_TABLE_ROWS)
 
 
-def _readable(query: str) -> str:
-    """Return the SQL, from standard input if that is said. Raises UsageError unless it is UTF-8."""
-    content = sys.stdin.buffer.read() if query == "-" else os.fsencode(query)
+def _only_one(asked: dict[str, bool]) -> str:
+    """Return the option that was given of some that exclude each other; "" if none was."""
+    given = [name for name, is_given in asked.items() if is_given]
+    if len(given) > 1:
+        both = " and ".join(given)
+        raise UsageError(f"querying the lake: {both} were given", hint="give one of them")
+    return "".join(given)
+
+
+def _readable(query: str, file: Path | None) -> str:
+    """Return the SQL: an argument, standard input or a file. Raises UsageError if it is no text."""
+    if bool(query) == (file is not None):
+        raise UsageError(
+            "reading the SQL: give it as the argument, or a file with -f",
+            hint="`fullpool sql 'FROM klines LIMIT 5'`",
+        )
     try:
-        return content.decode()
+        if file is not None:
+            return file.read_bytes().decode()
+        return (sys.stdin.buffer.read() if query == "-" else os.fsencode(query)).decode()
+    except OSError as error:
+        raise UsageError(f"reading the SQL: {error}", hint="check the path") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"reading the SQL: {error}", hint="pass it in UTF-8") from error
 

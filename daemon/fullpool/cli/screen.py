@@ -6,10 +6,11 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from rich.text import Text
 
 from fullpool.app.service import progress
 from fullpool.model import Known, Status, Step
+from fullpool.store.catalogue.reader import QueryStream
 from fullpool.sync.watcher import Watcher
 
 _MB: Final = 1_000_000
@@ -224,8 +226,34 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
 
 
-def show_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    writer = csv.writer(sys.stdout)
+def show_stream(answer: QueryStream, form: str, most: int) -> None:
+    """Print rows as they come: as csv, json or ndjson; else a table of at most so many."""
+    match form:
+        case "csv":
+            show_csv(answer.columns, answer.rows)
+        case "json":
+            _show_list(answer.dicts())
+        case "ndjson":
+            for row in answer.dicts():
+                sys.stdout.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
+        case _:
+            show_table("", answer.columns, list(islice(answer.rows, most)))
+            if next(answer.rows, None) is not None:
+                text = f"these are the first {most:,} rows; --csv, --json and --ndjson print all\n"
+                sys.stderr.write(text)
+
+
+def _show_list(rows: Iterable[dict[str, Any]]) -> None:
+    """Print a list as JSON, a row a line."""
+    before = "["
+    for row in rows:
+        sys.stdout.write(f"{before}\n  {json.dumps(_plain(row), ensure_ascii=False)}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def show_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(value) for value in row])
@@ -281,7 +309,7 @@ def _text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:,.8g}" if abs(value) < 1e6 else f"{value:,.2f}"
+            return repr(value)
         case datetime():
             return _instant(value)
         case _:

@@ -59,7 +59,7 @@ _ATTENTION_SQL: Final = f"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
-    FROM sync.missing GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
+    FROM sync.missing WHERE $1 = '' OR symbol = $1 GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
 
 _REPLACED_SQL: Final = """
     SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
@@ -103,7 +103,7 @@ def status(
         _kinds(title, reader)
         _attention(reader)
     _replaced(reader)
-    missing = reader.query(_MISSING_SQL)
+    missing = reader.query(_MISSING_SQL, [shown.symbol])
     if missing.rows:
         screen.show_table("missing archives", missing.columns, missing.rows)
     report.remarks(of_symbols)
@@ -121,7 +121,7 @@ def _as_json(
             "daemon": asdict(of_daemon) if of_daemon else None,
             "published_at": reader.query("SELECT published_at FROM sync.published").rows[0][0],
             "series": reader.query(_SERIES_SQL, [shown.symbol]).as_dicts(),
-            "missing": reader.query(_MISSING_SQL).as_dicts(),
+            "missing": reader.query(_MISSING_SQL, [shown.symbol]).as_dicts(),
             "last_pass": last.as_dicts(),
             "replaced": replaced,
             "remarks": of_symbols,

@@ -4,22 +4,23 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from fullpool.kinds import KINDS, Kind
-from fullpool.lake.asking import Asked, Time
 from fullpool.lake.rows import Rows
+from fullpool.lake.selection import Selection, Time
 
 
 class KindMethods:
     """One method a kind.
 
-    *symbols*: one, several, or patterns such as `*USDT` and `!*UPUSDT`. *start* is included, *end*
+    *symbols*: one, several, or patterns such as `*USDT` and `!*UPUSDT`, which match what is there
+    when the rows are read. *start* is included, *end*
     is not; without a zone they are UTC. *exact*: decimals as they were published, not doubles.
     The rows of a symbol come in the order of time. Raises UsageError for what the lake cannot have,
     or a symbol that it has not.
     """
 
     @abstractmethod
-    def _rows(self, kind: Kind, asked: Asked) -> Rows:
-        """Return what was asked for of a kind."""
+    def _rows(self, kind: Kind, selection: Selection) -> Rows:
+        """Return the rows of a kind that were selected."""
 
     def klines(
         self,
@@ -29,12 +30,12 @@ class KindMethods:
         market: str = "spot",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return klines. Markets: cm, spot, um."""
-        asked = Asked(symbols, interval, market, start, end, columns, exact)
-        return self._rows(KINDS["klines"], asked)
+        selection = Selection(symbols, interval, market, start, end, columns, exact)
+        return self._rows(KINDS["klines"], selection)
 
     def mark_price_klines(
         self,
@@ -44,12 +45,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return markPriceKlines. Markets: cm, um."""
-        asked = Asked(symbols, interval, market, start, end, columns, exact)
-        return self._rows(KINDS["markPriceKlines"], asked)
+        selection = Selection(symbols, interval, market, start, end, columns, exact)
+        return self._rows(KINDS["markPriceKlines"], selection)
 
     def index_price_klines(
         self,
@@ -59,12 +60,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return indexPriceKlines. Markets: cm, um."""
-        asked = Asked(symbols, interval, market, start, end, columns, exact)
-        return self._rows(KINDS["indexPriceKlines"], asked)
+        selection = Selection(symbols, interval, market, start, end, columns, exact)
+        return self._rows(KINDS["indexPriceKlines"], selection)
 
     def premium_index_klines(
         self,
@@ -74,12 +75,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return premiumIndexKlines. Markets: cm, um."""
-        asked = Asked(symbols, interval, market, start, end, columns, exact)
-        return self._rows(KINDS["premiumIndexKlines"], asked)
+        selection = Selection(symbols, interval, market, start, end, columns, exact)
+        return self._rows(KINDS["premiumIndexKlines"], selection)
 
     def agg_trades(
         self,
@@ -88,12 +89,12 @@ class KindMethods:
         market: str = "spot",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return aggTrades. Markets: cm, spot, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["aggTrades"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["aggTrades"], selection)
 
     def trades(
         self,
@@ -102,12 +103,12 @@ class KindMethods:
         market: str = "spot",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return trades. Markets: cm, spot, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["trades"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["trades"], selection)
 
     def book_ticker(
         self,
@@ -116,12 +117,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return bookTicker. Markets: cm, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["bookTicker"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["bookTicker"], selection)
 
     def book_depth(
         self,
@@ -130,12 +131,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return bookDepth. Markets: cm, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["bookDepth"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["bookDepth"], selection)
 
     def metrics(
         self,
@@ -144,12 +145,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return metrics. Markets: cm, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["metrics"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["metrics"], selection)
 
     def funding_rate(
         self,
@@ -158,12 +159,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return fundingRate. Markets: cm, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["fundingRate"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["fundingRate"], selection)
 
     def liquidation_snapshot(
         self,
@@ -172,12 +173,12 @@ class KindMethods:
         market: str = "um",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return liquidationSnapshot. Markets: cm, um."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["liquidationSnapshot"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["liquidationSnapshot"], selection)
 
     def bvol_index(
         self,
@@ -186,12 +187,12 @@ class KindMethods:
         market: str = "option",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return BVOLIndex. Markets: option."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["BVOLIndex"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["BVOLIndex"], selection)
 
     def eoh_summary(
         self,
@@ -200,9 +201,9 @@ class KindMethods:
         market: str = "option",
         start: Time | None = None,
         end: Time | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         exact: bool = False,
     ) -> Rows:
         """Return EOHSummary. Markets: option."""
-        asked = Asked(symbols, "", market, start, end, columns, exact)
-        return self._rows(KINDS["EOHSummary"], asked)
+        selection = Selection(symbols, "", market, start, end, columns, exact)
+        return self._rows(KINDS["EOHSummary"], selection)

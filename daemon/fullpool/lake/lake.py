@@ -1,12 +1,14 @@
 """A lake as Python programs read it: `fullpool.open`."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from fullpool.kinds import Kind
-from fullpool.lake.asking import Asked, chosen, require_offered, rows_of
 from fullpool.lake.kinds import KindMethods
 from fullpool.lake.rows import Rows
+from fullpool.lake.selection import Selection, matching, require_offered, rows_of
 from fullpool.store.catalogue.reader import Generation, generations
 from fullpool.store.catalogue.session import Session
 from fullpool.store.duck import quoted
@@ -18,20 +20,40 @@ class Lake(KindMethods):
 
     Rows are read when they are used, from what is published then: a lake that is kept open shows
     new rows as the daemon publishes them. One opened *as_of* a generation or a time stays there.
+    *settings* are DuckDB's, such as `memory_limit` and `threads`. Raises NoLakeError.
     """
 
-    def __init__(self, path: str | Path, as_of: int | str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        as_of: int | str | datetime | None = None,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> None:
         self._tree = Tree(Path(path).expanduser().absolute())
-        self._session = Session(self._tree, None if as_of is None else str(as_of))
+        text = as_of.isoformat() if isinstance(as_of, datetime) else as_of
+        self._session = Session(self._tree, None if text is None else str(text), settings or {})
+
+    def __repr__(self) -> str:
+        return f"<Lake {self.path}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; a lake that is used again opens them again."""
+        self._session.close()
 
     @property
     def path(self) -> Path:
         """The lake's folder."""
         return self._tree.root
 
-    def sql(self, query: str, **parameters: Any) -> Rows:
-        """Ask any SQL of the views, macros and `sync` tables; `$name` is a parameter."""
-        return Rows(self._session, query, parameters)
+    def sql(self, query: str, /, **parameters: object) -> Rows:
+        """Query the views, macros and `sync` tables with SQL; `$name` is a parameter."""
+        return Rows(self._session, lambda: query, parameters)
 
     def coverage(self) -> Rows:
         """Return what should be there of each series, and what became of it."""
@@ -42,23 +64,32 @@ class Lake(KindMethods):
         return self.sql("SELECT * FROM sync.gaps")
 
     def symbols(self, kind: str = "*", market: str = "*") -> Rows:
-        """Return the series of the lake with their first and last row; *kind* as the vendor's."""
-        where = f"kind GLOB {quoted(kind)} AND market GLOB {quoted(market)}"
+        """Return the symbols of the lake, one row a series, with its first and last row.
+
+        *kind* as the vendor or as the view calls it: `aggTrades`, `agg_trades`.
+        """
+        where = f"replace(lower(kind), '_', '') GLOB {quoted(kind.replace('_', '').lower())}"
         return self.sql(
             "SELECT market, kind, symbol, nullif(interval, '') AS interval, first_time, last_time,"
-            f" row_count FROM sync.coverage WHERE {where} ORDER BY ALL"
+            f" row_count FROM sync.coverage WHERE {where} AND market GLOB {quoted(market)}"
+            " ORDER BY ALL"
         )
 
     def generations(self) -> list[Generation]:
-        """Return the published states of the lake that can still be read, oldest first."""
+        """Return the generations that can still be read, oldest first."""
         return generations(self._tree)
 
-    def _rows(self, kind: Kind, asked: Asked) -> Rows:
-        require_offered(kind, asked)
-        symbols = chosen(asked.symbols, self._there(kind, asked.market, asked.interval))
-        return Rows(self._session, rows_of(kind, asked, symbols), {})
+    def _rows(self, kind: Kind, selection: Selection) -> Rows:
+        require_offered(kind, selection)
 
-    def _there(self, kind: Kind, market: str, interval: str) -> list[str]:
+        def sql() -> str:
+            held = self._held(kind, selection.market, selection.interval)
+            return rows_of(kind, selection, matching(selection.symbols, held), len(held))
+
+        sql()  # what is wrong is said at once; what a pattern matches is seen each time
+        return Rows(self._session, sql, {})
+
+    def _held(self, kind: Kind, market: str, interval: str) -> list[str]:
         """Return the symbols that the lake has of a kind."""
         same = f"market = {quoted(market)} AND kind = {quoted(kind.name)}"
         same += f" AND interval = {quoted(interval)}" if kind.intervals else ""

@@ -1,8 +1,9 @@
-"""Rows of the lake that were asked for, and are read only when they are used."""
+"""Rows of the lake that were selected, and are read only when they are used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from fullpool.errors import UsageError
 from fullpool.store.catalogue.session import Session, mapped, result_of, tuples_of
 
 if TYPE_CHECKING:
@@ -15,45 +16,53 @@ _THESE: Final = "these"
 
 
 class Rows:
-    """A query, which is run each time its rows are asked for, on the newest data.
+    """A query, which is run each time its rows are used, on the newest data.
 
     Times are UTC. Raises QueryError, with DuckDB's words, when it is run.
     """
 
-    def __init__(self, session: Session, sql: str, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, session: Session, sql: Callable[[], str], parameters: Mapping[str, object]
+    ) -> None:
         self._session = session
         self._sql = sql
-        self._parameters = parameters
+        self._parameters = dict(parameters)
 
     def df(self) -> "pd.DataFrame":
         """Return a pandas data frame; times are datetime64 without a zone, in UTC."""
-        with mapped(self._sql):
-            return self._run().df()
+        return self._converted("df")
 
     def pl(self) -> "pl.DataFrame":
         """Return a Polars data frame."""
-        with mapped(self._sql):
-            return self._run().pl()
+        return self._converted("pl")
 
     def arrow(self) -> "pa.Table":
         """Return a pyarrow table."""
-        with mapped(self._sql):
-            return self._run().to_arrow_table()
+        return self._converted("to_arrow_table")
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the rows to any library that takes Arrow."""
+        return self.arrow().__arrow_c_stream__(requested_schema)
 
     def batches(self, rows: int = _BATCH) -> "Iterator[pa.RecordBatch]":
-        """Yield pyarrow batches of at most so many *rows*: all need not fit into memory."""
-        with mapped(self._sql):
-            yield from self._run().to_arrow_reader(rows)
+        """Yield pyarrow batches of about so many *rows*: all need not fit into memory."""
+        sql = self._sql()
+        with mapped(sql):
+            yield from result_of(self._session, sql, self._parameters).to_arrow_reader(rows)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows as tuples."""
-        with mapped(self._sql):
-            return list(self._run().fetchall())
+        return list(self)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the rows as tuples, without holding all of them."""
-        with mapped(self._sql):
-            yield from tuples_of(self._session, self._sql, self._parameters)
+        sql = self._sql()
+        with mapped(sql):
+            yield from tuples_of(self._session, sql, self._parameters)
+
+    def head(self, count: int = 5) -> "Rows":
+        """Return the first rows."""
+        return self.sql(f"SELECT * FROM {_THESE} LIMIT {int(count)}")
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -63,27 +72,33 @@ class Rows:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns."""
-        with mapped(self._sql):
-            none = _on(self._sql, f"SELECT * FROM {_THESE} LIMIT 0")
-            return tuple(result_of(self._session, none, self._parameters).columns)
+        sql = self._sql()
+        with mapped(sql):
+            return tuple(result_of(self._session, sql, self._parameters).columns)
 
-    def sql(self, query: str, **parameters: Any) -> "Rows":
-        """Ask on: *query* selects from `these`, the rows of this one."""
-        return Rows(self._session, _on(self._sql, query), self._parameters | parameters)
+    def sql(self, query: str, /, **parameters: object) -> "Rows":
+        """Query these rows: *query* selects from `these`. Its parameters have names of their own.
+
+        Raises UsageError if one has the name of another that is something else.
+        """
+        for name in parameters.keys() & self._parameters.keys():
+            if parameters[name] != self._parameters[name]:
+                raise UsageError(
+                    f"querying rows: the parameter {name} has two values", hint="rename one"
+                )
+        own = self._sql
+        return Rows(self._session, lambda: on(own(), query), self._parameters | parameters)
 
     def __repr__(self) -> str:
-        return f"<Rows of {self._sql[:200]}>"
+        return f"<Rows of {self._sql()[:200]}>"
 
-    def _run(self) -> Any:
-        return result_of(self._session, self._sql, self._parameters)
+    def _converted(self, method: str) -> Any:
+        sql = self._sql()
+        with mapped(sql):
+            return getattr(result_of(self._session, sql, self._parameters), method)()
 
 
-def _on(sql: str, query: str) -> str:
-    """Return *query* with what it may call `these`."""
-    first, _, rest = query.strip().partition(" ")
-    if first.upper() == "WITH":
-        recursive, _, others = rest.strip().partition(" ")
-        is_recursive = recursive.upper() == "RECURSIVE"
-        word = "WITH RECURSIVE" if is_recursive else "WITH"
-        return f"{word} {_THESE} AS ({sql}), {others if is_recursive else rest}"
-    return f"WITH {_THESE} AS ({sql}) {query}"
+def on(sql: str, query: str) -> str:
+    """Return *query* with what it may call `these`; either may begin with WITH or end with `;`."""
+    first, second = (text.strip().rstrip(";") for text in (sql, query))
+    return f"WITH {_THESE} AS (\n{first}\n) SELECT * FROM (\n{second}\n)"

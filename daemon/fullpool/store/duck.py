@@ -1,7 +1,7 @@
 """DuckDB connections, and translation of its errors."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -72,13 +72,13 @@ def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def attached(path: Path, name: str) -> duckdb.DuckDBPyConnection:
+def attached(path: Path, name: str, settings: Mapping[str, str | int]) -> duckdb.DuckDBPyConnection:
     """Open a database in memory with a published catalogue attached.
 
     Unlike one that is opened by its path it shares nothing with others of this process.
     """
     # A name of a query is no variable of the program.
-    alone: Settings = {**_ALONE, "python_enable_replacements": False}
+    alone: Settings = {**_ALONE, "python_enable_replacements": False, **settings}
     connection = duckdb.connect(":memory:", config=alone)
     connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
     _avoid_wrong_optimizer(connection)

@@ -23,6 +23,8 @@ _FILE_GONE: Final = (
     " `verify --repair` took out of an older one is in .quarantine/damaged for good"
 )
 _WRITABLE: Final = 0o222
+_AT_A_TIME: Final = 10_000
+_WRITE: Final = "name a file in a folder that you may write to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,44 @@ class QueryResult:
         """Return the rows by column; a second `close` is `close_1`."""
         names = _once(self.columns)
         return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryStream:
+    """What a query returns: names of its columns, and its rows as they are read."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[Row]
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows by column; a second `close` is `close_1`."""
+        names = _once(self.columns)
+        for row in self.rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def require_one(count: int) -> None:
+    """Raise QueryError unless there is one statement."""
+    if count != 1:
+        raise QueryError(
+            f"running the query: it has {count} statements",
+            hint="give exactly one; run several in the DuckDB CLI",
+        )
+
+
+def _rows_of(result: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+    with _mapped():
+        while some := result.fetchmany(_AT_A_TIME):
+            yield from some
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        hint = _FILE_GONE if "No files found" in str(error) else None
+        raise QueryError(f"running the query: {error}", hint=hint) from error
 
 
 def _once(names: Sequence[str]) -> list[str]:
@@ -66,19 +106,35 @@ class Reader:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult:
         """Run one statement. Raises QueryError with DuckDB's own words."""
-        try:
-            count = len(self._connection.extract_statements(sql))
-            if count != 1:
-                raise QueryError(
-                    f"running the query: it has {count} statements",
-                    hint="give exactly one; run several in the DuckDB CLI",
-                )
+        answer = self.stream(sql, values)
+        return QueryResult(answer.columns, list(answer.rows))
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> QueryStream:
+        """Run one statement whose rows are read as they are needed. Raises QueryError."""
+        with _mapped():
+            require_one(len(self._connection.extract_statements(sql)))
             result = self._connection.execute(sql, list(values))
             columns = tuple(column[0] for column in result.description or ())
-            return QueryResult(columns, result.fetchall())
-        except duckdb.Error as error:
-            hint = _FILE_GONE if "No files found" in str(error) else None
-            raise QueryError(f"running the query: {error}", hint=hint) from error
+            return QueryStream(columns, _rows_of(result))
+
+    def write(self, sql: str, target: Path) -> int:
+        """Write what a query selects to a new Parquet file; return the number of rows.
+
+        Nothing is left of the file if that fails. Raises QueryError, LakeUnwritableError.
+        """
+        with _mapped():
+            require_one(len(self._connection.extract_statements(sql)))
+        staged = target.with_name(f".{target.name}.part")
+        copy = f"COPY ({sql.strip().rstrip(';')}\n) TO {duck.quoted(staged)} (FORMAT parquet)"
+        try:
+            with _mapped():
+                ((count,),) = self._connection.execute(copy).fetchall()
+            staged.rename(target)
+        except OSError as error:
+            raise LakeUnwritableError(f"writing {target}: {error}", hint=_WRITE) from error
+        finally:
+            staged.unlink(missing_ok=True)
+        return int(count)
 
 
 @contextmanager
@@ -121,8 +177,8 @@ def generations(tree: Tree) -> list[Generation]:
         if not path.exists() or path.stat().st_mode & _WRITABLE:
             continue  # it is being written, or a process was killed while it was
         try:
-            with duck.connect_read_only(path) as connection:
-                row = connection.execute("SELECT published_at FROM sync.published").fetchone()
+            with duck.attached(path, "one", {}) as connection:
+                row = connection.execute("SELECT published_at FROM one.sync.published").fetchone()
         except duckdb.Error:
             continue  # it is damaged
         assert row is not None

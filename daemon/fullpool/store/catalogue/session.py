@@ -1,10 +1,13 @@
 """Connections to a lake for a program that keeps it open: each sees what is newest then."""
 
+import ctypes
 import os
 import re
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
@@ -13,7 +16,7 @@ import duckdb
 
 from fullpool.errors import NoLakeError, QueryError
 from fullpool.store import duck
-from fullpool.store.catalogue.reader import path_of
+from fullpool.store.catalogue.reader import generations, path_of, require_one
 from fullpool.store.tree import Tree
 
 _NAME: Final = "lake"
@@ -21,29 +24,33 @@ _TRIES: Final = 3
 _TUPLES: Final = 10_000
 # What DuckDB says where a library is missing.
 _REQUIRED: Final = re.compile(r"'(\w+)' is required")
+_LIBRARIES: Final = ("numpy", "pandas", "polars", "pyarrow")
 
 
 class Session:
     """Reads a lake, from many threads, and also in a process that was forked since.
 
-    Each query is asked of the generation that is the newest then; with *as_of* always of that one.
-    Raises what `path_of` does, as soon as it is made.
+    Each query runs on the generation that is the newest then; with *as_of* always on that one.
+    *settings* are DuckDB's. Raises what `path_of` does, as soon as it is made.
     """
 
-    def __init__(self, tree: Tree, as_of: str | None = None) -> None:
+    def __init__(self, tree: Tree, as_of: str | None, settings: Mapping[str, str | int]) -> None:
         self.tree = tree
+        self._as_of = as_of
+        self._settings = {"temp_directory": tempfile.gettempdir(), **settings}
         self._fixed = path_of(tree, as_of) if as_of is not None else None
         self._lock = threading.Lock()
-        self._path: Path | None = None
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._opened: _Opened | None = None
         _SESSIONS.add(self)
         self._newest()
 
+    def __reduce__(self) -> tuple[type["Session"], tuple[Tree, str | None, dict[str, str | int]]]:
+        return Session, (self.tree, self._as_of, self._settings)
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection for one query."""
+        """Return a connection for one query. Raises NoLakeError if nothing can be read any more."""
         with self._lock:
-            connection = self._newest()
-            cursor = connection.cursor()
+            cursor = self._newest().cursor()
         duck.configure(cursor)
         cursor.execute(f"USE {_NAME}")
         cursor.execute(f"SET VARIABLE lake_root = {duck.quoted(self.tree.root)}")
@@ -51,28 +58,62 @@ class Session:
 
     def _newest(self) -> duckdb.DuckDBPyConnection:
         """Return what is open, or the newest generation: one may be removed as it is opened."""
+        failure: Exception | None = None
         for _ in range(_TRIES):
-            path = self._fixed or path_of(self.tree)
-            if self._connection is not None and path == self._path:
-                return self._connection
+            path = self._path()
             try:
-                self._connection, self._path = duck.attached(path, _NAME), path
-            except duckdb.Error as error:
+                identity = _identity(path)
+                if self._opened is None or self._opened.identity != identity:
+                    opened = duck.attached(path, _NAME, self._settings)
+                    self._opened = _Opened(identity, opened)
+            except (duckdb.Error, OSError) as error:
                 failure = error
             else:
-                return self._connection
+                return self._opened.connection
+        assert failure is not None
         raise NoLakeError(f"opening {path}: {duck.summary(failure)}") from failure
 
+    def _path(self) -> Path:
+        if self._fixed is None:
+            return path_of(self.tree)
+        if not self._fixed.exists():
+            numbers = ", ".join(str(one.number) for one in generations(self.tree)) or "none"
+            raise NoLakeError(
+                f"reading the lake {self.tree.root} as of {self._as_of}: it was removed",
+                hint=f"available: {numbers}; lake.retain_hours sets how long they are kept",
+            )
+        return self._fixed
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        with self._lock:
+            self._opened = None
+
     def forget(self) -> None:
-        """Open everything again: this is a forked process, without the threads of the other."""
-        if self._connection is not None:
-            _OF_THE_PARENT.append(self._connection)
-        self._connection, self._path, self._lock = None, None, threading.Lock()
+        """Open everything again: this is a forked process, without the threads of the other.
+
+        What the other has open is never closed: that would wait for its threads.
+        """
+        if self._opened is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._opened.connection))
+        self._opened, self._lock = None, threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A generation that is open, and by what its file is known."""
+
+    identity: tuple[Path, int, int, int]
+    connection: duckdb.DuckDBPyConnection
+
+
+def _identity(path: Path) -> tuple[Path, int, int, int]:
+    """Return what tells a file from another one of its name."""
+    found = path.stat()
+    return path, found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 _SESSIONS: Final[WeakSet[Session]] = WeakSet()
-# Closing one would wait for threads that are not here.
-_OF_THE_PARENT: Final[list[duckdb.DuckDBPyConnection]] = []
 
 
 def _forget_all() -> None:
@@ -90,7 +131,7 @@ def mapped(sql: str) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         missing = _REQUIRED.search(str(error))
-        if missing:
+        if missing and missing[1] in _LIBRARIES:
             raise _not_installed(missing[1], error) from error
         raise QueryError(f"running the query: {error}", hint=f"it was: {sql[:500]}") from error
     except ImportError as error:
@@ -101,20 +142,25 @@ def _not_installed(name: str, error: Exception) -> QueryError:
     return QueryError(f"returning the rows: {error}", hint=f"pip install {name}")
 
 
-def result_of(session: Session, sql: str, values: dict[str, Any]) -> duckdb.DuckDBPyRelation:
+def result_of(session: Session, sql: str, values: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
     """Return what a query selects; it runs as all of it is fetched. QueryError if it selects none.
 
     Whoever keeps the result keeps its connection.
     """
-    found = session.cursor().sql(sql, params=values or None)
-    if found is None:
-        raise QueryError("running the query: it selects nothing", hint="ask with SELECT")
-    return found
+    cursor = session.cursor()
+    require_one(len(cursor.extract_statements(sql)))
+    relation = cursor.sql(sql, params=dict(values) or None)
+    if relation is None:
+        raise QueryError("running the query: it selects nothing", hint="use a SELECT")
+    return relation
 
 
-def tuples_of(session: Session, sql: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+def tuples_of(
+    session: Session, sql: str, values: Mapping[str, object]
+) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a query, without holding all of them."""
     cursor = session.cursor()
-    cursor.execute(sql, values or None)
+    require_one(len(cursor.extract_statements(sql)))
+    cursor.execute(sql, dict(values) or None)
     while some := cursor.fetchmany(_TUPLES):
         yield from some

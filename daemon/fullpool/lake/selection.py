@@ -1,0 +1,131 @@
+"""Turns a selection of rows into SQL. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Final
+
+from fullpool.errors import UsageError
+from fullpool.kinds import Kind
+from fullpool.store.duck import quoted
+
+# An instant: text in ISO 8601, a day, a time, or milliseconds since 1970; without a zone it is UTC.
+Time = str | date | datetime | int
+# The macro of one symbol opens only its own files; that of a span those of all symbols.
+_FEW: Final = 8
+_FEW_SHARE: Final = 0.1
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of some series of a kind, from *start* on and before *end*."""
+
+    symbols: str | Sequence[str]
+    interval: str
+    market: str
+    start: Time | None
+    end: Time | None
+    columns: str | Sequence[str] | None
+    exact: bool
+
+
+def require_offered(kind: Kind, selection: Selection) -> None:
+    """Raise UsageError for a market or an interval that the kind does not have."""
+    if selection.market not in kind.markets:
+        hint = f"{kind.name} are of {', '.join(sorted(kind.markets))}"
+        raise UsageError(f"reading {kind.name} of {selection.market!r}: no such market", hint=hint)
+    if kind.intervals and selection.interval not in kind.intervals:
+        hint = f"its intervals are {', '.join(kind.intervals)}"
+        raise UsageError(
+            f"reading {kind.name} of {selection.interval!r}: no such interval", hint=hint
+        )
+
+
+def instant_of(given: Time) -> datetime:
+    """Return an instant in UTC. Raises UsageError if it is none."""
+    try:
+        if isinstance(given, str):
+            given = datetime.fromisoformat(given)
+        elif isinstance(given, int):
+            given = datetime.fromtimestamp(given / 1000, UTC)
+        if not isinstance(given, datetime):
+            return datetime(given.year, given.month, given.day, tzinfo=UTC)
+        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError, OSError) as error:
+        hint = "write 2024-03-01 or 2024-03-01T09:30, with a zone if it is not UTC"
+        raise UsageError(f"reading the time {given!r}: {error}", hint=hint) from error
+
+
+def matching(patterns: str | Sequence[str], held: Sequence[str]) -> list[str]:
+    """Return the symbols of those *held* that are meant, sorted.
+
+    Patterns with `*` or `?` match any number, also none; `!` excludes. Raises UsageError for a name
+    that is not held.
+    """
+    given = [patterns] if isinstance(patterns, str) else list(patterns)
+    included = [name for name in given if not name.startswith("!")]
+    excluded = [name[1:] for name in given if name.startswith("!")]
+    if excluded and not included:
+        included = ["*"]
+    for name in included:
+        if not _is_pattern(name) and name not in held:
+            raise UsageError(f"reading {name!r}: not in the lake", hint=_held(name, held))
+    return sorted(n for n in held if _is_any_of(n, included) and not _is_any_of(n, excluded))
+
+
+def _held(name: str, held: Sequence[str]) -> str:
+    """Return what is said of the symbols that are held, the most similar ones first."""
+    near = get_close_matches(name.upper(), held, 5, 0.5) or held[:5]
+    return f"it has {len(held):,} such symbols" + (f", such as {', '.join(near)}" if near else "")
+
+
+def _is_pattern(name: str) -> bool:
+    return "*" in name or "?" in name
+
+
+def _is_any_of(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name matches; only `*` and `?` are special."""
+    return any(name == one or fnmatchcase(name, one.replace("[", "[[]")) for one in patterns)
+
+
+def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int) -> str:
+    """Return the SQL of the rows of *symbols*, of which *held* are in the lake.
+
+    Raises UsageError for columns that there are not, and times that make no sense.
+    """
+    suffix = "_exact" if selection.exact else ""
+    arguments = f"market_ := {quoted(selection.market)}"
+    arguments += f", interval_ := {quoted(selection.interval)}" if kind.intervals else ""
+    start = _FIRST if selection.start is None else instant_of(selection.start)
+    end = _LAST if selection.end is None else instant_of(selection.end)
+    if start > end:
+        raise UsageError(f"reading {kind.name}: {start} is after {end}", hint="exchange the two")
+    first, last = (f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}'" for moment in (start, end))
+    shown = _shown(kind, selection.columns)
+    is_few = len(symbols) <= max(_FEW, held * _FEW_SHARE)
+    if is_few or (selection.start is None and selection.end is None):
+        return " UNION ALL ".join(
+            f"SELECT {shown} FROM {kind.table}_of{suffix}({quoted(symbol)}, {arguments})"
+            f" WHERE {kind.time} >= {first} AND {kind.time} < {last}"
+            for symbol in symbols or [""]  # which has no rows, of the right columns
+        )
+    names = ", ".join(map(quoted, symbols))
+    source = f"{kind.table}_between{suffix}({first}, {last}, {arguments})"
+    return f"SELECT {shown} FROM {source} WHERE symbol IN ({names})"
+
+
+def _shown(kind: Kind, columns: str | Sequence[str] | None) -> str:
+    """Return the columns as SQL. Raises UsageError for one that there is not, or none at all."""
+    if columns is None:
+        return "*"
+    names = [columns] if isinstance(columns, str) else list(columns)
+    known = ["market", "symbol", "interval", *kind.names, "is_void", "source"]
+    wrong = next((name for name in names if name not in known), None if names else "")
+    if wrong is not None:
+        hint = f"its columns are {', '.join(known)}"
+        raise UsageError(f"reading the column {wrong!r} of {kind.name}: there is none", hint=hint)
+    return ", ".join(f'"{name}"' for name in names)
