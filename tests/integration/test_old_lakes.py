@@ -4,10 +4,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
+import time_machine
 
 from fullpool.app import syncing
 from fullpool.app.assembly import opened_state
@@ -23,6 +26,7 @@ from served import Seen, Vendor, ask, dataset, sync
 # Written by the last commit before the words were changed. In it are seven days of bars: one is in
 # quarantine, one was published anew, two bars are from the API, and three are missing there too.
 ARCHIVED = Path(__file__).parents[1] / "support" / "fixtures" / "lake-515d430.tar.xz"
+WRITTEN = datetime(2026, 11, 28, 19, tzinfo=UTC)
 DATASETS = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-10") + dataset(
     "um/aggTrades/BTCUSDT", start="2024-03-08", end="2024-03-09"
 )
@@ -32,14 +36,16 @@ ARCHIVES = "SELECT period, status FROM sync.archives ORDER BY key"
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path: Path) -> Iterator[Path]:
     with tarfile.open(ARCHIVED) as archived:
         archived.extractall(tmp_path, filter="data")
     state = tmp_path / "lake" / ".state" / "state.duckdb"
     with duckdb.connect(str(state)) as connection:
         # As after a pass that was cut short: listed, and not fetched yet.
         connection.execute("UPDATE sync.archives SET status = 'published' WHERE period LIKE '%-10'")
-    return tmp_path
+    # An hour after it was written: later, what is in quarantine is fetched again.
+    with time_machine.travel(WRITTEN + timedelta(hours=1)):
+        yield tmp_path
 
 
 def config(vendor: Vendor, old: Path) -> Config:
