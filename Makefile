@@ -33,7 +33,7 @@ test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
 	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest -n auto -m $(ANYWHERE) $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m $(ANYWHERE) $(ARGS)
 
 coverage: $(INSTALLED) ## Run the tests with coverage of all processes: at least 95 % of branches
 	$(BIN)/coverage erase
