@@ -90,7 +90,7 @@ def _fill(state: State, series: int, size_bytes: int) -> None:
         "INSERT INTO sync.partitions BY NAME SELECT 'spot' AS market, 'klines' AS kind,"
         " 'S' || s || 'USDT' AS symbol, '1m' AS interval, p AS period,"
         " 'klines/market=spot/interval=1m/symbol=S' || s || 'USDT/' || p || '.g000001.parquet'"
-        " AS path, 1 AS generation, date_diff('minute', a, b) AS row_count, "
+        " AS path, 1 AS generation, date_diff('minute', a, b) AS row_count,"
         f" {size_bytes} AS size_bytes,"
         " a AS first_time, b - INTERVAL 1 MINUTE AS last_time, b AS written_at, 0 AS patched_rows,"
         " epoch_us(a) AS first_key, epoch_us(b) - 60000000 AS last_key,"

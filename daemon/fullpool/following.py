@@ -78,7 +78,7 @@ class Next:
 
 def is_followed(series: Series) -> bool:
     """Whether the rows of such a series can be followed."""
-    return kind_of(series).can_follow and api_of(series) is not Api.NOTHING
+    return api_of(series) is not Api.NOTHING
 
 
 def is_told_by_rows(series: Series) -> bool:
@@ -200,35 +200,34 @@ def extended(
     """
     found = list(runs)
     for moment, place in rows:
-        own = None if grid else place
         last = found[-1] if found else None
-        if last is None or not _is_near(grid, last, moment):
-            found.append(Run(moment, moment, 1, own, own))
-        elif _is_in(last, moment, own):
-            continue
-        elif _is_next(grid, last, moment, own):
-            first, until = min(last.first_time, moment), max(last.last_time, moment)
-            found[-1] = Run(first, until, last.rows + 1, last.first_id, own)
+        longer = last and (_by_time(grid, last, moment) if grid else _by_id(last, moment, place))
+        if longer:
+            found[-1] = longer
         else:
+            own = None if grid else place
             found.append(Run(moment, moment, 1, own, own))
     return found
 
 
-def _is_near(grid: Grid | None, run: Run, moment: datetime) -> bool:
-    """Whether the ids of a run still count: those of another life may start again."""
-    return grid is not None or moment <= run.last_time + ANOTHER_LIFE
+def _by_time(grid: Grid, run: Run, moment: datetime) -> Run | None:
+    """Return a run with a row that comes next or is in it; None if the row begins another one."""
+    if moment <= run.last_time:
+        return run
+    if grid.between(run.last_time, moment):
+        return None
+    return Run(run.first_time, moment, run.rows + 1)
 
 
-def _is_in(run: Run, moment: datetime, own: int | None) -> bool:
-    if own is None or run.last_id is None:
-        return moment <= run.last_time
-    return own <= run.last_id
-
-
-def _is_next(grid: Grid | None, run: Run, moment: datetime, own: int | None) -> bool:
-    if grid is None:
-        return own is not None and run.last_id is not None and own == run.last_id + 1
-    return not grid.between(run.last_time, moment)
+def _by_id(run: Run, moment: datetime, number: int) -> Run | None:
+    """Return the same for a row with an id: a day later ids may have started again."""
+    assert run.last_id is not None
+    if moment > run.last_time + ANOTHER_LIFE or number > run.last_id + 1:
+        return None
+    if number <= run.last_id:
+        return run
+    first, last = min(run.first_time, moment), max(run.last_time, moment)
+    return Run(first, last, run.rows + 1, run.first_id, number)
 
 
 def beyond(grid: Grid | None, runs: Iterable[Run], files: Sequence[PartitionFile]) -> list[Run]:

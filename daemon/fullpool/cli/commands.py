@@ -219,6 +219,7 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     funding_rate, and the same with _exact with decimals. The schema sync describes the lake.
     "SHOW ALL TABLES" lists them all. Rows are printed as they come, however many there are.
     """
+    from fullpool.app.service.progress import counted
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading
 
@@ -227,8 +228,8 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     text = _readable(query, file)
     with reading(_tree(config, lake), as_of) as reader:
         if parquet is not None:
-            count = reader.write(text, parquet)
-            sys.stdout.write(f"{count:,} row{'s' if count != 1 else ''} written to {parquet}\n")
+            count = counted(reader.write(text, parquet), "row")
+            sys.stdout.write(f"{count} written to {parquet}\n")
             return
         screen.show_stream(reader.stream(text), format_name.removeprefix("--"), MAX_TABLE_ROWS)
 

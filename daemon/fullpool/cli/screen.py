@@ -235,7 +235,7 @@ def show_stream(answer: QueryStream, form: str, most: int) -> None:
             _show_list(answer.dicts())
         case "ndjson":
             for row in answer.dicts():
-                sys.stdout.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
+                sys.stdout.write(f"{_cell(row)}\n")
         case _:
             show_table("", answer.columns, list(islice(answer.rows, most)))
             if next(answer.rows, None) is not None:
@@ -247,7 +247,7 @@ def _show_list(rows: Iterable[dict[str, Any]]) -> None:
     """Print a list as JSON, a row a line."""
     before = "["
     for row in rows:
-        sys.stdout.write(f"{before}\n  {json.dumps(_plain(row), ensure_ascii=False)}")
+        sys.stdout.write(f"{before}\n  {_cell(row)}")
         before = ","
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 

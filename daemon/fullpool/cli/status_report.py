@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fullpool.app.service.progress import counted
 from fullpool.app.service.status_file import DaemonStatus
 from fullpool.cli import report, screen
 from fullpool.store.catalogue.reader import Reader
@@ -18,41 +19,40 @@ _SHOWN: Final = 10
 _LATE_H: Final = f"if({is_by_month('c.')}, 40 * 24, 48)"
 _UNITS: Final = ("", "k", "M", "G", "T")
 
-_SERIES_SQL: Final = """
+# Of a series c of the coverage, with when that was published: seconds since its last row ended,
+# and how many of its archives are missing.
+_LAG_S: Final = "(c.lag_s + date_diff('second', published_at, now() AT TIME ZONE 'UTC'))"
+_OWN_MISSING: Final = """
+    (SELECT count(*) FROM sync.missing AS m
+     WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
+       AND m.interval IS NOT DISTINCT FROM c.interval{0})"""
+
+_SERIES_SQL: Final = f"""
     SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time,
            c.row_count AS rows, c.expected_rows AS expected, c.present_rows AS present,
            c.patched_rows AS patched,
            c.explained_rows AS explained, c.open_rows AS open, c.is_wanted AS kept, c.files,
            round(c.size_bytes / 1e6, 1) AS mb,
-           round((c.lag_s + date_diff('second', published_at, now() AT TIME ZONE 'UTC')) / 3600, 1)
-           AS lag_h,
-           (SELECT count(*) FROM sync.missing AS m
-            WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
-              AND m.interval IS NOT DISTINCT FROM c.interval) AS missing_archives
+           round({_LAG_S} / 3600, 1) AS lag_h, {_OWN_MISSING.format("")} AS missing_archives
     FROM sync.coverage AS c, sync.published WHERE $1 = '' OR c.symbol = $1 ORDER BY ALL"""
 
 # Of series that ended, or that nobody wants, the lag says nothing.
-_KINDS_SQL: Final = """
+_KINDS_SQL: Final = f"""
     SELECT concat_ws('/', c.market, c.kind, nullif(c.interval, '')), count(*),
            sum(c.row_count)::BIGINT,
-           max(c.lag_s + date_diff('second', published_at, now() AT TIME ZONE 'UTC'))
-               FILTER (c.is_trading) / 3600,
+           max({_LAG_S}) FILTER (c.is_trading) / 3600,
            sum(c.present_rows)::BIGINT, sum(c.patched_rows)::BIGINT, sum(c.explained_rows)::BIGINT,
            sum(c.open_rows)::BIGINT AS open
     FROM sync.coverage AS c, sync.published GROUP BY 1 ORDER BY open > 0 DESC, 1"""
 _NAMES: Final = ("series", "rows", "lag h", "present", "patched", "explained", "open")
 
+_HAS_FAILED: Final = " AND m.status IN ('failed', 'quarantined')"
 _ATTENTION_SQL: Final = f"""
     SELECT name, missing_archives, open_rows, if(is_late, lag_h, NULL) FROM (
       SELECT *, is_trading AND lag_h > late_h AS is_late FROM (
         SELECT concat_ws('/', c.market, c.kind, c.symbol, nullif(c.interval, '')) AS name,
                c.open_rows, c.is_trading, {_LATE_H} AS late_h,
-               (c.lag_s + date_diff('second', published_at, now() AT TIME ZONE 'UTC')) / 3600
-               AS lag_h,
-               (SELECT count(*) FROM sync.missing AS m
-                WHERE m.market = c.market AND m.kind = c.kind AND m.symbol = c.symbol
-                  AND m.interval IS NOT DISTINCT FROM c.interval
-                  AND m.status IN ('failed', 'quarantined')) AS missing_archives
+               {_LAG_S} / 3600 AS lag_h, {_OWN_MISSING.format(_HAS_FAILED)} AS missing_archives
         FROM sync.coverage AS c, sync.published))
     WHERE missing_archives > 0 OR open_rows > 0 OR is_late
     ORDER BY missing_archives DESC, open_rows DESC, lag_h DESC, name"""
@@ -163,9 +163,9 @@ def _attention(reader: Reader) -> None:
 
 def _told(missing: int, open_rows: int, lag_h: float | None) -> Iterator[str]:
     if missing:
-        yield f"{missing:,} archive{'s' if missing > 1 else ''} failed"
+        yield f"{counted(missing, 'archive')} failed"
     if open_rows:
-        yield f"{open_rows:,} row{'s' if open_rows > 1 else ''} missing"
+        yield f"{counted(open_rows, 'row')} missing"
     if lag_h is not None:
         yield f"{lag_h:,.0f} h behind"
 

@@ -32,8 +32,8 @@ def has_archives(series: Series, cadence: Cadence) -> bool:
 
 def is_by_period(series: Series) -> bool:
     """Whether whole archives are expected of a series, of which each has a row at least."""
-    kind = kind_of(series)
-    return not (series.interval or kind.step or is_counted(series))
+    grid = grid_of(series, ())
+    return grid is not None and grid.is_by_period
 
 
 def grid_of(series: Series, held: Sequence[PartitionFile]) -> Grid | None:

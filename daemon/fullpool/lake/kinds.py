@@ -12,10 +12,9 @@ class KindMethods:
     """One method a kind.
 
     *symbols*: one, several, or patterns such as `*USDT` and `!*UPUSDT`, which match what is there
-    when the rows are read. *start* is included, *end*
-    is not; without a zone they are UTC. *exact*: decimals as they were published, not doubles.
-    The rows of a symbol come in the order of time. Raises UsageError for what the lake cannot have,
-    or a symbol that it has not.
+    when the rows are read. *start* is included, *end* is not; without a zone they are UTC. *exact*:
+    decimals as they were published, not doubles. The rows of a symbol come in the order of time.
+    Raises UsageError for what the lake cannot have, or a symbol that it does not have.
     """
 
     @abstractmethod

@@ -85,7 +85,7 @@ class Follow:
     def _ask_on(self, wire: Wire, new: NewRows, found: Followed) -> None:
         """Ask for all that is followed, and again for what has more at once."""
         behind: set[Series] = set()
-        self._choice.begin()
+        self._choice.begin(wire.now())
         again: frozenset[Series] | None = None
         for _ in range(wire.rounds):
             chosen = self._choice.of(wire.client, wire.now(), again)

@@ -1,17 +1,17 @@
 """Chooses what is asked for of what is followed, and remembers what the API said to that."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, starmap
+from itertools import islice
 from typing import Final
 
 from fullpool import following
 from fullpool.config import Config
 from fullpool.following import LastRow, Next
 from fullpool.kinds import grid_of, is_counted
-from fullpool.model import Market, PartitionFile, Series
+from fullpool.model import Market, PartitionFile, Run, Series
 from fullpool.rest import (
     Answer,
     Client,
@@ -53,12 +53,26 @@ class Choice:
         # When a series was asked in full, and before when the API has no rows of it.
         self._asked_at: dict[Series, datetime] = {}
         self._since: dict[Series, datetime] = {}
+        # What is followed of each series by the state, and the files of those told by rows alone.
+        self._held: dict[Series, list[LastRow]] = {}
+        self._files: dict[Series, list[PartitionFile]] = {}
         # What this run got, of counted rows the last one, and of which there may be more at once.
         self._last: dict[Series, LastRow] = {}
         self._unfinished: set[Series] = set()
 
-    def begin(self) -> None:
-        """Forget what rows the run before got: they are on record, or were not kept."""
+    def begin(self, now: datetime) -> None:
+        """Read what is held of each series that is followed and still trades.
+
+        What rows the run before got is forgotten: they are on record, or were not kept.
+        """
+        runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
+        self._held = {
+            series: _rows(runs.get(series, ()), last)
+            for series, last in ends.items()
+            if self._config.follows(series) and following.is_followed(series)
+        }
+        told = [series for series in self._held if following.is_told_by_rows(series)]
+        self._files = self._state.queries.files.of(told) if told else {}
         self._last.clear()
         self._unfinished.clear()
 
@@ -74,10 +88,9 @@ class Choice:
         """Return what is asked for now, as far as the weight of this minute goes."""
         by_market: dict[Market, list[tuple[Next, int]]] = defaultdict(list)
         wanted: Asked = {}
-        for one in self._wanted(now):
-            if among is None or one.series in among:
-                wanted[one] = self._windows(one)
-                by_market[one.series.market].append((one, sum(map(weight_of, wanted[one]))))
+        for one in self._wanted(among, now):
+            wanted[one] = self._windows(one)
+            by_market[one.series.market].append((one, sum(map(weight_of, wanted[one]))))
         chosen = Chosen({}, set(), {})
         if among is None:
             for market in Market:
@@ -90,8 +103,8 @@ class Choice:
             taken = following.chosen(own, client.room(market))
             chosen.asked.update((one, wanted[one]) for one in taken)
             chosen.behind.update(one.series for one, _ in own if one not in chosen.asked)
-        cut = zip(chosen.asked, starmap(_is_cut, chosen.asked.items()), strict=True)
-        chosen.behind.update(one.series for one, is_cut in cut if is_cut)
+        cut = (one.series for one, own in chosen.asked.items() if _is_cut(one, own))
+        chosen.behind.update(cut)
         return chosen
 
     def _windows(self, one: Next) -> list[Window]:
@@ -102,40 +115,30 @@ class Choice:
         most = 1 if is_first else _MOST_WINDOWS
         return list(islice(windows(one.series, one.grid, one.places), most))
 
-    def _wanted(self, now: datetime) -> list[Next]:
-        """Return what is to be asked of each series that is followed and still trades."""
-        runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
-        own = [series for series in ends if self._is_followed(series, now)]
-        told = [series for series in own if following.is_told_by_rows(series)]
-        files = self._state.queries.files.of(told) if told else {}
-        found: list[Next] = []
-        for series in own:
-            if came := self._last.get(series):
-                found.append(following.ids_after(series, came, None))
-                continue
-            rows = [LastRow(run.last_time, run.last_id) for run in runs.get(series, ())]
-            rows += [last] if (last := ends[series]) else []
-            found += filter(None, [self._next(series, rows, files.get(series, ()), now)])
-        return found
+    def _wanted(self, among: Collection[Series] | None, now: datetime) -> Iterator[Next]:
+        """Yield what is to be asked of each series, or of some."""
+        for series in self._held:
+            if (among is None or series in among) and self._is_due(series, now):
+                yield from filter(None, [self._next(series, now)])
 
-    def _next(
-        self, series: Series, rows: Sequence[LastRow], files: Sequence[PartitionFile], now: datetime
-    ) -> Next | None:
-        """Return what is to be asked of a series, which has *rows*; None if nothing is."""
-        last, since = following.newest(rows, is_counted=is_counted(series)), self._since.get(series)
+    def _next(self, series: Series, now: datetime) -> Next | None:
+        """Return what is to be asked of a series; None if nothing is."""
+        if came := self._last.get(series):
+            return following.ids_after(series, came, None)
+        last = following.newest(self._held[series], is_counted=is_counted(series))
+        since = self._since.get(series)
         if is_counted(series):
             kept = kept_for(series)
             since = max(filter(None, (since, now - kept if kept else None)), default=None)
             return following.next_ids(series, last, self._asked_at.get(series), now, since)
-        grid = grid_of(series, files)
+        grid = grid_of(series, self._files.get(series, ()))
         if grid is None:
             return None
         return following.next_of(series, grid, last.time if last else None, now, since)
 
-    def _is_followed(self, series: Series, now: datetime) -> bool:
+    def _is_due(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now
-        is_wanted = self._config.follows(series) and following.is_followed(series)
-        return is_wanted and is_known and following.is_time(series, self._asked_at.get(series), now)
+        return is_known and following.is_time(series, self._asked_at.get(series), now)
 
     def unknown(self, series: Series, now: datetime) -> None:
         """Ask for a series later that the API does not know."""
@@ -165,6 +168,12 @@ class Choice:
         """Note the last row that was new of counted ones: what is asked next comes after it."""
         if one.grid is None and newest is not None:
             self._last[one.series] = newest
+
+
+def _rows(runs: Iterable[Run], last: LastRow | None) -> list[LastRow]:
+    """Return the last row of each run, and that of the partitions."""
+    rows = [LastRow(run.last_time, run.last_id) for run in runs]
+    return [*rows, last] if last else rows
 
 
 def _has_more(window: Window, answer: Answer, newest: LastRow | None, now: datetime) -> bool:

@@ -1,7 +1,6 @@
 """Takes followed rows out of their files once partitions have them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from fullpool import following, logs
@@ -10,7 +9,7 @@ from fullpool.kinds import KINDS, grid_of, is_counted, kind_of
 from fullpool.model import PartitionFile, Run, Series, Span, Step
 from fullpool.store.partitions import tails
 from fullpool.store.partitions.messages import Followed
-from fullpool.store.partitions.tails import TailFile, Taken
+from fullpool.store.partitions.tails import TailFile, TailKey, Taken
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.store.tree import take_out as set_aside
@@ -90,17 +89,22 @@ def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
     gone = [file for file in files if not tails.is_whole(tree, file)]
     if not gone:
         return files
-    runs = state.tails.runs()
+    keys = {file.key.of_all_periods for file in gone}
+    runs = {one: own for one, own in state.tails.runs().items() if _fits_any(one, keys)}
     for file in gone:
         log.warning("tail.lost", path=file.path)
         set_aside(tree, file.path)
         for series in [series for series in runs if file.key.fits(series)]:
             runs[series] = _without(state, series, runs[series], file)
     left = [file for file in files if file not in gone]
-    runs |= _counted_again(state, tree, gone, left, runs)
+    runs |= _counted_again(state, tree, keys, left, runs)
     state.tails.record([], gone, runs, now)
     state.gaps.forget_expected(runs)
     return left
+
+
+def _fits_any(series: Series, keys: Iterable[TailKey]) -> bool:
+    return any(key.fits(series) for key in keys)
 
 
 def _without(state: State, series: Series, runs: Sequence[Run], gone: TailFile) -> list[Run]:
@@ -114,14 +118,14 @@ def _without(state: State, series: Series, runs: Sequence[Run], gone: TailFile) 
 def _counted_again(
     state: State,
     tree: Tree,
-    gone: Sequence[TailFile],
+    keys: Iterable[TailKey],
     left: Sequence[TailFile],
     known: Iterable[Series],
 ) -> dict[Series, list[Run]]:
     """Return the runs of counted rows of which files are gone: only the others tell their ids."""
     found: dict[Series, list[Run]] = {}
-    for key in {replace(file.key, period="") for file in gone if KINDS[file.key.kind].counter}:
-        own = [file for file in left if replace(file.key, period="") == key]
+    for key in (key for key in keys if KINDS[key.kind].counter):
+        own = [file for file in left if file.key.of_all_periods == key]
         counted = tails.counted_runs(state.connection, tree, own)
         found |= {one: counted.get(one.symbol, []) for one in known if key.fits(one)}
     return found

@@ -1,7 +1,7 @@
 """Reads a published generation without disturbing anyone."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,8 +36,7 @@ class QueryResult:
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return the rows by column; a second `close` is `close_1`."""
-        names = _once(self.columns)
-        return [dict(zip(names, row, strict=True)) for row in self.rows]
+        return list(QueryStream(self.columns, iter(self.rows)).dicts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,9 @@ class QueryStream:
             yield dict(zip(names, row, strict=True))
 
 
-def require_one(count: int) -> None:
+def require_one(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raise QueryError unless there is one statement."""
+    count = len(connection.extract_statements(sql))
     if count != 1:
         raise QueryError(
             f"running the query: it has {count} statements",
@@ -63,10 +63,15 @@ def require_one(count: int) -> None:
         )
 
 
+def fetched(result: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+    """Yield the rows of a result, without holding all of them."""
+    while some := result.fetchmany(_AT_A_TIME):
+        yield from some
+
+
 def _rows_of(result: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     with _mapped():
-        while some := result.fetchmany(_AT_A_TIME):
-            yield from some
+        yield from fetched(result)
 
 
 @contextmanager
@@ -112,7 +117,7 @@ class Reader:
     def stream(self, sql: str, values: Sequence[Any] = ()) -> QueryStream:
         """Run one statement whose rows are read as they are needed. Raises QueryError."""
         with _mapped():
-            require_one(len(self._connection.extract_statements(sql)))
+            require_one(self._connection, sql)
             result = self._connection.execute(sql, list(values))
             columns = tuple(column[0] for column in result.description or ())
             return QueryStream(columns, _rows_of(result))
@@ -123,7 +128,7 @@ class Reader:
         Nothing is left of the file if that fails. Raises QueryError, LakeUnwritableError.
         """
         with _mapped():
-            require_one(len(self._connection.extract_statements(sql)))
+            require_one(self._connection, sql)
         staged = target.with_name(f".{target.name}.part")
         copy = f"COPY ({sql.strip().rstrip(';')}\n) TO {duck.quoted(staged)} (FORMAT parquet)"
         try:
@@ -189,7 +194,6 @@ def generations(tree: Tree) -> list[Generation]:
 
 def _as_of(tree: Tree, text: str) -> Path:
     kept = generations(tree)
-    numbers = ", ".join(str(one.number) for one in kept) or "none"
     if text.isdigit():
         matching = [one for one in kept if one.number == int(text)]
     else:
@@ -198,9 +202,15 @@ def _as_of(tree: Tree, text: str) -> Path:
     if not matching:
         raise NoLakeError(
             f"opening the lake {tree.root} as of {text}: no such generation",
-            hint=f"available: {numbers}; lake.retain_hours sets how long they are kept",
+            hint=available(kept),
         )
     return tree.catalogue(matching[0].number)
+
+
+def available(kept: Iterable[Generation]) -> str:
+    """Return which generations can be read, as a hint."""
+    numbers = ", ".join(str(one.number) for one in kept) or "none"
+    return f"available: {numbers}; lake.retain_hours sets how long they are kept"
 
 
 def _moment(text: str) -> datetime:

@@ -16,12 +16,11 @@ import duckdb
 
 from fullpool.errors import NoLakeError, QueryError
 from fullpool.store import duck
-from fullpool.store.catalogue.reader import generations, path_of, require_one
+from fullpool.store.catalogue.reader import available, fetched, generations, path_of, require_one
 from fullpool.store.tree import Tree
 
 _NAME: Final = "lake"
 _TRIES: Final = 3
-_TUPLES: Final = 10_000
 # What DuckDB says where a library is missing.
 _REQUIRED: Final = re.compile(r"'(\w+)' is required")
 _LIBRARIES: Final = ("numpy", "pandas", "polars", "pyarrow")
@@ -77,10 +76,9 @@ class Session:
         if self._fixed is None:
             return path_of(self.tree)
         if not self._fixed.exists():
-            numbers = ", ".join(str(one.number) for one in generations(self.tree)) or "none"
             raise NoLakeError(
                 f"reading the lake {self.tree.root} as of {self._as_of}: it was removed",
-                hint=f"available: {numbers}; lake.retain_hours sets how long they are kept",
+                hint=available(generations(self.tree)),
             )
         return self._fixed
 
@@ -148,7 +146,7 @@ def result_of(session: Session, sql: str, values: Mapping[str, object]) -> duckd
     Whoever keeps the result keeps its connection.
     """
     cursor = session.cursor()
-    require_one(len(cursor.extract_statements(sql)))
+    require_one(cursor, sql)
     relation = cursor.sql(sql, params=dict(values) or None)
     if relation is None:
         raise QueryError("running the query: it selects nothing", hint="use a SELECT")
@@ -160,7 +158,5 @@ def tuples_of(
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a query, without holding all of them."""
     cursor = session.cursor()
-    require_one(len(cursor.extract_statements(sql)))
-    cursor.execute(sql, dict(values) or None)
-    while some := cursor.fetchmany(_TUPLES):
-        yield from some
+    require_one(cursor, sql)
+    yield from fetched(cursor.execute(sql, dict(values) or None))

@@ -5,7 +5,7 @@ A file is never changed: with each row that comes its period is written again, u
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,11 @@ class TailKey:
     def fits(self, series: Series) -> bool:
         """Whether a file holds rows of a series, if there are any of its period."""
         return self.series(series.symbol) == series
+
+    @property
+    def of_all_periods(self) -> "TailKey":
+        """What all files of the same market, kind and interval share."""
+        return replace(self, period="")
 
     @property
     def stem(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, repeat
+from itertools import islice
 from typing import Final
 
 from fullpool import attempts, following, ladder, logs, stand_ins
@@ -66,14 +66,14 @@ class GapFinder:
 
     def look_again(self) -> None:
         """Compare what is held with what should be, where either may have changed since."""
-        self._compare(self._stale())
+        runs = self._state.tails.runs()
+        self._compare(self._stale(runs), runs)
 
-    def _stale(self) -> list[Series]:
+    def _stale(self, runs: Mapping[Series, Sequence[Run]]) -> list[Series]:
         """Return the series whose gaps may have changed since they were looked for."""
         if self._is_behind:
             return []
         known, now = self._state.queries.gaps.expected(), self._work.now()
-        runs = self._state.tails.runs()
         unread = {file.partition.series for file in self._state.queries.files.unscanned()}
         stale = []
         for series, want in self._wants.items():
@@ -83,12 +83,11 @@ class GapFinder:
                 stale.append(series)
         return stale
 
-    def _compare(self, series: Sequence[Series]) -> None:
+    def _compare(self, series: Sequence[Series], runs: Mapping[Series, Sequence[Run]]) -> None:
         """Compare what is held of *series* with what should be, and record the gaps."""
         if not series:
             return
-        now = self._work.now()
-        delays, runs = self._state.queries.gaps.delays(now), self._state.tails.runs()
+        delays = self._state.queries.gaps.delays(self._work.now())
         rest = iter(series)
         while some := list(islice(rest, _AT_A_TIME)):
             self._compare_some(some, delays, runs)
@@ -120,8 +119,10 @@ class GapFinder:
                 had = last_had(ends[one_series])
                 found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
             rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
-            untils = [_until(want, part, now, followed) for part in want.parts]
-            expected += map(_expected, repeat(want), want.parts, repeat(rows), untils)
+            expected += [
+                _expected(want, part, rows, _until(want, part, now, followed))
+                for part in want.parts
+            ]
         report(known, found)
         self._state.gaps.record(found, now)
         self._state.gaps.record_expected(expected)
