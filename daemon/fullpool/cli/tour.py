@@ -80,14 +80,15 @@ QUERIES: Final = (
             "SELECT time_bucket(INTERVAL '1 day', open_time) AS day,\n"
             "       arg_min(open, open_time) AS open,\n"
             "       max(high) AS high, min(low) AS low, arg_max(close, open_time) AS close,\n"
-            "       sum(volume) AS volume\n"
+            "       round(sum(volume), 2) AS volume\n"
             "FROM klines_of('BTCUSDT') GROUP BY day ORDER BY day DESC LIMIT 5"
         ),
     ),
     (
         "Volume profile of the last day of trades",
         (
-            "SELECT round(price, 0) AS price, sum(quantity) AS quantity, count(*) AS trades\n"
+            "SELECT round(price, 0) AS price, round(sum(quantity), 3) AS quantity,\n"
+            "       count(*) AS trades\n"
             "FROM agg_trades_of('BTCUSDT', market_ := 'um')\n"
             "WHERE transact_time >= (SELECT max(last_time) FROM sync.coverage) - INTERVAL '1 day'\n"
             "GROUP BY 1 ORDER BY quantity DESC LIMIT 5"
@@ -97,7 +98,7 @@ QUERIES: Final = (
         "Funding by month: the running one has no archive yet, so it is from the API",
         (
             "SELECT date_trunc('month', calc_time) AS month, count(*) AS fundings,\n"
-            "       sum(last_funding_rate) * 100 AS percent,\n"
+            "       round(sum(last_funding_rate) * 100, 4) AS percent,\n"
             "       count(*) FILTER (source = 'rest') AS from_api\n"
             "FROM funding_rate_of('BTCUSDT') GROUP BY month ORDER BY month"
         ),
