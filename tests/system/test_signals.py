@@ -77,6 +77,30 @@ def test_a_signal_ends_it_at_any_moment(
     world.require_sound(clean)
 
 
+IN_A_CALLBACK = """
+import os, signal, time, weakref
+from fullpool.app.signals import watch_signals
+
+class Thing:
+    pass
+
+watch_signals()
+thing = Thing()
+kept = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(0.1)])
+del thing
+time.sleep(20)
+"""
+
+
+def test_a_signal_that_comes_in_the_callback_of_a_weak_reference_ends_it_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK],
+        check=False, capture_output=True, text=True, timeout=10,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "stopped\n")
+
+
 def silent_resolver(world: World) -> list[str]:
     """Return what a command is run under to find a name server that never answers."""
     resolver = world.folder / "resolv.conf"

@@ -72,6 +72,7 @@ def watch_signals() -> None:
     for number in _SIGNALS:
         signal.signal(number, _handle)
     threading.excepthook = _tell_of_thread
+    sys.unraisablehook = _tell_of_callback
     threading.Thread(target=_wait, args=(heard, told), name="signals", daemon=True).start()
 
 
@@ -79,6 +80,15 @@ def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
     """Tell what ended a thread; threads that trip over the end of the program are no news."""
     if not _ending.stop.is_set():
         threading.__excepthook__(args)
+
+
+def _tell_of_callback(args: "sys.UnraisableHookArgs") -> None:
+    """Tell what failed where nobody can catch it: in the callback of a weak reference, in an exit.
+
+    A signal that came there is lost for the main thread; the thread ends the program soon.
+    """
+    if not isinstance(args.exc_value, Interrupted):
+        sys.__unraisablehook__(args)
 
 
 def _handle(number: int, _frame: object) -> None:
