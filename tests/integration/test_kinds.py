@@ -13,6 +13,7 @@ import time_machine
 from fullpool.app import clock
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
+from fullpool.kinds import KINDS
 from fullpool.simulator import Api, Fault, generate, spec_from
 from fullpool.simulator.generate import zipped
 from kinds_reader import COLUMNS, Row, rows_in
@@ -103,6 +104,22 @@ def test_every_row_of_an_archive_is_in_the_lake(filled: tuple[Vendor, Config], s
     names = [str(day) for day in days] if kind != "fundingRate" else ["2024-01"]
 
     require_exact(config, series, [vendor.folder / key(series, name) for name in names])
+
+
+def test_every_file_has_the_field_ids_of_its_kind(filled: tuple[Vendor, Config]) -> None:
+    _, config = filled
+    paths = [f"{config.lake.path}/{path}" for (path,) in ask(config, "SELECT path FROM sync.files")]
+
+    found = ask(
+        config,
+        "SELECT file_name, name, field_id FROM parquet_schema(?) WHERE type IS NOT NULL",
+        [paths],
+    )
+
+    tables = {kind.table: kind.field_ids | {"source": 2001} for kind in KINDS.values()}
+    for path in paths:
+        table = Path(path).relative_to(config.lake.path).parts[0]
+        assert {name: number for file, name, number in found if file == path} == tables[table]
 
 
 def test_what_the_api_does_not_have_is_not_asked_for_there(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -649,3 +650,15 @@ def test_a_series_by_month_is_asked_for_each_new_month_by_name() -> None:
     assert not needs_listing(wanted, record, WEEK, at("2024-06-03"))
     stopped = replace(record, at=at("2024-07-02"))
     assert newly_expected(wanted, stopped, at("2024-07-03")) == []
+
+
+def test_the_field_ids_of_columns_are_those_that_files_were_written_with() -> None:
+    fixture = Path(__file__).parents[1] / "support" / "fixtures" / "field_ids.tsv"
+    lines = (line.split("\t") for line in fixture.read_text().splitlines())
+    written = [(table, name, int(number)) for table, number, name in lines]
+
+    ids = {kind.table: kind.field_ids for kind in KINDS.values()}
+
+    assert [ids[table][name] for table, name, _ in written] == [number for *_, number in written]
+    assert sum(map(len, ids.values())) == len(written), "add the new column to the fixture"
+    assert all(len(set(own.values())) == len(own) for own in ids.values())

@@ -8,6 +8,10 @@ from typing import Final
 from fullpool.model import Cadence, Interval, Market, Span
 
 
+# What the field ids of computed columns count from.
+_COMPUTED: Final = 1001
+
+
 class Type(Enum):
     """What a column holds; `store` knows how each is written."""
 
@@ -122,6 +126,18 @@ class Kind:
     def names(self) -> tuple[str, ...]:
         """The names of the columns of the lake."""
         return tuple(column.name for column in self.kept)
+
+    @property
+    def field_ids(self) -> dict[str, int]:
+        """The number of each column of the lake, for engines that know columns by number.
+
+        It never changes: the vendor's columns count from 1 as they are declared, so a new one is
+        declared last; those that are computed count from 1,001.
+        """
+        vendors = {one.name: number for number, one in enumerate(self.columns, 1)}
+        computed = {one.name: number for number, one in enumerate(self.derived, _COMPUTED)}
+        numbers = vendors | computed
+        return {name: numbers[name] for name in self.names}
 
     @property
     def has_empty_fields(self) -> bool:

@@ -227,10 +227,10 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
     origin = load.origin.plus(load.accepted, (*order.patches, *followed))
     try:
         branches = _branches(order, load, scratch, csv_rows.Width.NARROW, arranged)
-        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
+        finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
     except (duckdb.DataError, duckdb.InvalidInputException):
         branches = _branches(order, load, scratch, csv_rows.Width.WIDE, arranged)
-        finish.copy(_connection(order), arranged.select(kind, branches), whole, origin)
+        finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
     found = finish.checked(_connection(order), order.step.series, whole, arranged)
     if found and arranged is rows.AS_THEY_COME and not order.step.files:
         _require_rows_in_all_lines(load, found.rows)

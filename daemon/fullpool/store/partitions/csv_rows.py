@@ -27,6 +27,10 @@ DAILY: Final = "daily"
 REST: Final = "rest"
 
 
+# Columns of files that are of no kind, by the numbers that engines know them by.
+_OWN_FIELDS: Final = {SOURCE_COLUMN: 2001, "symbol": 2002}
+
+
 class Width(StrEnum):
     """How wide the amounts of a file are, and its numbers while they are read."""
 
@@ -59,6 +63,12 @@ def sql_type(column_type: Type, amount: str) -> str:
         Type.SYMBOL: "VARCHAR",
         Type.IGNORED: "VARCHAR",
     }[column_type]
+
+
+def field_ids(kind: Kind, *own: str) -> str:
+    """Return the FIELD_IDS of a COPY of the kind's columns, and of its *own* besides."""
+    numbers = kind.field_ids | {name: _OWN_FIELDS[name] for name in own}
+    return "{" + ", ".join(f"{name}: {number}" for name, number in numbers.items()) + "}"
 
 
 @dataclass(frozen=True, slots=True)

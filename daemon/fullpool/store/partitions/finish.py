@@ -10,10 +10,11 @@ from typing import Final
 import duckdb
 
 from fullpool.errors import MalformedError
-from fullpool.kinds import grid_of, kind_of
+from fullpool.kinds import Kind, grid_of, kind_of
 from fullpool.model import Hole, Partition, PartitionFile, Run, Series, Span, instant
 from fullpool.store import duck
 from fullpool.store.partitions import rows
+from fullpool.store.partitions.csv_rows import SOURCE_COLUMN, field_ids
 from fullpool.store.partitions.holes import holes_in, runs_in
 from fullpool.store.partitions.messages import Conflict, Order
 from fullpool.store.partitions.provenance import Origin, metadata, origin_of
@@ -40,10 +41,13 @@ class Checked:
     runs: tuple[Run, ...]
 
 
-def copy(connection: duckdb.DuckDBPyConnection, select: str, target: Path, origin: Origin) -> None:
+def copy(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, select: str, target: Path, origin: Origin
+) -> None:
     connection.execute(
         f"COPY ({select}) TO {duck.quoted(target)} (FORMAT parquet, COMPRESSION zstd,"
-        f" PARQUET_VERSION V2, ROW_GROUP_SIZE 122880, KV_METADATA {metadata(origin)})"
+        f" PARQUET_VERSION V2, ROW_GROUP_SIZE 122880, FIELD_IDS {field_ids(kind, SOURCE_COLUMN)},"
+        f" KV_METADATA {metadata(origin)})"
     )
 
 
@@ -119,7 +123,8 @@ def _part(
     kind, part = kind_of(partition.series), scratch / f"{partition.period}.parquet"
     inside = rows.within(kind.time, span)
     select = f"SELECT * FROM {rows.parquet(whole)} WHERE {inside}"
-    copy(connection, select, part, origin_of(connection, [whole]).inside(partition.period.span))
+    origin = origin_of(connection, [whole]).inside(partition.period.span)
+    copy(connection, kind, select, part, origin)
     return checked(connection, partition.series, part, rows.SORTED_ONCE)
 
 

@@ -170,7 +170,8 @@ def _write(
     connection.execute(
         f"COPY (SELECT {SYMBOL}, {', '.join(kind.names)}, {csv_rows.SOURCE_COLUMN} FROM ({select})"
         f" ORDER BY {SYMBOL}, {rows.order_of(kind)}) TO {duck.quoted(staged)}"
-        " (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2)"
+        " (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2,"
+        f" FIELD_IDS {csv_rows.field_ids(kind, csv_rows.SOURCE_COLUMN, SYMBOL)})"
     )
     found = connection.execute(f"SELECT count(*) FROM {rows.parquet(staged)}").fetchone()
     assert found is not None
