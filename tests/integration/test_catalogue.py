@@ -14,10 +14,10 @@ import pytest
 
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
-from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
+from fullpool.errors import FullpoolError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
 from fullpool.store.catalogue import publication, relations, sync_tables
-from fullpool.store.catalogue.reader import Reader, export, generations, reading
+from fullpool.store.catalogue.reader import Reader, generations, reading
 from served import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -117,44 +117,6 @@ def test_the_catalogue_cannot_be_written_by_others(vendor: Vendor, tmp_path: Pat
 
     assert tree_of(config).current.resolve().stat().st_mode & 0o222 == 0
     assert str(tree_of(config).current.readlink()).startswith(".catalogue/")
-
-
-def test_an_export_that_cannot_be_is_refused_and_leaves_nothing(
-    vendor: Vendor, tmp_path: Path
-) -> None:
-    config = lake_of_two(vendor, tmp_path / "lake", 1)
-    tree, target = tree_of(config), tmp_path / "out"
-    with pytest.raises(UsageError, match="inside the lake"):
-        export(tree, tree.root / "klines" / "out", None)
-    for file in (tree.root / "klines").rglob("*.parquet"):
-        file.unlink()
-    with pytest.raises(LakeUnwritableError) as refused:
-        export(tree, target, None)
-
-    assert "a file of this generation is gone" in refused.value.hint
-    assert not target.exists()
-    target.mkdir()
-    with pytest.raises(UsageError, match="it already exists"):
-        export(tree, target, None)
-
-
-def test_an_export_is_a_plain_hive_tree_of_the_same_files(vendor: Vendor, tmp_path: Path) -> None:
-    config = lake_of_two(vendor, tmp_path / "lake", 1)
-
-    count = export(tree_of(config), tmp_path / "out", None)
-
-    paths = sorted(
-        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.parquet")
-    )
-    assert count == 2
-    assert paths == [
-        f"klines/market=spot/interval=1m/symbol={s}/2024.parquet" for s in ("AUSDT", "BUSDT")
-    ]
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            f"SELECT symbol, count(*) FROM '{tmp_path}/out/*/*/*/*/*.parquet' GROUP BY 1"
-        ).fetchall()
-    assert sorted(found) == [("AUSDT", 5), ("BUSDT", 5)]
 
 
 def test_readers_in_other_processes_are_never_disturbed(vendor: Vendor, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_sync_status_sql_plan_generations_and_export_work_together(
     assert status["series"][0]["rows"] == 1
     assert asked == [{"symbol": "AUSDT", "close": 1.5}]
     assert [one["current"] for one in kept] == [True]
-    assert "1 file linked" in run("export", tmp_path / "out", "-c", config).stdout
+    assert "1 file, " in run("export", tmp_path / "out", "-c", config).stdout
     assert "nothing new" in run("sync", "-c", config).stdout
     assert json.loads(run("plan", "-c", config, "--json").stdout)["archives"] == 0
 

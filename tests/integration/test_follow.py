@@ -17,12 +17,13 @@ from fullpool.app import clock
 from fullpool.app.assembly import opened_state, working
 from fullpool.config import parse
 from fullpool.errors import ConfigError
+from fullpool.export.exporting import Order, export
 from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
 from fullpool.sync.follow import Follow, Wire
-from lab import DAY, HOUR, MINUTE, Inline, Lab, at, bar, bars, trade
+from lab import DAY, HOUR, MINUTE, Inline, Lab, at, bar, bars, trade, uncounted
 from served import Seen, dataset, tree_of
 
 DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-{day}.zip"
@@ -94,6 +95,17 @@ def test_the_next_rows_are_asked_from_where_it_stands(lab: Lab) -> None:
     assert lab.requests() == before + 2
     lab.run("sync", "2024-03-10T10:01:40")
     assert lab.requests() == before + 2
+
+
+def test_an_export_has_what_is_followed_too(lab: Lab, tmp_path: Path) -> None:
+    lab.run("sync", "2024-03-10T09:59:20")
+
+    export(tree_of(lab.config), tmp_path / "out", Order(), uncounted)
+
+    files = f"read_parquet('{tmp_path}/out/**/*.parquet', hive_partitioning = true)"
+    rows(lab, "2024-03-10T09:59", files)
+    ordered = f"SELECT open_time FROM '{tmp_path}/out/**/symbol=AUSDT/*.parquet'"
+    assert lab.ask(ordered) == lab.ask(f"{ordered} ORDER BY open_time")
 
 
 def test_an_archive_takes_the_place_of_what_was_followed(lab: Lab) -> None:

@@ -13,11 +13,13 @@ import time_machine
 from fullpool.app import clock
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
+from fullpool.export.exporting import Order, Types, export
 from fullpool.kinds import KINDS
 from fullpool.simulator import Api, Fault, generate, spec_from
 from fullpool.simulator.generate import zipped
 from kinds_reader import COLUMNS, Row, rows_in
-from served import Vendor, ask, audit, dataset, sync
+from lab import uncounted
+from served import Vendor, ask, audit, dataset, sync, tree_of
 
 SERIES = [
     "spot/trades/BTCUSDT", "um/trades/BTCUSDT", "cm/trades/BTCUSD_PERP", "um/bookTicker/BTCUSDT",
@@ -94,6 +96,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Vendor, C
         with suppress(FullpoolError):  # gaps may be open
             sync(config)
         yield vendor, config
+
+
+def test_an_export_has_every_row_of_every_kind(
+    filled: tuple[Vendor, Config], tmp_path: Path
+) -> None:
+    _, config = filled
+    done = export(tree_of(config), tmp_path / "out", Order(types=Types.EXACT), uncounted)
+
+    ((held,),) = ask(config, "SELECT sum(row_count) FROM sync.coverage")
+    assert done.rows == held
+    for table in TABLES.values():
+        files = f"read_parquet('{tmp_path}/out/{table}/**/*.parquet', hive_partitioning = false)"
+        rows, view = f"FROM {files}", f"SELECT * EXCLUDE (market, symbol) FROM {table}_exact"
+        found = ask(
+            config,
+            f"({rows} EXCEPT ALL {view}) UNION ALL ({view} EXCEPT ALL {rows})",
+        )
+        assert found == []
 
 
 @pytest.mark.parametrize("series", SERIES)

@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from fullpool.export.exporting import Order, export
 from fullpool.kinds import KINDS, Api, Column, Kind, Type
 from fullpool.model import Market
 from fullpool.simulator import Fault
-from fullpool.store.catalogue import reader
-from lab import HOUR, Lab, at
+from lab import HOUR, Lab, at, uncounted
 from served import dataset, tree_of
 
 NEW = Kind(
@@ -69,7 +69,7 @@ def test_an_invented_kind_is_synced_patched_republished_queried_and_exported(
     assert lab.ask("SELECT rows_added, rows_changed FROM sync.revisions") == [(3, 21)]
     assert lab.ask("SELECT DISTINCT column_name FROM sync.conflicts") == [("water_level",)]
 
-    assert reader.export(tree_of(lab.config), tmp_path / "out", None) == 3
+    assert export(tree_of(lab.config), tmp_path / "out", Order(), uncounted).files == 1
     files = tmp_path / "out/tide_tables/**/*.parquet"
     with duckdb.connect() as connection:
         found = connection.execute(f"SELECT count(*) FROM read_parquet('{files}')").fetchall()

@@ -285,23 +285,6 @@ def generations(
 
 
 @program.command()
-def export(
-    target: Annotated[
-        Path, typer.Argument(help="A folder that does not exist, on the lake's disk.")
-    ],
-    config: ConfigOption = None,
-    lake: LakeOption = None,
-    as_of: AsOfOption = None,
-) -> None:
-    """Hard-link one generation into a plain Hive tree, for engines that read folders."""
-    from fullpool.app.service.progress import counted
-    from fullpool.store.catalogue import reader
-
-    count = reader.export(_tree(config, lake), target, as_of)
-    sys.stdout.write(f"{counted(count, 'file')} linked below {target}\n")
-
-
-@program.command()
 def check(
     file: Annotated[Path, typer.Argument(help="The configuration file to check.")],
     json: JsonOption = False,

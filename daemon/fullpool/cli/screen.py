@@ -18,6 +18,7 @@ from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -220,6 +221,18 @@ def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=_Console(stderr=True)) as progress:
         task = progress.add_task(what, total=None)
         yield lambda size_bytes: progress.advance(task, size_bytes)
+
+
+@contextmanager
+def steps_counter(what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Yield what is told of steps as they are done; shown on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=_Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda steps: progress.advance(task, steps)
 
 
 def show_json(value: Any) -> None:

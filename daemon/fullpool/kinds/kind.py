@@ -7,7 +7,6 @@ from typing import Final
 
 from fullpool.model import Cadence, Interval, Market, Span
 
-
 # What the field ids of computed columns count from.
 _COMPUTED: Final = 1001
 

@@ -146,6 +146,11 @@ def map_errors(doing: str) -> Iterator[None]:
 def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
     if isinstance(error, OSError):
         return refused(error, doing)
+    return of_the_disk(error, doing) or StateDamagedError(f"{doing}: {summary(error)}")
+
+
+def of_the_disk(error: duckdb.Error, doing: str) -> FullpoolError | None:
+    """Return what DuckDB says of the disk as our error; None if it says something else."""
     text = summary(error)
     if any(words in text for words in _NO_ROOM_WORDS):
         return DiskFullError(f"{doing}: {text}")
@@ -153,4 +158,4 @@ def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
         return FilesError(f"{doing}: {text}")
     if "Permission denied" in text or "Read-only file" in text:
         return LakeUnwritableError(f"{doing}: {text}")
-    return StateDamagedError(f"{doing}: {text}")
+    return None

@@ -1,24 +1,25 @@
 """Reads a published generation without disturbing anyone."""
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
 from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
-from fullpool.kinds import is_hive_key
 from fullpool.store import duck
 from fullpool.store.state.queries import StateQueries
-from fullpool.store.tree import Tree, link_or_copy
+from fullpool.store.tree import Tree
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = tuple[Any, ...]
-_FILE_GONE: Final = (
+FILE_GONE: Final = (
     "a file of this generation is gone; `fullpool sync` fetches the newest one's again, but what"
     " `verify --repair` took out of an older one is in .quarantine/damaged for good"
 )
@@ -79,7 +80,7 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        hint = _FILE_GONE if "No files found" in str(error) else None
+        hint = FILE_GONE if "No files found" in str(error) else None
         raise QueryError(f"running the query: {error}", hint=hint) from error
 
 
@@ -130,16 +131,36 @@ class Reader:
         with _mapped():
             require_one(self._connection, sql)
         staged = target.with_name(f".{target.name}.part")
-        copy = f"COPY ({sql.strip().rstrip(';')}\n) TO {duck.quoted(staged)} (FORMAT parquet)"
         try:
-            with _mapped():
-                ((count,),) = self._connection.execute(copy).fetchall()
+            count = self.copy(sql.strip().rstrip(";"), staged, "FORMAT parquet")
             staged.rename(target)
         except OSError as error:
             raise LakeUnwritableError(f"writing {target}: {error}", hint=_WRITE) from error
         finally:
             staged.unlink(missing_ok=True)
+        return count
+
+    def copy(self, select: str, target: Path, options: str) -> int:
+        """Write what is selected to a file, with options of COPY; return the number of rows.
+
+        Raises QueryError, DiskFullError, LakeUnwritableError.
+        """
+        copy = f"COPY ({select}\n) TO {duck.quoted(target)} ({options})"
+        try:
+            with _mapped():
+                ((count,),) = self._connection.execute(copy).fetchall()
+        except QueryError as error:
+            cause = error.__cause__
+            of_disk = isinstance(cause, duckdb.Error) and duck.of_the_disk(
+                cause, f"writing {target}"
+            )
+            raise of_disk or error from cause
         return int(count)
+
+    def batches(self, select: str, rows: int) -> "pa.RecordBatchReader":
+        """Return what is selected in pyarrow's batches of about so many rows. Raises QueryError."""
+        with _mapped():
+            return self._connection.sql(select).to_arrow_reader(rows)
 
 
 @contextmanager
@@ -222,49 +243,3 @@ def _moment(text: str) -> datetime:
             hint="give a number from `fullpool generations` or a UTC time like 2026-11-22T10:00",
         ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-_INSIDE: Final = "name a folder that does not exist yet, outside the lake and on its own disk"
-
-
-def export(tree: Tree, target: Path, as_of: str | None) -> int:
-    """Hard-link one generation's files into a plain hive tree; return how many.
-
-    The files' names are those of the partitions, without the generation. Takes no room and no time,
-    but where the file system has no hard links: there they are copied. The tree stays whole when
-    the lake goes on. Raises UsageError if *target* is there or inside the lake, LakeUnwritableError
-    if it cannot be written; then nothing is left of *target*.
-    """
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"exporting to {target}: it already exists", hint=_INSIDE)
-    if wrong := next((name for name in target.absolute().parts if is_hive_key(name)), None):
-        raise UsageError(
-            f"exporting to {target}: engines would read the folder {wrong} as a column",
-            hint="name a folder that is not called market=, interval= or symbol=",
-        )
-    if target.resolve().is_relative_to(tree.root.resolve()):
-        raise UsageError(f"exporting to {target}: that is inside the lake", hint=_INSIDE)
-    with reading(tree, as_of) as reader:
-        paths = [row[0] for row in reader.query("SELECT path FROM sync.files ORDER BY path").rows]
-    try:
-        target.mkdir(parents=True)
-    except OSError as error:
-        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=_INSIDE) from error
-    try:
-        for path in paths:
-            plain = target / _plain(path)
-            plain.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(tree.root / path, plain)
-    except BaseException as error:
-        shutil.rmtree(target, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
-        hint = _FILE_GONE if isinstance(error, FileNotFoundError) else _INSIDE
-        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=hint) from error
-    return len(paths)
-
-
-def _plain(path: str) -> str:
-    """Return `.../2024-03.parquet` for `.../2024-03.g000123.parquet`."""
-    stem, _, _ = path.removesuffix(".parquet").rpartition(".g")
-    return f"{stem}.parquet"

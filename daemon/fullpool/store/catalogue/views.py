@@ -5,7 +5,7 @@ from typing import Final
 
 from fullpool.kinds import Column, Derived, Kind, Type
 from fullpool.store.catalogue.paths import FILES_VARIABLE, Files, hive_keys, market_keys, root_of
-from fullpool.store.duck import quoted
+from fullpool.store.duck import listed, quoted
 from fullpool.store.partitions.csv_rows import ARCHIVE, DAILY, EXACT_WIDE, SOURCE_COLUMN, sql_type
 from fullpool.store.partitions.tails import SYMBOL
 
@@ -115,6 +115,13 @@ def _latest(kind: Kind, flavour: str, files: str, tail: str) -> str:
     if not kind.counter:
         return select
     return f"{select} QUALIFY rank() OVER (PARTITION BY {keys} ORDER BY {kind.counter} DESC) = 1"
+
+
+def select_in(
+    kind: Kind, flavour: str, files: Sequence[str], tails: Sequence[str], which: str
+) -> str:
+    """Select rows as the views do, of files of partitions and of followed rows, by their paths."""
+    return _select(kind, flavour, listed(list(files)), listed(list(tails)) if tails else "", which)
 
 
 def _select(kind: Kind, flavour: str, files: str, tail: str, which: str = "") -> str:

@@ -1,0 +1,92 @@
+"""Declares export."""
+
+import sys
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fullpool.cli import commands as _commands  # noqa: F401 - they come first in --help
+from fullpool.cli.program import AsOfOption, ConfigOption, LakeOption, program
+from fullpool.errors import UsageError
+from fullpool.export.choice import Choice
+from fullpool.export.exporting import Exported, Form, Order, Program, Types, Way, export
+from fullpool.lake.selection import instant_of
+
+_MB: Final = 1_000_000
+_TOLD: Final = 5
+_Names = Annotated[list[str] | None, typer.Option(help="Only these; several, or with commas.")]
+
+
+@program.command(name="export")
+def export_command(  # noqa: PLR0917 - a command has as many parameters as it has options
+    target: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
+    config: ConfigOption = None,
+    lake: LakeOption = None,
+    as_of: AsOfOption = None,
+    market: _Names = None,
+    kind: _Names = None,
+    symbols: Annotated[
+        list[str] | None, typer.Option(help="Names or patterns: '*USDT', '!*UPUSDT'.")
+    ] = None,
+    interval: _Names = None,
+    start: Annotated[str | None, typer.Option(help="The first day or time, in UTC.")] = None,
+    end: Annotated[str | None, typer.Option(help="The day or time to stop before.")] = None,
+    types: Annotated[
+        Types, typer.Option(help="double, or exact decimals; stored: as the lake's files are.")
+    ] = Types.DOUBLE,
+    form: Annotated[Form, typer.Option("--format", help="What files to write.")] = Form.PARQUET,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard-link the lake's own files: takes no room.")
+    ] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the lake's own files.")] = False,
+    program_: Annotated[
+        Program | None, typer.Option("--for", help="Write the files of that program.")
+    ] = None,
+) -> None:
+    """Write rows into a folder, for engines and programs that read files.
+
+    By default Parquet files with numbers as double, a file a series and year (a month where there
+    are many rows), in folders such as klines/market=spot/interval=1m/symbol=BTCUSDT. manifest.json
+    lists them, with hashes. The folder appears once it is complete.
+    """
+    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.cli import screen
+
+    if link and copy:
+        raise UsageError("exporting: --link and --copy were given", hint="give one of them")
+    times = _times(start, end)
+    choice = Choice(_names(market), _names(kind), _names(symbols), _names(interval), *times)
+    way = Way.LINK if link else Way.COPY if copy else Way.WRITE
+    order = Order(choice, types, form, way, program_, as_of)
+    tree = tree_of(load_lake_config(config, lake))
+    done = export(tree, target, order, partial(screen.steps_counter, "exporting"))
+    _tell(done, target)
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    return tuple(name for one in given or [] for name in one.split(",") if name)
+
+
+def _times(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    first, last = (None if text is None else instant_of(text) for text in (start, end))
+    if first and last and first >= last:
+        raise UsageError(
+            f"exporting: --start {start} is not before --end {end}", hint="exchange them"
+        )
+    return first, last
+
+
+def _tell(done: Exported, target: Path) -> None:
+    """Say how much there is now, and what is not."""
+    from fullpool.app.service.progress import counted
+
+    rows = f", {counted(done.rows, 'row')}" if done.rows else ""
+    files = counted(done.files, "file")
+    sys.stdout.write(f"{files}{rows}, {done.size_bytes / _MB:,.1f} MB in {target}\n")
+    for reason in done.skipped[:_TOLD]:
+        sys.stderr.write(f"left out: {reason}\n")
+    if len(done.skipped) > _TOLD:
+        sys.stderr.write(f"left out: {len(done.skipped) - _TOLD:,} more series\n")

@@ -1,0 +1,1 @@
+"""Rows out of the lake, as other programs read them."""

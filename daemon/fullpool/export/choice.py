@@ -1,0 +1,108 @@
+"""Decides what is exported: which series, from when to when, in which files. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fullpool.errors import UsageError
+from fullpool.kinds import KINDS, Kind, lake_cadence
+from fullpool.lake.selection import matching
+from fullpool.model import Cadence, Interval, Market, Period, Span, periods
+
+_INSTANT: Final = timedelta(microseconds=1)
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rows: those of *markets*, *kinds* and so on, of all where none is named.
+
+    *symbols* may be patterns. *start* is included, *end* is not.
+    """
+
+    markets: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    intervals: tuple[str, ...] = ()
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def span(self) -> Span:
+        """From when to when rows are wanted."""
+        return Span(self.start or _FIRST, self.end or _LAST)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A series of the lake, with the times of its first and last row; *interval* may be ""."""
+
+    kind: Kind
+    market: Market
+    symbol: str
+    interval: str
+    first: datetime
+    last: datetime
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.market, self.kind.name, self.symbol, self.interval)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of a series that go into one file, of a month or a year, and which are wanted."""
+
+    series: Held
+    period: Period
+    span: Span
+
+
+def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
+    """Return the series that are meant. Raises UsageError if nothing is, or for unknown names."""
+    _require_known("market", choice.markets, tuple(Market))
+    _require_known("interval", choice.intervals, tuple(Interval))
+    kinds = {_kind_of(name) for name in choice.kinds}
+    found = [
+        one
+        for one in held
+        if (not kinds or one.kind.name in kinds)
+        and (not choice.markets or one.market in choice.markets)
+        and (not choice.intervals or one.interval in choice.intervals)
+        and one.first < choice.span.end
+        and one.last >= choice.span.start
+    ]
+    if choice.symbols:
+        symbols = set(matching(choice.symbols, sorted({one.symbol for one in found})))
+        found = [one for one in found if one.symbol in symbols]
+    if not found:
+        hint = "`fullpool status` shows what the lake has"
+        raise UsageError("exporting: the lake has no such rows", hint=hint)
+    return found
+
+
+def _require_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    if wrong := [name for name in given if name not in known]:
+        hint = f"there are: {', '.join(known)}"
+        raise UsageError(f"exporting the {what} {wrong[0]!r}: there is none", hint=hint)
+
+
+def _kind_of(name: str) -> str:
+    """Return the name of a kind, which may be given as that of its view."""
+    found = next((one for one in KINDS.values() if name in (one.name, one.table)), None)
+    if found is None:
+        hint = f"there are: {', '.join(KINDS)}"
+        raise UsageError(f"exporting the kind {name!r}: there is none", hint=hint)
+    return found.name
+
+
+def parts(choice: Choice, series: Held) -> Iterator[Part]:
+    """Yield the files of a series: of a year, or of a month where a year would be too large."""
+    interval = Interval(series.interval) if series.interval else None
+    # A day is what the lake keeps kinds with many rows by.
+    is_large = lake_cadence(series.kind, interval, is_closed_year=True) is Cadence.DAY
+    cadence = Cadence.MONTH if is_large else Cadence.YEAR
+    held = Span(series.first, series.last + _INSTANT).meet(choice.span)
+    for period in periods(held, cadence):
+        yield Part(series, period, period.span.meet(choice.span))
