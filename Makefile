@@ -7,12 +7,12 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Tests that need nothing from outside.
-ANYWHERE := "not (seaweed or clients or frames or duckdb_clients or systemd or readers or faults)"
+ANYWHERE := "not (seaweed or clients or frames or programs or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -58,10 +58,11 @@ test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against 
 	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(BIN)/python -m pytest -m clients -rs $(ARGS)
 
 test-frames: $(INSTALLED) ## Read a lake into pandas, Polars and pyarrow
-	test -x $(VENV)/frames/bin/python || $(PYTHON) -m venv $(VENV)/frames
-	$(VENV)/frames/bin/python -m pip install --quiet --disable-pip-version-check pandas==3.1.1 polars==2.1.0 \
-		pyarrow==26.0.1 duckdb==2.0.1 pytz
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/frames pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 duckdb==2.0.1 .
 	FRAMES_PYTHON=$(CURDIR)/$(VENV)/frames/bin/python $(BIN)/python -m pytest -m frames -rs $(ARGS)
+
+test-programs: $(INSTALLED) ## Read exports with freqtrade and NautilusTrader, run the docs' code
+	sh tests/support/programs.sh $(PYTHON) $(VENV)
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)

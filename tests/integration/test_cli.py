@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -164,6 +165,28 @@ def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
 def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
     refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
     refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "no file found")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("[[dataset]]", "[[datasets]]"),
+        lambda text: text + "\nnonsense",
+        lambda text: text.replace('market = "', "market = '"),
+    ],
+)
+def test_what_only_reads_a_lake_takes_its_path_from_a_config_that_is_wrong(
+    config: Path, damage: Callable[[str], str]
+) -> None:
+    run("sync", "-c", config)
+    config.write_text(damage(config.read_text()))
+
+    for command in ("status", "gaps", "generations", "verify"):
+        done = run(command, "-c", config)
+        assert done.returncode == Exit.OK, done.stderr
+        assert f"`fullpool check {config}` lists what. Only its lake.path is used." in done.stderr
+    assert run("sync", "-c", config).returncode == Exit.CONFIG
+    assert run("verify", "--repair", "-c", config).returncode == Exit.CONFIG
 
 
 def test_a_host_that_is_away(config: Path, vendor: Vendor) -> None:

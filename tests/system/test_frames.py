@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import DAY, MINUTE, Lab, at, bars
+from lab import DAY, HOUR, MINUTE, Lab, at, bars
 from served import dataset, tree_of
 
 pytestmark = pytest.mark.frames
@@ -57,12 +57,82 @@ except fullpool.FullpoolError as error:
 """
 
 
-def run(program: str, lake: Path) -> str:
+EXPORTED = """
+import sys
+import duckdb, pandas, polars, pyarrow.dataset
+
+for folder in sys.argv[2:]:
+    klines = f"{folder}/klines"
+    counts = {"BTCUSDT": 48, "PEPEUSDT": 48}
+    files = f"{klines}/**/*.parquet"
+    found = polars.scan_parquet(files, hive_partitioning=True).group_by("symbol").len().collect()
+    assert dict(found.rows()) == counts
+    found = polars.read_parquet(files, hive_partitioning=True)["volume"].sum()
+    assert abs(float(found) - 48 * (10 + 98765432109)) < 1, found
+    frame = pandas.read_parquet(klines)
+    assert frame.groupby("symbol", observed=True)["close"].count().to_dict() == counts
+    table = pyarrow.dataset.dataset(klines, partitioning="hive").to_table()
+    assert table.num_rows == 96
+    (found,) = duckdb.sql(f"SELECT count(*), sum(volume) FROM '{files}'").fetchall()
+    assert found[0] == 96
+assert str(frame["close"].dtype) in ("float64", "object"), frame.dtypes
+print("ok")
+"""
+FEATHER = """
+import pathlib, sys
+import pandas, polars
+
+(path,) = pathlib.Path(sys.argv[2]).rglob("symbol=PEPEUSDT/*.feather")
+frame = pandas.read_feather(path)
+assert len(frame) == 48 and str(frame["volume"].dtype) == "float64", frame.dtypes
+assert str(frame["open_time"].dtype).startswith("datetime64"), frame.dtypes
+assert polars.read_ipc(path).shape == frame.shape
+print("ok")
+"""
+
+
+@pytest.fixture
+def mixed() -> Iterator[Path]:
+    """A lake whose files have decimals of two widths."""
+    with Lab(dataset("spot/klines/*/1h", start="2024-03-08", end="2024-03-09")) as lab:
+        for symbol, volume in (("BTCUSDT", 10), ("PEPEUSDT", 98_765_432_109)):
+            for day in ("2024-03-08", "2024-03-09"):
+                key = KEY.format(s=symbol).replace("1m", "1h").replace("2024-03-08", day)
+                lab.put(key, bars(at(day), at(day) + DAY, HOUR, volume))
+        lab.run("sync", "2024-03-10T06:00")
+        yield tree_of(lab.config).root
+
+
+def test_an_export_is_read_by_every_engine(mixed: Path, tmp_path: Path) -> None:
+    for types in ("double", "exact"):
+        export(mixed, tmp_path / types, "--types", types)
+    assert run(EXPORTED, mixed, tmp_path / "double", tmp_path / "exact") == "ok"
+
+
+def test_feather_files_are_written_with_pyarrow(mixed: Path, tmp_path: Path) -> None:
+    export(mixed, tmp_path / "out", "--format", "feather")
+    assert run(FEATHER, mixed, tmp_path / "out") == "ok"
+
+
+def export(lake: Path, target: Path, *options: str) -> None:
+    done = run_in(frames(), "-m", "fullpool", "export", "--lake", lake, target, *options)
+    assert done.startswith("2 files, 96 rows, "), done
+
+
+def frames() -> str:
     python = os.environ.get("FRAMES_PYTHON")
     if not python:
         pytest.skip("pandas, Polars and pyarrow are not installed: make test-frames installs them")
+    return python
+
+
+def run(program: str, *arguments: Path) -> str:
+    return run_in(frames(), "-c", program, *arguments)
+
+
+def run_in(python: str, *arguments: str | Path) -> str:
     done = subprocess.run(
-        [python, "-c", program, str(lake)],
+        [python, *map(str, arguments)],
         check=False, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "daemon")},
     )  # fmt: skip

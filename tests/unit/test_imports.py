@@ -25,6 +25,7 @@ PLANTED = (
     ("app/service/progress.py", "from rich.text import Text", "typer and rich belong to cli"),
     ("app/service/daemon.py", "import apscheduler", "apscheduler belongs to jobs"),
     ("app/service/control.py", "import watchfiles", "watchfiles belongs to reload"),
+    ("store/duck.py", "import pyarrow", "pyarrow and nautilus_trader belong to export"),
     (
         "app/service/reporting.py",
         "import prometheus_client",

@@ -1,11 +1,13 @@
 """Finds and reads the configuration, the lake's path and the TLS settings."""
 
+import shlex
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock
-from fullpool.config import Config, Lake, Network, misread_signs, parse_bytes
+from fullpool.config import Config, Lake, Network, lake_path_in, misread_signs, parse_bytes
 from fullpool.errors import ConfigError, UntrustedError, UsageError
 from fullpool.kinds import is_hive_key
 from fullpool.store.tree import Tree
@@ -32,6 +34,28 @@ def load_lake_config(config: Path | None, lake: Path | None) -> Config:
     if lake is None:
         return load_config(find_config(config))
     return Config(lake=Lake(path=str(lake)), dataset=())
+
+
+def load_for_reading(
+    config: Path | None, lake: Path | None, tell: Callable[[str], object]
+) -> Config:
+    """Return the same for what only reads a lake, also where all but its path is wrong.
+
+    *tell* is told of that. Raises ConfigError if there is no path to be had.
+    """
+    try:
+        return load_lake_config(config, lake)
+    except ConfigError:
+        path = find_config(config)
+        try:
+            root = lake_path_in(path.read_text("utf-8-sig"))
+        except (OSError, UnicodeDecodeError):
+            root = ""
+        if not root:
+            raise
+        what = f"wrong; `fullpool check {shlex.quote(str(path))}` lists what"
+        tell(f"{path} is {what}. Only its lake.path is used.\n")
+        return Config(lake=Lake(path=root), dataset=())
 
 
 def find_config(given: Path | None) -> Path:

@@ -6,7 +6,13 @@ import typer
 
 from fullpool.app.signals import stop_on_signals
 from fullpool.cli import commands as _commands  # noqa: F401 - they come first in --help
-from fullpool.cli.program import ConfigOption, JsonOption, LakeOption, program
+from fullpool.cli.program import (
+    ConfigOption,
+    JsonOption,
+    LakeOption,
+    program,
+    settings_to_read,
+)
 from fullpool.errors import UnhealthyError
 
 
@@ -39,7 +45,7 @@ def verify(
     from fullpool.app.configuration import load_lake_config
     from fullpool.cli import care_report, screen
 
-    settings = load_lake_config(config, lake)
+    settings = (load_lake_config if repair or vendor else settings_to_read)(config, lake)
     stop = stop_on_signals()
     with screen.bytes_counter("verifying") as looked:
         found = care.verify(settings, stop, looked)

@@ -16,6 +16,7 @@ from fullpool.cli.program import (
     Level,
     LogOption,
     program,
+    settings_to_read,
 )
 from fullpool.errors import Exit, NoLakeError, UsageError
 from fullpool.store.tree import Tree
@@ -140,13 +141,13 @@ def status(
     symbol: Annotated[str, typer.Option(help="A row for every series of this symbol.")] = "",
 ) -> None:
     """Show what the lake holds, how fresh it is, and what is missing."""
-    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.app.configuration import tree_of
     from fullpool.app.remarks import remarks_by
     from fullpool.app.service.status_file import status_of
     from fullpool.cli import status_report
     from fullpool.store.catalogue.reader import reading
 
-    settings = load_lake_config(config, lake)
+    settings = settings_to_read(config, lake)
     tree, shown = tree_of(settings), status_report.Shown(json, series, symbol)
     of_daemon = status_of(tree)
     status_report.daemon(of_daemon, shown)
@@ -300,6 +301,6 @@ def check(
 
 
 def _tree(config: Path | None, lake: Path | None) -> Tree:
-    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.app.configuration import tree_of
 
-    return tree_of(load_lake_config(config, lake))
+    return tree_of(settings_to_read(config, lake))

@@ -9,42 +9,48 @@ from typing import Annotated, Final
 import typer
 
 from fullpool.cli import commands as _commands  # noqa: F401 - they come first in --help
-from fullpool.cli.program import AsOfOption, ConfigOption, LakeOption, program
+from fullpool.cli.program import AsOfOption, ConfigOption, LakeOption, program, settings_to_read
 from fullpool.errors import UsageError
+from fullpool.export import exporting
 from fullpool.export.choice import Choice
-from fullpool.export.exporting import Exported, Form, Order, Program, Types, Way, export
+from fullpool.export.exporting import Exported, Form, Order, Program, Types, Way
 from fullpool.lake.selection import instant_of
 
 _MB: Final = 1_000_000
 _TOLD: Final = 5
+_Target = Annotated[Path, typer.Argument(help="A folder that does not exist.")]
 _Names = Annotated[list[str] | None, typer.Option(help="Only these; several, or with commas.")]
+_Symbols = Annotated[list[str] | None, typer.Option(help="Names or patterns: '*USDT', '!*UPUSDT'.")]
+_Start = Annotated[str | None, typer.Option(help="The first day or time, in UTC.")]
+_End = Annotated[str | None, typer.Option(help="The day or time to stop before.")]
+_Types = Annotated[
+    Types, typer.Option(help="double, or exact decimals; stored: as the lake's files are.")
+]
+_Form = Annotated[Form, typer.Option("--format", help="What files to write.")]
+_Link = Annotated[
+    bool, typer.Option("--link", help="Hard-link the lake's own files: takes no room.")
+]
+_Copy = Annotated[bool, typer.Option("--copy", help="Copy the lake's own files.")]
+_Program = Annotated[Program | None, typer.Option("--for", help="Write the files of that program.")]
 
 
-@program.command(name="export")
-def export_command(  # noqa: PLR0917 - a command has as many parameters as it has options
-    target: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
+@program.command()
+def export(  # noqa: PLR0917 - a command has as many parameters as it has options
+    target: _Target,
     config: ConfigOption = None,
     lake: LakeOption = None,
     as_of: AsOfOption = None,
     market: _Names = None,
     kind: _Names = None,
-    symbols: Annotated[
-        list[str] | None, typer.Option(help="Names or patterns: '*USDT', '!*UPUSDT'.")
-    ] = None,
+    symbols: _Symbols = None,
     interval: _Names = None,
-    start: Annotated[str | None, typer.Option(help="The first day or time, in UTC.")] = None,
-    end: Annotated[str | None, typer.Option(help="The day or time to stop before.")] = None,
-    types: Annotated[
-        Types, typer.Option(help="double, or exact decimals; stored: as the lake's files are.")
-    ] = Types.DOUBLE,
-    form: Annotated[Form, typer.Option("--format", help="What files to write.")] = Form.PARQUET,
-    link: Annotated[
-        bool, typer.Option("--link", help="Hard-link the lake's own files: takes no room.")
-    ] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the lake's own files.")] = False,
-    program_: Annotated[
-        Program | None, typer.Option("--for", help="Write the files of that program.")
-    ] = None,
+    start: _Start = None,
+    end: _End = None,
+    types: _Types = Types.DOUBLE,
+    form: _Form = Form.PARQUET,
+    link: _Link = False,
+    copy: _Copy = False,
+    program_: _Program = None,
 ) -> None:
     """Write rows into a folder, for engines and programs that read files.
 
@@ -52,7 +58,7 @@ def export_command(  # noqa: PLR0917 - a command has as many parameters as it ha
     are many rows), in folders such as klines/market=spot/interval=1m/symbol=BTCUSDT. manifest.json
     lists them, with hashes. The folder appears once it is complete.
     """
-    from fullpool.app.configuration import load_lake_config, tree_of
+    from fullpool.app.configuration import tree_of
     from fullpool.cli import screen
 
     if link and copy:
@@ -61,8 +67,8 @@ def export_command(  # noqa: PLR0917 - a command has as many parameters as it ha
     choice = Choice(_names(market), _names(kind), _names(symbols), _names(interval), *times)
     way = Way.LINK if link else Way.COPY if copy else Way.WRITE
     order = Order(choice, types, form, way, program_, as_of)
-    tree = tree_of(load_lake_config(config, lake))
-    done = export(tree, target, order, partial(screen.steps_counter, "exporting"))
+    tree = tree_of(settings_to_read(config, lake))
+    done = exporting.export(tree, target, order, partial(screen.steps_counter, "exporting"))
     _tell(done, target)
 
 

@@ -6,11 +6,14 @@ A command loads what it works with when it runs: `fullpool --version` and `--hel
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fullpool import __version__
+
+if TYPE_CHECKING:
+    from fullpool.config import Config
 
 program = typer.Typer(
     help="Keep a local DuckDB/Parquet lake of Binance market data up to date.",
@@ -38,6 +41,16 @@ AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", help="Query a past state: a generation number or a UTC time."),
 ]
+
+
+def settings_to_read(config: Path | None, lake: Path | None) -> "Config":
+    """Return the settings of a command that only reads the lake; say if all but its path is wrong.
+
+    Raises ConfigError.
+    """
+    from fullpool.app.configuration import load_for_reading
+
+    return load_for_reading(config, lake, sys.stderr.write)
 
 
 class Level(StrEnum):

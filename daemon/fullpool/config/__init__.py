@@ -1,6 +1,6 @@
 """Text to one frozen configuration, or every error at once."""
 
-from fullpool.config.parsing import parse, parse_bytes
+from fullpool.config.parsing import lake_path_in, parse, parse_bytes
 from fullpool.config.settings import (
     Checks,
     Config,
@@ -26,6 +26,7 @@ __all__ = [
     "Network",
     "Rest",
     "Schedule",
+    "lake_path_in",
     "misread_signs",
     "parse",
     "parse_bytes",

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -23,6 +24,19 @@ def parse_bytes(content: bytes, source: str) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(source, (f"cannot be read: {error}",)) from error
     return parse(text, source)
+
+
+def lake_path_in(text: str) -> str:
+    """Return lake.path of a text whose other sections may be no TOML; "" if it has none."""
+    lines = text.splitlines()
+    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
+    sections = (lines[head:end] for head, end in zip(heads, [*heads[1:], None], strict=True))
+    for section in sections:
+        if section[0].partition("#")[0].strip() == "[lake]":
+            with suppress(tomllib.TOMLDecodeError):
+                path = tomllib.loads("\n".join(section))["lake"].get("path")
+                return path if isinstance(path, str) else ""
+    return ""
 
 
 def parse(text: str, source: str) -> Config:

@@ -14,7 +14,6 @@ from fullpool.export.choice import Choice, Held, Part
 from fullpool.export.pairs import Pair, Pairs
 from fullpool.export.source import Source
 from fullpool.export.target import Written, described
-from fullpool.kinds import KINDS
 from fullpool.model import Cadence, Market, period_of
 
 _BATCH: Final = 100_000
@@ -76,8 +75,8 @@ def name_of(series: Held, pair: Pair | None) -> str:
     if not is_known or "_" in series.symbol or pair is None:
         return ""
     is_futures = series.market is Market.UM
-    folder, settled = ("futures/", f"_{pair.quote}") if is_futures else ("", "")
-    first = f"{folder}{pair.base}_{pair.quote}{settled}"
+    folder, settlement = ("futures/", f"_{pair.quote}") if is_futures else ("", "")
+    first = f"{folder}{pair.base}_{pair.quote}{settlement}"
     timeframe = series.interval.replace("mo", "Mo")
     match kind:
         case "klines":
@@ -93,7 +92,5 @@ def name_of(series: Held, pair: Pair | None) -> str:
 def _select(source: Source, series: Held, choice: Choice) -> str:
     whole = Part(series, period_of(series.first, Cadence.YEAR), choice.span)
     columns = _COLUMNS[series.kind.name].format(time=series.kind.time)
-    return f"SELECT {columns} FROM ({source.select(whole, 'double')})"
-
-
-assert set(_COLUMNS) <= set(KINDS)
+    valid = f" WHERE NOT ({series.kind.void})" if series.kind.void else ""
+    return f"SELECT {columns} FROM ({source.select(whole, 'double')}){valid}"

@@ -140,8 +140,8 @@ def _instrument(market: Market, symbol: str, pair: Pair, digits: _Digits) -> Any
     }
     if market is Market.SPOT:
         return CurrencyPair(**values)
-    settled = values["quote_currency"]
-    return CryptoPerpetual(**values, settlement_currency=settled, is_inverse=False)
+    currency = values["quote_currency"]
+    return CryptoPerpetual(**values, settlement_currency=currency, is_inverse=False)
 
 
 def _data(source: Source, series: Held, choice: Choice, instrument: Any) -> Iterator[list[Any]]:

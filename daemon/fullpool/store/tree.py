@@ -20,6 +20,18 @@ CATALOGUE_NAME: Final = "lake.duckdb"
 SPILL: Final = "spill"
 
 
+_NOTICE: Final = """\
+This is a lake of market data that fullpool keeps. It is open to every reader:
+
+    duckdb -readonly lake.duckdb "FROM klines LIMIT 5"      (DuckDB 1.1 or newer)
+    fullpool.open("this folder")                            (Python)
+    fullpool export DIR                                     (plain files for anything else)
+
+Do not read the Parquet files with a glob: some have been replaced by newer ones and are
+kept for readers of the past, so their rows would count twice. Change nothing here by hand.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """Where everything is below the lake's root."""
@@ -62,6 +74,11 @@ class Tree:
         return self.root / CATALOGUE_NAME
 
     @property
+    def notice(self) -> Path:
+        """What tells people how to read the lake."""
+        return self.root / "README.txt"
+
+    @property
     def foreign_log(self) -> Path:
         """Where DuckDB 1.x keeps what a client writes into the catalogue."""
         return self.root / f"{CATALOGUE_NAME}.wal"
@@ -86,6 +103,8 @@ class Tree:
         for folder in (self.staging, self.quarantine, self.state.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)  # older versions left them to the umask
+        if not self.notice.exists():
+            self.notice.write_text(_NOTICE, encoding="utf-8")
 
     def require_symlinks(self) -> None:
         """Raise LakeUnwritableError where readers could not be led to the newest generation."""
