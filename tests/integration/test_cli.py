@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from damaging import mounted
+from fullpool import __version__
 from fullpool.app import clock
 from fullpool.app.lock import writing
 from fullpool.errors import Exit
@@ -470,9 +471,40 @@ def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vend
     assert errors.splitlines()[-1].startswith("stopped")
 
 
+def test_help_and_the_version_load_nothing_heavy() -> None:
+    program = "import fullpool.cli, sys; print('duckdb' in sys.modules, 'pydantic' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout == "False False\n"
+    assert run("-V").stdout == run("--version").stdout == f"fullpool {__version__}\n"
+
+
+def test_help_fits_eighty_columns_and_cuts_no_sentence() -> None:
+    top = run("-h", COLUMNS="80").stdout
+    assert "..." not in top.split("Commands:")[1]
+    for name in ["", *_commands(top)]:
+        lines = run(*filter(None, (name,)), "-h", COLUMNS="80").stdout.splitlines()
+        assert [line for line in lines if len(line) > 80] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "expected"),
+    [("fullpool gen", "1", "generations"), ("fullpool export --for n", "3", "nautilus")],
+)
+def test_a_shell_completes_commands_and_values(words: str, last: str, expected: str) -> None:
+    asked = {"_FULLPOOL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": last}
+    assert run(**asked).stdout.split() == [expected]
+
+
+def _commands(top: str) -> list[str]:
+    """Return the commands that the help lists."""
+    return [line.split()[0] for line in top.split("Commands:")[1].splitlines() if line.strip()]
+
+
 def test_every_command_explains_itself() -> None:
     top = run("--help").stdout
-    commands = [line.split()[0] for line in top.split("Commands:")[1].splitlines() if line.strip()]
+    commands = _commands(top)
 
     assert {
         "sync",

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from fullpool.errors import FullpoolError, LakeUnwritableError, UsageError
-from fullpool.export.choice import Choice
-from fullpool.export.exporting import Exported, Form, Order, Program, Types, Way, export
+from fullpool.export.exporting import Exported, export
+from fullpool.export.order import Choice, Form, Order, Program, Types, Way
 from lab import DAY, HOUR, MINUTE, Lab, at, bars, trade, uncounted
 from served import dataset, tree_of
 

@@ -17,7 +17,8 @@ from fullpool.app import clock
 from fullpool.app.assembly import opened_state, working
 from fullpool.config import parse
 from fullpool.errors import ConfigError
-from fullpool.export.exporting import Order, export
+from fullpool.export.exporting import export
+from fullpool.export.order import Order
 from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication

@@ -13,7 +13,8 @@ import time_machine
 from fullpool.app import clock
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
-from fullpool.export.exporting import Order, Types, export
+from fullpool.export.exporting import export
+from fullpool.export.order import Order, Types
 from fullpool.kinds import KINDS
 from fullpool.simulator import Api, Fault, generate, spec_from
 from fullpool.simulator.generate import zipped

@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fullpool.export.exporting import Order, export
+from fullpool.export.exporting import export
+from fullpool.export.order import Order
 from fullpool.kinds import KINDS, Api, Column, Kind, Type
 from fullpool.model import Market
 from fullpool.simulator import Fault

@@ -61,10 +61,11 @@ def verify(
 
 @program.command()
 def rebuild(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Rebuild the state (.state) from the lake's own files, if it is lost or damaged.
+    """Rebuild the state from the lake's own files.
 
-    Downloads nothing. The old state is kept as state.duckdb.before. What only the state knew, such
-    as which gaps the API was asked about, is found out again.
+    For a .state that is lost or damaged. Downloads nothing. The old state is kept as
+    state.duckdb.before. What only the state knew, such as which gaps the API was asked about, is
+    found out again.
     """
     from fullpool.app import rebuild as care
     from fullpool.app.configuration import find_config, load_config

@@ -57,7 +57,7 @@ def sync(
 
 @program.command()
 def run(config: ConfigOption = None, log_level: LogOption = Level.INFO) -> None:
-    """Run the daemon: keep the lake up to date until stopped.
+    """Run the daemon, which keeps the lake up to date.
 
     It imports what is due, fills gaps from the API, and notices republished archives. A valid edit
     of the configuration is applied at once, an invalid one is refused; SIGHUP reloads it. SIGTERM
@@ -82,7 +82,7 @@ def reload(
     lake: LakeOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
 ) -> None:
-    """Reload the daemon's configuration; fails if it is invalid."""
+    """Reload the daemon's configuration; fail if it is invalid."""
     from fullpool.app.service.reload_request import ask_to_reload
 
     sys.stdout.write(ask_to_reload(_tree(config, lake), timeout) + "\n")
@@ -119,7 +119,9 @@ def symbols(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List what the vendor has: symbols, first and last day, status, size. Needs no lake.
+    """List the symbols that the vendor has.
+
+    With first and last day, status and size. Needs no lake.
 
     Without a kind, klines; without an interval, the size is that of 1d.
     """
@@ -140,7 +142,7 @@ def status(
     series: Annotated[bool, typer.Option("--series", help="A row for every series.")] = False,
     symbol: Annotated[str, typer.Option(help="A row for every series of this symbol.")] = "",
 ) -> None:
-    """Show what the lake holds, how fresh it is, and what is missing."""
+    """Show what is held, how fresh it is, and what is missing."""
     from fullpool.app.configuration import tree_of
     from fullpool.app.remarks import remarks_by
     from fullpool.app.service.status_file import status_of
@@ -165,7 +167,7 @@ def gaps(
         bool, typer.Option("--open", help="Only gaps without an explanation.")
     ] = False,
 ) -> None:
-    """List missing ranges, the reason, and when they are retried.
+    """List missing rows, the reason, and when they are retried.
 
     A gap is open until a source has its rows or it is explained: empty_at_source (the API has the
     rows around it), not_listed, delisted, not_published (its archive is not late yet),
@@ -185,7 +187,7 @@ def revisions(
     symbol: Annotated[str, typer.Option(help="Only this symbol.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """List archives the vendor republished, and the rows that changed."""
+    """List republished archives, and the rows that changed."""
     from fullpool.cli import report
     from fullpool.store.catalogue.reader import reading
 
@@ -265,7 +267,7 @@ def _readable(query: str, file: Path | None) -> str:
 def generations(
     config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False
 ) -> None:
-    """List the past states that can still be read with --as-of."""
+    """List the past states that --as-of can read."""
     from fullpool.cli import screen
     from fullpool.store.catalogue import reader
 
@@ -290,7 +292,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The configuration file to check.")],
     json: JsonOption = False,
 ) -> None:
-    """Check a configuration file; reports every error at once."""
+    """Check a configuration file, and report every error."""
     from fullpool.app.configuration import checked_config
     from fullpool.app.remarks import remarks_on
     from fullpool.cli import report

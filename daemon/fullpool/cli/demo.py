@@ -14,7 +14,7 @@ def demo(
         "demo-lake"
     ),
 ) -> None:
-    """Fill a lake from the built-in simulated vendor, offline, and query it."""
+    """Fill a lake from a simulated vendor, offline, and query it."""
     from fullpool.cli import tour
 
     tour.show(folder)
@@ -54,10 +54,10 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
     ] = None,
 ) -> None:
-    """Serve a folder of archives as the vendor does: listing, CHECKSUM, REST API, faults.
+    """Serve a folder of archives as the vendor does.
 
-    The folder is read once. Missing CHECKSUM files are computed; --fault '*.CHECKSUM=status:404'
-    hides them.
+    With listing, CHECKSUM, REST API, and faults on demand. The folder is read once. Missing
+    CHECKSUM files are computed; --fault '*.CHECKSUM=status:404' hides them.
     """
     from fullpool.cli.serving import Invention, serve
 

@@ -4,17 +4,17 @@ import sys
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from fullpool.cli import commands as _commands  # noqa: F401 - they come first in --help
 from fullpool.cli.program import AsOfOption, ConfigOption, LakeOption, program, settings_to_read
 from fullpool.errors import UsageError
-from fullpool.export import exporting
-from fullpool.export.choice import Choice
-from fullpool.export.exporting import Exported, Form, Order, Program, Types, Way
-from fullpool.lake.selection import instant_of
+from fullpool.export.order import Choice, Form, Order, Program, Types, Way
+
+if TYPE_CHECKING:
+    from fullpool.export.exporting import Exported
 
 _MB: Final = 1_000_000
 _TOLD: Final = 5
@@ -52,7 +52,7 @@ def export(  # noqa: PLR0917 - a command has as many parameters as it has option
     copy: _Copy = False,
     program_: _Program = None,
 ) -> None:
-    """Write rows into a folder, for engines and programs that read files.
+    """Write rows into plain files, for other programs.
 
     By default Parquet files with numbers as double, a file a series and year (a month where there
     are many rows), in folders such as klines/market=spot/interval=1m/symbol=BTCUSDT. manifest.json
@@ -60,6 +60,7 @@ def export(  # noqa: PLR0917 - a command has as many parameters as it has option
     """
     from fullpool.app.configuration import tree_of
     from fullpool.cli import screen
+    from fullpool.export import exporting
 
     if link and copy:
         raise UsageError("exporting: --link and --copy were given", hint="give one of them")
@@ -77,6 +78,8 @@ def _names(given: list[str] | None) -> tuple[str, ...]:
 
 
 def _times(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    from fullpool.lake.selection import instant_of
+
     first, last = (None if text is None else instant_of(text) for text in (start, end))
     if first and last and first >= last:
         raise UsageError(
@@ -85,7 +88,7 @@ def _times(start: str | None, end: str | None) -> tuple[datetime | None, datetim
     return first, last
 
 
-def _tell(done: Exported, target: Path) -> None:
+def _tell(done: "Exported", target: Path) -> None:
     """Say how much there is now, and what is not."""
     from fullpool.app.service.progress import counted
 

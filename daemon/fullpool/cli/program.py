@@ -19,7 +19,7 @@ program = typer.Typer(
     help="Keep a local DuckDB/Parquet lake of Binance market data up to date.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
 
@@ -75,7 +75,10 @@ def _version(*, is_wanted: bool) -> None:
 def options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Keep a local DuckDB/Parquet lake of Binance market data up to date."""

@@ -2,37 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool.errors import UsageError
+from fullpool.export.order import Choice
 from fullpool.kinds import KINDS, Kind, lake_cadence
 from fullpool.lake.selection import matching
 from fullpool.model import Cadence, Interval, Market, Period, Span, periods
 
 _INSTANT: Final = timedelta(microseconds=1)
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which rows: those of *markets*, *kinds* and so on, of all where none is named.
-
-    *symbols* may be patterns. *start* is included, *end* is not.
-    """
-
-    markets: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    symbols: tuple[str, ...] = ()
-    intervals: tuple[str, ...] = ()
-    start: datetime | None = None
-    end: datetime | None = None
-
-    @property
-    def span(self) -> Span:
-        """From when to when rows are wanted."""
-        return Span(self.start or _FIRST, self.end or _LAST)
 
 
 @dataclass(frozen=True, slots=True)

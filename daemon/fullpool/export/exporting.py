@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,56 +10,14 @@ from typing import Any
 from fullpool import __version__
 from fullpool.errors import UsageError
 from fullpool.export import feather, freqtrade, links, nautilus, tables
-from fullpool.export.choice import Choice, Held, chosen, parts
+from fullpool.export.choice import Held, chosen, parts
+from fullpool.export.order import Form, Order, Program, Types, Way
 from fullpool.export.source import Source
 from fullpool.export.target import Written, staged, write_manifest
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.tree import Tree
 
 Counter = Callable[[int], AbstractContextManager[Callable[[int], object]]]
-
-
-class Types(StrEnum):
-    """What numbers are exported as."""
-
-    DOUBLE = "double"
-    EXACT = "exact"
-    STORED = "stored"
-
-
-class Form(StrEnum):
-    """What files are written."""
-
-    PARQUET = tables.PARQUET
-    CSV = tables.CSV
-    FEATHER = tables.FEATHER
-
-
-class Program(StrEnum):
-    """Whose own files are written."""
-
-    FREQTRADE = "freqtrade"
-    NAUTILUS = "nautilus"
-
-
-class Way(StrEnum):
-    """How files come into the folder."""
-
-    WRITE = "write"
-    LINK = "link"
-    COPY = "copy"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is exported, and as what."""
-
-    choice: Choice = field(default_factory=Choice)
-    types: Types = Types.DOUBLE
-    form: Form = Form.PARQUET
-    way: Way = Way.WRITE
-    program: Program | None = None
-    as_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

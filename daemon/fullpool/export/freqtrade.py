@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.export import feather
-from fullpool.export.choice import Choice, Held, Part
+from fullpool.export.choice import Held, Part
+from fullpool.export.order import Choice
 from fullpool.export.pairs import Pair, Pairs
 from fullpool.export.source import Source
 from fullpool.export.target import Written, described

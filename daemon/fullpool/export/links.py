@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fullpool.errors import UsageError
-from fullpool.export.choice import Choice, Held
+from fullpool.export.choice import Held
+from fullpool.export.order import Choice
 from fullpool.export.source import Source
 from fullpool.export.target import Written
 from fullpool.store.duck import listed

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fullpool.errors import UsageError
-from fullpool.export.choice import Choice, Held, Part, parts
+from fullpool.export.choice import Held, Part, parts
+from fullpool.export.order import Choice
 from fullpool.export.pairs import Pair, Pairs
 from fullpool.export.source import Source
 from fullpool.export.target import Written, described

@@ -7,14 +7,12 @@ from typing import Final
 
 from fullpool.export import feather
 from fullpool.export.choice import Part
+from fullpool.export.order import Form
 from fullpool.export.source import Source
 from fullpool.export.target import Written, described
 from fullpool.kinds import HIVE_KEYS
 from fullpool.store.partitions.csv_rows import field_ids
 
-PARQUET: Final = "parquet"
-CSV: Final = "csv"
-FEATHER: Final = "feather"
 # A group of rows is what an engine reads or leaves out by its smallest and largest values.
 _GROUP: Final = 122_880
 
@@ -24,7 +22,7 @@ class Style:
     """What numbers are written as, of the catalogue's flavours, and in what files."""
 
     flavour: str
-    form: str
+    form: Form
 
 
 def write_parts(
@@ -46,7 +44,7 @@ def write_parts(
             file.unlink(missing_ok=True)
 
 
-def path_of(part: Part, form: str) -> str:
+def path_of(part: Part, form: Form) -> str:
     """Return the path of a file: `klines/market=spot/interval=1m/symbol=BTCUSDT/2024.parquet`."""
     series = part.series
     keys = zip(HIVE_KEYS, (series.market, series.interval, series.symbol), strict=True)
@@ -56,9 +54,9 @@ def path_of(part: Part, form: str) -> str:
 
 def _write(source: Source, part: Part, file: Path, style: Style) -> int:
     select = source.select(part, style.flavour)
-    if style.form == FEATHER:
+    if style.form is Form.FEATHER:
         return feather.write(source.reader.batches(select, _GROUP), file)
-    if style.form == CSV:
+    if style.form is Form.CSV:
         return source.reader.copy(select, file, "FORMAT csv, HEADER")
     ids = field_ids(part.series.kind, "source")
     options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, FIELD_IDS {ids}"
