@@ -22,6 +22,7 @@ from damaging import mounted
 from fullpool import __version__
 from fullpool.app import clock
 from fullpool.app.lock import writing
+from fullpool.config import parse
 from fullpool.errors import Exit
 from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.store.tree import Tree
@@ -29,6 +30,7 @@ from running import workers_of
 from served import Vendor, dataset, kline, wait
 
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
+EXAMPLE = Path(__file__).parents[2] / "config" / "fullpool.toml"
 ONE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-01")
 
 
@@ -166,6 +168,40 @@ def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
 def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
     refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
     refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "no file found")
+
+
+def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "fullpool.toml"
+    given = ("--lake", '/srv/ü "lake', "--market", "um", "--symbols", "*USDT,!*UPUSDT")
+    assert run("init", file, *given, "--start", "2024-01-01", "--follow").returncode == Exit.OK
+
+    config = parse(file.read_text(), "new")
+    assert config.lake.path == '/srv/ü "lake'
+    (dataset,) = config.dataset
+    assert (dataset.market, dataset.symbols) == ("um", ("*USDT", "!*UPUSDT"))
+    assert (dataset.intervals, dataset.follow) == (("1m", "1h"), True)
+    assert file.read_text().count("# ") == EXAMPLE.read_text().count("# ")
+    refused(run("init", file), Exit.USAGE, "it already exists")
+    wrong = run("init", tmp_path / "other", "--intervals", "7m")
+    refused(wrong, Exit.USAGE, "dataset[1].intervals[1]: must be one of 1s, 1m, 3m")
+    assert not (tmp_path / "other").exists()
+
+
+def test_init_asks_three_questions_on_a_terminal(tmp_path: Path) -> None:
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "init", tmp_path / "new.toml", "--kind", "aggTrades"],
+        stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True,
+    )  # fmt: skip
+    os.write(ours, b"/srv/lake\n\n")
+    said, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(terminal)
+
+    assert "Where should the lake be? [~/fullpool-lake]: " in said
+    config = parse((tmp_path / "new.toml").read_text(), "new")
+    assert config.lake.path == "/srv/lake"
+    assert config.dataset[0].symbols == ("BTCUSDT", "ETHUSDT")  # no intervals were asked for
 
 
 @pytest.mark.parametrize(
@@ -469,6 +505,23 @@ def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vend
     assert process.returncode == Exit.INTERRUPTED
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("stopped")
+
+
+def test_a_status_that_is_watched_is_shown_again_until_it_is_stopped(config: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fullpool", "status", "--watch", "-c", str(config)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    output = process.stdout
+    assert output is not None
+    first = next(line for line in output if "the lake" in line)
+    assert "there is no such folder" in first  # before the first sync
+    run("sync", "-c", config)
+    assert next(line for line in output if line.startswith("spot/klines/1m "))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+
+    assert (process.returncode, errors) == (Exit.INTERRUPTED, "stopped\n")
 
 
 def test_help_and_the_version_load_nothing_heavy() -> None:

@@ -12,6 +12,7 @@ from fullpool.cli import care as _care  # noqa: F401 - adds its commands to the 
 from fullpool.cli import commands as _commands  # noqa: F401 - likewise
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli import exporting as _exporting  # noqa: F401 - likewise
+from fullpool.cli import init as _init  # noqa: F401 - likewise
 from fullpool.cli.program import program
 from fullpool.errors import (
     DiskFullError,

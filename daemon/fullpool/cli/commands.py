@@ -23,6 +23,7 @@ from fullpool.store.tree import Tree
 
 # A table is for looking at: to lay out a million rows takes an hour.
 MAX_TABLE_ROWS: Final = 1000
+_WATCH_EVERY_S: Final = 2.0
 
 
 @program.command()
@@ -135,26 +136,32 @@ def symbols(
 
 
 @program.command()
-def status(
+def status(  # noqa: PLR0917 - a command has as many parameters as it has options
     config: ConfigOption = None,
     lake: LakeOption = None,
     json: JsonOption = False,
     series: Annotated[bool, typer.Option("--series", help="A row for every series.")] = False,
     symbol: Annotated[str, typer.Option(help="A row for every series of this symbol.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds.")] = False,
 ) -> None:
     """Show what is held, how fresh it is, and what is missing."""
-    from fullpool.app.configuration import tree_of
-    from fullpool.app.remarks import remarks_by
-    from fullpool.app.service.status_file import status_of
-    from fullpool.cli import status_report
-    from fullpool.store.catalogue.reader import reading
+    from fullpool.app import clock
+    from fullpool.cli import screen, status_report
 
     settings = settings_to_read(config, lake)
-    tree, shown = tree_of(settings), status_report.Shown(json, series, symbol)
-    of_daemon = status_of(tree)
-    status_report.daemon(of_daemon, shown)
-    with reading(tree) as reader:
-        status_report.status(reader, tree, of_daemon, remarks_by(reader, settings), shown)
+    shown = status_report.Shown(json, series, symbol)
+    if not watch:
+        status_report.show(settings, shown)
+        return
+    stop = stop_on_signals()
+    while not stop.is_set():
+        screen.clear()
+        try:
+            status_report.show(settings, shown)
+        except NoLakeError as error:  # before the first sync has published
+            sys.stdout.write(f"{error}\n")
+        sys.stdout.flush()
+        clock.sleeper(stop)(_WATCH_EVERY_S)
 
 
 @program.command()

@@ -235,6 +235,11 @@ def steps_counter(what: str, total: int) -> Iterator[Callable[[int], object]]:
         yield lambda steps: progress.advance(task, steps)
 
 
+def clear() -> None:
+    """Clear a terminal; elsewhere leave a line free."""
+    sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n")
+
+
 def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
 

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fullpool.app.configuration import tree_of
+from fullpool.app.remarks import remarks_by
 from fullpool.app.service.progress import counted
-from fullpool.app.service.status_file import DaemonStatus
+from fullpool.app.service.status_file import DaemonStatus, status_of
 from fullpool.cli import report, screen
-from fullpool.store.catalogue.reader import Reader
+from fullpool.config import Config
+from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
 from fullpool.store.tree import Tree
 
@@ -72,6 +75,15 @@ class Shown:
     is_json: bool
     is_by_series: bool
     symbol: str
+
+
+def show(settings: Config, shown: Shown) -> None:
+    """Print the status of the daemon and of the lake. Raises NoLakeError."""
+    tree = tree_of(settings)
+    of_daemon = status_of(tree)
+    daemon(of_daemon, shown)
+    with reading(tree) as reader:
+        status(reader, tree, of_daemon, remarks_by(reader, settings), shown)
 
 
 def daemon(status: DaemonStatus | None, shown: Shown) -> None:
