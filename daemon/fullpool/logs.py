@@ -22,7 +22,7 @@ def configure(level: str, stream: TextIO | None = None, *, journal: str = "") ->
     target = stream or sys.stderr
     renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
     if target.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        renderer = structlog.dev.ConsoleRenderer(timestamp_key="at")
     elif _is_journal(target, journal):
         renderer = _with_priority(renderer)
     structlog.configure(

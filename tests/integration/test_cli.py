@@ -31,6 +31,8 @@ from served import Vendor, dataset, kline, wait
 
 DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-01.zip"
 EXAMPLE = Path(__file__).parents[2] / "config" / "fullpool.toml"
+COUNT = "SELECT count(*) AS count FROM klines"
+ROWS = "count\n1\n"
 ONE = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-01")
 
 
@@ -168,6 +170,22 @@ def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
 def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
     refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
     refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "no file found")
+
+
+def test_forget_removes_what_is_no_longer_configured(config: Path) -> None:
+    run("sync", "-c", config)
+    asked = ("forget", "spot/klines/AUSDT", "-c", config)
+    refused(run(*asked), Exit.USAGE, "spot/klines/AUSDT/1m: the configuration asks for it")
+    config.write_text(config.read_text().replace('"AUSDT"', '"BUSDT"'))
+    refused(run("forget", "spot/klines/C*", "-c", config), Exit.USAGE, "has no such series")
+    refused(run(*asked), Exit.USAGE, "nobody is there to ask")
+    assert ROWS in run("sql", COUNT, "--csv", "-c", config).stdout
+
+    done = run(*asked, "--yes")
+
+    assert "1 series, 0.0 MB\nremoved; the files are deleted 24 hours from now\n" in done.stdout
+    assert "count\n0\n" in run("sql", COUNT, "--csv", "-c", config).stdout
+    assert run("verify", "-c", config).returncode == Exit.OK
 
 
 def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Declares verify, rebuild and doctor."""
+"""Declares verify, rebuild, doctor and forget."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from fullpool.cli.program import (
     program,
     settings_to_read,
 )
-from fullpool.errors import UnhealthyError
+from fullpool.errors import UnhealthyError, UsageError
 
 
 @program.command()
@@ -94,3 +95,33 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
     care_report.examined(found, is_json=json)
     if found:
         raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} found")
+
+
+@program.command()
+def forget(
+    series: Annotated[
+        list[str],
+        typer.Argument(help="MARKET/KIND/SYMBOL/INTERVAL, or less of it; * and ? match any."),
+    ],
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove series that are no longer configured.
+
+    Shows what they take and asks. Their files are deleted after lake.retain_hours; until then past
+    generations have them. The daemon must be stopped.
+    """
+    from fullpool.app import forget as care
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.cli import care_report
+
+    settings = load_config(find_config(config))
+    found = care.unwanted(settings, series)
+    care_report.unwanted(found)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("forgetting: nobody is there to ask", hint="add --yes")
+        typer.confirm("Remove them?", abort=True)
+    care.forget(settings, [one.series for one in found])
+    hours = f"{settings.lake.retain_hours:g}"
+    sys.stdout.write(f"removed; the files are deleted {hours} hours from now\n")

@@ -1,10 +1,11 @@
-"""Prints the results of verify, rebuild and doctor."""
+"""Prints the results of verify, rebuild, doctor and forget."""
 
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 from fullpool.app.doctor.checks_sql import Finding
+from fullpool.app.forget import Held
 from fullpool.app.rebuild import Rebuilt
 from fullpool.app.verify import Verified
 from fullpool.cli import screen
@@ -119,3 +120,14 @@ def examined(found: Sequence[Finding], *, is_json: bool) -> None:
         sys.stdout.write("all is well\n")
     for one in found:
         sys.stdout.write(f"- {one.what}\n  {one.advice}\n")
+
+
+def unwanted(found: Sequence[Held]) -> None:
+    """Print what the lake has of series that are to be forgotten."""
+    columns = ("series", "rows", "files", "MB")
+    rows = [(str(o.series), o.rows, o.files, round(o.size_bytes / _MB, 1)) for o in found]
+    screen.show_table("", columns, rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        sys.stdout.write(f"and {len(rows) - _SHOWN:,} more\n")
+    size = sum(one.size_bytes for one in found) / _MB
+    sys.stdout.write(f"{len(found):,} series, {size:,.1f} MB\n")

@@ -13,15 +13,15 @@ from fullpool.errors import ConfigError, LakeUnwritableError, UsageError
 
 _DEFAULTS: Final = {"lake": "~/fullpool-lake", "symbols": "BTCUSDT, ETHUSDT", "intervals": "1m, 1h"}
 
+_Names = Annotated[str | None, typer.Option(help="Names, or patterns, with commas between.")]
+
 
 @program.command()
 def init(  # noqa: PLR0917 - a command has as many parameters as it has options
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("fullpool.toml"),
     lake: Annotated[str | None, typer.Option(help="Folder of the lake.")] = None,
-    symbols: Annotated[
-        str | None, typer.Option(help="Symbols or patterns, with commas between.")
-    ] = None,
-    intervals: Annotated[str | None, typer.Option(help="Intervals, with commas between.")] = None,
+    symbols: _Names = None,
+    intervals: _Names = None,
     market: Annotated[str, typer.Option(help="spot, um, cm or option.")] = "spot",
     kind: Annotated[str, typer.Option(help="The kind of data.")] = "klines",
     start: Annotated[str, typer.Option(help="First day. Default: the listing.")] = "",

@@ -193,4 +193,6 @@ def _replaced(reader: Reader) -> None:
     sql = "SELECT count(*) FROM sync.coverage WHERE NOT is_wanted"
     left: Any = reader.query(sql).rows[0][0]
     if left:
-        sys.stdout.write(f"{left:,} series no longer configured; their data stays\n")
+        sys.stdout.write(
+            f"{left:,} series no longer configured; their data stays until `fullpool forget`\n"
+        )

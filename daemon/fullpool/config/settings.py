@@ -368,6 +368,12 @@ class Config:
     metrics: Metrics = field(default_factory=Metrics)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
 
+    def wants(self, series: Series) -> bool:
+        """Whether any dataset asks for a series."""
+        return any(
+            series in one.series(series.symbol) and one.wants(series.symbol) for one in self.dataset
+        )
+
     def follows(self, series: Series) -> bool:
         """Whether the newest rows of a series are wanted before archives come."""
         return self.rest.enabled and any(dataset.follows(series) for dataset in self.dataset)

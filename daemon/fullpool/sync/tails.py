@@ -1,7 +1,8 @@
 """Takes followed rows out of their files once partitions have them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from fullpool import following, logs
 from fullpool.gaps import Patch
@@ -15,6 +16,9 @@ from fullpool.store.tree import Tree
 from fullpool.store.tree import take_out as set_aside
 
 log = logs.get_logger()
+
+_OfSymbols = Mapping[str, Sequence[Taken]]
+_EVER: Final = Span(datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC))
 
 
 def taken_in(
@@ -55,13 +59,30 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
         != runs[series]
     }
     taken = {series: _taken(files[series]) for series in changed}
-    for file in held:
-        own = _of_file(file, taken)
+    found = {file: _of_file(file, taken) for file in held}
+    _write_again(state, tree, found, generation, now)
+    state.tails.record([], [], changed, now)
+
+
+def forget(
+    state: State, tree: Tree, series: Iterable[Series], generation: int, now: datetime
+) -> None:
+    """Write the files again without any row of *series*."""
+    taken = {one: [Taken(_EVER)] for one in series}
+    found = {file: _of_file(file, taken) for file in here(state, tree, now)}
+    _write_again(state, tree, found, generation, now)
+    state.tails.record([], [], dict.fromkeys(taken, ()), now)
+
+
+def _write_again(
+    state: State, tree: Tree, found: Mapping[TailFile, _OfSymbols], generation: int, now: datetime
+) -> None:
+    """Write files without what is taken of each, by symbol."""
+    for file, own in found.items():
         if own:
             target = tails.named(file.key, generation)
             rest = tails.without(state.connection, tree, file, target, own)
             state.tails.record([rest] if rest else [], [file], {}, now)
-    state.tails.record([], [], changed, now)
 
 
 def _taken(files: Sequence[PartitionFile]) -> list[Taken]:

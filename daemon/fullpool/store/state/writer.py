@@ -19,7 +19,7 @@ from fullpool.model import (
 from fullpool.planning import Listed
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.build_records import write_built, write_findings
-from fullpool.store.state.bulk import AMONG, insert, replace, update, values_of
+from fullpool.store.state.bulk import AMONG, insert, replace, update
 from fullpool.store.state.gap_records import (
     is_behind,
     take_back,
@@ -31,6 +31,7 @@ from fullpool.store.state.generations import Generations
 from fullpool.store.state.instruments import Instruments
 from fullpool.store.state.passes import Passes
 from fullpool.store.state.queries import StateQueries
+from fullpool.store.state.retiring import SeriesWriter, retire
 from fullpool.store.state.session import Session
 from fullpool.store.state.tables import (
     LISTING_COLUMNS,
@@ -48,8 +49,8 @@ from fullpool.store.state.tails import Tails
 class State:
     """The state's tables, opened by `opening.open_state`.
 
-    *queries* reads them; *gaps*, *passes*, *generations*, *instruments* and *tails* write what is
-    said of those.
+    *queries* reads them; *gaps*, *passes*, *generations*, *instruments*, *tails* and *series* write
+    what is said of those.
     """
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
@@ -60,6 +61,7 @@ class State:
         self.generations = Generations(self._session)
         self.instruments = Instruments(self._session)
         self.tails = Tails(self._session)
+        self.series = SeriesWriter(self._session)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -134,7 +136,8 @@ class State:
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""
         with self._session.transaction():
-            self._retire([f.path for build in built if build.files for f in build.step.files], at)
+            old = [f.path for build in built if build.files for f in build.step.files]
+            retire(self._session, old, at)
             write_built(self._session.connection, built, at)
             self._doubt({build.step.series for build in built if build.files})
 
@@ -163,7 +166,7 @@ class State:
             return
         with self._session.transaction():
             write_lost(self._session.connection, lost, at)
-            self._retire([file.path for file in lost], at)
+            retire(self._session, [file.path for file in lost], at)
             self._doubt({file.partition.series for file in lost})
 
     def record_scanned(self, files: Sequence[PartitionFile]) -> None:
@@ -174,19 +177,6 @@ class State:
             update(self._session.connection, "sync.partitions", "path", columns, rows)
             write_findings(self._session.connection, files)
             self._doubt({file.partition.series for file in files})
-
-    def _retire(self, paths: list[str], at: datetime) -> None:
-        if not paths:
-            return
-        self._session.run(
-            "INSERT INTO sync.retired (path, generation, retired_at, size_bytes)"
-            " SELECT path, generation, ?, size_bytes FROM sync.partitions"
-            f" WHERE path{AMONG}",
-            [naive(at), values_of(paths)],
-        )
-        for table in ("sync.partitions", "sync.holes", "sync.runs", "sync.compared"):
-            self._session.run(f"DELETE FROM {table} WHERE path{AMONG}", [values_of(paths)])
-        self._session.run(f"DELETE FROM sync.compared WHERE beside{AMONG}", [values_of(paths)])
 
     def take_back(self, now: datetime) -> bool:
         """Take back what was recorded from a future that did not come; return whether any was.

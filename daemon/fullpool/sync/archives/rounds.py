@@ -23,8 +23,11 @@ from fullpool.sync.work import FATAL, Work
 log = logs.get_logger()
 
 # Results are recorded together this often: a transaction costs 10 ms, whatever is in it.
-_RECORD_EVERY_S: Final = 1.0
+RECORD_EVERY_S: Final = 1.0
 _MB: Final = 1_000_000
+# More archives than that are not told one by one, but how far they are, this often.
+MANY: Final = 1000
+TELL_EVERY_S: Final = 30.0
 # The others stand in sync.conflicts.
 _SHOWN_CONFLICTS: Final = 10
 _EVENTS: Final = {
@@ -57,7 +60,8 @@ class Round:
         self._patches: Patches = {}
         self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
         self._has_tails = bool(state.tails.files())
-        self._size_bytes = 0
+        self._size_bytes = self._archives = 0
+        self._told = work.monotonic()
         self.unbuilt: dict[tuple[Series, Period], str] = {}
 
     def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
@@ -67,6 +71,7 @@ class Round:
         """
         self._patches = patches or {}
         self._size_bytes = sum(step.size_bytes for step in steps)
+        self._archives = sum(len(step.archives) for step in steps)
         self.unbuilt = {
             (step.series, step.unit): "not begun" for step in steps if not step.archives
         }
@@ -79,9 +84,10 @@ class Round:
             for done in self._work.build_map(build, ready, lambda _: 1):
                 self._take(done)
                 self._work.meanwhile()
-                if self._work.monotonic() - self._recorded >= _RECORD_EVERY_S:
+                if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
                     self._record()
                     self._publish_if_due()
+                    self._tell_progress()
         finally:
             self._record()
 
@@ -168,7 +174,7 @@ class Round:
             self._outcome.failed.pop(str(archive), None)
             if self._releases:
                 release(self._work.tree, archive)
-            log.info(
+            (log.info if self._archives <= MANY else log.debug)(
                 _EVENTS[Status.PRESENT],
                 archive=str(archive),
                 series=str(archive.series),
@@ -208,6 +214,13 @@ class Round:
             # Following may have published since the files of this round got their number.
             self._publisher.publish(self._state.next_value("generation"))
             self._generation = self._state.next_value("generation")
+
+    def _tell_progress(self) -> None:
+        """Tell how far a long round is, from time to time."""
+        if self._archives > MANY and self._work.monotonic() - self._told >= TELL_EVERY_S:
+            self._told = self._work.monotonic()
+            done = self._outcome.archives
+            log.info("pass.progressed", archives=done, of=self._archives, rows=self._outcome.rows)
 
 
 def _tell_conflicts(built: Built) -> None:

@@ -1,0 +1,76 @@
+"""Series that nobody wants any more are removed from the lake, and nothing else is."""
+
+from collections.abc import Iterator
+
+import pytest
+import time_machine
+
+from fullpool.app.forget import forget, unwanted
+from fullpool.errors import UsageError
+from fullpool.model import Interval, Market, Series
+from fullpool.store.catalogue.reader import reading
+from lab import DAY, MINUTE, Lab, at, bars
+from served import dataset, tree_of
+
+DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-2024-03-08.zip"
+TWIN = "data/spot/monthly/klines/{s}/1m/{s}-1m-2024-03.zip"
+OTHER = Series(Market.SPOT, "klines", "BUSDT", Interval.M1)
+HELD = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
+TABLES = ("archives", "partitions", "listings", "gaps", "expected", "followed", "coverage")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Two symbols, of which one is no longer configured; each was followed after its archive."""
+    begins = at("2024-03-08")
+    with Lab(dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")) as made:
+        for symbol in ("AUSDT", "BUSDT"):
+            made.put(DAILY.format(s=symbol), bars(begins, begins + DAY, MINUTE))
+            made.tell_api(TWIN.format(s=symbol), bars(at("2024-03-01"), at("2024-04-01"), MINUTE))
+        made.run("sync", "2024-03-09T01:00:20")
+        made.datasets = dataset("spot/klines/AUSDT/1m", start="2024-03-08", follow="true")
+        yield made
+
+
+@time_machine.travel(at("2024-03-09T01:01:00"))
+def forget_other(lab: Lab) -> None:
+    forget(lab.config, [OTHER])
+
+
+def test_nothing_of_a_forgotten_series_is_left_but_the_past(lab: Lab) -> None:
+    before = tree_of(lab.config).published()
+    (held,) = unwanted(lab.config, ["spot/klines/B*"])
+    assert (held.series, held.rows, held.files) == (OTHER, 1500, 1)
+
+    forget_other(lab)
+
+    assert lab.ask(HELD) == [("AUSDT", 1500)]
+    for table in TABLES:
+        assert lab.ask(f"SELECT DISTINCT symbol FROM sync.{table}") in ([("AUSDT",)], [])
+    with reading(tree_of(lab.config), str(before)) as reader:
+        assert reader.query(HELD).rows == [("AUSDT", 1500), ("BUSDT", 1500)]
+    lab.run("sync", "2024-03-09T01:02:20")
+    assert lab.ask(HELD) == [("AUSDT", 1502)]
+
+
+def test_a_forgotten_series_that_is_configured_again_is_filled_again(lab: Lab) -> None:
+    forget_other(lab)
+    lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")
+    lab.run("sync", "2024-03-09T01:02:20")
+
+    assert lab.ask(HELD) == [("AUSDT", 1502), ("BUSDT", 1502)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("spot/klines/AUSDT", "the configuration asks for it"),
+        ("spot", "spot/klines/AUSDT/1m: the configuration asks for it"),
+        ("um/klines/BUSDT", "no such series"),
+        ("spot/klines/BUSD", "no such series"),
+        ("spot/klines/[AB]USDT", "no such series"),
+    ],
+)
+def test_what_is_configured_or_not_there_is_refused(lab: Lab, pattern: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        unwanted(lab.config, [pattern])
