@@ -34,9 +34,11 @@ def open(  # noqa: A001 - `fullpool.open` is what people look for
     from fullpool.lake import Lake  # noqa: PLC0415
 
     if path is None:
+        from warnings import warn  # noqa: PLC0415
+
         from fullpool.app.configuration import load_for_reading, tree_of  # noqa: PLC0415
 
-        path = tree_of(load_for_reading(None, None, lambda _: None)).root
+        path = tree_of(load_for_reading(None, None, warn)).root
     return Lake(path, as_of, settings)
 
 

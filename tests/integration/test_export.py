@@ -3,6 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from fullpool.errors import FullpoolError, LakeUnwritableError, UsageError
+from fullpool.errors import DamagedError, FullpoolError, LakeUnwritableError, UsageError
 from fullpool.export.exporting import Exported, export
 from fullpool.export.order import Choice, Form, Order, Program, Types, Way
+from fullpool.export.pairs import Pair, Pairs
+from fullpool.model import Market
 from lab import DAY, HOUR, MINUTE, Lab, at, bars, trade, uncounted
 from served import dataset, tree_of
 
@@ -74,8 +80,10 @@ def test_rows_are_written_as_doubles_a_file_a_series_and_year(lab: Lab, tmp_path
     )
     types = dict(read(f"SELECT column_name, column_type FROM (DESCRIBE FROM {glob})"))
     assert {types["close"], types["volume"]} == {"DOUBLE"}
-    ids = f"SELECT count(field_id) FROM parquet_schema('{tmp_path}/out/klines/**/*.parquet')"
-    assert read(ids) == [(3 * 12,)]
+    schema = f"parquet_schema('{tmp_path}/out/**/*.parquet')"
+    assert read(f"SELECT count(*) FROM {schema} WHERE type IS NOT NULL AND field_id IS NULL") == [
+        (0,)
+    ]
 
 
 def test_exact_decimals_have_one_width_a_table(lab: Lab, tmp_path: Path) -> None:
@@ -114,7 +122,9 @@ def test_a_kind_may_be_named_as_its_view_is(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_csv_has_a_header_and_the_same_rows(lab: Lab, tmp_path: Path) -> None:
-    exported(lab, tmp_path / "out", form=Form.CSV, choice=Choice(intervals=("1d",)))
+    exported(
+        lab, tmp_path / "out", form=Form.CSV, choice=Choice(kinds=("klines",), intervals=("1d",))
+    )
 
     (path,) = paths(tmp_path / "out", "csv")
     lines = (tmp_path / "out" / path).read_text().splitlines()
@@ -129,8 +139,10 @@ def test_the_manifest_lists_every_file_with_its_hash(lab: Lab, tmp_path: Path) -
 
     manifest = json.loads((target / "manifest.json").read_text())
 
-    assert manifest["choice"] == {"symbols": ["AUSDT"], "start": "2024-01-31T00:00:00+00:00"}
-    assert (manifest["types"], manifest["format"]) == ("double", "parquet")
+    assert manifest["symbols"] == ["AUSDT"]
+    assert (manifest["start"], manifest["end"]) == ("2024-01-31T00:00:00.000000Z", None)
+    told = (manifest["types"], manifest["format"], manifest["way"])
+    assert told == ("double", "parquet", "write")
     assert manifest["generation"] == tree_of(lab.config).published()
     assert [one["path"] for one in manifest["files"]] == paths(target)
     for one in manifest["files"]:
@@ -142,7 +154,7 @@ def test_the_manifest_lists_every_file_with_its_hash(lab: Lab, tmp_path: Path) -
 
 def test_files_of_one_type_are_linked_or_copied_as_they_are(lab: Lab, tmp_path: Path) -> None:
     tree = tree_of(lab.config)
-    choice = Choice(symbols=("AUSDT",), intervals=("1h",))
+    choice = Choice(kinds=("klines",), symbols=("AUSDT",), intervals=("1h",))
     exported(lab, tmp_path / "linked", way=Way.LINK, choice=choice)
     exported(lab, tmp_path / "copied", way=Way.COPY, choice=choice)
 
@@ -152,13 +164,15 @@ def test_files_of_one_type_are_linked_or_copied_as_they_are(lab: Lab, tmp_path: 
     assert (tmp_path / "linked" / path).samefile(own)
     assert not (tmp_path / "copied" / path).samefile(own)
     assert (tmp_path / "copied" / path).read_bytes() == own.read_bytes()
-    (one,) = json.loads((tmp_path / "copied" / "manifest.json").read_text())["files"]
+    manifest = json.loads((tmp_path / "copied" / "manifest.json").read_text())
+    assert (manifest["types"], manifest["way"]) == ("stored", "copy")
+    (one,) = manifest["files"]
     assert one["sha256"] == hashlib.sha256(own.read_bytes()).hexdigest()
     assert one["rows"] == 1440
 
 
 def test_files_of_several_types_are_linked_only_if_that_is_said(lab: Lab, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="klines: quote_volume has decimals of different widths"):
+    with pytest.raises(UsageError, match="quote_volume has decimals of different widths"):
         exported(lab, tmp_path / "out", way=Way.LINK)
 
     assert exported(lab, tmp_path / "out", way=Way.LINK, types=Types.STORED).files == 5
@@ -187,6 +201,10 @@ def test_files_of_another_disk_are_copied(lab: Lab) -> None:
         ({"way": Way.LINK, "choice": Choice(start=at("2024-01-01"))}, "take whole Parquet files"),
         ({"way": Way.COPY, "form": Form.CSV}, "take whole Parquet files"),
         ({"types": Types.STORED}, "for files as they are"),
+        ({"choice": Choice(start=at("2300-01-01"))}, "the lake has no such rows"),
+        ({"choice": Choice(end=at("1960-01-01"))}, "the lake has no such rows"),
+        ({"choice": Choice(symbols=("",))}, "a name is empty"),
+        ({"program": Program.NAUTILUS, "types": Types.EXACT}, "a format of its own"),
         ({"form": Form.FEATHER}, "No module named 'pyarrow'"),
         ({"program": Program.FREQTRADE}, "No module named 'pyarrow'"),
         ({"program": Program.NAUTILUS}, "No module named 'nautilus_trader'"),
@@ -210,10 +228,83 @@ def test_a_target_that_cannot_be_is_refused(lab: Lab, tmp_path: Path) -> None:
         (tmp_path / "there", "it already exists"),
         (inside, "inside the lake"),
         (tmp_path / "symbol=A" / "out", "as a column"),
-        (tmp_path / "file" / "out", "Not a directory"),
+        (tmp_path / "file" / "out", "File exists"),
+        (Path("s3://bucket/out"), "that is no folder"),
     ]:
         with pytest.raises(FullpoolError, match=said):
             exported(lab, target)
+
+
+def test_an_interval_chooses_among_the_kinds_that_have_them(lab: Lab, tmp_path: Path) -> None:
+    exported(lab, tmp_path / "out", choice=Choice(intervals=("1d",)))
+
+    assert [path.split("/")[0] for path in paths(tmp_path / "out")] == ["agg_trades", "klines"]
+
+
+def test_no_folder_that_was_made_is_left_of_what_is_refused(lab: Lab, tmp_path: Path) -> None:
+    key = next((tree_of(lab.config).root / "klines").rglob("*.parquet"))
+    key.chmod(0o644)
+    content = key.read_bytes()
+    key.write_bytes(content[:-100])
+    try:
+        for way in (Way.LINK, Way.COPY):
+            with pytest.raises(DamagedError, match="it is not what was written"):
+                exported(lab, tmp_path / "new" / "out", way=way, types=Types.STORED)
+        with pytest.raises(FullpoolError) as refused:
+            exported(lab, tmp_path / "new" / "out")
+        assert "`fullpool verify` looks for files that are damaged" in refused.value.hint
+    finally:
+        key.write_bytes(content)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_export_to_the_same_folder_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / f".out.part-{os.getpid()}"
+    other.mkdir()
+    exported(lab, tmp_path / "out", choice=Choice(intervals=("1d",)))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "out"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to somebody else: needs root")
+def test_what_cannot_be_linked_is_not_copied_silently() -> None:
+    folder = Path(tempfile.mkdtemp())  # not below one that is root's alone
+    folder.chmod(0o777)
+    program = (
+        "import os, sys; from pathlib import Path; from fullpool.export.links import _link\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "_link(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    file = folder / "file"
+    file.write_bytes(b"x")
+    file.chmod(0o444)
+    done = subprocess.run(
+        [sys.executable, "-c", program, file, folder / "link"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    shutil.rmtree(folder)
+    if done.returncode == 0:
+        pytest.skip("this system lets anybody link anything")
+
+    assert "hint: links of it are not possible, or not for you: use --copy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pair"),
+    [
+        ("BTCUSDT", ("BTC", "USDT")), ("BTCAEUR", ("BTC", "AEUR")), ("ADAEUR", ("ADA", "EUR")),
+        ("BTCUSD1", ("BTC", "USD1")), ("USDTBRL", ("USDT", "BRL")), ("WINTRX", ("WIN", "TRX")),
+        ("XYZZY", None), ("QQAEUR", None),
+    ],
+)  # fmt: skip
+def test_the_assets_of_a_symbol_that_nobody_lists(
+    symbol: str, pair: tuple[str, str] | None
+) -> None:
+    listed = {("spot", f"{base}USDT"): Pair("", "") for base in ("BTC", "ADA", "WIN")}
+
+    found = Pairs(listed).of(Market.SPOT, symbol)
+
+    assert (found and (found.base, found.quote)) == pair
 
 
 def test_a_lake_that_lost_a_file_leaves_nothing(tmp_path: Path) -> None:

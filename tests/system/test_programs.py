@@ -11,7 +11,7 @@ import pytest
 
 from fullpool.config import Config
 from lab import DAY, HEADER, HOUR, Lab, at, bars, trade
-from served import Vendor, dataset, sync, tree_of
+from served import Vendor, dataset, kline, sync, tree_of
 
 pytestmark = pytest.mark.programs
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,14 @@ assert len(handler.ohlcv_get_available_data(folder, TradingMode.SPOT)) == 2
 trades = handler.trades_load("BTC/USDT:USDT", TradingMode.FUTURES)
 assert len(trades) == 47 and set(trades["side"]) == {"sell"}, trades
 assert trades["id"].iloc[0] == "800" and trades["cost"].iloc[0] == 1.5
+print("ok")
+"""
+REFUSED = """
+import sys
+from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+bars = ParquetDataCatalog(sys.argv[1]).bars(["AUSDT.BINANCE-1-HOUR-LAST-EXTERNAL"])
+assert len(bars) == 24 and bars[0].ts_event == 1735693200 * 10**9, (len(bars), bars[0].ts_event)
 print("ok")
 """
 NAUTILUS = """
@@ -132,7 +140,7 @@ def test_freqtrade_loads_what_is_exported_for_it(lake: Path, tmp_path: Path) -> 
     said = run(python_of("FRAMES_PYTHON"), *export)
 
     assert said.startswith("6 files, ")
-    assert "left out: um/klines/BTCUSDT_240329/1h: freqtrade has no such data" in said
+    assert "left out: um/klines/BTCUSDT_240329/1h: its two assets are not known" in said
     assert run(python_of("FREQTRADE_PYTHON"), "-c", FREQTRADE, target).startswith("ok")
 
 
@@ -142,6 +150,22 @@ def test_nautilus_reads_the_catalogue_that_is_exported(lake: Path, tmp_path: Pat
 
     assert "left out: um/markPriceKlines/BTCUSDT/1h: nautilus has no such data" in said
     assert run(python, "-c", NAUTILUS, target).startswith("ok")
+
+
+def test_microseconds_do_not_move_a_bar_and_what_nautilus_refuses_is_said(tmp_path: Path) -> None:
+    target, python = tmp_path / "out", python_of("NAUTILUS_PYTHON")
+    begins = at("2025-01-01")
+    lines = "".join(kline(begins + n * HOUR, step_ms=3_600_000, unit=10**6) for n in range(24))
+    huge = bars(begins, begins + DAY, HOUR, 50_000_000_000_000)  # more than it has room for
+    with Lab(dataset("spot/klines/AUSDT,BUSDT/1h", start="2025-01-01", end="2025-01-01")) as lab:
+        for symbol, rows in (("AUSDT", lines), ("BUSDT", huge)):
+            lab.put(f"data/spot/daily/klines/{symbol}/1h/{symbol}-1h-2025-01-01.zip", rows)
+        lab.run("sync", "2025-01-03T12:00")
+        root = tree_of(lab.config).root
+        said = run(python, "-m", "fullpool", "export", "--lake", root, target, "--for", "nautilus")
+
+    assert "left out: spot/klines/BUSDT/1h/2025, at least in part: nautilus refuses it" in said
+    assert run(python, "-c", REFUSED, target).startswith("ok")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from fullpool.config import (
     Network,
     Rest,
     Schedule,
+    lake_path_in,
     parse,
 )
 from fullpool.errors import ConfigError, Exit
@@ -170,3 +171,22 @@ def test_patterns_take_and_leave_out(patterns: tuple[str, ...], wanted: str, unw
 def test_plain_http_is_allowed_to_this_machine_and_where_the_config_says_so() -> None:
     parse('[network]\narchive_url = "http://127.0.0.1:1"\n' + GOOD, "x")
     parse('[network]\nallow_http = true\narchive_url = "http://mirror.lan"\n' + GOOD, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("[lake]\npath = '/a'\n[nonsense]", "/a"),
+        ("[ lake ]  # here\npath = '/a'\n[[dataset]\n", "/a"),
+        ("lake.path = '/a'", "/a"),
+        ("lake = {path = '/a'}", "/a"),
+        ("[lake]\nretain_hours = oops\npath = '/a'\n", "/a"),
+        ("[network]\nlist = [\n  [1],\n]\n[lake]\npath = '/a'\n", "/a"),
+        ("[nonsense]\n", "/usual"),
+        ("[lake]\npath = 7\n", ""),
+        ("[other]\npath = '/a'\n[", ""),
+        ("lake = 7", ""),
+    ],
+)
+def test_the_path_of_the_lake_is_found_in_a_text_that_is_wrong(text: str, path: str) -> None:
+    assert lake_path_in(text, "/usual") == path

@@ -48,9 +48,10 @@ def load_for_reading(
     except ConfigError:
         path = find_config(config)
         try:
-            root = lake_path_in(path.read_text("utf-8-sig"))
-        except (OSError, UnicodeDecodeError):
-            root = ""
+            text = path.read_text("utf-8-sig", errors="replace")
+        except OSError:
+            text = "no TOML"
+        root = lake_path_in(text, Lake().path)
         if not root:
             raise
         what = f"wrong; `fullpool check {shlex.quote(str(path))}` lists what"

@@ -278,16 +278,17 @@ def generations(
     from fullpool.cli import screen
     from fullpool.store.catalogue import reader
 
+    tree = _tree(config, lake)
     found: list[dict[str, Any]] = [
         {
             "generation": generation.number,
             "published_at": generation.published_at,
             "current": generation.is_current,
         }
-        for generation in reader.generations(_tree(config, lake))
+        for generation in reader.generations(tree)
     ]
     if not found:
-        raise NoLakeError(f"listing the generations of {_tree(config, lake).root}: there are none")
+        raise NoLakeError(f"listing the generations of {tree.root}: there are none")
     if json:
         screen.show_json(found)
     else:

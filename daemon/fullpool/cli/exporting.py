@@ -69,12 +69,13 @@ def export(  # noqa: PLR0917 - a command has as many parameters as it has option
     way = Way.LINK if link else Way.COPY if copy else Way.WRITE
     order = Order(choice, types, form, way, program_, as_of)
     tree = tree_of(settings_to_read(config, lake))
+    target = target.expanduser()
     done = exporting.export(tree, target, order, partial(screen.steps_counter, "exporting"))
     _tell(done, target)
 
 
 def _names(given: list[str] | None) -> tuple[str, ...]:
-    return tuple(name for one in given or [] for name in one.split(",") if name)
+    return tuple(name.strip() for text in given or [] for name in text.split(","))
 
 
 def _times(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
@@ -83,7 +84,7 @@ def _times(start: str | None, end: str | None) -> tuple[datetime | None, datetim
     first, last = (None if text is None else instant_of(text) for text in (start, end))
     if first and last and first >= last:
         raise UsageError(
-            f"exporting: --start {start} is not before --end {end}", hint="exchange them"
+            f"exporting: --start {start} is not before --end {end}", hint="give a later --end"
         )
     return first, last
 
@@ -95,7 +96,7 @@ def _tell(done: "Exported", target: Path) -> None:
     rows = f", {counted(done.rows, 'row')}" if done.rows else ""
     files = counted(done.files, "file")
     sys.stdout.write(f"{files}{rows}, {done.size_bytes / _MB:,.1f} MB in {target}\n")
-    for reason in done.skipped[:_TOLD]:
+    for reason in done.left_out[:_TOLD]:
         sys.stderr.write(f"left out: {reason}\n")
-    if len(done.skipped) > _TOLD:
-        sys.stderr.write(f"left out: {len(done.skipped) - _TOLD:,} more series\n")
+    if len(done.left_out) > _TOLD:
+        sys.stderr.write(f"left out: {len(done.left_out) - _TOLD:,} more series\n")

@@ -1,7 +1,7 @@
 """Parses a configuration, and checks what depends on several keys."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from fnmatch import fnmatchcase
@@ -26,17 +26,33 @@ def parse_bytes(content: bytes, source: str) -> Config:
     return parse(text, source)
 
 
-def lake_path_in(text: str) -> str:
-    """Return lake.path of a text whose other sections may be no TOML; "" if it has none."""
-    lines = text.splitlines()
-    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
-    sections = (lines[head:end] for head, end in zip(heads, [*heads[1:], None], strict=True))
-    for section in sections:
-        if section[0].partition("#")[0].strip() == "[lake]":
+def lake_path_in(text: str, default: str) -> str:
+    """Return lake.path of a text whose other keys may be wrong, or no TOML; "" if it has none.
+
+    The *default* is meant if the text is TOML and does not say.
+    """
+    with suppress(tomllib.TOMLDecodeError):
+        lake = tomllib.loads(text).get("lake", {})
+        return _path_of(lake, default) if isinstance(lake, dict) else ""
+    return _path_of(_section(text.splitlines()), "")
+
+
+def _path_of(lake: Mapping[str, Any], default: str) -> str:
+    path = lake.get("path", default)
+    return path if isinstance(path, str) else ""
+
+
+def _section(lines: Sequence[str]) -> dict[str, Any]:
+    """Return what can be read of the section [lake], line by line."""
+    found: dict[str, Any] = {}
+    is_inside = False
+    for line in lines:
+        if line.lstrip().startswith("["):
+            is_inside = line.partition("#")[0].replace(" ", "").strip() == "[lake]"
+        elif is_inside:
             with suppress(tomllib.TOMLDecodeError):
-                path = tomllib.loads("\n".join(section))["lake"].get("path")
-                return path if isinstance(path, str) else ""
-    return ""
+                found |= tomllib.loads(line)
+    return found
 
 
 def parse(text: str, source: str) -> Config:

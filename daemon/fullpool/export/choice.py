@@ -40,6 +40,7 @@ class Part:
 
 def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
     """Return the series that are meant. Raises UsageError if nothing is, or for unknown names."""
+    _require_named(choice)
     _require_known("market", choice.markets, tuple(Market))
     _require_known("interval", choice.intervals, tuple(Interval))
     kinds = {_kind_of(name) for name in choice.kinds}
@@ -48,7 +49,7 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
         for one in held
         if (not kinds or one.kind.name in kinds)
         and (not choice.markets or one.market in choice.markets)
-        and (not choice.intervals or one.interval in choice.intervals)
+        and (not choice.intervals or not one.interval or one.interval in choice.intervals)
         and one.first < choice.span.end
         and one.last >= choice.span.start
     ]
@@ -59,6 +60,13 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
         hint = "`fullpool status` shows what the lake has"
         raise UsageError("exporting: the lake has no such rows", hint=hint)
     return found
+
+
+def _require_named(choice: Choice) -> None:
+    """Raise UsageError for a name that is empty, such as that of a variable which is not set."""
+    for names in (choice.markets, choice.kinds, choice.symbols, choice.intervals):
+        if "" in names:
+            raise UsageError("exporting: a name is empty", hint="leave the option out for all")
 
 
 def _require_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Writes Feather files (Arrow IPC), with pyarrow."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,24 +20,25 @@ def require_pyarrow() -> None:
         raise UsageError(f"writing Feather files: {error}", hint=_HINT) from error
 
 
-def write(batches: "pa.RecordBatchReader", target: Path, *, in_utc: bool = False) -> int:
-    """Write batches to a file; return the number of rows. No file is left without any.
+def write(parts: "Iterable[pa.RecordBatchReader]", target: Path, *, in_utc: bool = False) -> int:
+    """Write the batches of some parts to a file; return the number of rows. No rows, no file.
 
     *in_utc*: times become milliseconds with the zone UTC.
     """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import ipc  # noqa: PLC0415
 
-    rows = 0
-    schema = _zoned(batches.schema) if in_utc else batches.schema
+    writer, rows = None, 0
     options = ipc.IpcWriteOptions(compression="lz4")
-    with (
-        pa.OSFile(str(target), "wb") as sink,
-        ipc.new_file(sink, schema, options=options) as out,
-    ):
-        for batch in batches:
-            out.write_batch(batch.cast(schema))
-            rows += batch.num_rows
+    with pa.OSFile(str(target), "wb") as sink:
+        for batches in parts:
+            schema = _zoned(batches.schema) if in_utc else batches.schema
+            writer = writer or ipc.new_file(sink, schema, options=options)
+            for batch in batches:
+                writer.write_batch(batch.cast(schema))
+                rows += batch.num_rows
+        if writer is not None:
+            writer.close()
     if not rows:
         target.unlink()
     return rows

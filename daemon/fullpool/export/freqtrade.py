@@ -3,23 +3,20 @@
 Source: freqtrade 2026.9, `freqtrade/data/history/datahandlers`.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from fullpool.export import feather
-from fullpool.export.choice import Held, Part
-from fullpool.export.order import Choice
-from fullpool.export.pairs import Pair, Pairs
-from fullpool.export.source import Source
-from fullpool.export.target import Written, described
-from fullpool.model import Cadence, Market, period_of
+from fullpool.export.choice import Held, parts
+from fullpool.export.pairs import Pair
+from fullpool.export.task import Result, Task
+from fullpool.model import Market
 
 _BATCH: Final = 100_000
-# freqtrade reads prices of futures' funding every hour.
+# freqtrade reads the mark prices and rates of futures' funding every hour.
 _MARK_TIMEFRAME: Final = "1h"
+# ccxt, and so freqtrade, has other names for some assets.
+_RENAMED: Final = {"YOYO": "YOYOW"}
 _CANDLE: Final = "{time} AS date, open, high, low, close, volume"
 # Rates are in `open`, the place that versions before 2026.9 look at too, at the full hour.
 _RATE: Final = (
@@ -37,47 +34,31 @@ _COLUMNS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """What goes into one file of freqtrade's, by its name below the folder."""
-
-    series: Held
-    name: str
-
-
-def write(
-    source: Source,
-    series: Sequence[Held],
-    choice: Choice,
-    folder: Path,
-    counter: Callable[[int], AbstractContextManager[Callable[[int], object]]],
-) -> tuple[list[Written], list[str]]:
-    """Write what freqtrade knows of the series; return the files, and what it does not know."""
-    pairs = Pairs(source)
-    named = [(one, name_of(one, pairs.of(one.market, one.symbol))) for one in series]
-    files = [_File(one, name) for one, name in named if name]
-    written: list[Written] = []
-    with counter(len(files)) as tell:
-        for file in files:
-            target = folder / file.name
-            target.parent.mkdir(exist_ok=True)
-            select = _select(source, file.series, choice)
-            if rows := feather.write(source.reader.batches(select, _BATCH), target, in_utc=True):
-                written.append(described(folder, target, rows))
-            tell(1)
-    return written, [f"{one}: freqtrade has no such data" for one, name in named if not name]
+def write(task: Task) -> Result:
+    """Write what freqtrade knows of the series."""
+    pairs = task.source.pairs()
+    paired = [(series, pairs.of(series.market, series.symbol)) for series in task.series]
+    named = [(series, _name_of(series, pair)) for series, pair in paired if pair]
+    files = []
+    with task.counter(len(named)) as advance:
+        for series, name in named:
+            target = task.folder / name
+            if name and (rows := _write(task, series, name)):
+                files.append(task.described(target, rows))
+            advance(1)
+    left_out = [f"{series}: its two assets are not known" for series, pair in paired if not pair]
+    left_out += [f"{series}: freqtrade has no such data" for series, name in named if not name]
+    return Result(files, [*left_out, *_without_funding(series for series, name in named if name)])
 
 
-def name_of(series: Held, pair: Pair | None) -> str:
+def _name_of(series: Held, pair: Pair) -> str:
     """Return the name of freqtrade's file, such as `BTC_USDT-1m.feather`; "" if it has none."""
-    kind = series.kind.name
-    is_known = pair and series.market in (Market.SPOT, Market.UM) and kind in _COLUMNS
+    kind, is_futures = series.kind.name, series.market is Market.UM
     # A contract that is delivered, such as BTCUSDT_240329, has another pair.
-    if not is_known or "_" in series.symbol or pair is None:
+    if kind not in _COLUMNS or "_" in series.symbol or not (is_futures or series.market == "spot"):
         return ""
-    is_futures = series.market is Market.UM
     folder, settlement = ("futures/", f"_{pair.quote}") if is_futures else ("", "")
-    first = f"{folder}{pair.base}_{pair.quote}{settlement}"
+    first = f"{folder}{_RENAMED.get(pair.base, pair.base)}_{pair.quote}{settlement}"
     timeframe = series.interval.replace("mo", "Mo")
     match kind:
         case "klines":
@@ -90,8 +71,26 @@ def name_of(series: Held, pair: Pair | None) -> str:
             return f"{first}-trades.feather"
 
 
-def _select(source: Source, series: Held, choice: Choice) -> str:
-    whole = Part(series, period_of(series.first, Cadence.YEAR), choice.span)
+def _write(task: Task, series: Held, name: str) -> int:
+    """Write the rows of a series, year by year, into one file; return their number."""
     columns = _COLUMNS[series.kind.name].format(time=series.kind.time)
-    valid = f" WHERE NOT ({series.kind.void})" if series.kind.void else ""
-    return f"SELECT {columns} FROM ({source.select(whole, 'double')}){valid}"
+    selects = (task.source.columns(part, columns) for part in parts(task.choice, series))
+    batches = (task.source.reader.batches(select, _BATCH) for select in selects)
+    (task.folder / name).parent.mkdir(exist_ok=True)
+    return feather.write(batches, task.folder / name, in_utc=True)
+
+
+def _without_funding(series: Iterable[Held]) -> Iterator[str]:
+    """Yield the futures whose funding fees freqtrade will not know."""
+    known: dict[str, set[str]] = {}
+    for each in series:
+        if each.market is Market.UM:
+            known.setdefault(each.symbol, set()).add(each.kind.name)
+    for symbol, kinds in known.items():
+        absent = _absent(sorted({"markPriceKlines", "fundingRate"} - kinds))
+        if "klines" in kinds and absent:
+            yield f"um {symbol}: the lake has no {absent}, which funding fees take"
+
+
+def _absent(kinds: Sequence[str]) -> str:
+    return " and no ".join(f"{kind} of 1h" if "Klines" in kind else kind for kind in kinds)

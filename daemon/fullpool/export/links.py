@@ -1,65 +1,77 @@
 """Gives files of the lake a second name, or copies them: as they are, in a plain tree."""
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from fullpool.errors import UsageError
-from fullpool.export.choice import Held
-from fullpool.export.order import Choice
-from fullpool.export.source import Source
-from fullpool.export.target import Written
+from fullpool.errors import NO_LINKS, DamagedError, LakeUnwritableError, UsageError
+from fullpool.export.order import Way
+from fullpool.export.task import Result, Task
+from fullpool.export.written import Written
 from fullpool.store.duck import listed
-from fullpool.store.tree import link_or_copy
+from fullpool.store.partitions.finish import sha256_of
+from fullpool.store.tree import ends_whole
 
 
-def files_of(source: Source, choice: Choice, series: Sequence[Held]) -> list[str]:
+def paths_of(task: Task) -> list[str]:
     """Return the files of the series that have rows of what is wanted, by their paths."""
-    return [path for one in series for path in source.files(one, choice.span)]
+    span = task.choice.span
+    return [path for series in task.series for path in task.source.files(series, span)]
 
 
-def require_one_type(source: Source, paths: Sequence[str]) -> None:
+def require_one_type(task: Task, paths: Sequence[str]) -> None:
     """Raise UsageError if a column has other types in some files than in others of its table."""
-    tables = {path.partition("/")[0] for path in paths}
-    for table in sorted(tables):
-        own = [str(source.tree.root / path) for path in paths if path.startswith(f"{table}/")]
-        found = source.reader.query(
+    root = task.source.tree.root
+    for table in sorted({path.partition("/")[0] for path in paths}):
+        files = [str(root / path) for path in paths if path.startswith(f"{table}/")]
+        found = task.source.reader.query(
             "SELECT name, count(DISTINCT (type, precision, scale)) AS types,"
             " arg_min(file_name, precision), arg_max(file_name, precision)"
-            f" FROM parquet_schema({listed(own)}) WHERE type IS NOT NULL"
+            f" FROM parquet_schema({listed(files)}) WHERE type IS NOT NULL"
             " GROUP BY name HAVING types > 1 ORDER BY name LIMIT 1"
         ).rows
-        for name, _, narrow, wide in found:
-            files = " and ".join(
-                str(Path(one).relative_to(source.tree.root)) for one in (narrow, wide)
-            )
+        for column, _, *ends in found:
+            both = " and ".join(str(Path(path).relative_to(root)) for path in ends)
             raise UsageError(
-                f"linking {table}: {name} has decimals of different widths in {files}, which other"
-                " engines refuse to read together",
+                f"exporting {table} as it is stored: {column} has decimals of different widths in"
+                f" {both}, which other engines refuse to read together",
                 hint="leave --link and --copy out to write rows of one type, or add --types stored",
             )
 
 
-def place(
-    source: Source,
-    paths: Sequence[str],
-    folder: Path,
-    tell: Callable[[int], object],
-    *,
-    is_copied: bool,
-) -> Iterator[Written]:
-    """Yield each file of the lake as it is below *folder*, under a name without its generation."""
-    put: Callable[[Path, Path], object] = shutil.copyfile if is_copied else link_or_copy
-    known = source.recorded()
-    for path in paths:
-        plain = folder / _plain(path)
-        plain.parent.mkdir(parents=True, exist_ok=True)
-        put(source.tree.root / path, plain)
-        tell(1)
-        yield Written(_plain(path), *known[path])
+def place(task: Task, paths: Sequence[str], way: Way) -> Result:
+    """Link or copy files of the lake, under names without their generation.
+
+    Raises DamagedError if one is not what was written, LakeUnwritableError if there are no links.
+    """
+    recorded = task.source.recorded()
+    files = []
+    with task.counter(len(paths)) as advance:
+        for path in paths:
+            file = recorded[path]
+            target = task.folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = task.source.tree.root / path
+            shutil.copyfile(source, target) if way is Way.COPY else _link(source, target)
+            _require_whole(source, target, file, way)
+            files.append(file)
+            advance(1)
+    return Result(files, task.source.followed(task.series))
 
 
-def _plain(path: str) -> str:
-    """Return `.../2024-03.parquet` for `.../2024-03.g000123.parquet`."""
-    stem, _, _ = path.removesuffix(".parquet").rpartition(".g")
-    return f"{stem}.parquet"
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        hint = "links of it are not possible, or not for you: use --copy"
+        raise LakeUnwritableError(f"linking {source}: {error}", hint=hint) from error
+
+
+def _require_whole(source: Path, target: Path, file: Written, way: Way) -> None:
+    """Raise DamagedError if a file is not what was recorded; what is copied is read anyway."""
+    is_whole = target.stat().st_size == file.size_bytes and ends_whole(target)
+    if not is_whole or (way is Way.COPY and file.sha256 and sha256_of(target) != file.sha256):
+        raise DamagedError(f"exporting {source}: it is not what was written")

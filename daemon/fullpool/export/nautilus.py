@@ -5,36 +5,39 @@ when it closed. Source: nautilus_trader 1.221, `nautilus_trader/persistence`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 from typing import Any, Final
 
 from fullpool.errors import UsageError
 from fullpool.export.choice import Held, Part, parts
-from fullpool.export.order import Choice
 from fullpool.export.pairs import Pair, Pairs
-from fullpool.export.source import Source
-from fullpool.export.target import Written, described
+from fullpool.export.task import Result, Task
+from fullpool.export.written import Written
 from fullpool.kinds import KINDS
-from fullpool.model import Cadence, Market, period_of
+from fullpool.model import Market
+from fullpool.store.duck import listed
 
 _HINT: Final = "pip install 'fullpool[nautilus]'"
 _BATCH: Final = 100_000
 _BARS: Final = KINDS["klines"]
 _TICKS: Final = KINDS["aggTrades"]
 # The columns of prices and of quantities, by the kind.
-_PRICES: Final = {_BARS: ("open", "high", "low", "close"), _TICKS: ("price",)}
-_SIZES: Final = {_BARS: ("volume",), _TICKS: ("quantity",)}
+_PRICES: Final = {_BARS.name: ("open", "high", "low", "close"), _TICKS.name: ("price",)}
+_SIZES: Final = {_BARS.name: ("volume",), _TICKS.name: ("quantity",)}
+# A bar closes a unit of its file, which may be a microsecond, before the next one opens.
 _ROWS: Final = {
-    _BARS: "close_time + INTERVAL 1 MILLISECOND AS time, open, high, low, close, volume",
-    _TICKS: (
+    _BARS.name: (
+        "date_trunc('millisecond', close_time) + INTERVAL 1 MILLISECOND AS time, open, high, low,"
+        " close, volume, true AS is_sized"
+    ),
+    _TICKS.name: (
         "transact_time AS time, price, quantity, agg_trade_id::VARCHAR AS trade_id,"
-        " is_buyer_maker AS buyer_maker"
+        " is_buyer_maker AS buyer_maker, quantity > 0 AS is_sized"
     ),
 }
+# nautilus takes no trade of nothing.
+_SIZED: Final = "is_sized"
 _UNITS: Final = {
     "s": "SECOND", "m": "MINUTE", "h": "HOUR", "d": "DAY", "w": "WEEK", "mo": "MONTH",
 }  # fmt: skip
@@ -56,54 +59,79 @@ def require_nautilus() -> None:
         raise UsageError(f"exporting for nautilus: {error}", hint=_HINT) from error
 
 
-def write(
-    source: Source,
-    series: Sequence[Held],
-    choice: Choice,
-    folder: Path,
-    counter: Callable[[int], AbstractContextManager[Callable[[int], object]]],
-) -> tuple[list[Written], list[str]]:
-    """Write the series into a catalogue; return its files, and the series that it cannot have."""
+def write(task: Task) -> Result:
+    """Write the series into a catalogue; parts that nautilus refuses are left out."""
     from nautilus_trader.persistence.catalog import ParquetDataCatalog  # noqa: PLC0415
 
-    pairs = Pairs(source)
-    own: defaultdict[tuple[Market, str], list[Held]] = defaultdict(list)
-    skipped = []
-    for one in series:
-        if _is_known(one) and pairs.of(one.market, one.symbol):
-            own[one.market, one.symbol].append(one)
+    pairs, left_out = task.source.pairs(), []
+    of_symbols: defaultdict[tuple[Market, str], list[Held]] = defaultdict(list)
+    for series in task.series:
+        if reason := _reason_against(series, pairs):
+            left_out.append(f"{series}: {reason}")
         else:
-            skipped.append(f"{one}: nautilus has no such data")
-    catalog = ParquetDataCatalog(str(folder))
-    with counter(len(own)) as tell:
-        for (market, symbol), those in own.items():
-            pair = pairs.of(market, symbol)
-            assert pair is not None
-            digits = _digits(source, those, choice, pair)
-            instrument = _instrument(market, symbol, pair, digits)
-            catalog.write_data([instrument])
-            for data in chain.from_iterable(
-                _data(source, one, choice, instrument) for one in those
-            ):
-                catalog.write_data(data)
-            tell(1)
-    return [described(folder, one, None) for one in sorted(folder.rglob("*.parquet"))], skipped
+            of_symbols[series.market, series.symbol].append(series)
+    catalog = ParquetDataCatalog(str(task.folder))
+    with task.counter(len(of_symbols)) as advance:
+        for group in of_symbols.values():
+            left_out += _write_symbol(task, catalog, group, pairs)
+            advance(1)
+    return Result(_files(task), left_out)
 
 
-def _is_known(one: Held) -> bool:
-    is_market = one.market in (Market.SPOT, Market.UM)
-    return is_market and one.kind in (_BARS, _TICKS) and "_" not in one.symbol
+def _reason_against(series: Held, pairs: Pairs) -> str:
+    """Return why nautilus cannot have a series; "" if it can."""
+    is_market = series.market in (Market.SPOT, Market.UM)
+    if not is_market or series.kind.name not in _ROWS or "_" in series.symbol:
+        return "nautilus has no such data"
+    return "" if pairs.of(series.market, series.symbol) else "its two assets are not known"
 
 
-def _digits(source: Source, series: Sequence[Held], choice: Choice, pair: Pair) -> _Digits:
+def _write_symbol(task: Task, catalog: Any, group: Sequence[Held], pairs: Pairs) -> Iterator[str]:
+    """Write the instrument and the rows of one symbol; yield what nautilus refused, and why."""
+    pair = pairs.of(group[0].market, group[0].symbol)
+    assert pair is not None
+    instrument = _instrument(group[0], pair, _digits(task, group, pair))
+    catalog.write_data([instrument])
+    for series in group:
+        wrangler = _wrangler(series, instrument)
+        for part in parts(task.choice, series):
+            try:
+                _write_part(task, catalog, part, wrangler)
+            except (ValueError, OverflowError, TypeError) as error:
+                yield f"{series}/{part.period}, at least in part: nautilus refuses it: {error}"
+
+
+def _write_part(task: Task, catalog: Any, part: Part, wrangler: Any) -> None:
+    """Write some rows at a time: as objects they take a kilobyte each."""
+    rows = task.source.columns(part, _ROWS[part.series.kind.name])
+    sized = f"SELECT * EXCLUDE ({_SIZED}) FROM ({rows}) WHERE {_SIZED}"
+    for batch in task.source.reader.batches(sized, _BATCH):
+        objects = wrangler.process(batch.to_pandas().set_index("time"))
+        catalog.write_data(objects, skip_disjoint_check=True)
+
+
+def _files(task: Task) -> list[Written]:
+    """Return the records of all files, whose rows are those that their ends tell."""
+    paths = sorted(task.folder.rglob("*.parquet"))
+    if not paths:
+        return []
+    counted = task.source.reader.query(
+        f"SELECT file_name, num_rows FROM parquet_file_metadata({listed([str(p) for p in paths])})"
+    ).rows
+    rows: dict[str, int] = {str(path): int(count) for path, count in counted}
+    return [task.described(path, rows[str(path)]) for path in paths]
+
+
+def _digits(task: Task, group: Sequence[Held], pair: Pair) -> _Digits:
     """Return the decimals that nothing has more of: what was traded long ago may have more."""
     most = [_decimals(pair.tick_size), _decimals(pair.step_size)]
-    for one in series:
-        columns = (_PRICES[one.kind], _SIZES[one.kind])
+    for series in group:
+        columns = (_PRICES[series.kind.name], _SIZES[series.kind.name])
         counts = ", ".join(f"max(greatest({', '.join(map(_counted, own))}))" for own in columns)
-        rows = source.select(_whole(one, choice), "exact")
-        (found,) = source.reader.query(f"SELECT {counts} FROM ({rows})").rows
-        most = [max(own, new or 0) for own, new in zip(most, found, strict=True)]
+        for part in parts(task.choice, series):
+            rows = task.source.unordered(part, "exact")
+            (found,) = task.source.reader.query(f"SELECT {counts} FROM ({rows})").rows
+            most = [max(before, new or 0) for before, new in zip(most, found, strict=True)]
     return _Digits(*most)
 
 
@@ -116,20 +144,17 @@ def _decimals(step: str) -> int:
     return len(step.partition(".")[2].rstrip("0"))
 
 
-def _whole(series: Held, choice: Choice) -> Part:
-    return Part(series, period_of(series.first, Cadence.YEAR), choice.span)
-
-
-def _instrument(market: Market, symbol: str, pair: Pair, digits: _Digits) -> Any:
+def _instrument(series: Held, pair: Pair, digits: _Digits) -> Any:
     from nautilus_trader.model.currencies import Currency  # noqa: PLC0415
     from nautilus_trader.model.identifiers import InstrumentId, Symbol  # noqa: PLC0415
     from nautilus_trader.model.instruments import CryptoPerpetual, CurrencyPair  # noqa: PLC0415
     from nautilus_trader.model.objects import Price, Quantity  # noqa: PLC0415
 
-    name = symbol if market is Market.SPOT else f"{symbol}-PERP"
+    is_spot = series.market is Market.SPOT
+    name = series.symbol if is_spot else f"{series.symbol}-PERP"
     values = {
         "instrument_id": InstrumentId.from_str(f"{name}.BINANCE"),
-        "raw_symbol": Symbol(symbol),
+        "raw_symbol": Symbol(series.symbol),
         "base_currency": Currency.from_str(pair.base, strict=False),
         "quote_currency": Currency.from_str(pair.quote, strict=False),
         "price_precision": digits.price,
@@ -139,21 +164,10 @@ def _instrument(market: Market, symbol: str, pair: Pair, digits: _Digits) -> Any
         "ts_event": 0,
         "ts_init": 0,
     }
-    if market is Market.SPOT:
+    if is_spot:
         return CurrencyPair(**values)
     currency = values["quote_currency"]
     return CryptoPerpetual(**values, settlement_currency=currency, is_inverse=False)
-
-
-def _data(source: Source, series: Held, choice: Choice, instrument: Any) -> Iterator[list[Any]]:
-    """Yield the bars or ticks of each part of a series, as objects of nautilus."""
-    wrangler = _wrangler(series, instrument)
-    void = f" WHERE NOT ({series.kind.void})" if series.kind.void else ""
-    for part in parts(choice, series):
-        rows = f"SELECT {_ROWS[series.kind]} FROM ({source.select(part, 'double')}){void}"
-        frame = source.reader.batches(rows, _BATCH).read_pandas()
-        if len(frame):
-            yield wrangler.process(frame.set_index("time"))
 
 
 def _wrangler(series: Held, instrument: Any) -> Any:
@@ -163,7 +177,7 @@ def _wrangler(series: Held, instrument: Any) -> Any:
         TradeTickDataWrangler,
     )
 
-    if series.kind is _TICKS:
+    if series.kind.name == _TICKS.name:
         return TradeTickDataWrangler(instrument)
     count = series.interval.rstrip("smhdwo")
     unit = _UNITS[series.interval.removeprefix(count)]

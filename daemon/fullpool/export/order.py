@@ -15,7 +15,8 @@ _LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
 class Choice:
     """Which rows: those of *markets*, *kinds* and so on, of all where none is named.
 
-    *symbols* may be patterns. *start* is included, *end* is not.
+    *symbols* may be patterns. *intervals* choose among kinds that have them. *start* is included,
+    *end* is not.
     """
 
     markets: tuple[str, ...] = ()
@@ -27,8 +28,9 @@ class Choice:
 
     @property
     def span(self) -> Span:
-        """From when to when rows are wanted."""
-        return Span(self.start or _FIRST, self.end or _LAST)
+        """From when to when rows are wanted, within what times can be; of no length if never."""
+        start = min(max(self.start or _FIRST, _FIRST), _LAST)
+        return Span(start, max(start, min(self.end or _LAST, _LAST)))
 
 
 class Types(StrEnum):

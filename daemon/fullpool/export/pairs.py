@@ -1,14 +1,18 @@
-"""The two assets of a symbol, by what the vendor's API said of it, else by its ending."""
+"""The two assets of a symbol, by what the vendor's API said of it, else by its parts. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fullpool.export.source import Source
 from fullpool.model import Market
 
-# What most symbols are priced in, for those that the API lists no more.
-_USUAL: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "BTC", "ETH", "BNB", "EUR", "TRY")
+# What symbols are, or were, priced in, for those that the API lists no more.
+_QUOTES: Final = (
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "RLUSD", "DAI", "PAX", "UST",
+    "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL", "VAI", "IDRT", "BIDR", "BKRW", "AEUR",
+    "EURI", "EUR", "TRY", "BRL", "AUD", "GBP", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS",
+    "CZK", "JPY", "MXN", "COP", "IDR", "USD",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +26,28 @@ class Pair:
 
 
 class Pairs:
-    """The pairs of a generation."""
+    """The pairs of symbols, by market and symbol: those *listed* have assets, or "" for both."""
 
-    def __init__(self, source: Source) -> None:
-        found = source.reader.query(
-            "SELECT market, symbol, coalesce(base_asset, ''), coalesce(quote_asset, ''),"
-            " coalesce(tick_size::VARCHAR, ''), coalesce(step_size::VARCHAR, '') FROM instruments"
-            " ORDER BY valid_from NULLS FIRST"
-        ).rows
-        self._known = {(market, symbol): Pair(*values) for market, symbol, *values in found}
-        quotes = {pair.quote for pair in self._known.values()} | set(_USUAL)
-        self._quotes = _longest_first(quotes - {""})
+    def __init__(self, listed: Mapping[tuple[str, str], Pair]) -> None:
+        self._known = listed
+        pairs = [pair for pair in listed.values() if pair.base and pair.quote]
+        self._quotes = {*_QUOTES, *(pair.quote for pair in pairs)}
+        in_dollars = {s.removesuffix("USDT") for _, s in listed if s.endswith("USDT")}
+        self._bases = {*in_dollars, *(pair.base for pair in pairs)} | {"USDT"}
 
     def of(self, market: Market, symbol: str) -> Pair | None:
-        """Return the pair of a symbol; None if it cannot be told."""
+        """Return the pair of a symbol; None if it cannot be told.
+
+        Of several ways to part one that is not listed, the one whose base is an asset elsewhere.
+        """
         known = self._known.get((str(market), symbol))
         if known and known.base and known.quote:
             return known
-        ends = (quote for quote in self._quotes if symbol.endswith(quote) and symbol != quote)
-        quote = next(ends, None)
-        return Pair(symbol.removesuffix(quote), quote) if quote else None
-
-
-def _longest_first(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: (-len(name), name))
+        ways = [
+            Pair(symbol.removesuffix(quote), quote)
+            for quote in self._quotes
+            if symbol.endswith(quote) and symbol != quote
+        ]
+        proven = [pair for pair in ways if pair.base in self._bases]
+        (pair,) = proven if len(proven) == 1 else ways if len(ways) == 1 else (None,)
+        return pair

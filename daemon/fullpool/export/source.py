@@ -2,11 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from fullpool.export.choice import Held, Part
-from fullpool.kinds import KINDS
+from fullpool.export.pairs import Pair, Pairs
+from fullpool.export.written import Written
+from fullpool.kinds import KINDS, Kind
 from fullpool.model import Market, Span
 from fullpool.store.catalogue.reader import Reader
 from fullpool.store.catalogue.views import select_in, skeleton_path
@@ -14,7 +17,16 @@ from fullpool.store.duck import quoted
 from fullpool.store.partitions.rows import order_of
 from fullpool.store.tree import Tree, partition_in
 
-_Key = tuple[str, str, str, str]
+_SERIES: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
+_ALL_SYMBOLS: Final = "concat_ws('/', market, kind, nullif(interval, ''))"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Which generation it is, and since when."""
+
+    number: int
+    at: datetime
 
 
 class Source:
@@ -23,15 +35,14 @@ class Source:
     def __init__(self, tree: Tree, reader: Reader) -> None:
         self.tree = tree
         self.reader = reader
-        self._files: defaultdict[_Key, list[tuple[str, Span]]] = defaultdict(list)
-        self._tails: defaultdict[_Key, list[str]] = defaultdict(list)
-        series = "market, kind, coalesce(interval, '')"
-        for path, *key in self._rows(f"path, {series}, symbol FROM sync.files"):
+        self._files: defaultdict[str, list[tuple[str, Span]]] = defaultdict(list)
+        self._tails: defaultdict[str, list[str]] = defaultdict(list)
+        for series, path in self._rows(f"{_SERIES}, path FROM sync.files"):
             partition = partition_in(path)
             assert partition is not None
-            self._files[tuple(key)].append((path, partition.period.span))
-        for path, *key in self._rows(f"path, {series} FROM sync.tail_files"):
-            self._tails[(*key, "")].append(path)
+            self._files[series].append((path, partition.period.span))
+        for series, path in self._rows(f"{_ALL_SYMBOLS}, path FROM sync.tail_files"):
+            self._tails[series].append(path)
 
     def held(self) -> list[Held]:
         """Return the series that have rows, sorted."""
@@ -44,35 +55,58 @@ class Source:
             for market, kind, symbol, interval, first, last in found
         ]
 
-    def published(self) -> tuple[int, datetime]:
-        """Return the number of the generation, and when it was published."""
+    def pairs(self) -> Pairs:
+        """Return the assets of symbols, as far as the vendor's API told."""
+        found = self.reader.query(
+            "SELECT market, symbol, coalesce(base_asset, ''), coalesce(quote_asset, ''),"
+            " coalesce(tick_size::VARCHAR, ''), coalesce(step_size::VARCHAR, '') FROM instruments"
+            " ORDER BY valid_from NULLS FIRST"
+        ).rows
+        return Pairs({(market, symbol): Pair(*values) for market, symbol, *values in found})
+
+    def published(self) -> Published:
+        """Return which generation this is."""
         ((number, at),) = self._rows(
             "(SELECT max(generation) FROM sync.generations), published_at FROM sync.published"
         )
-        return int(number), _utc(at)
+        return Published(int(number), _utc(at))
 
     def files(self, series: Held, span: Span) -> list[str]:
         """Return the partition files that may have rows of a span, by their paths in the lake."""
         around = series.kind.around(span)
-        found = self._files[series.market, series.kind.name, series.interval, series.symbol]
-        return [path for path, own in found if own.overlaps(around)]
+        return [path for path, held in self._files[str(series)] if held.overlaps(around)]
 
-    def recorded(self) -> dict[str, tuple[int, int, str]]:
-        """Return the number of rows, the size and the hash of each partition file."""
-        found = self._rows("path, row_count, size_bytes, sha256 FROM sync.partitions")
-        return {path: (rows, size_bytes, sha256) for path, rows, size_bytes, sha256 in found}
+    def recorded(self) -> dict[str, Written]:
+        """Return what is recorded of each partition file, by its path in the lake."""
+        found = self._rows("path, row_count, size_bytes, coalesce(sha256, '') FROM sync.partitions")
+        return {path: Written(_plain(path), *values) for path, *values in found}
+
+    def followed(self, series: Sequence[Held]) -> list[str]:
+        """Return what is said of the rows that no partition file has yet."""
+        found = self._rows(f"{_SERIES}, sum(row_count) FROM sync.followed GROUP BY ALL")
+        names = {str(each) for each in series}
+        return [f"{name}: {rows:,} followed rows" for name, rows in found if name in names]
 
     def select(self, part: Part, flavour: str) -> str:
         """Return the SQL of the rows of a part, in their order, without the series' keys."""
+        return f"{self.unordered(part, flavour)} ORDER BY {order_of(part.series.kind)}"
+
+    def columns(self, part: Part, columns: str) -> str:
+        """Return the SQL of columns, SQL too, of the rows that the vendor did not take back."""
+        void = part.series.kind.void
+        valid = f" WHERE NOT ({void})" if void else ""
+        return f"SELECT {columns} FROM ({self.select(part, 'double')}){valid}"
+
+    def unordered(self, part: Part, flavour: str) -> str:
+        """Return the SQL of the rows of a part, as they come."""
         kind = part.series.kind
         keys = "market, symbol, interval" if kind.intervals else "market, symbol"
-        rows = f"SELECT * EXCLUDE ({keys}) FROM ({self._within(part, flavour)})"
-        return f"{rows} ORDER BY {order_of(kind)}"
+        return f"SELECT * EXCLUDE ({keys}) FROM ({self._within(part, flavour, kind)})"
 
-    def _within(self, part: Part, flavour: str) -> str:
-        series, kind = part.series, part.series.kind
+    def _within(self, part: Part, flavour: str, kind: Kind) -> str:
+        series = part.series
         paths = [skeleton_path(kind, flavour), *self.files(series, part.span)]
-        tails = self._tails[series.market, kind.name, series.interval, ""]
+        tails = self._tails["/".join(filter(None, (series.market, kind.name, series.interval)))]
         which = (
             f"symbol = {quoted(series.symbol)}"
             f" AND {kind.time} >= {_timestamp(part.span.start)}"
@@ -85,6 +119,12 @@ class Source:
 
     def _rows(self, what: str) -> Sequence[tuple[Any, ...]]:
         return self.reader.query(f"SELECT {what} ORDER BY ALL").rows
+
+
+def _plain(path: str) -> str:
+    """Return `.../2024-03.parquet` for `.../2024-03.g000123.parquet`."""
+    stem, _, _ = path.removesuffix(".parquet").rpartition(".g")
+    return f"{stem}.parquet"
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,17 +1,17 @@
 """Writes the rows of each series into files of their own: Parquet, CSV or Feather."""
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from fullpool.export import feather
-from fullpool.export.choice import Part
-from fullpool.export.order import Form
-from fullpool.export.source import Source
-from fullpool.export.target import Written, described
+from fullpool.export.choice import Part, parts
+from fullpool.export.order import Form, Types
+from fullpool.export.task import Result, Task
 from fullpool.kinds import HIVE_KEYS
-from fullpool.store.partitions.csv_rows import field_ids
+from fullpool.store.catalogue.views import VOID_COLUMN
+from fullpool.store.partitions.csv_rows import SOURCE_COLUMN, field_ids
 
 # A group of rows is what an engine reads or leaves out by its smallest and largest values.
 _GROUP: Final = 122_880
@@ -19,29 +19,26 @@ _GROUP: Final = 122_880
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What numbers are written as, of the catalogue's flavours, and in what files."""
+    """What numbers are written as, and in what files."""
 
-    flavour: str
+    types: Types
     form: Form
 
 
-def write_parts(
-    source: Source,
-    parts: Sequence[Part],
-    folder: Path,
-    style: Style,
-    tell: Callable[[int], object],
-) -> Iterator[Written]:
-    """Yield each file as it is written below *folder*; *tell* is told of each."""
-    for part in parts:
-        file = folder / path_of(part, style.form)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows = _write(source, part, file, style)
-        tell(1)
-        if rows:
-            yield described(folder, file, rows)
-        else:
-            file.unlink(missing_ok=True)
+def write(task: Task, style: Style) -> Result:
+    """Write a file for each year, or month, of each series."""
+    found = list(chain.from_iterable(parts(task.choice, series) for series in task.series))
+    files = []
+    with task.counter(len(found)) as advance:
+        for part in found:
+            file = task.folder / path_of(part, style.form)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if rows := _write(task, part, file, style):
+                files.append(task.described(file, rows))
+            else:
+                file.unlink(missing_ok=True)
+            advance(1)
+    return Result(files)
 
 
 def path_of(part: Part, form: Form) -> str:
@@ -52,12 +49,14 @@ def path_of(part: Part, form: Form) -> str:
     return f"{series.kind.table}/{folders}/{part.period}.{form}"
 
 
-def _write(source: Source, part: Part, file: Path, style: Style) -> int:
-    select = source.select(part, style.flavour)
+def _write(task: Task, part: Part, file: Path, style: Style) -> int:
+    """Write the rows of a part; return their number."""
+    select, reader = task.source.select(part, style.types), task.source.reader
     if style.form is Form.FEATHER:
-        return feather.write(source.reader.batches(select, _GROUP), file)
+        return feather.write([reader.batches(select, _GROUP)], file)
     if style.form is Form.CSV:
-        return source.reader.copy(select, file, "FORMAT csv, HEADER")
-    ids = field_ids(part.series.kind, "source")
+        return reader.copy(select, file, "FORMAT csv, HEADER")
+    own = (SOURCE_COLUMN, VOID_COLUMN) if part.series.kind.void else (SOURCE_COLUMN,)
+    ids = field_ids(part.series.kind, *own)
     options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, FIELD_IDS {ids}"
-    return source.reader.copy(select, file, options)
+    return reader.copy(select, file, options)

@@ -4,59 +4,31 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fullpool.errors import NO_ROOM, DiskFullError, LakeUnwritableError, UsageError
+from fullpool.errors import NO_ROOM, DiskFullError, FullpoolError, LakeUnwritableError, UsageError
+from fullpool.export.written import Written
 from fullpool.kinds import is_hive_key
 from fullpool.store.catalogue.reader import FILE_GONE
-from fullpool.store.partitions.finish import sha256_of
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, sync_file, sync_folder
 
 MANIFEST: Final = "manifest.json"
+# The folder for what does not fit into memory.
+SPILL: Final = ".spill"
 _ELSEWHERE: Final = "name a folder that does not exist yet, outside the lake"
+_WRITE: Final = "name a new folder in one that you may write to"
+_FREE: Final = "free some space, or export less; nothing was left of this"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file of an export, by its path below the folder; *rows* is None if it was not counted."""
-
-    path: str
-    rows: int | None
-    size_bytes: int
-    sha256: str
-
-
-def described(folder: Path, file: Path, rows: int | None) -> Written:
-    """Return the record of a finished file below *folder*."""
-    path = str(file.relative_to(folder))
-    return Written(path, rows, file.stat().st_size, sha256_of(file))
-
-
-@contextmanager
-def staged(tree: Tree, target: Path) -> Iterator[Path]:
-    """Yield a folder that becomes *target* at the end; nothing is left of it if the block fails.
-
-    Raises UsageError if *target* is there or inside the lake, LakeUnwritableError or DiskFullError
-    if it cannot be written.
-    """
-    _require_free(tree, target)
-    folder = target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
-    try:
-        folder.mkdir(parents=True)
-        yield folder
-        folder.rename(target)
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise _refused(error, target) from error
-        raise
-
-
-def _require_free(tree: Tree, target: Path) -> None:
+def require_free(tree: Tree, target: Path) -> None:
+    """Raise UsageError if *target* is there, inside the lake, or no name for a folder of data."""
+    if "://" in str(target) or ":/" in str(target):
+        raise UsageError(f"exporting to {target}: that is no folder", hint=_ELSEWHERE)
     if target.exists() or target.is_symlink():
         raise UsageError(f"exporting to {target}: it already exists", hint=_ELSEWHERE)
     if wrong := next((name for name in target.absolute().parts if is_hive_key(name)), None):
@@ -68,18 +40,60 @@ def _require_free(tree: Tree, target: Path) -> None:
         raise UsageError(f"exporting to {target}: that is inside the lake", hint=_ELSEWHERE)
 
 
-def _refused(error: OSError, target: Path) -> LakeUnwritableError | DiskFullError:
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield a folder that becomes *target* at the end; nothing is left of it if the block fails.
+
+    Raises LakeUnwritableError or DiskFullError if it cannot be written.
+    """
+    parent = target.absolute().parent
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    folder = _new_folder(target, parent)
+    try:
+        yield folder
+        shutil.rmtree(folder / SPILL, ignore_errors=True)
+        for each in [path for path in folder.rglob("*") if path.is_dir()]:
+            sync_folder(each)
+        folder.rename(target)
+        sync_folder(parent)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
+        if isinstance(error, OSError | DiskFullError):
+            raise _refused(error, target) from error
+        raise
+
+
+def _new_folder(target: Path, parent: Path) -> Path:
+    """Make a folder beside *target* that has no other's name, with the rights of any other."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=parent))
+    except OSError as error:
+        raise LakeUnwritableError(f"exporting to {target}: {error}", hint=_WRITE) from error
+    umask = os.umask(0)
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)
+    return folder
+
+
+def _refused(error: OSError | DiskFullError, target: Path) -> FullpoolError:
+    if isinstance(error, DiskFullError):
+        return DiskFullError(str(error), hint=_FREE)
     text = f"exporting to {target}: {error}"
     if error.errno in NO_ROOM:
-        return DiskFullError(text, hint="free some space, or export less; nothing was left of it")
+        return DiskFullError(text, hint=_FREE)
     if error.errno == errno.EXDEV:
         return LakeUnwritableError(text, hint="that is another disk than the lake's: use --copy")
-    hint = FILE_GONE if isinstance(error, FileNotFoundError) else _ELSEWHERE
+    hint = FILE_GONE if isinstance(error, FileNotFoundError) else _WRITE
     return LakeUnwritableError(text, hint=hint)
 
 
-def write_manifest(folder: Path, about: dict[str, Any], files: list[Written]) -> None:
+def write_manifest(folder: Path, about: Mapping[str, object], files: Sequence[Written]) -> None:
     """Write the list of files, with *about*, what they were made of, before it."""
-    listed = [asdict(one) for one in sorted(files, key=lambda one: one.path)]
+    listed = [asdict(file) for file in sorted(files, key=lambda file: file.path)]
     content = json.dumps({**about, "files": listed}, indent=1, ensure_ascii=False)
     (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
+    sync_file(folder / MANIFEST)

@@ -103,8 +103,10 @@ class Tree:
         for folder in (self.staging, self.quarantine, self.state.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)  # older versions left them to the umask
-        if not self.notice.exists():
-            self.notice.write_text(_NOTICE, encoding="utf-8")
+        if not self.notice.exists() or self.notice.read_bytes() != _NOTICE.encode():
+            staged = self.staging / self.notice.name
+            staged.write_bytes(_NOTICE.encode())
+            staged.replace(self.notice)
 
     def require_symlinks(self) -> None:
         """Raise LakeUnwritableError where readers could not be led to the newest generation."""

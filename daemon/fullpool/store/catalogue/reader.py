@@ -25,6 +25,9 @@ FILE_GONE: Final = (
 )
 _WRITABLE: Final = 0o222
 _AT_A_TIME: Final = 10_000
+_DAMAGED: Final = "`fullpool verify` looks for files that are damaged"
+# What a sort of an export may take; a larger one spills.
+_MEMORY: Final = "2GB"
 _WRITE: Final = "name a file in a folder that you may write to"
 
 
@@ -84,6 +87,12 @@ def _mapped() -> Iterator[None]:
         raise QueryError(f"running the query: {error}", hint=hint) from error
 
 
+def _unread(error: duckdb.Error) -> QueryError:
+    """Return what is said of files that cannot be read by SQL of ours."""
+    hint = FILE_GONE if "No files found" in str(error) else _DAMAGED
+    return QueryError(f"reading the lake: {duck.summary(error)}", hint=hint)
+
+
 def _once(names: Sequence[str]) -> list[str]:
     """Return *names* with those that come again numbered, so that each stands once."""
     found: list[str] = []
@@ -132,8 +141,11 @@ class Reader:
             require_one(self._connection, sql)
         staged = target.with_name(f".{target.name}.part")
         try:
-            count = self.copy(sql.strip().rstrip(";"), staged, "FORMAT parquet")
+            count = self._copy(sql.strip().rstrip(";"), staged, "FORMAT parquet")
             staged.rename(target)
+        except duckdb.Error as error:
+            of_disk = duck.of_the_disk(error, f"writing {target}")
+            raise of_disk or QueryError(f"running the query: {error}") from error
         except OSError as error:
             raise LakeUnwritableError(f"writing {target}: {error}", hint=_WRITE) from error
         finally:
@@ -145,22 +157,28 @@ class Reader:
 
         Raises QueryError, DiskFullError, LakeUnwritableError.
         """
-        copy = f"COPY ({select}\n) TO {duck.quoted(target)} ({options})"
         try:
-            with _mapped():
-                ((count,),) = self._connection.execute(copy).fetchall()
-        except QueryError as error:
-            cause = error.__cause__
-            of_disk = isinstance(cause, duckdb.Error) and duck.of_the_disk(
-                cause, f"writing {target}"
-            )
-            raise of_disk or error from cause
+            return self._copy(select, target, options)
+        except duckdb.Error as error:
+            doing = f"writing {target}" if str(target) in str(error) else "reading the lake"
+            raise duck.of_the_disk(error, doing) or _unread(error) from error
+
+    def _copy(self, select: str, target: Path, options: str) -> int:
+        copy = f"COPY ({select}\n) TO {duck.quoted(target)} ({options})"
+        ((count,),) = self._connection.execute(copy).fetchall()
         return int(count)
 
     def batches(self, select: str, rows: int) -> "pa.RecordBatchReader":
         """Return what is selected in pyarrow's batches of about so many rows. Raises QueryError."""
-        with _mapped():
+        try:
             return self._connection.sql(select).to_arrow_reader(rows)
+        except duckdb.Error as error:
+            raise duck.of_the_disk(error, "reading the lake") or _unread(error) from error
+
+    def spill_into(self, folder: Path) -> None:
+        """Have DuckDB keep there what does not fit into memory, not in the lake."""
+        self._connection.execute(f"SET temp_directory = {duck.quoted(folder)}")
+        self._connection.execute(f"SET memory_limit = {duck.quoted(_MEMORY)}")
 
 
 @contextmanager

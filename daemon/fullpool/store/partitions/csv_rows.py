@@ -28,7 +28,7 @@ REST: Final = "rest"
 
 
 # Columns of files that are of no kind, by the numbers that engines know them by.
-_OWN_FIELDS: Final = {SOURCE_COLUMN: 2001, "symbol": 2002}
+_OWN_FIELDS: Final = {SOURCE_COLUMN: 2001, "symbol": 2002, "is_void": 2003}
 
 
 class Width(StrEnum):
