@@ -85,12 +85,20 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
     sys.stdout.write(
         f"{progress.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to download\n"
     )
+    if size_bytes:
+        by = "the speed of earlier syncs" if found.estimate.is_measured else "100 Mbit/s"
+        sys.stdout.write(
+            f"about {found.estimate.disk_bytes / _MB:,.0f} MB of disk, and"
+            f" {progress.rough(found.estimate.seconds)} at {by}\n"
+        )
 
 
 def _planned(found: Preview, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "archives": _total(groups, "archives"),
         "bytes": _total(groups, "bytes"),
+        "disk_bytes": round(found.estimate.disk_bytes),
+        "seconds": round(found.estimate.seconds, 1),
         "groups": groups,
         "new_series": [str(series) for series in found.begun],
         "series_left": [str(series) for series in found.left],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fullpool import vendor
+from fullpool.estimate import Estimate, estimated
 from fullpool.model import Series, Status, Step
 from fullpool.planning import Want
 from fullpool.rest import too_much
@@ -30,6 +31,7 @@ class Preview:
     unknown: tuple[Series, ...]
     remarks: tuple[str, ...]
     failed: Mapping[str, str]
+    estimate: Estimate
 
 
 def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[str]:
@@ -51,11 +53,13 @@ def preview(work: Work, queries: StateQueries) -> Preview:
     accepted = accepted_checksums(work.config.checks)
     due = [known for known in queries.due(work.now(), accepted) if known.archive not in news]
     due += [known for known in news.values() if known.status in _TO_FETCH]
+    steps = tuple(due_steps(due, queries, found.wants, work.now()))
     return Preview(
-        steps=tuple(due_steps(due, queries, found.wants, work.now())),
+        steps=steps,
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
         unknown=tuple(found.unknown),
         remarks=(*found.remarks, *_too_much(work, queries, found.wants)),
         failed=found.failed,
+        estimate=estimated(steps, queries.experience()),
     )

@@ -61,7 +61,7 @@ class Activity:
         by_bytes = self._bytes_left / done if done > 0 else 0.0
         finished = archives - self._archives_left
         by_count = self._archives_left / finished if finished else 0.0
-        left = f", {_rough(spent * max(by_bytes, by_count))}" if finished else ""
+        left = f", {rough(spent * max(by_bytes, by_count))}" if finished else ""
         return (
             f"filling {self._filling:,} of {self._wanted:,} series,"
             f" {counted(self._archives_left, 'archive')} left{left}"
@@ -151,7 +151,7 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' if is_plural else ''}"
 
 
-def _rough(seconds: float) -> str:
+def rough(seconds: float) -> str:
     """Return a time in the unit a person would use."""
     whole = timedelta(seconds=seconds).total_seconds()
     if whole < _MINUTE_S:

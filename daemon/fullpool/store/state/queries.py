@@ -7,6 +7,7 @@ from typing import Final
 
 import duckdb
 
+from fullpool.estimate import Experience, Sizes
 from fullpool.model import (
     TRIES,
     Archive,
@@ -210,6 +211,24 @@ class StateQueries:
             [naive(now)],
         )
         return at_utc(found[0][0]) if found[0][0] else None
+
+    def experience(self) -> Experience:
+        """Return what earlier passes tell of sizes, by kind, and of their speed."""
+        sizes = rows_of(
+            self._connection,
+            "SELECT kind, a.size_bytes, p.size_bytes FROM (SELECT kind, sum(size_bytes)::BIGINT"
+            " AS size_bytes FROM sync.archives WHERE status = 'present' GROUP BY kind) AS a JOIN"
+            " (SELECT kind, sum(size_bytes)::BIGINT AS size_bytes FROM sync.partitions"
+            " GROUP BY kind) AS p USING (kind)",
+        )
+        ((archives, size_bytes, seconds),) = rows_of(
+            self._connection,
+            "SELECT coalesce(sum(archives), 0)::BIGINT, coalesce(sum(downloaded_bytes), 0)::BIGINT,"
+            " coalesce(sum(epoch(ended_at - started_at)), 0) FROM (SELECT * FROM sync.passes WHERE"
+            " archives > 0 AND ended_at IS NOT NULL ORDER BY archives DESC LIMIT 10)",
+        )
+        known = {kind: Sizes(zipped, files) for kind, zipped, files in sizes}
+        return Experience(known, archives, size_bytes, seconds)
 
     def bans(self) -> list[Ban]:
         """Return the API's hosts that were not to be asked when that was recorded."""
