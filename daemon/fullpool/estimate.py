@@ -58,7 +58,7 @@ def estimated(steps: Sequence[Step], experience: Experience) -> Estimate:
 
 
 def _is_alike(archives: int, size_bytes: int, experience: Experience) -> bool:
-    """Whether earlier archives were enough, and about as large: the rate of others is another."""
+    """Whether earlier archives were many, and about as large: the rate of others is another."""
     if experience.archives < _ENOUGH_ARCHIVES or not (archives and experience.size_bytes):
         return False
     mean, before = size_bytes / archives, experience.size_bytes / experience.archives

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import fullpool
 from fullpool.app import clock
-from lab import MINUTE, Lab, at, bars
+from fullpool.app.assembly import opened_state
+from fullpool.app.lock import writing
+from fullpool.app.service.housekeeping import keep_house
+from lab import DAY, MINUTE, Lab, at, bars
 from served import Vendor, dataset, sync, tree_of
 
 pytestmark = pytest.mark.duckdb_clients
@@ -115,3 +119,61 @@ def test_a_client_of_that_version_reads_what_is_followed(version: str) -> None:
         [4020, last], [2010, "DECIMAL(38,8)"], [1140, "1m"], [2010, last], [0, "none"],
         [240, "none"], [2, last], [2, "2024-03-10 09:30:00"],
     ]  # fmt: skip
+
+
+HELD_OPEN = """
+import duckdb, json, sys
+path, count = sys.argv[1], "SELECT count(*)::INTEGER, sum(volume)::INTEGER FROM klines"
+held = duckdb.connect(path, read_only=True)
+def ask(connection):
+    try:
+        return connection.execute(count).fetchone()
+    except duckdb.Error as error:
+        return str(error)
+print(json.dumps(ask(held)), flush=True)
+for _ in sys.stdin:
+    # The same process gets what it has open already, unless that is closed.
+    print(json.dumps([ask(held), ask(held.cursor())]), flush=True)
+held.close()
+print(json.dumps(ask(duckdb.connect(path, read_only=True))))
+"""
+
+
+@pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
+def test_a_session_that_is_held_open_sees_the_past_until_its_grace_is_over(version: str) -> None:
+    folder = os.environ.get("DUCKDB_CLIENTS")
+    if not folder:
+        pytest.skip("other DuckDB versions are not installed: make test-duckdb installs them")
+    key = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-03-0{}.zip"
+    begins = at("2024-03-08")
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-08", end="2024-03-09")) as lab:
+        lab.put(key.format(8), bars(begins, begins + DAY, MINUTE))
+        lab.run("sync", "2024-03-09T12:00")
+        tree = tree_of(lab.config)
+        lake = fullpool.open(tree.root)
+        with subprocess.Popen(
+            [f"{folder}/{version}/bin/python", "-c", HELD_OPEN, tree.current],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as client:  # fmt: skip
+            assert client.stdin is not None
+            assert client.stdout is not None
+            seen = [json.loads(client.stdout.readline())]
+            ours = [lake.klines("AUSDT").count()]
+            lab.put(key.format(9), bars(begins + DAY, begins + 2 * DAY, MINUTE))
+            lab.run("sync", "2024-03-10T12:00")
+            for now in ("2024-03-10T13:00", "2024-03-12T13:00"):
+                with writing(tree, "test", at(now)), opened_state(tree) as state:
+                    keep_house(state, tree, DAY, at(now))
+                client.stdin.write("\n")
+                client.stdin.flush()
+                seen.append(json.loads(client.stdout.readline()))
+                ours.append(lake.klines("AUSDT").count())
+            client.stdin.close()
+            seen.append(json.loads(client.stdout.readline()))
+
+    old, new = [1440, 14400], [2880, 28800]
+    assert seen[0] == old
+    assert seen[1] == [old, old]
+    assert all("No files found" in answer for answer in seen[2]), seen[2]
+    assert seen[3] == new
+    assert ours == [1440, 2880, 2880]
