@@ -330,6 +330,28 @@ def halted(daemon: Running) -> int | None:
     return None
 
 
+def test_health_tells_whether_the_daemon_runs_and_gets_on(place: Place) -> None:
+    asked = ("health", "--lake", str(place.lake))
+    with place.running() as daemon:
+        daemon.until(lambda: "up to date" in daemon.status())
+        healthy = place.run(*asked)
+        told = place.lake / ".daemon.json"
+        daemon.until(lambda: clock.now().timestamp() - told.stat().st_mtime < 20)
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        os.utime(told, (0, clock.now().timestamp() - 200))
+        stuck = place.run(*asked)
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        daemon.until(lambda: place.run(*asked).returncode == Exit.OK)
+        daemon.stop()
+        absent = place.run(*asked)
+
+    assert healthy.returncode == Exit.OK
+    assert "1 series up to date" in healthy.stdout
+    assert stuck.returncode == Exit.UNHEALTHY
+    assert "nothing has got on for 2" in stuck.stderr
+    assert absent.returncode == Exit.NOT_RUNNING
+
+
 def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
     place.write(A, builders=1)
     place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 8), 60_000)

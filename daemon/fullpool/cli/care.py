@@ -1,4 +1,4 @@
-"""Declares verify, rebuild, doctor and forget."""
+"""Declares verify, rebuild, doctor, health and forget."""
 
 import sys
 from typing import Annotated
@@ -95,6 +95,20 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
     care_report.examined(found, is_json=json)
     if found:
         raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} found")
+
+
+@program.command()
+def health(config: ConfigOption = None, lake: LakeOption = None) -> None:
+    """Tell whether the daemon runs and gets on. Exits 15 or 17 if not.
+
+    For containers and monitors. What is wrong with the lake itself, `fullpool doctor` says.
+    """
+    from fullpool.app import clock
+    from fullpool.app.configuration import tree_of
+    from fullpool.app.service.status_file import require_alive
+
+    status = require_alive(tree_of(settings_to_read(config, lake)), clock.now())
+    sys.stdout.write(f"{status.status}\n")
 
 
 @program.command()

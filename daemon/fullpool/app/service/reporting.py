@@ -15,7 +15,7 @@ from fullpool.app import clock
 from fullpool.app.configuration import tree_of
 from fullpool.app.service.liveness import Liveness
 from fullpool.app.service.progress import Activity
-from fullpool.app.service.status_file import DaemonStatus
+from fullpool.app.service.status_file import DaemonStatus, mark_alive
 from fullpool.app.service.watchdog import Keepalive, Service
 from fullpool.app.signals import Flag
 from fullpool.config import Config, Metrics
@@ -39,7 +39,7 @@ class Reporting:
         self.manager = Manager(clock.variable("NOTIFY_SOCKET"))
         self.next_tick: datetime | None = None
         self.weights: Mapping[str, int] = {}
-        self._since = clock.now()
+        self._since = self._alive_at = clock.now()
         self._tree = tree_of(config)
         self._written: DaemonStatus | None = None
         self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
@@ -50,7 +50,9 @@ class Reporting:
         granted = watchdog_s(
             clock.variable("WATCHDOG_USEC"), clock.variable("WATCHDOG_PID"), os.getpid()
         )
-        self._keepalive = Keepalive(Service(self.manager, self.liveness, stop, self.say, granted))
+        self._keepalive = Keepalive(
+            Service(self.manager, self.liveness, stop, self.say, self.alive, granted)
+        )
         self.apply(config.metrics)
 
     def __enter__(self) -> Self:
@@ -120,8 +122,15 @@ class Reporting:
                 self.manager.status(status.status)
                 with suppress(OSError):  # a full disk is reported by the log
                     status.write(self._tree)
+                    mark_alive(self._tree, self._alive_at)
             if time.monotonic() - self._wrote >= _WRITE_METRICS_S:
                 self._write_metrics()
+
+    def alive(self) -> None:
+        """Have the file for `health` tell that the work gets on."""
+        with self._saying, suppress(OSError):
+            self._alive_at = clock.now()
+            mark_alive(self._tree, self._alive_at)
 
     def _status(self) -> DaemonStatus:
         return DaemonStatus(

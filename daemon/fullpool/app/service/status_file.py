@@ -1,12 +1,18 @@
 """The file in the lake that says what its running daemon is doing."""
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from fullpool.app.lock import is_held
+from fullpool.errors import NotRunningError, UnhealthyError
 from fullpool.store.tree import Tree
+
+# As long as systemd's watchdog waits; one answer may take half a minute.
+_STUCK_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,26 @@ def read(tree: Tree) -> DaemonStatus | None:
         return DaemonStatus(config_problems=problems, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def mark_alive(tree: Tree, at: datetime) -> None:
+    """Have the time of the file say when the work last got on. Raises OSError."""
+    os.utime(tree.daemon, (at.timestamp(), at.timestamp()))
+
+
+def require_alive(tree: Tree, now: datetime) -> DaemonStatus:
+    """Return what the daemon is doing. Raises NotRunningError, or UnhealthyError if it is stuck."""
+    status = status_of(tree)
+    if status is None:
+        raise NotRunningError(f"looking for the daemon of {tree.root}: none runs")
+    age_s = now.timestamp() - tree.daemon.stat().st_mtime
+    if age_s > _STUCK_S:
+        raise UnhealthyError(
+            f"looking at the daemon of {tree.root} (process {status.pid}): nothing has got on for"
+            f" {age_s:,.0f} s; it says: {status.status}",
+            hint="restart it; its log tells what it was at",
+        )
+    return status
 
 
 def status_of(tree: Tree) -> DaemonStatus | None:

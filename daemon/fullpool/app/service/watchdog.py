@@ -26,12 +26,13 @@ _MORE_TIME_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is kept alive. *say* tells the manager and others what is going on."""
+    """What is kept alive. *say* tells what is going on, *alive* that it does."""
 
     manager: Manager
     liveness: Liveness
     stop: Stop
     say: Callable[[], None]
+    alive: Callable[[], None]
     watchdog_s: float | None
 
 
@@ -79,6 +80,7 @@ class Keepalive:
         service = self._service
         if not service.liveness.has_moved():
             return
+        service.alive()
         if service.watchdog_s:
             service.manager.alive()
         if not self._is_ready:
