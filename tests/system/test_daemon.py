@@ -337,10 +337,10 @@ def test_health_tells_whether_the_daemon_runs_and_gets_on(place: Place) -> None:
         healthy = place.run(*asked)
         told = place.lake / ".daemon.json"
         daemon.until(lambda: clock.now().timestamp() - told.stat().st_mtime < 20)
-        os.kill(daemon.process.pid, signal.SIGSTOP)
+        os.kill(daemon.number, signal.SIGSTOP)
         os.utime(told, (0, clock.now().timestamp() - 200))
         stuck = place.run(*asked)
-        os.kill(daemon.process.pid, signal.SIGCONT)
+        os.kill(daemon.number, signal.SIGCONT)
         daemon.until(lambda: place.run(*asked).returncode == Exit.OK)
         daemon.stop()
         absent = place.run(*asked)
