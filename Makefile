@@ -7,12 +7,12 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Tests that need nothing from outside.
-ANYWHERE := "not (seaweed or clients or frames or programs or duckdb_clients or systemd or readers or faults)"
+ANYWHERE := "not (seaweed or clients or frames or programs or containers or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-containers test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -69,6 +69,9 @@ test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake
 
 test-systemd: wheel ## Run the service under a real systemd, in a container (as root)
 	sh tests/support/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
+
+test-containers: $(INSTALLED) ## Build the image and run it with podman, try the alarms (as root)
+	sh tests/support/containers.sh .cache/systemd $(VENV) && $(BIN)/python -m pytest -m containers -rs $(ARGS)
 
 test-faults: $(INSTALLED) ## Inject faults: kills, disk, vendor, archives, resources (as root, with strace)
 	sh tests/support/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)

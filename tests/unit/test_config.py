@@ -190,3 +190,10 @@ def test_plain_http_is_allowed_to_this_machine_and_where_the_config_says_so() ->
 )
 def test_the_path_of_the_lake_is_found_in_a_text_that_is_wrong(text: str, path: str) -> None:
     assert lake_path_in(text, "/usual") == path
+
+
+def test_what_the_container_runs_with_is_right() -> None:
+    file = Path(__file__).parents[2] / "config" / "container.toml"
+    config = parse(file.read_text(), "container.toml")
+
+    assert (config.lake.path, config.metrics.listen) == ("/lake", "0.0.0.0:9187")
