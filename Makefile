@@ -58,7 +58,8 @@ test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against 
 	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(BIN)/python -m pytest -m clients -rs $(ARGS)
 
 test-frames: $(INSTALLED) ## Read a lake into pandas, Polars and pyarrow
-	sh tests/support/beside.sh $(PYTHON) $(VENV)/frames pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 duckdb==2.0.1 .
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/frames pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 duckdb==2.0.1 \
+		'ibis-framework[duckdb]==12.0.0' duckdb-engine==0.17.0 SQLAlchemy==2.1.9 duckdb-cli==1.5.6 .
 	FRAMES_PYTHON=$(CURDIR)/$(VENV)/frames/bin/python $(BIN)/python -m pytest -m frames -rs $(ARGS)
 
 test-programs: $(INSTALLED) ## Read exports with freqtrade and NautilusTrader, run the docs' code

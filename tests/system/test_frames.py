@@ -154,5 +154,42 @@ def test_data_frames_and_tables_have_the_rows(lake: Path) -> None:
     assert run(PROGRAM, lake) == "ok"
 
 
+IBIS = """
+import sys
+import ibis
+
+klines = ibis.duckdb.connect(f"{sys.argv[1]}/lake.duckdb", read_only=True).table("klines")
+counted = klines.group_by("symbol").agg(bars=klines.count()).order_by("symbol").to_pandas()
+assert counted.values.tolist() == [["AUSDT", 1440], ["BUSDT", 1440]], counted
+print("ok")
+"""
+ALCHEMY = """
+import sys
+import sqlalchemy
+
+url = f"duckdb:///{sys.argv[1]}/lake.duckdb"
+engine = sqlalchemy.create_engine(url, connect_args={"read_only": True})
+with engine.connect() as connection:
+    query = sqlalchemy.text("SELECT count(*) FROM klines WHERE symbol = :symbol")
+    assert connection.execute(query, {"symbol": "AUSDT"}).scalar() == 1440
+    assert "klines" in sqlalchemy.inspect(engine).get_view_names()
+print("ok")
+"""
+
+
+@pytest.mark.parametrize("program", [IBIS, ALCHEMY], ids=["ibis", "SQLAlchemy"])
+def test_tools_on_top_of_duckdb_read_the_lake(lake: Path, program: str) -> None:
+    assert run(program, lake) == "ok"
+
+
+def test_the_command_line_of_duckdb_reads_the_lake(lake: Path) -> None:
+    duckdb = Path(frames()).with_name("duckdb")
+    done = subprocess.run(
+        [duckdb, "-readonly", lake / "lake.duckdb", "-csv", "-c", "SELECT count(*) FROM klines"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "2880"
+
+
 def test_a_library_that_is_missing_is_named(lake: Path) -> None:
     assert run(WITHOUT, lake) == "True True"
