@@ -192,9 +192,9 @@ def test_files_of_another_disk_are_copied(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("order", "said"),
     [
-        ({"choice": Choice(markets=("dex",))}, "the market 'dex': there is none"),
-        ({"choice": Choice(kinds=("candles",))}, "the kind 'candles': there is none"),
-        ({"choice": Choice(intervals=("7m",))}, "the interval '7m': there is none"),
+        ({"choice": Choice(markets=("dex",))}, "the market 'dex': there is no such market"),
+        ({"choice": Choice(kinds=("candles",))}, "the kind 'candles': there is no such kind"),
+        ({"choice": Choice(intervals=("7m",))}, "the interval '7m': there is no such interval"),
         ({"choice": Choice(symbols=("CUSDT",))}, "'CUSDT': not in the lake"),
         ({"choice": Choice(markets=("cm",))}, "the lake has no such rows"),
         ({"choice": Choice(start=at("2024-03-01"))}, "the lake has no such rows"),

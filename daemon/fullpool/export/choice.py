@@ -1,6 +1,6 @@
 """Decides what is exported: which series, from when to when, in which files. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,22 +44,25 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
     _require_known("market", choice.markets, tuple(Market))
     _require_known("interval", choice.intervals, tuple(Interval))
     kinds = {_kind_of(name) for name in choice.kinds}
-    found = [
-        one
-        for one in held
-        if (not kinds or one.kind.name in kinds)
-        and (not choice.markets or one.market in choice.markets)
-        and (not choice.intervals or not one.interval or one.interval in choice.intervals)
-        and one.first < choice.span.end
-        and one.last >= choice.span.start
-    ]
+    wanted = [series for series in held if _is_wanted(series, choice, kinds)]
     if choice.symbols:
-        symbols = set(matching(choice.symbols, sorted({one.symbol for one in found})))
-        found = [one for one in found if one.symbol in symbols]
-    if not found:
+        symbols = set(matching(choice.symbols, sorted({series.symbol for series in wanted})))
+        wanted = [series for series in wanted if series.symbol in symbols]
+    if not wanted:
         hint = "`fullpool status` shows what the lake has"
         raise UsageError("exporting: the lake has no such rows", hint=hint)
-    return found
+    return wanted
+
+
+def _is_wanted(series: Held, choice: Choice, kinds: Collection[str]) -> bool:
+    """Whether a series is chosen, whatever its symbol; *kinds* are those by their names, or none."""
+    return (
+        (not kinds or series.kind.name in kinds)
+        and (not choice.markets or series.market in choice.markets)
+        and (not choice.intervals or not series.interval or series.interval in choice.intervals)
+        and series.first < choice.span.end
+        and series.last >= choice.span.start
+    )
 
 
 def _require_named(choice: Choice) -> None:
@@ -72,16 +75,16 @@ def _require_named(choice: Choice) -> None:
 def _require_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     if wrong := [name for name in given if name not in known]:
         hint = f"there are: {', '.join(known)}"
-        raise UsageError(f"exporting the {what} {wrong[0]!r}: there is none", hint=hint)
+        raise UsageError(f"exporting the {what} {wrong[0]!r}: there is no such {what}", hint=hint)
 
 
 def _kind_of(name: str) -> str:
     """Return the name of a kind, which may be given as that of its view."""
-    found = next((one for one in KINDS.values() if name in (one.name, one.table)), None)
-    if found is None:
+    kind = next((kind for kind in KINDS.values() if name in (kind.name, kind.table)), None)
+    if kind is None:
         hint = f"there are: {', '.join(KINDS)}"
-        raise UsageError(f"exporting the kind {name!r}: there is none", hint=hint)
-    return found.name
+        raise UsageError(f"exporting the kind {name!r}: there is no such kind", hint=hint)
+    return kind.name
 
 
 def parts(choice: Choice, series: Held) -> Iterator[Part]:

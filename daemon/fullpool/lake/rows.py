@@ -41,8 +41,11 @@ class Rows:
         return self._converted("to_arrow_table")
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Give the rows to any library that takes Arrow."""
-        return self.arrow().__arrow_c_stream__(requested_schema)
+        """Give the rows to any library that takes Arrow, as it reads them."""
+        sql = self._sql()
+        with mapped(sql):
+            reader = result_of(self._session, sql, self._parameters).to_arrow_reader(_BATCH)
+            return reader.__arrow_c_stream__(requested_schema)
 
     def batches(self, rows: int = _BATCH) -> "Iterator[pa.RecordBatch]":
         """Yield pyarrow batches of about so many *rows*: all need not fit into memory."""
