@@ -55,7 +55,7 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
 
 
 def _is_wanted(series: Held, choice: Choice, kinds: Collection[str]) -> bool:
-    """Whether a series is chosen, whatever its symbol; *kinds* are those by their names, or none."""
+    """Whether a series is chosen, whatever its symbol; *kinds* are names of some, or none."""
     return (
         (not kinds or series.kind.name in kinds)
         and (not choice.markets or series.market in choice.markets)
