@@ -61,8 +61,8 @@ class ConfigError(FullpoolError):
 
     exit_code = Exit.CONFIG
     hint = (
-        "config/fullpool.toml explains every key (a service has it in"
-        " /opt/fullpool/share/doc/fullpool); commands that only read accept --lake instead"
+        "`fullpool init` writes a right one, in which every key is explained; commands that only"
+        " read accept --lake instead"
     )
 
     def __init__(self, source: str, problems: tuple[str, ...]) -> None:
@@ -193,7 +193,7 @@ class UnhealthyError(FullpoolError):
     """Something about the lake needs a person."""
 
     exit_code = Exit.UNHEALTHY
-    hint = "each problem comes with a fix"
+    hint = "each problem above comes with a fix"
 
 
 class UnexpectedError(FullpoolError):

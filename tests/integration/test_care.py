@@ -390,4 +390,4 @@ def test_the_commands_say_what_they_did(vendor: Vendor, config: Config, tmp_path
     assert "to be downloaded by the next sync: spot/klines/AUSDT/1m/2024-06-01" in mended.stdout
     assert run("sync", "-c", path).returncode == Exit.OK
     assert run("rebuild", "-c", path).returncode == Exit.OK
-    assert run("doctor", "-c", path).stdout == "all is well\n"
+    assert run("doctor", "-c", path).stdout == "no problems found\n"

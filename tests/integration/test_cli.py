@@ -178,7 +178,7 @@ def test_forget_removes_what_is_no_longer_configured(config: Path) -> None:
     refused(run(*asked), Exit.USAGE, "spot/klines/AUSDT/1m: the configuration asks for it")
     config.write_text(config.read_text().replace('"AUSDT"', '"BUSDT"'))
     refused(run("forget", "spot/klines/C*", "-c", config), Exit.USAGE, "has no such series")
-    refused(run(*asked), Exit.USAGE, "nobody is there to ask")
+    refused(run(*asked), Exit.USAGE, "no terminal to confirm on")
     assert ROWS in run("sql", COUNT, "--csv", "-c", config).stdout
 
     done = run(*asked, "--yes")
@@ -189,7 +189,7 @@ def test_forget_removes_what_is_no_longer_configured(config: Path) -> None:
 
 
 def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "fullpool.toml"
+    file = tmp_path / "fullpool.toml"
     given = ("--lake", '/srv/ü "lake', "--market", "um", "--symbols", "*USDT,!*UPUSDT")
     assert run("init", file, *given, "--start", "2024-01-01", "--follow").returncode == Exit.OK
 
@@ -201,7 +201,9 @@ def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
     assert file.read_text().count("# ") == EXAMPLE.read_text().count("# ")
     refused(run("init", file), Exit.USAGE, "it already exists")
     wrong = run("init", tmp_path / "other", "--intervals", "7m")
-    refused(wrong, Exit.USAGE, "dataset[1].intervals[1]: must be one of 1s, 1m, 3m")
+    refused(wrong, Exit.USAGE, "the answer for intervals: must be one of 1s, 1m, 3m")
+    refused(run("init", tmp_path / "other", "--start", "soon"), Exit.USAGE, "'soon': it is no date")
+    refused(run("init", tmp_path / "no" / "x"), Exit.LAKE_UNWRITABLE, "a folder that is there")
     assert not (tmp_path / "other").exists()
 
 
@@ -211,12 +213,13 @@ def test_init_asks_three_questions_on_a_terminal(tmp_path: Path) -> None:
         [sys.executable, "-m", "fullpool", "init", tmp_path / "new.toml", "--kind", "aggTrades"],
         stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True,
     )  # fmt: skip
-    os.write(ours, b"/srv/lake\n\n")
+    os.write(ours, b"/srv/lake\nbtc usdt\n\n")
     said, _ = process.communicate(timeout=60)
     os.close(ours)
     os.close(terminal)
 
     assert "Where should the lake be? [~/fullpool-lake]: " in said
+    assert "did you mean BTCUSDT?" in said  # and is asked again
     config = parse((tmp_path / "new.toml").read_text(), "new")
     assert config.lake.path == "/srv/lake"
     assert config.dataset[0].symbols == ("BTCUSDT", "ETHUSDT")  # no intervals were asked for
@@ -236,6 +239,9 @@ def test_what_only_reads_a_lake_takes_its_path_from_a_config_that_is_wrong(
     run("sync", "-c", config)
     config.write_text(damage(config.read_text()))
 
+    doctor = run("doctor", "-c", config)
+    assert doctor.returncode == Exit.UNHEALTHY
+    assert f"- reading {config}: " in doctor.stdout
     for command in ("status", "gaps", "generations", "verify"):
         done = run(command, "-c", config)
         assert done.returncode == Exit.OK, done.stderr
@@ -523,6 +529,13 @@ def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vend
     assert process.returncode == Exit.INTERRUPTED
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("stopped")
+
+
+@pytest.mark.parametrize("command", ["gaps", "status", "revisions"])
+def test_a_symbol_that_is_not_held_is_no_empty_answer(config: Path, command: str) -> None:
+    run("sync", "-c", config)
+    done = run(command, "--symbol", "ausdt", "-c", config)
+    refused(done, Exit.USAGE, "the lake has no such symbol", "did you mean AUSDT?")
 
 
 def test_a_status_that_is_watched_is_shown_again_until_it_is_stopped(config: Path) -> None:

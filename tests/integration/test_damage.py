@@ -375,5 +375,5 @@ def test_a_lake_is_looked_at_without_its_configuration(config: Config) -> None:
     lake = str(tree_of(config).root)
 
     assert run("verify", "--lake", lake).returncode == Exit.OK
-    assert run("doctor", "--lake", lake).stdout == "all is well\n"
+    assert run("doctor", "--lake", lake).stdout == "no problems found\n"
     assert run("verify", "--lake", lake, "--vendor").returncode == Exit.USAGE

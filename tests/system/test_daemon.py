@@ -348,7 +348,7 @@ def test_health_tells_whether_the_daemon_runs_and_gets_on(place: Place) -> None:
     assert healthy.returncode == Exit.OK
     assert "1 series up to date" in healthy.stdout
     assert stuck.returncode == Exit.UNHEALTHY
-    assert "nothing has got on for 2" in stuck.stderr
+    assert "it has made no progress for 2" in stuck.stderr
     assert absent.returncode == Exit.NOT_RUNNING
 
 

@@ -63,6 +63,12 @@ def _is_meant(series: Series, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}/*") for one in plain)
 
 
+def require_free(config: Config) -> None:
+    """Raise LakeBusyError if a daemon, or another command, writes the lake."""
+    with writing(tree_of(config), "forget", clock.now()):
+        pass
+
+
 def forget(config: Config, series: Sequence[Series]) -> None:
     """Forget series, and publish; their files are deleted after lake.retain_hours.
 

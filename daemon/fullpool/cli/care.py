@@ -14,7 +14,7 @@ from fullpool.cli.program import (
     program,
     settings_to_read,
 )
-from fullpool.errors import UnhealthyError, UsageError
+from fullpool.errors import ConfigError, UnhealthyError, UsageError
 
 
 @program.command()
@@ -84,22 +84,29 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
     """
     from fullpool.app.configuration import load_lake_config, tree_of
     from fullpool.app.doctor import examination
+    from fullpool.app.service.progress import counted
     from fullpool.cli import care_report, screen
 
-    settings = load_lake_config(config, lake)
-    if lake is not None:
+    try:
+        settings, problems = load_lake_config(config, lake), []
+    except ConfigError as error:
+        settings, problems = settings_to_read(config, lake), [str(error)]
+    if problems:
+        found = examination.examine_lake(tree_of(settings), problems)
+    elif lake is not None:
         found = examination.examine_lake(tree_of(settings))
     else:
         with screen.watcher() as watcher:
             found = examination.examine(settings, watcher)
     care_report.examined(found, is_json=json)
     if found:
-        raise UnhealthyError(f"examining {settings.lake.path}: {len(found)} found")
+        count = counted(len(found), "problem")
+        raise UnhealthyError(f"examining {settings.lake.path}: {count} found")
 
 
 @program.command()
 def health(config: ConfigOption = None, lake: LakeOption = None) -> None:
-    """Tell whether the daemon runs and gets on. Exits 15 or 17 if not.
+    """Tell whether the daemon is running and making progress. Exits 15 or 17 if not.
 
     For containers and monitors. What is wrong with the lake itself, `fullpool doctor` says.
     """
@@ -132,9 +139,10 @@ def forget(
     settings = load_config(find_config(config))
     found = care.unwanted(settings, series)
     care_report.unwanted(found)
+    care.require_free(settings)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("forgetting: nobody is there to ask", hint="add --yes")
+            raise UsageError("forgetting: there is no terminal to confirm on", hint="add --yes")
         typer.confirm("Remove them?", abort=True)
     care.forget(settings, [one.series for one in found])
     hours = f"{settings.lake.retain_hours:g}"

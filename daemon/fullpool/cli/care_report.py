@@ -117,7 +117,7 @@ def examined(found: Sequence[Finding], *, is_json: bool) -> None:
         screen.show_json([{"what": one.what, "advice": one.advice} for one in found])
         return
     if not found:
-        sys.stdout.write("all is well\n")
+        sys.stdout.write("no problems found\n")
     for one in found:
         sys.stdout.write(f"- {one.what}\n  {one.advice}\n")
 

@@ -184,6 +184,7 @@ def gaps(
     from fullpool.store.catalogue.reader import reading
 
     with reading(_tree(config, lake)) as reader:
+        report.require_symbol(reader, symbol)
         report.gaps(reader, symbol=symbol, is_open=only_open, is_json=json)
 
 
@@ -199,6 +200,7 @@ def revisions(
     from fullpool.store.catalogue.reader import reading
 
     with reading(_tree(config, lake)) as reader:
+        report.require_symbol(reader, symbol)
         report.revisions(reader, symbol=symbol, is_json=json)
 
 
@@ -212,7 +214,7 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     as_of: AsOfOption = None,
     json: JsonOption = False,
     as_ndjson: Annotated[
-        bool, typer.Option("--ndjson", help="Print a JSON object a line.")
+        bool, typer.Option("--ndjson", help="Print one JSON object per line.")
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     parquet: Annotated[
@@ -227,7 +229,8 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
 
     Every kind of data has a view with doubles, such as klines, agg_trades, trades, metrics or
     funding_rate, and the same with _exact with decimals. The schema sync describes the lake.
-    "SHOW ALL TABLES" lists them all. Rows are printed as they come, however many there are.
+    "SHOW ALL TABLES" lists them all. A table has at most 1,000 rows; --csv, --json and --ndjson
+    print all of them as they come.
     """
     from fullpool.app.service.progress import counted
     from fullpool.cli import screen
@@ -297,14 +300,17 @@ def generations(
 
 @program.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="The configuration file to check.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to check. Default: as for other commands.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check a configuration file, and report every error."""
-    from fullpool.app.configuration import checked_config
+    from fullpool.app.configuration import checked_config, find_config
     from fullpool.app.remarks import remarks_on
     from fullpool.cli import report
 
+    file = find_config(file)
     checked = checked_config(file)
     remarks = [*report.choices(checked), *remarks_on(checked)]
     report.config(checked, file, remarks, is_json=json)

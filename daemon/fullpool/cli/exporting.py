@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _MB: Final = 1_000_000
 _TOLD: Final = 5
-_Target = Annotated[Path, typer.Argument(help="A folder that does not exist.")]
-_Names = Annotated[list[str] | None, typer.Option(help="Only these; several, or with commas.")]
+_Target = Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]
+_Names = Annotated[
+    list[str] | None, typer.Option(help="Only these; repeat it, or put commas between.")
+]
 _Symbols = Annotated[list[str] | None, typer.Option(help="Names or patterns: '*USDT', '!*UPUSDT'.")]
 _Start = Annotated[str | None, typer.Option(help="The first day or time, in UTC.")]
 _End = Annotated[str | None, typer.Option(help="The day or time to stop before.")]
@@ -28,7 +30,7 @@ _Types = Annotated[
 ]
 _Form = Annotated[Form, typer.Option("--format", help="What files to write.")]
 _Link = Annotated[
-    bool, typer.Option("--link", help="Hard-link the lake's own files: takes no room.")
+    bool, typer.Option("--link", help="Hard-link the lake's own files: takes no disk space.")
 ]
 _Copy = Annotated[bool, typer.Option("--copy", help="Copy the lake's own files.")]
 _Program = Annotated[Program | None, typer.Option("--for", help="Write the files of that program.")]
@@ -54,8 +56,8 @@ def export(  # noqa: PLR0917 - a command has as many parameters as it has option
 ) -> None:
     """Write rows into plain files, for other programs.
 
-    By default Parquet files with numbers as double, a file a series and year (a month where there
-    are many rows), in folders such as klines/market=spot/interval=1m/symbol=BTCUSDT. manifest.json
+    By default Parquet files with numbers as double, one per series and year (per month for kinds
+    with many rows), in folders such as klines/market=spot/interval=1m/symbol=BTCUSDT. manifest.json
     lists them, with hashes. The folder appears once it is complete.
     """
     from fullpool.app.configuration import tree_of

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fullpool.cli import screen
 from fullpool.config import Config
+from fullpool.errors import UsageError
 from fullpool.store.catalogue.reader import Reader
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
         return
     answer = reader.query(_GAPS_SQL, [symbol, is_open])
     if not answer.rows:
-        sys.stdout.write("no gaps\n")
+        sys.stdout.write(_no_gaps(reader, symbol, is_open=is_open))
         return
     screen.show_table("", answer.columns, answer.rows[:_SHOWN_GAPS])
     if len(answer.rows) > _SHOWN_GAPS:
@@ -49,6 +51,26 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
         sys.stdout.write(f"and {more:,} more: give --symbol, or query sync.gaps\n")
 
 
+def _no_gaps(reader: Reader, symbol: str, *, is_open: bool) -> str:
+    """Return what is said where no gap is to be shown."""
+    explained = len(reader.query(_GAPS_SQL, [symbol, False]).rows) if is_open else 0
+    if explained:
+        return f"no open gaps ({explained:,} explained: `fullpool gaps`)\n"
+    return "no open gaps\n" if is_open else "no gaps\n"
+
+
+def require_symbol(reader: Reader, symbol: str) -> None:
+    """Raise UsageError for a symbol that the lake does not have; "" means all."""
+    held = [str(name) for (name,) in reader.query(_SYMBOLS_SQL).rows]
+    if symbol and symbol not in held:
+        near = get_close_matches(symbol.upper(), held, 3, 0.5)
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else "`fullpool status` shows what it has"
+        )
+        raise UsageError(f"looking for {symbol}: the lake has no such symbol", hint=hint)
+
+
+_SYMBOLS_SQL: Final = "SELECT DISTINCT symbol FROM sync.coverage ORDER BY ALL"
 _REVISIONS_SQL: Final = """
     SELECT market, kind, symbol, interval, period, found_at, old_modified_at, new_modified_at,
            old_size_bytes, new_size_bytes, rows_added AS added, rows_removed AS removed,
@@ -115,7 +137,7 @@ def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) ->
             " ".join(dataset.symbols),
             " ".join(dataset.intervals),
             str(dataset.start or "listing"),
-            str(dataset.end or "follows the market"),
+            str(dataset.end or ("now" if dataset.follow else "newest archive")),
         )
         for dataset in parsed.dataset
     ]

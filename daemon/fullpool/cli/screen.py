@@ -20,6 +20,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -35,6 +36,7 @@ from fullpool.sync.watcher import Watcher
 
 _MB: Final = 1_000_000
 _WIDEST: Final = 100_000  # characters: as wide as a table wants to be
+_ASKED: Final = "API requests"
 _LINE_EVERY_S: Final = 5.0
 
 
@@ -50,6 +52,15 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+class _Amount(DownloadColumn):
+    """Bytes of a download, and requests of what is asked."""
+
+    def render(self, task: Task) -> Text:
+        if task.description == _ASKED:
+            return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f}")
+        return super().render(task)
 
 
 class _Told:
@@ -75,7 +86,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[count]}"),
-            DownloadColumn(),
+            _Amount(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -125,7 +136,7 @@ class Bars:
 
     def asking(self, gaps: int, requests: int) -> None:
         self._asked = self._progress.add_task(
-            "API requests", total=requests, count=progress.counted(gaps, "gap")
+            _ASKED, total=requests, count=progress.counted(gaps, "gap")
         )
 
     def answered(self) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from fullpool.app.configuration import tree_of
 from fullpool.app.remarks import remarks_by
@@ -17,6 +17,7 @@ from fullpool.store.tree import Tree
 
 _MB: Final = 1_000_000
 _SHOWN: Final = 10
+_NAMED: Final = 3
 # A daily archive is there ten hours after its day by the latest, most of the time; one of a month
 # some days after that.
 _LATE_H: Final = f"if({is_by_month('c.')}, 40 * 24, 48)"
@@ -34,7 +35,7 @@ _SERIES_SQL: Final = f"""
     SELECT c.market, c.kind, c.symbol, c.interval, c.first_time, c.last_time,
            c.row_count AS rows, c.expected_rows AS expected, c.present_rows AS present,
            c.patched_rows AS patched,
-           c.explained_rows AS explained, c.open_rows AS open, c.is_wanted AS kept, c.files,
+           c.explained_rows AS explained, c.open_rows AS open, c.is_wanted AS configured, c.files,
            round(c.size_bytes / 1e6, 1) AS mb,
            round({_LAG_S} / 3600, 1) AS lag_h, {_OWN_MISSING.format("")} AS missing_archives
     FROM sync.coverage AS c, sync.published WHERE $1 = '' OR c.symbol = $1 ORDER BY ALL"""
@@ -56,13 +57,22 @@ _ATTENTION_SQL: Final = f"""
         SELECT concat_ws('/', c.market, c.kind, c.symbol, nullif(c.interval, '')) AS name,
                c.open_rows, c.is_trading, {_LATE_H} AS late_h,
                {_LAG_S} / 3600 AS lag_h, {_OWN_MISSING.format(_HAS_FAILED)} AS missing_archives
-        FROM sync.coverage AS c, sync.published))
+        FROM sync.coverage AS c, sync.published WHERE c.is_wanted))
     WHERE missing_archives > 0 OR open_rows > 0 OR is_late
     ORDER BY missing_archives DESC, open_rows DESC, lag_h DESC, name"""
+
+_EMPTY_SQL: Final = """
+    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')) AS name FROM sync.wanted
+    WHERE name NOT IN (SELECT concat_ws('/', market, kind, symbol, nullif(interval, ''))
+                       FROM sync.coverage WHERE row_count > 0) ORDER BY name"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
     FROM sync.missing WHERE $1 = '' OR symbol = $1 GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
+
+_LEFT_SQL: Final = """
+    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')) FROM sync.coverage
+    WHERE NOT is_wanted ORDER BY ALL"""
 
 _REPLACED_SQL: Final = """
     SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
@@ -83,6 +93,7 @@ def show(settings: Config, shown: Shown) -> None:
     of_daemon = status_of(tree)
     daemon(of_daemon, shown)
     with reading(tree) as reader:
+        report.require_symbol(reader, shown.symbol)
         status(reader, tree, of_daemon, remarks_by(reader, settings), shown)
 
 
@@ -164,13 +175,23 @@ def short(number: float) -> str:
 def _attention(reader: Reader) -> None:
     """Print the series that miss something, or are late; the worst first."""
     rows = reader.query(_ATTENTION_SQL).rows
-    if not rows:
+    named = {row[0] for row in rows}
+    empty = [str(name) for (name,) in reader.query(_EMPTY_SQL).rows if name not in named]
+    if not (rows or empty):
         return
     sys.stdout.write("needs attention:\n")
+    if empty:
+        sys.stdout.write(f"  no rows yet: {_few(empty)}\n")
     for name, *told in rows[:_SHOWN]:
         sys.stdout.write(f"  {name}: {', '.join(_told(*told))}\n")
     if len(rows) > _SHOWN:
         sys.stdout.write(f"  and {len(rows) - _SHOWN:,} more series: `fullpool status --series`\n")
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _told(missing: int, open_rows: int, lag_h: float | None) -> Iterator[str]:
@@ -190,9 +211,6 @@ def _replaced(reader: Reader) -> None:
         sys.stdout.write(
             f"replaced files: {replaced['files']:,}, {size}, deleted after lake.retain_hours\n"
         )
-    sql = "SELECT count(*) FROM sync.coverage WHERE NOT is_wanted"
-    left: Any = reader.query(sql).rows[0][0]
+    left = [str(name) for (name,) in reader.query(_LEFT_SQL).rows]
     if left:
-        sys.stdout.write(
-            f"{left:,} series no longer configured; their data stays until `fullpool forget`\n"
-        )
+        sys.stdout.write(f"no longer configured, kept until `fullpool forget`: {_few(left)}\n")

@@ -45,6 +45,10 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
     _require_known("interval", choice.intervals, tuple(Interval))
     kinds = {_kind_of(name) for name in choice.kinds}
     wanted = [series for series in held if _is_wanted(series, choice, kinds)]
+    if choice.intervals and not (kinds or any(series.interval for series in wanted)):
+        names = ", ".join(choice.intervals)
+        hint = "leave --interval out, or name kinds without intervals with --kind"
+        raise UsageError(f"exporting: the lake has no bars of {names}", hint=hint)
     if choice.symbols:
         symbols = set(matching(choice.symbols, sorted({series.symbol for series in wanted})))
         wanted = [series for series in wanted if series.symbol in symbols]

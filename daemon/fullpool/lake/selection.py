@@ -80,7 +80,9 @@ def matching(patterns: str | Sequence[str], held: Sequence[str]) -> list[str]:
 def _held(name: str, held: Sequence[str]) -> str:
     """Return what is said of the symbols that are held, the most similar ones first."""
     near = get_close_matches(name.upper(), held, 5, 0.5) or held[:5]
-    return f"it has {len(held):,} such symbols" + (f", such as {', '.join(near)}" if near else "")
+    if not held:
+        return "it has none of that kind, market and interval; `lake.symbols()` lists what it has"
+    return f"those of that kind, market and interval: {len(held):,}, such as {', '.join(near)}"
 
 
 def _is_pattern(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import shutil
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
@@ -47,9 +47,10 @@ def examine(config: Config, watcher: Watcher) -> list[Finding]:
     ]
 
 
-def examine_lake(tree: Tree) -> list[Finding]:
-    """Return what needs a person about a lake whose configuration is not at hand."""
-    return [*_daemon(tree), *symptoms(tree, clock.now())]
+def examine_lake(tree: Tree, problems: Sequence[str] = ()) -> list[Finding]:
+    """Return what needs a person about a lake whose configuration is not at hand, or is wrong."""
+    wrong = [Finding(problem, "`fullpool check` lists what to correct") for problem in problems]
+    return [*wrong, *_daemon(tree), *symptoms(tree, clock.now())]
 
 
 def _disk(config: Config, tree: Tree) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ class Activity:
     """Watches the passes and keeps the words for what they do. Used by several threads."""
 
     def __init__(self, liveness: Liveness) -> None:
-        self.downloaded_bytes = 0
+        self.downloaded_bytes = self.open_gaps = 0
         self.refused: tuple[str, ...] = ()
         self._liveness = liveness
         self._lock = threading.Lock()
@@ -52,6 +52,9 @@ class Activity:
             failed = counted(missing, "failed item")
             example = next(text for _, text in self._missing.values() if text)
             return f"{series} up to date except {failed}: {example}{then}"
+        if self.open_gaps:
+            gaps = counted(self.open_gaps, "open gap")
+            return f"{series} up to date except {gaps} (`fullpool gaps --open`){then}"
         return f"{series} up to date{then}"
 
     def _progress(self) -> str:

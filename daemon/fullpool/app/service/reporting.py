@@ -98,6 +98,7 @@ class Reporting:
     def measured(self, figures: Figures) -> None:
         """Hand new numbers to the monitors."""
         self._gauges.figures = figures
+        self.activity.open_gaps = figures.open_gaps
         with self._saying:
             self._write_metrics()
 

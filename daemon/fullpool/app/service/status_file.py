@@ -65,8 +65,8 @@ def require_alive(tree: Tree, now: datetime) -> DaemonStatus:
     age_s = now.timestamp() - tree.daemon.stat().st_mtime
     if age_s > _STUCK_S:
         raise UnhealthyError(
-            f"looking at the daemon of {tree.root} (process {status.pid}): nothing has got on for"
-            f" {age_s:,.0f} s; it says: {status.status}",
+            f"looking at the daemon of {tree.root} (process {status.pid}): it has made no"
+            f" progress for {age_s:,.0f} s; it says: {status.status}",
             hint="restart it; its log tells what it was at",
         )
     return status

@@ -205,7 +205,8 @@ def path_of(tree: Tree, as_of: str | None = None) -> Path:
     path = tree.current.resolve() if as_of is None else _as_of(tree, as_of)
     if not tree.root.is_dir():
         raise NoLakeError(
-            f"opening the lake {tree.root}: there is no such folder", hint="check the path"
+            f"opening the lake {tree.root}: there is no such folder",
+            hint="run `fullpool sync`, which makes it, or check the path",
         )
     if not path.exists():
         raise NoLakeError(f"opening the lake {tree.root}: nothing is published there yet")
