@@ -94,6 +94,8 @@ def expected_until(
 
 def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known]) -> datetime:
     first_row = min((file.first_time for file in files), default=None)
+    if first_row is not None and kind_of(want.series).jitter:
+        first_row = first_row.replace(second=0, microsecond=0)  # its place begins before it
     first = min(archives, key=lambda known: known.archive.period.span, default=None)
     if first is None:
         return max(want.span.start, first_row or want.span.start)

@@ -470,13 +470,14 @@ def write_archive(path: Path, text: str) -> None:
     path.write_bytes(zipped(f"{path.stem}.csv", text.encode()))
 
 
+@pytest.mark.parametrize("start", ["2024-01-01", ""])
 def test_funding_rates_of_the_running_month_come_from_the_api(
-    vendor: Vendor, tmp_path: Path
+    vendor: Vendor, tmp_path: Path, start: str
 ) -> None:
     vendor.publish(FUNDING, date(2024, 1, 1), date(2024, 1, 31))
     twin = with_own_api(vendor, tmp_path)
     list(generate(twin, spec_from(FUNDING, date(2024, 1, 1), date(2024, 2, 29))))
-    text = dataset(FUNDING, start="2024-01-01")
+    text = dataset(FUNDING, start=start)
     config = vendor.config(tmp_path / "lake", text, rest={"enabled": "true"})
 
     with time_machine.travel(datetime(2024, 2, 10, 12, tzinfo=UTC), tick=True):
@@ -485,7 +486,8 @@ def test_funding_rates_of_the_running_month_come_from_the_api(
     counts = ask(config, "SELECT source, count(*) FROM funding_rate GROUP BY ALL ORDER BY ALL")
     assert counts == [("archive", 93), ("rest", 27)]
     assert ask(config, "FROM sync.gaps") == []
-    assert ask(config, "SELECT expected_rows, patched_rows FROM sync.coverage") == [(120, 27)]
+    sql = "SELECT expected_rows, present_rows, patched_rows FROM sync.coverage"
+    assert ask(config, sql) == [(120, 93, 27)]
 
     vendor.publish(FUNDING, date(2024, 2, 1), date(2024, 2, 29))
     for path in twin.rglob("*.zip"):
