@@ -15,6 +15,7 @@ import pytest
 
 from fullpool.app import clock
 from fullpool.app.assembly import opened_state, working
+from fullpool.app.remarks import behind
 from fullpool.config import parse
 from fullpool.errors import ConfigError
 from fullpool.export.exporting import export
@@ -23,6 +24,7 @@ from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
+from fullpool.store.catalogue.reader import reading
 from fullpool.sync.follow import Follow, Wire
 from lab import DAY, HOUR, MINUTE, Inline, Lab, at, bar, bars, trade, uncounted
 from served import Seen, dataset, tree_of
@@ -96,6 +98,19 @@ def test_the_next_rows_are_asked_from_where_it_stands(lab: Lab) -> None:
     assert lab.requests() == before + 2
     lab.run("sync", "2024-03-10T10:01:40")
     assert lab.requests() == before + 2
+
+
+def test_a_series_that_is_followed_and_behind_is_told(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:59:20")
+
+    with reading(tree_of(lab.config)) as reader:
+        assert behind(reader, lab.config, at("2024-03-10T10:09")) == []
+        (line,) = behind(reader, lab.config, at("2024-03-10T10:12"))
+        lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08")
+        assert behind(reader, lab.config, at("2024-03-12T10:12")) == []
+
+    assert line.startswith("spot/klines/BUSDT/1m (and 1 more) is followed, but its newest bar")
+    assert "closed 13 minutes ago" in line
 
 
 def test_an_export_has_what_is_followed_too(lab: Lab, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool import unknown
@@ -10,12 +10,21 @@ from fullpool.app import clock
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
+from fullpool.grid import bars
 from fullpool.model import Series
 from fullpool.rest import too_much
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.tables import series_in
 
+# A bar is there seconds after it closed, or with the next question if that failed.
+_LATE: Final = timedelta(minutes=10)
+_LATE_BARS: Final = 2
+_LAGS: Final = (
+    "SELECT market, kind, symbol, interval,"
+    " lag_s + date_diff('second', published_at, ?::TIMESTAMP)"
+    " FROM sync.coverage, sync.published WHERE is_trading AND lag_s IS NOT NULL ORDER BY ALL"
+)
 _TRADING: Final = "SELECT market, kind, symbol, interval FROM sync.coverage WHERE is_trading"
 
 
@@ -40,6 +49,27 @@ def remarks_by(reader: Reader, config: Config) -> list[str]:
         trading = [series_in(row) for row in rows]
         return [*_remarks(reader.queries, config), *_too_much(config, trading)]
     return []
+
+
+def behind(reader: Reader, config: Config, now: datetime) -> list[str]:
+    """Return what is to be said of bars that are followed, and older than they should be *now*."""
+    late: list[tuple[float, Series]] = []
+    for *keys, lag_s in reader.query(_LAGS, [now.replace(tzinfo=None)]).rows:
+        series = series_in(keys)
+        if config.follows(series) and (allowed_s := _allowed_s(series)) and lag_s > allowed_s:
+            late.append((lag_s, series))
+    if not late:
+        return []
+    lag_s, series = max(late)
+    more = f" (and {len(late) - 1:,} more)" if len(late) > 1 else ""
+    said = f"{series}{more} is followed, but its newest bar closed {lag_s / 60:,.0f} minutes ago"
+    return [f"{said}: is the daemon running, and does the API answer?"]
+
+
+def _allowed_s(series: Series) -> float | None:
+    """Return how old the newest bar of a series may be; None if nobody can say."""
+    step = bars(series.interval).step if series.interval else None
+    return None if step is None else (_LATE_BARS * step + _LATE).total_seconds()
 
 
 def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:

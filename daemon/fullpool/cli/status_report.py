@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from fullpool.app import clock
 from fullpool.app.configuration import tree_of
-from fullpool.app.remarks import remarks_by
+from fullpool.app.remarks import behind, remarks_by
 from fullpool.app.service.progress import counted
 from fullpool.app.service.status_file import DaemonStatus, status_of
 from fullpool.cli import report, screen
@@ -94,7 +95,8 @@ def show(settings: Config, shown: Shown) -> None:
     daemon(of_daemon, shown)
     with reading(tree) as reader:
         report.require_symbol(reader, shown.symbol)
-        status(reader, tree, of_daemon, remarks_by(reader, settings), shown)
+        remarks = [*behind(reader, settings, clock.now()), *remarks_by(reader, settings)]
+        status(reader, tree, of_daemon, remarks, shown)
 
 
 def daemon(status: DaemonStatus | None, shown: Shown) -> None:

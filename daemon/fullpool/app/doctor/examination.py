@@ -15,7 +15,7 @@ from fullpool.app.configuration import tree_of
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.app.doctor.checks_sql import Finding
 from fullpool.app.pools import Idle
-from fullpool.app.remarks import never_listed, remarks_by
+from fullpool.app.remarks import behind, never_listed, remarks_by
 from fullpool.app.service.status_file import status_of
 from fullpool.app.signals import Flag
 from fullpool.config import Config
@@ -73,6 +73,8 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
 
 def _asked_for(config: Config) -> Iterator[Finding]:
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
+        for late in behind(reader, config, clock.now()):
+            yield Finding(late, "look at the log for follow.failed and rest.*, or start the daemon")
         for remark in remarks_by(reader, config):
             yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
         if series := never_listed(reader, config):
