@@ -115,10 +115,8 @@ def read(order: RecoveryOrder) -> RecoveredFile:
     """
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
-    with (
-        duck.map_errors(f"reading {path}"),
-        duck.connect(order.root, threads=1, memory_limit=f"{order.memory_mb}MB") as connection,
-    ):
+    with duck.map_errors(f"reading {path}"):
+        connection = duck.of_worker(order.root, order.memory_mb, 1)
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
