@@ -37,6 +37,7 @@ from fullpool.store.tree import Tree
 from fullpool.sync.archives.due import due_steps
 from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.outcome import Outcome
+from fullpool.sync.preview import preview
 from fullpool.sync.publishing import publish_state
 from served import Seen, Vendor, dataset
 
@@ -66,8 +67,8 @@ def invent(root: Path, series: int) -> Path:
         vendor.publish("spot/klines/S0USDT/1m", FIRST, LAST)
         text = dataset("spot/klines/S0USDT/1m", start=str(FIRST), end=str(LAST))
         syncing.sync(vendor.config(root / "lake", text), Seen(), Event())
-        symbols = ", ".join(f"'S{n}USDT'" for n in range(series))
-        whole = text.replace("'S0USDT'", symbols).replace(str(FIRST), "2018-01-01")
+        symbols = ", ".join(f'"S{n}USDT"' for n in range(series))
+        whole = text.replace('"S0USDT"', symbols).replace(str(FIRST), "2018-01-01")
         path = root / "fullpool.toml"
         path.write_text(vendor.config_text(root / "lake", whole))
     tree = Tree(root / "lake")
@@ -169,6 +170,13 @@ def look(state: State, tree: Tree, series: int) -> None:
         GapFinder(replace(work, now=lambda: NOW), state, Outcome(), wants(series)).look()
 
 
+def plan(state: State, tree: Tree, _series: int) -> None:
+    """Do what `fullpool plan` does where nothing is to be listed."""
+    config = parse((tree.root.parent / "fullpool.toml").read_text(), "full.toml")
+    with working(config, Seen(), Event(), nullcontext(pools.Idle())) as work:
+        preview(replace(work, now=lambda: NOW), state.queries)
+
+
 ACTS: dict[str, Callable[[State, Tree, int], None]] = {
     "publication": publication,
     "at rest": at_rest,
@@ -176,6 +184,7 @@ ACTS: dict[str, Callable[[State, Tree, int], None]] = {
     "quiet tick": quiet_tick,
     "quiet tick of January": january_tick,
     "look after midnight": look,
+    "plan": plan,
 }
 ASKED = {
     "view, one symbol": "SELECT count(*), sum(close) FROM klines WHERE symbol = 'S7USDT'",

@@ -3,7 +3,7 @@
 set -eu
 python=$1
 shift
-for name in ${*:-small large kinds peers_race urllib_httpx queries rest gaps full}; do
+for name in ${*:-small large kinds peers_race urllib_httpx queries rest gaps full rebuild}; do
     "$python" "benchmarks/$name.py"
 done
 "$python" benchmarks/report.py
