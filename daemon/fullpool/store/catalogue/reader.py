@@ -83,8 +83,19 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        hint = FILE_GONE if "No files found" in str(error) else None
-        raise QueryError(f"running the query: {error}", hint=hint) from error
+        raise QueryError(f"running the query: {error}", hint=_hint(error)) from error
+
+
+def _hint(error: duckdb.Error) -> str | None:
+    """Return what to do about an error of a query; None for names that there are not."""
+    text = str(error)
+    if "No files found" in text:
+        return FILE_GONE
+    if "read-only" in text:
+        return "a lake is only read; write to a file with COPY, or --parquet"
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return None
+    return "the message is DuckDB's own: correct the SQL"
 
 
 def _unread(error: duckdb.Error) -> QueryError:
