@@ -85,10 +85,10 @@ class Contained:
             dataset(f"spot/klines/{symbols}/1m", start="2024-06-01", end="2024-06-02"),
         )
 
-    def start(self, *more: str) -> None:
+    def start(self, *more: str, timezone: str = "Asia/Kolkata") -> None:
         podman(
             *self.options, "run", "--detach", "--name", NAME, *LIMITS, "--network", "host",
-            "--read-only", "--tmpfs", TEMPORARY, "--cap-drop", "ALL", "--env", "TZ=Asia/Kolkata",
+            "--read-only", "--tmpfs", TEMPORARY, "--cap-drop", "ALL", "--env", f"TZ={timezone}",
             "--security-opt", "no-new-privileges", "--volume", f"{self.lake}:/lake",
             "--volume", f"{self.etc}:/etc/fullpool:ro", *more, IMAGE,
         )  # fmt: skip
@@ -151,6 +151,20 @@ def test_the_daemon_runs_in_a_container(contained: Contained) -> None:
     podman("stop", "--time", "15", NAME)
     state = podman("inspect", "--format", "{{.State.ExitCode}} {{.State.Status}}", NAME)
     assert state.split() == ["0", "exited"]
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Nowhere/Land"])
+def test_a_file_that_is_mounted_and_written_in_place_is_seen(
+    contained: Contained, timezone: str
+) -> None:
+    """No event tells of it: the folder that is watched is the image's."""
+    file = contained.etc / "fullpool.toml"
+    contained.start("--volume", f"{file}:/etc/fullpool/fullpool.toml:ro", timezone=timezone)
+    until(lambda: "1 series up to date" in podman("exec", NAME, "fullpool", "health", check=False))
+    file.write_text(contained.text("AUSDT,BUSDT"))
+    until(lambda: "2 series up to date" in podman("exec", NAME, "fullpool", "health"))
+
+    assert contained.symbols() == ["AUSDT", "BUSDT"]
 
 
 def test_a_lake_that_is_not_its_own_is_told(contained: Contained) -> None:
