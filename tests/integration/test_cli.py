@@ -245,7 +245,7 @@ def test_what_only_reads_a_lake_takes_its_path_from_a_config_that_is_wrong(
     for command in ("status", "gaps", "generations", "verify"):
         done = run(command, "-c", config)
         assert done.returncode == Exit.OK, done.stderr
-        assert f"`fullpool check {config}` lists what. Only its lake.path is used." in done.stderr
+        assert f"`fullpool check {config}` lists what. Only its lake.path is used: " in done.stderr
     assert run("sync", "-c", config).returncode == Exit.CONFIG
     assert run("verify", "--repair", "-c", config).returncode == Exit.CONFIG
 
@@ -535,7 +535,7 @@ def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vend
 def test_a_symbol_that_is_not_held_is_no_empty_answer(config: Path, command: str) -> None:
     run("sync", "-c", config)
     done = run(command, "--symbol", "ausdt", "-c", config)
-    refused(done, Exit.USAGE, "the lake has no such symbol", "did you mean AUSDT?")
+    refused(done, Exit.USAGE, "the lake knows no such symbol", "did you mean AUSDT?")
 
 
 def test_a_status_that_is_watched_is_shown_again_until_it_is_stopped(config: Path) -> None:

@@ -18,8 +18,10 @@ from fullpool.app.assembly import opened_state, working
 from fullpool.app.remarks import behind
 from fullpool.config import parse
 from fullpool.errors import ConfigError
+from fullpool.export.choice import parts
 from fullpool.export.exporting import export
-from fullpool.export.order import Order
+from fullpool.export.order import Choice, Order
+from fullpool.export.source import Source
 from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
@@ -122,6 +124,24 @@ def test_an_export_has_what_is_followed_too(lab: Lab, tmp_path: Path) -> None:
     rows(lab, "2024-03-10T09:59", files)
     ordered = f"SELECT open_time FROM '{tmp_path}/out/**/symbol=AUSDT/*.parquet'"
     assert lab.ask(ordered) == lab.ask(f"{ordered} ORDER BY open_time")
+
+
+def test_a_long_export_keeps_the_followed_files_that_the_daemon_removes(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.run("sync", "2024-03-10T09:59:20")
+    tree = tree_of(lab.config)
+
+    with reading(tree) as reader:
+        source = Source(tree, reader)
+        source.keep_tails(tmp_path)
+        for file in (tree.root / "tail").rglob("*.parquet"):
+            file.unlink()
+        series = source.held()[0]
+        (part,) = parts(Choice(), series)
+        assert reader.query(f"SELECT count(*) FROM ({source.select(part, 'double')})").rows == [
+            (2 * 1440 + 599,)
+        ]
 
 
 def test_an_archive_takes_the_place_of_what_was_followed(lab: Lab) -> None:

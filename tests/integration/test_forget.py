@@ -6,6 +6,8 @@ import pytest
 import time_machine
 
 from fullpool.app.forget import forget, unwanted
+from fullpool.app.rebuild import rebuild
+from fullpool.app.signals import Flag
 from fullpool.errors import UsageError
 from fullpool.model import Interval, Market, Series
 from fullpool.store.catalogue.reader import reading
@@ -59,6 +61,32 @@ def test_a_forgotten_series_that_is_configured_again_is_filled_again(lab: Lab) -
     lab.run("sync", "2024-03-09T01:02:20")
 
     assert lab.ask(HELD) == [("AUSDT", 1502), ("BUSDT", 1502)]
+
+
+def test_a_series_without_a_row_is_forgotten_too(lab: Lab) -> None:
+    key = DAILY.format(s="CUSDT")
+    lab.vendor.put_bytes(key, b"no ZIP at all", at("2018-03-02"))
+    lab.datasets = dataset("spot/klines/AUSDT,CUSDT/1m", start="2024-03-08", follow="false")
+    lab.run("sync", "2024-03-09T01:01:20")
+    failed = "SELECT DISTINCT symbol FROM sync.missing WHERE status IN ('failed', 'quarantined')"
+    assert lab.ask(failed) == [("CUSDT",)]
+    lab.datasets = dataset("spot/klines/AUSDT/1m", start="2024-03-08")
+
+    (held,) = unwanted(lab.config, ["spot/klines/CUSDT"])
+    with time_machine.travel(at("2024-03-09T01:02:00")):
+        forget(lab.config, [held.series])
+
+    assert lab.ask(failed) == []
+    assert list((tree_of(lab.config).quarantine / "data").rglob("*CUSDT*.zip")) == []
+
+
+@time_machine.travel(at("2024-03-09T01:03:00"))
+def test_a_rebuild_does_not_bring_a_forgotten_series_back(lab: Lab) -> None:
+    forget_other(lab)
+    rebuild(lab.config, Flag())
+
+    assert lab.ask("SELECT DISTINCT symbol FROM klines") == [("AUSDT",)]
+    assert lab.ask("SELECT count(*) FROM sync.retired WHERE path LIKE '%BUSDT%'") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ venv=$2
 say() { echo "containers.sh: $*" >&2; }
 
 if [ "$(id -u)" != 0 ]; then say "NOT RUN: installing podman needs root"; exit 0; fi
+mkdir -p "$folder"
 export DEBIAN_FRONTEND=noninteractive
 for tool in podman runc promtool; do
     command -v "$tool" >/dev/null && continue

@@ -164,7 +164,9 @@ def test_microseconds_do_not_move_a_bar_and_what_nautilus_refuses_is_said(tmp_pa
         root = tree_of(lab.config).root
         said = run(python, "-m", "fullpool", "export", "--lake", root, target, "--for", "nautilus")
 
-    assert "left out: spot/klines/BUSDT/1h/2025, at least in part: nautilus refuses it" in said
+    assert (
+        "left out: spot/klines/BUSDT/1h, rows from 2025-01-01 01:00:00 on: nautilus refuses" in said
+    )
     assert run(python, "-c", REFUSED, target).startswith("ok")
 
 

@@ -55,7 +55,7 @@ def load_for_reading(
         if not root:
             raise
         what = f"wrong; `fullpool check {shlex.quote(str(path))}` lists what"
-        tell(f"{path} is {what}. Only its lake.path is used.\n")
+        tell(f"{path} is {what}. Only its lake.path is used: {root}\n")
         return Config(lake=Lake(path=root), dataset=())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from fullpool.app import clock
 from fullpool.app.assembly import opened_state
@@ -11,7 +12,7 @@ from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import UsageError
 from fullpool.model import Series, Status
-from fullpool.store import inventory
+from fullpool.store import duck, inventory
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.quarantine import is_empty, release
 from fullpool.store.state.tables import series_in
@@ -19,6 +20,8 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync import tails
 from fullpool.sync.publishing import publish_state
+
+_SERIES: Final = "market, kind, symbol, interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,11 @@ def unwanted(config: Config, patterns: Sequence[str]) -> list[Held]:
     """
     with reading(tree_of(config)) as reader:
         rows = reader.query(
-            "SELECT market, kind, symbol, interval, row_count, files, size_bytes"
-            " FROM sync.coverage ORDER BY ALL"
+            "SELECT n.*, coalesce(row_count, 0), coalesce(files, 0), coalesce(size_bytes, 0)"
+            f" FROM (SELECT {_SERIES} FROM sync.coverage UNION SELECT {_SERIES} FROM sync.archives"
+            f" UNION SELECT {_SERIES} FROM sync.listings) AS n LEFT JOIN sync.coverage AS c ON"
+            " n.market = c.market AND n.kind = c.kind AND n.symbol = c.symbol"
+            " AND n.interval IS NOT DISTINCT FROM c.interval ORDER BY ALL"
         ).rows
     held = [Held(series_in(row), *row[4:]) for row in rows]
     for pattern in patterns:
@@ -78,10 +84,10 @@ def forget(config: Config, series: Sequence[Series]) -> None:
     with writing(tree, "forget", now) as held, opened_state(tree, held) as state:
         inventory.require_own_state(state, tree, inventory.partition_files(tree))
         _release(state, tree, series)
-        generation = state.next_value("generation")
-        tails.forget(state, tree, series, generation, now)
-        state.series.forget(series, now)
-        publish_state(state, tree, generation, now)
+        with duck.map_errors("forgetting series"):
+            tails.forget(state, tree, series, state.next_value("generation"), now)
+            state.series.forget(series, now)
+            publish_state(state, tree, state.next_value("generation"), now)
 
 
 def _release(state: State, tree: Tree, series: Sequence[Series]) -> None:

@@ -21,7 +21,7 @@ from fullpool.store.partitions.recover import (
 )
 from fullpool.store.state.opening import open_state
 from fullpool.store.state.restore import restore
-from fullpool.store.tree import SPILL, Tree, empty, take_out, taken_out
+from fullpool.store.tree import SPILL, Tree, empty, partition_in, take_out, taken_out
 from fullpool.sync.publishing import publish_state
 
 
@@ -78,6 +78,8 @@ def _read_all(
     Where a file is damaged, older ones of the same time count again.
     """
     left = dict(inventory.partition_files(tree))
+    forgotten = _forgotten(tree, left, sums)
+    left = {path: generation for path, generation in left.items() if path not in forgotten}
     known: dict[str, RecoveredFile] = {}
     damaged: list[RecoveredFile] = []
     while True:
@@ -97,11 +99,28 @@ def _read_all(
         if not unread:
             counted = [known[path] for path in current]
             old = {one.path for one in superseded(counted)}
-            return [one for one in counted if one.path not in old], [*replaced, *old], damaged
+            gone = [*replaced, *old, *forgotten]
+            return [one for one in counted if one.path not in old], gone, damaged
         for path in unread:
             if known[path].damage:
                 damaged.append(known[path])
                 del left[path]
+
+
+def _forgotten(tree: Tree, files: Mapping[str, int], sums: Mapping[str, str]) -> list[str]:
+    """Return the files of series that the newest generation has none of: they were forgotten.
+
+    Not those that are newer than it.
+    """
+    if not sums:
+        return []
+    published = tree.published()
+    series = {found.series for path in sums if (found := partition_in(path))}
+    return [
+        path
+        for path, generation in files.items()
+        if generation <= published and (found := partition_in(path)) and found.series not in series
+    ]
 
 
 def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[RecoveredFile]:

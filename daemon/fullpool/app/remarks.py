@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from fullpool import unknown
+from fullpool import unknown, vendor
 from fullpool.app import clock
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
@@ -20,10 +20,15 @@ from fullpool.store.state.tables import series_in
 # A bar is there seconds after it closed, or with the next question if that failed.
 _LATE: Final = timedelta(minutes=10)
 _LATE_BARS: Final = 2
+# What is older waits for archives: that is told as a lag.
+_LAGS_S: Final = timedelta(days=2).total_seconds()
 _LAGS: Final = (
     "SELECT market, kind, symbol, interval,"
     " lag_s + date_diff('second', published_at, ?::TIMESTAMP)"
-    " FROM sync.coverage, sync.published WHERE is_trading AND lag_s IS NOT NULL ORDER BY ALL"
+    " FROM sync.coverage AS c, sync.published WHERE is_trading AND lag_s IS NOT NULL"
+    f" AND NOT EXISTS (FROM sync.instruments AS i WHERE i.market = c.market"
+    " AND i.symbol = c.symbol AND i.valid_to IS NULL"
+    f" AND i.status <> '{vendor.TRADING}') ORDER BY ALL"
 )
 _TRADING: Final = "SELECT market, kind, symbol, interval FROM sync.coverage WHERE is_trading"
 
@@ -54,16 +59,18 @@ def remarks_by(reader: Reader, config: Config) -> list[str]:
 def behind(reader: Reader, config: Config, now: datetime) -> list[str]:
     """Return what is to be said of bars that are followed, and older than they should be *now*."""
     late: list[tuple[float, Series]] = []
-    for *keys, lag_s in reader.query(_LAGS, [now.replace(tzinfo=None)]).rows:
-        series = series_in(keys)
-        if config.follows(series) and (allowed_s := _allowed_s(series)) and lag_s > allowed_s:
-            late.append((lag_s, series))
+    with suppress(FullpoolError):  # a generation may be too old to tell
+        for *keys, lag_s in reader.query(_LAGS, [now.replace(tzinfo=None)]).rows:
+            series = series_in(keys)
+            allowed_s = _allowed_s(series)
+            if config.follows(series) and allowed_s and allowed_s < lag_s < _LAGS_S:
+                late.append((lag_s, series))
     if not late:
         return []
     lag_s, series = max(late)
     more = f" (and {len(late) - 1:,} more)" if len(late) > 1 else ""
     said = f"{series}{more} is followed, but its newest bar closed {lag_s / 60:,.0f} minutes ago"
-    return [f"{said}: is the daemon running, and does the API answer?"]
+    return [f"{said}: does the API answer? The log has follow.failed, or rest.*, if not"]
 
 
 def _allowed_s(series: Series) -> float | None:

@@ -101,4 +101,5 @@ def _tell(done: "Exported", target: Path) -> None:
     for reason in done.left_out[:_TOLD]:
         sys.stderr.write(f"left out: {reason}\n")
     if len(done.left_out) > _TOLD:
-        sys.stderr.write(f"left out: {len(done.left_out) - _TOLD:,} more series\n")
+        more = f"{len(done.left_out) - _TOLD:,} more; manifest.json lists them"
+        sys.stderr.write(f"left out: {more}\n")

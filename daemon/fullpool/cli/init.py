@@ -76,6 +76,8 @@ def _asked(known: "Answers", key: str, question: str, given: str | None, usual: 
     def taken(text: str) -> "Answers":
         names = tuple(name.strip() for name in text.split(",") if name.strip())
         if key == "path":
+            if not text.strip():
+                raise UsageError("the answer for path: it is empty", hint=_HINTS[""])
             answers = replace(known, path=text)
         elif key == "symbols":
             answers = replace(known, symbols=names)
@@ -118,7 +120,7 @@ def _write(file: Path, text: str) -> None:
     try:
         with file.open("x", encoding="utf-8") as target:
             target.write(text)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         hint = "name a file in a folder that is there and that you may write to"
         raise LakeUnwritableError(f"writing {file}: {error}", hint=hint) from error
     sys.stdout.write(

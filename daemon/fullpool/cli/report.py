@@ -67,10 +67,12 @@ def require_symbol(reader: Reader, symbol: str) -> None:
         hint = (
             f"did you mean {' or '.join(near)}?" if near else "`fullpool status` shows what it has"
         )
-        raise UsageError(f"looking for {symbol}: the lake has no such symbol", hint=hint)
+        raise UsageError(f"looking for {symbol}: the lake knows no such symbol", hint=hint)
 
 
-_SYMBOLS_SQL: Final = "SELECT DISTINCT symbol FROM sync.coverage ORDER BY ALL"
+_SYMBOLS_SQL: Final = """
+    SELECT symbol FROM sync.coverage UNION SELECT symbol FROM sync.wanted
+    UNION SELECT symbol FROM sync.archives UNION SELECT symbol FROM sync.revisions ORDER BY ALL"""
 _REVISIONS_SQL: Final = """
     SELECT market, kind, symbol, interval, period, found_at, old_modified_at, new_modified_at,
            old_size_bytes, new_size_bytes, rows_added AS added, rows_removed AS removed,

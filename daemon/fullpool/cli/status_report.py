@@ -14,6 +14,7 @@ from fullpool.cli import report, screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
+from fullpool.store.state.tables import series_in
 from fullpool.store.tree import Tree
 
 _MB: Final = 1_000_000
@@ -72,8 +73,8 @@ _MISSING_SQL: Final = """
     FROM sync.missing WHERE $1 = '' OR symbol = $1 GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
 
 _LEFT_SQL: Final = """
-    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')) FROM sync.coverage
-    WHERE NOT is_wanted ORDER BY ALL"""
+    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')), market, kind, symbol,
+           interval FROM sync.coverage WHERE NOT is_wanted ORDER BY ALL"""
 
 _REPLACED_SQL: Final = """
     SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
@@ -95,8 +96,12 @@ def show(settings: Config, shown: Shown) -> None:
     daemon(of_daemon, shown)
     with reading(tree) as reader:
         report.require_symbol(reader, shown.symbol)
-        remarks = [*behind(reader, settings, clock.now()), *remarks_by(reader, settings)]
+        remarks = remarks_by(reader, settings)
+        if of_daemon:  # without a daemon bars are followed as often as somebody runs a sync
+            remarks = [*behind(reader, settings, clock.now()), *remarks]
         status(reader, tree, of_daemon, remarks, shown)
+        if not shown.is_json:
+            _left(reader, settings)
 
 
 def daemon(status: DaemonStatus | None, shown: Shown) -> None:
@@ -213,6 +218,11 @@ def _replaced(reader: Reader) -> None:
         sys.stdout.write(
             f"replaced files: {replaced['files']:,}, {size}, deleted after lake.retain_hours\n"
         )
-    left = [str(name) for (name,) in reader.query(_LEFT_SQL).rows]
+
+
+def _left(reader: Reader, settings: Config) -> None:
+    """Print the series that are kept although nobody asks for them any more."""
+    found = [(str(name), series_in(keys)) for name, *keys in reader.query(_LEFT_SQL).rows]
+    left = [name for name, series in found if not settings.wants(series)]
     if left:
         sys.stdout.write(f"no longer configured, kept until `fullpool forget`: {_few(left)}\n")

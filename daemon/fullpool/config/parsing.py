@@ -3,7 +3,9 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from datetime import date
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from fullpool.config.problems import line_in, problems_of, where
-from fullpool.config.settings import LOOPBACK, Config, Metrics, Rest, is_plain
+from fullpool.config.settings import LOOPBACK, Config, Lake, Metrics, Rest, is_plain
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market
@@ -32,9 +34,19 @@ def lake_path_in(text: str, default: str) -> str:
     The *default* is meant if the text is TOML and does not say.
     """
     with suppress(tomllib.TOMLDecodeError):
-        lake = tomllib.loads(text).get("lake", {})
-        return _path_of(lake, default) if isinstance(lake, dict) else ""
+        raw = tomllib.loads(text)
+        lake = raw.get("lake", {})
+        if not isinstance(lake, dict):
+            return ""
+        return _path_of(lake, "" if _is_misspelled(raw, lake) else default)
     return _path_of(_section(text.splitlines()), "")
+
+
+def _is_misspelled(raw: Mapping[str, Any], lake: Mapping[str, Any]) -> bool:
+    """Whether the path may be there under another key, so that the default is not meant."""
+    known = {field.name for field in fields(Lake)}
+    others = [key for key in raw if key != "lake" and get_close_matches(key.lower(), ["lake"])]
+    return bool(others) or not set(lake) <= known
 
 
 def _path_of(lake: Mapping[str, Any], default: str) -> str:

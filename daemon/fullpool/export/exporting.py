@@ -40,10 +40,12 @@ def export(tree: Tree, target: Path, order: Order, counter: Counter) -> Exported
         series = chosen(order.choice, source.held())
         with staged(target) as folder:
             reader.spill_into(folder / SPILL)
+            source.keep_tails(folder / SPILL)
             task = Task(source, series, order.choice, folder, counter)
             result = _written(task, order)
             _require_files(result)
-            write_manifest(folder, _about(source, order), result.files)
+            about = {**_about(source, order), "left_out": result.left_out}
+            write_manifest(folder, about, result.files)
     rows = sum(file.rows for file in result.files)
     size_bytes = sum(file.size_bytes for file in result.files)
     return Exported(len(result.files), rows, size_bytes, tuple(result.left_out))

@@ -1,10 +1,10 @@
 """Writes Feather files (Arrow IPC), with pyarrow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fullpool.errors import UsageError
+from fullpool.errors import QueryError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +18,17 @@ def require_pyarrow() -> None:
         import pyarrow.ipc  # noqa: F401, PLC0415 - it is an extra
     except ImportError as error:
         raise UsageError(f"writing Feather files: {error}", hint=_HINT) from error
+
+
+def stream(batches: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
+    """Yield batches. Raises QueryError if a file of the lake cannot be read."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError) as error:
+        hint = "`fullpool verify` looks for files that are damaged"
+        raise QueryError(f"reading the lake: {error}", hint=hint) from error
 
 
 def write(parts: "Iterable[pa.RecordBatchReader]", target: Path, *, in_utc: bool = False) -> int:
@@ -34,7 +45,7 @@ def write(parts: "Iterable[pa.RecordBatchReader]", target: Path, *, in_utc: bool
         for batches in parts:
             schema = _zoned(batches.schema) if in_utc else batches.schema
             writer = writer or ipc.new_file(sink, schema, options=options)
-            for batch in batches:
+            for batch in stream(batches):
                 writer.write_batch(batch.cast(schema))
                 rows += batch.num_rows
         if writer is not None:

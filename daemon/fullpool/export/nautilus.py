@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fullpool.errors import UsageError
+from fullpool.export import feather
 from fullpool.export.choice import Held, Part, parts
 from fullpool.export.pairs import Pair, Pairs
+from fullpool.export.target import SPILL
 from fullpool.export.task import Result, Task
 from fullpool.export.written import Written
 from fullpool.kinds import KINDS
 from fullpool.model import Market
-from fullpool.store.duck import listed
 
 _HINT: Final = "pip install 'fullpool[nautilus]'"
 _BATCH: Final = 100_000
@@ -36,6 +37,8 @@ _ROWS: Final = {
         " is_buyer_maker AS buyer_maker, quantity > 0 AS is_sized"
     ),
 }
+# What nautilus says of values that it does not take.
+_REFUSALS: Final = (ValueError, OverflowError, TypeError)
 # nautilus takes no trade of nothing.
 _SIZED: Final = "is_sized"
 _UNITS: Final = {
@@ -90,36 +93,50 @@ def _write_symbol(task: Task, catalog: Any, group: Sequence[Held], pairs: Pairs)
     """Write the instrument and the rows of one symbol; yield what nautilus refused, and why."""
     pair = pairs.of(group[0].market, group[0].symbol)
     assert pair is not None
-    instrument = _instrument(group[0], pair, _digits(task, group, pair))
-    catalog.write_data([instrument])
+    digits = _digits(task, group, pair)
+    try:
+        instrument = _instrument(group[0], pair, digits)
+        catalog.write_data([instrument])
+    except _REFUSALS as error:
+        yield f"{group[0].market}/{group[0].symbol}: nautilus refuses it: {error}"
+        return
     for series in group:
         wrangler = _wrangler(series, instrument)
         for part in parts(task.choice, series):
-            try:
-                _write_part(task, catalog, part, wrangler)
-            except (ValueError, OverflowError, TypeError) as error:
-                yield f"{series}/{part.period}, at least in part: nautilus refuses it: {error}"
+            for frame in _frames(task, part):
+                try:
+                    catalog.write_data(wrangler.process(frame))
+                except _REFUSALS as error:
+                    yield f"{series}, rows from {frame.index[0]} on: nautilus refuses them: {error}"
 
 
-def _write_part(task: Task, catalog: Any, part: Part, wrangler: Any) -> None:
-    """Write some rows at a time: as objects they take a kilobyte each."""
+def _frames(task: Task, part: Part) -> Iterator[Any]:
+    """Yield some rows at a time, as objects they take a kilobyte each; those of a time together."""
+    import pandas as pd  # noqa: PLC0415
+
     rows = task.source.columns(part, _ROWS[part.series.kind.name])
     sized = f"SELECT * EXCLUDE ({_SIZED}) FROM ({rows}) WHERE {_SIZED}"
-    for batch in task.source.reader.batches(sized, _BATCH):
-        objects = wrangler.process(batch.to_pandas().set_index("time"))
-        catalog.write_data(objects, skip_disjoint_check=True)
+    rest = None
+    for batch in feather.stream(task.source.reader.batches(sized, _BATCH)):
+        frame = batch.to_pandas().set_index("time")
+        frame = frame if rest is None else pd.concat([rest, frame])
+        is_last = frame.index == frame.index[-1]
+        rest = frame[is_last]
+        if not is_last.all():
+            yield frame[~is_last]
+    if rest is not None:
+        yield rest
 
 
 def _files(task: Task) -> list[Written]:
     """Return the records of all files, whose rows are those that their ends tell."""
-    paths = sorted(task.folder.rglob("*.parquet"))
-    if not paths:
-        return []
-    counted = task.source.reader.query(
-        f"SELECT file_name, num_rows FROM parquet_file_metadata({listed([str(p) for p in paths])})"
-    ).rows
-    rows: dict[str, int] = {str(path): int(count) for path, count in counted}
-    return [task.described(path, rows[str(path)]) for path in paths]
+    from pyarrow import parquet  # noqa: PLC0415
+
+    return [
+        task.described(path, int(parquet.read_metadata(path).num_rows))
+        for path in sorted(task.folder.rglob("*.parquet"))
+        if SPILL not in path.parts
+    ]
 
 
 def _digits(task: Task, group: Sequence[Held], pair: Pair) -> _Digits:

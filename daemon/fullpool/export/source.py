@@ -1,14 +1,17 @@
 """One generation of a lake: its series, and the SQL of their rows."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from fullpool.export.choice import Held, Part
 from fullpool.export.pairs import Pair, Pairs
 from fullpool.export.written import Written
+from fullpool.following import span_of
 from fullpool.kinds import KINDS, Kind
 from fullpool.model import Market, Span
 from fullpool.store.catalogue.reader import Reader
@@ -36,13 +39,27 @@ class Source:
         self.tree = tree
         self.reader = reader
         self._files: defaultdict[str, list[tuple[str, Span]]] = defaultdict(list)
-        self._tails: defaultdict[str, list[str]] = defaultdict(list)
+        self._tails: defaultdict[str, list[tuple[Path, Span]]] = defaultdict(list)
         for series, path in self._rows(f"{_SERIES}, path FROM sync.files"):
             partition = partition_in(path)
             assert partition is not None
             self._files[series].append((path, partition.period.span))
-        for series, path in self._rows(f"{_ALL_SYMBOLS}, path FROM sync.tail_files"):
-            self._tails[series].append(path)
+        for series, path, period in self._rows(
+            f"{_ALL_SYMBOLS}, path, period FROM sync.tail_files"
+        ):
+            self._tails[series].append((tree.root / path, span_of(period)))
+
+    def keep_tails(self, folder: Path) -> None:
+        """Copy the files of followed rows below *folder*: they are kept for minutes only.
+
+        Raises FileNotFoundError if one is gone already.
+        """
+        for files in self._tails.values():
+            for number, (path, span) in enumerate(files):
+                copy = folder / path.relative_to(self.tree.root)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+                files[number] = (copy, span)
 
     def held(self) -> list[Held]:
         """Return the series that have rows, sorted."""
@@ -106,13 +123,14 @@ class Source:
     def _within(self, part: Part, flavour: str, kind: Kind) -> str:
         series = part.series
         paths = [skeleton_path(kind, flavour), *self.files(series, part.span)]
-        tails = self._tails["/".join(filter(None, (series.market, kind.name, series.interval)))]
+        own = "/".join(filter(None, (series.market, kind.name, series.interval)))
+        tails = [str(path) for path, span in self._tails[own] if span.overlaps(part.span)]
         which = (
             f"symbol = {quoted(series.symbol)}"
             f" AND {kind.time} >= {_timestamp(part.span.start)}"
             f" AND {kind.time} < {_timestamp(part.span.end)}"
         )
-        return select_in(kind, flavour, self._below(paths), self._below(tails), which)
+        return select_in(kind, flavour, self._below(paths), tails, which)
 
     def _below(self, paths: Sequence[str]) -> list[str]:
         return [str(self.tree.root / path) for path in paths]

@@ -54,6 +54,7 @@ def staged(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder / SPILL, ignore_errors=True)
         for each in [path for path in folder.rglob("*") if path.is_dir()]:
             sync_folder(each)
+        sync_folder(folder)
         folder.rename(target)
         sync_folder(parent)
     except BaseException as error:

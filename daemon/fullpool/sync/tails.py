@@ -67,11 +67,17 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
 def forget(
     state: State, tree: Tree, series: Iterable[Series], generation: int, now: datetime
 ) -> None:
-    """Write the files again without any row of *series*."""
+    """Write the files that have rows of *series* again, without these."""
     taken = {one: [Taken(_EVER)] for one in series}
-    found = {file: _of_file(file, taken) for file in here(state, tree, now)}
-    _write_again(state, tree, found, generation, now)
+    # What is followed is forgotten first: rows that nobody counts on are no hole later.
     state.tails.record([], [], dict.fromkeys(taken, ()), now)
+    found = {file: _of_file(file, taken) for file in here(state, tree, now)}
+    held = {file: own for file, own in found.items() if own and _has_any(state, tree, file, own)}
+    _write_again(state, tree, held, generation, now)
+
+
+def _has_any(state: State, tree: Tree, file: TailFile, symbols: Iterable[str]) -> bool:
+    return not set(symbols).isdisjoint(tails.symbols_in(state.connection, tree, file))
 
 
 def _write_again(

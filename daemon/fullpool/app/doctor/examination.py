@@ -73,8 +73,9 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
 
 def _asked_for(config: Config) -> Iterator[Finding]:
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
-        for late in behind(reader, config, clock.now()):
-            yield Finding(late, "look at the log for follow.failed and rest.*, or start the daemon")
+        if status_of(tree_of(config)):
+            for late in behind(reader, config, clock.now()):
+                yield Finding(late, "`journalctl -u fullpool -p warning` shows the log")
         for remark in remarks_by(reader, config):
             yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
         if series := never_listed(reader, config):

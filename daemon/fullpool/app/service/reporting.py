@@ -119,16 +119,16 @@ class Reporting:
         with self._saying:
             status = self._status()
             if status != self._written:
-                self._written = status
                 self.manager.status(status.status)
                 with suppress(OSError):  # a full disk is reported by the log
                     status.write(self._tree)
                     mark_alive(self._tree, self._alive_at)
+                    self._written = status
             if time.monotonic() - self._wrote >= _WRITE_METRICS_S:
                 self._write_metrics()
 
     def alive(self) -> None:
-        """Have the file for `health` tell that the work gets on."""
+        """Have the file for `health` tell that the work makes progress."""
         with self._saying, suppress(OSError):
             self._alive_at = clock.now()
             mark_alive(self._tree, self._alive_at)

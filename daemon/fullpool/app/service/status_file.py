@@ -53,21 +53,24 @@ def read(tree: Tree) -> DaemonStatus | None:
 
 
 def mark_alive(tree: Tree, at: datetime) -> None:
-    """Have the time of the file say when the work last got on. Raises OSError."""
+    """Have the time of the file say when the work last made progress. Raises OSError."""
     os.utime(tree.daemon, (at.timestamp(), at.timestamp()))
 
 
 def require_alive(tree: Tree, now: datetime) -> DaemonStatus:
     """Return what the daemon is doing. Raises NotRunningError, or UnhealthyError if it is stuck."""
     status = status_of(tree)
+    try:
+        age_s = abs(now.timestamp() - tree.daemon.stat().st_mtime)
+    except FileNotFoundError:  # it was stopped just now, or none was there
+        status = None
     if status is None:
-        raise NotRunningError(f"looking for the daemon of {tree.root}: none runs")
-    age_s = now.timestamp() - tree.daemon.stat().st_mtime
+        raise NotRunningError(f"looking for the daemon of {tree.root}: none is running")
     if age_s > _STUCK_S:
         raise UnhealthyError(
             f"looking at the daemon of {tree.root} (process {status.pid}): it has made no"
             f" progress for {age_s:,.0f} s; it says: {status.status}",
-            hint="restart it; its log tells what it was at",
+            hint="restart it; its log shows what it was doing",
         )
     return status
 

@@ -62,7 +62,7 @@ class Keepalive:
 
     def _run(self) -> None:
         service, said, fed = self._service, 0.0, time.monotonic()
-        interval_s = (service.watchdog_s or _MORE_TIME_S) / _LOOKS
+        interval_s = min((service.watchdog_s or _MORE_TIME_S) / _LOOKS, _MORE_TIME_S)
         while not self._ended.wait(_STEP_S):
             now = time.monotonic()
             if service.stop.is_set():

@@ -1,5 +1,6 @@
 """Reads a published generation without disturbing anyone."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _WRITABLE: Final = 0o222
 _AT_A_TIME: Final = 10_000
 _DAMAGED: Final = "`fullpool verify` looks for files that are damaged"
 # What a sort of an export may take; a larger one spills.
-_MEMORY: Final = "2GB"
+_MEMORY_MB: Final = 2000
 _WRITE: Final = "name a file in a folder that you may write to"
 
 
@@ -102,6 +103,10 @@ def _unread(error: duckdb.Error) -> QueryError:
     """Return what is said of files that cannot be read by SQL of ours."""
     hint = FILE_GONE if "No files found" in str(error) else _DAMAGED
     return QueryError(f"reading the lake: {duck.summary(error)}", hint=hint)
+
+
+def _half_of_memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2_000_000
 
 
 def _once(names: Sequence[str]) -> list[str]:
@@ -189,7 +194,8 @@ class Reader:
     def spill_into(self, folder: Path) -> None:
         """Have DuckDB keep there what does not fit into memory, not in the lake."""
         self._connection.execute(f"SET temp_directory = {duck.quoted(folder)}")
-        self._connection.execute(f"SET memory_limit = {duck.quoted(_MEMORY)}")
+        limit_mb = min(_MEMORY_MB, _half_of_memory_mb())
+        self._connection.execute(f"SET memory_limit = '{limit_mb}MB'")
 
 
 @contextmanager

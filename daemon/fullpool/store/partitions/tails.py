@@ -139,6 +139,12 @@ def is_sound(
     return True
 
 
+def symbols_in(connection: duckdb.DuckDBPyConnection, tree: Tree, file: TailFile) -> set[str]:
+    """Return the symbols that a file has rows of."""
+    rows_of = f"SELECT DISTINCT {SYMBOL} FROM {rows.parquet(tree.root / file.path)}"
+    return {str(symbol) for (symbol,) in connection.execute(rows_of).fetchall()}
+
+
 def is_whole(tree: Tree, file: TailFile) -> bool:
     """Whether a file is there, as long as it was written, with the end of a Parquet file."""
     path = tree.root / file.path

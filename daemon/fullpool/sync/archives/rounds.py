@@ -60,7 +60,7 @@ class Round:
         self._patches: Patches = {}
         self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
         self._has_tails = bool(state.tails.files())
-        self._size_bytes = self._archives = 0
+        self._size_bytes = self._archives = self._before = 0
         self._told = work.monotonic()
         self.unbuilt: dict[tuple[Series, Period], str] = {}
 
@@ -72,6 +72,7 @@ class Round:
         self._patches = patches or {}
         self._size_bytes = sum(step.size_bytes for step in steps)
         self._archives = sum(len(step.archives) for step in steps)
+        self._before = self._outcome.archives
         self.unbuilt = {
             (step.series, step.unit): "not begun" for step in steps if not step.archives
         }
@@ -174,7 +175,8 @@ class Round:
             self._outcome.failed.pop(str(archive), None)
             if self._releases:
                 release(self._work.tree, archive)
-            (log.info if self._archives <= MANY else log.debug)(
+            tell = log.info if self._archives <= MANY else log.debug
+            tell(
                 _EVENTS[Status.PRESENT],
                 archive=str(archive),
                 series=str(archive.series),
@@ -219,7 +221,7 @@ class Round:
         """Tell how far a long round is, from time to time."""
         if self._archives > MANY and self._work.monotonic() - self._told >= TELL_EVERY_S:
             self._told = self._work.monotonic()
-            done = self._outcome.archives
+            done = self._outcome.archives - self._before
             log.info("pass.progressed", archives=done, of=self._archives, rows=self._outcome.rows)
 
 
