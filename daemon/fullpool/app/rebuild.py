@@ -108,18 +108,13 @@ def _read_all(
 
 
 def _forgotten(tree: Tree, files: Mapping[str, int], sums: Mapping[str, str]) -> list[str]:
-    """Return the files of series that the newest generation has none of: they were forgotten.
-
-    Not those that are newer than it.
-    """
-    if not sums:
-        return []
-    published = tree.published()
+    """Return the files of series that were forgotten: retired, with none that is current."""
     series = {found.series for path in sums if (found := partition_in(path))}
+    retired = inventory.published_retired(tree) if sums else set()
     return [
         path
-        for path, generation in files.items()
-        if generation <= published and (found := partition_in(path)) and found.series not in series
+        for path in sorted(retired & files.keys())
+        if (found := partition_in(path)) and found.series not in series
     ]
 
 

@@ -57,6 +57,15 @@ def published_sums(tree: Tree) -> dict[str, str]:
         return {}
 
 
+def published_retired(tree: Tree) -> set[str]:
+    """Return the files that the newest generation says are no longer current; like the above."""
+    try:
+        with reading(tree) as reader:
+            return set(reader.queries.files.retired())
+    except (FullpoolError, duckdb.Error):
+        return set()
+
+
 def is_readable(tree: Tree) -> bool:
     """Whether the newest generation is one as this version writes them, and can be read whole."""
     try:
