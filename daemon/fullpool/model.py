@@ -86,6 +86,10 @@ class Span:
         return Span(start, max(start, min(self.end, other.end)))
 
 
+# All times that rows can have, and that a number of nanoseconds can hold.
+EVER: Final = Span(EPOCH, datetime(2262, 1, 1, tzinfo=UTC))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
     """A whole UTC day, month or year, named by its first day."""

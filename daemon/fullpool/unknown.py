@@ -32,7 +32,7 @@ def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
             lines.append(f"{market}/{kind}: the vendor has no {_listed('symbol', strange, shown)}")
         without_archive = [str(series) for series in own if series.symbol in names]
         if without_archive:
-            lines.append(f"{NO_ARCHIVE}: {_more(without_archive, without_archive[:_NAMED])}")
+            lines.append(f"{NO_ARCHIVE}: {and_more(without_archive, without_archive[:_NAMED])}")
     return lines
 
 
@@ -42,9 +42,10 @@ def unfit_pattern(market: Market, kind: str, pattern: str) -> str:
 
 
 def _listed(what: str, names: Collection[str], shown: Collection[str]) -> str:
-    return f"{what}{'s' if len(names) > 1 else ''} {_more(names, shown)}"
+    return f"{what}{'s' if len(names) > 1 else ''} {and_more(names, shown)}"
 
 
-def _more(names: Collection[str], shown: Collection[str]) -> str:
+def and_more(names: Collection[str], shown: Collection[str]) -> str:
+    """Return the names that are *shown*, and how many more there are."""
     left = len(names) - len(shown)
     return ", ".join(shown) + (f" and {left:,} more" if left else "")

@@ -91,10 +91,8 @@ def doctor(config: ConfigOption = None, lake: LakeOption = None, json: JsonOptio
         settings, problems = load_lake_config(config, lake), []
     except ConfigError as error:
         settings, problems = settings_to_read(config, lake), [str(error)]
-    if problems:
+    if problems or lake is not None:
         found = examination.examine_lake(tree_of(settings), problems)
-    elif lake is not None:
-        found = examination.examine_lake(tree_of(settings))
     else:
         with screen.watcher() as watcher:
             found = examination.examine(settings, watcher)

@@ -52,8 +52,8 @@ def init(  # noqa: PLR0917 - a command has as many parameters as it has options
     if file.exists():
         raise UsageError(f"writing {file}: it already exists", hint="name another file")
     has_intervals = kind not in KINDS or bool(KINDS[kind].intervals)
-    usual = Answers(_LAKE, market, kind, ("*",), ("1h",) if has_intervals else (), "", follow)
-    known = replace(usual, start=_day(start))
+    any_interval = ("1h",) if has_intervals else ()
+    known = Answers(_LAKE, market, kind, ("*",), any_interval, _day(start), follow)
     _text(known)  # what options say is checked before anything is asked
     known = _asked(known, "path", "Where should the lake be?", lake, _LAKE)
     known = _asked(known, "symbols", "Which symbols, or patterns such as *USDT?", symbols, _SYMBOLS)

@@ -3,13 +3,13 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fullpool.cli import screen
 from fullpool.config import Config
+from fullpool.config.spelling import nearest
 from fullpool.errors import UsageError
 from fullpool.store.catalogue.reader import Reader
 
@@ -63,11 +63,10 @@ def require_symbol(reader: Reader, symbol: str) -> None:
     """Raise UsageError for a symbol that the lake does not have; "" means all."""
     held = [str(name) for (name,) in reader.query(_SYMBOLS_SQL).rows]
     if symbol and symbol not in held:
-        near = get_close_matches(symbol.upper(), held, 3, 0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else "`fullpool status` shows what it has"
+        raise UsageError(
+            f"looking for {symbol}: the lake knows no such symbol{nearest(symbol, held)}",
+            hint="`fullpool status` shows what it has",
         )
-        raise UsageError(f"looking for {symbol}: the lake knows no such symbol", hint=hint)
 
 
 _SYMBOLS_SQL: Final = """

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice
@@ -20,6 +20,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskID,
     TextColumn,
@@ -222,28 +223,27 @@ def watcher() -> Screen:
     return Lines(sys.stderr.write)
 
 
-@contextmanager
-def bytes_counter(what: str) -> Iterator[Callable[[int], None]]:
-    """Yield what is told of bytes as they are done; shown on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=_Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda size_bytes: progress.advance(task, size_bytes)
+def bytes_counter(what: str) -> AbstractContextManager[Callable[[int], None]]:
+    """Open what is told of bytes as they are done; shown on a terminal only."""
+    return _counter(what, None, DownloadColumn(), TransferSpeedColumn())
+
+
+def steps_counter(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Open what is told of steps as they are done; shown on a terminal only."""
+    return _counter(what, total, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @contextmanager
-def steps_counter(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """Yield what is told of steps as they are done; shown on a terminal only."""
+def _counter(
+    what: str, total: int | None, *columns: ProgressColumn
+) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=_Console(stderr=True)) as progress:
+    shown = (TextColumn("{task.description}"), *columns)
+    with Progress(*shown, console=_Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda steps: progress.advance(task, steps)
+        yield lambda count: progress.advance(task, count)
 
 
 def clear() -> None:

@@ -14,8 +14,9 @@ from fullpool.cli import report, screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
-from fullpool.store.state.tables import series_in
+from fullpool.store.state.tables import SERIES_NAME, series_in
 from fullpool.store.tree import Tree
+from fullpool.unknown import and_more
 
 _MB: Final = 1_000_000
 _SHOWN: Final = 10
@@ -63,18 +64,16 @@ _ATTENTION_SQL: Final = f"""
     WHERE missing_archives > 0 OR open_rows > 0 OR is_late
     ORDER BY missing_archives DESC, open_rows DESC, lag_h DESC, name"""
 
-_EMPTY_SQL: Final = """
-    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')) AS name FROM sync.wanted
-    WHERE name NOT IN (SELECT concat_ws('/', market, kind, symbol, nullif(interval, ''))
-                       FROM sync.coverage WHERE row_count > 0) ORDER BY name"""
+_EMPTY_SQL: Final = f"""
+    SELECT {SERIES_NAME} AS name FROM sync.wanted
+    WHERE name NOT IN (SELECT {SERIES_NAME} FROM sync.coverage WHERE row_count > 0) ORDER BY name"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
     FROM sync.missing WHERE $1 = '' OR symbol = $1 GROUP BY ALL ORDER BY archives DESC LIMIT 20"""
 
 _LEFT_SQL: Final = """
-    SELECT concat_ws('/', market, kind, symbol, nullif(interval, '')), market, kind, symbol,
-           interval FROM sync.coverage WHERE NOT is_wanted ORDER BY ALL"""
+    SELECT market, kind, symbol, interval FROM sync.coverage WHERE NOT is_wanted ORDER BY ALL"""
 
 _REPLACED_SQL: Final = """
     SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
@@ -197,8 +196,7 @@ def _attention(reader: Reader) -> None:
 
 def _few(names: Sequence[str]) -> str:
     """Return some names, and how many more there are."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    return and_more(names, names[:_NAMED])
 
 
 def _told(missing: int, open_rows: int, lag_h: float | None) -> Iterator[str]:
@@ -222,7 +220,7 @@ def _replaced(reader: Reader) -> None:
 
 def _left(reader: Reader, settings: Config) -> None:
     """Print the series that are kept although nobody asks for them any more."""
-    found = [(str(name), series_in(keys)) for name, *keys in reader.query(_LEFT_SQL).rows]
-    left = [name for name, series in found if not settings.wants(series)]
+    found = map(series_in, reader.query(_LEFT_SQL).rows)
+    left = [str(series) for series in found if not settings.wants(series)]
     if left:
         sys.stdout.write(f"no longer configured, kept until `fullpool forget`: {_few(left)}\n")

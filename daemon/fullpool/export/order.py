@@ -1,14 +1,10 @@
 """What may be ordered of an export. Loads nothing, so that the command line knows it at once."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
-from fullpool.model import Span
-
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+from fullpool.model import EVER, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +25,8 @@ class Choice:
     @property
     def span(self) -> Span:
         """From when to when rows are wanted, within what times can be; of no length if never."""
-        start = min(max(self.start or _FIRST, _FIRST), _LAST)
-        return Span(start, max(start, min(self.end or _LAST, _LAST)))
+        start = min(max(self.start or EVER.start, EVER.start), EVER.end)
+        return Span(start, max(start, min(self.end or EVER.end, EVER.end)))
 
 
 class Types(StrEnum):

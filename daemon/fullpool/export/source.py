@@ -17,10 +17,10 @@ from fullpool.model import Market, Span
 from fullpool.store.catalogue.reader import Reader
 from fullpool.store.catalogue.views import select_in, skeleton_path
 from fullpool.store.duck import quoted
-from fullpool.store.partitions.rows import order_of
+from fullpool.store.partitions.rows import order_of, within
+from fullpool.store.state.tables import SERIES_NAME
 from fullpool.store.tree import Tree, partition_in
 
-_SERIES: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
 _ALL_SYMBOLS: Final = "concat_ws('/', market, kind, nullif(interval, ''))"
 
 
@@ -40,7 +40,7 @@ class Source:
         self.reader = reader
         self._files: defaultdict[str, list[tuple[str, Span]]] = defaultdict(list)
         self._tails: defaultdict[str, list[tuple[Path, Span]]] = defaultdict(list)
-        for series, path in self._rows(f"{_SERIES}, path FROM sync.files"):
+        for series, path in self._rows(f"{SERIES_NAME}, path FROM sync.files"):
             partition = partition_in(path)
             assert partition is not None
             self._files[series].append((path, partition.period.span))
@@ -100,7 +100,7 @@ class Source:
 
     def followed(self, series: Sequence[Held]) -> list[str]:
         """Return what is said of the rows that no partition file has yet."""
-        found = self._rows(f"{_SERIES}, sum(row_count) FROM sync.followed GROUP BY ALL")
+        found = self._rows(f"{SERIES_NAME}, sum(row_count) FROM sync.followed GROUP BY ALL")
         names = {str(each) for each in series}
         return [f"{name}: {rows:,} followed rows" for name, rows in found if name in names]
 
@@ -125,11 +125,7 @@ class Source:
         paths = [skeleton_path(kind, flavour), *self.files(series, part.span)]
         own = "/".join(filter(None, (series.market, kind.name, series.interval)))
         tails = [str(path) for path, span in self._tails[own] if span.overlaps(part.span)]
-        which = (
-            f"symbol = {quoted(series.symbol)}"
-            f" AND {kind.time} >= {_timestamp(part.span.start)}"
-            f" AND {kind.time} < {_timestamp(part.span.end)}"
-        )
+        which = f"symbol = {quoted(series.symbol)} AND {within(kind.time, part.span)}"
         return select_in(kind, flavour, self._below(paths), tails, which)
 
     def _below(self, paths: Sequence[str]) -> list[str]:
@@ -147,7 +143,3 @@ def _plain(path: str) -> str:
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)
-
-
-def _timestamp(moment: datetime) -> str:
-    return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}'"

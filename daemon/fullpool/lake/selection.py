@@ -9,6 +9,7 @@ from typing import Final
 
 from fullpool.errors import UsageError
 from fullpool.kinds import Kind
+from fullpool.model import EVER
 from fullpool.store.duck import quoted
 
 # An instant: text in ISO 8601, a day, a time, or milliseconds since 1970; without a zone it is UTC.
@@ -16,8 +17,6 @@ Time = str | date | datetime | int
 # The macro of one symbol opens only its own files; that of a span those of all symbols.
 _FEW: Final = 8
 _FEW_SHARE: Final = 0.1
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2262, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +101,8 @@ def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int)
     suffix = "_exact" if selection.exact else ""
     arguments = f"market_ := {quoted(selection.market)}"
     arguments += f", interval_ := {quoted(selection.interval)}" if kind.intervals else ""
-    start = _FIRST if selection.start is None else instant_of(selection.start)
-    end = _LAST if selection.end is None else instant_of(selection.end)
+    start = EVER.start if selection.start is None else instant_of(selection.start)
+    end = EVER.end if selection.end is None else instant_of(selection.end)
     if start > end:
         raise UsageError(f"reading {kind.name}: {start} is after {end}", hint="exchange the two")
     first, last = (f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}'" for moment in (start, end))

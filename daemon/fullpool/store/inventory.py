@@ -50,20 +50,16 @@ def published_sums(tree: Tree) -> dict[str, str]:
 
     Nothing if there is none that can be read: whoever asks must do without.
     """
-    try:
-        with reading(tree) as reader:
-            return reader.queries.files.sums()
-    except (FullpoolError, duckdb.Error):
-        return {}
+    with suppress(FullpoolError, duckdb.Error), reading(tree) as reader:
+        return reader.queries.files.sums()
+    return {}
 
 
 def published_retired(tree: Tree) -> set[str]:
     """Return the files that the newest generation says are no longer current; like the above."""
-    try:
-        with reading(tree) as reader:
-            return set(reader.queries.files.retired())
-    except (FullpoolError, duckdb.Error):
-        return set()
+    with suppress(FullpoolError, duckdb.Error), reading(tree) as reader:
+        return set(reader.queries.files.retired())
+    return set()
 
 
 def is_readable(tree: Tree) -> bool:

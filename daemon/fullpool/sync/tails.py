@@ -1,13 +1,12 @@
 """Takes followed rows out of their files once partitions have them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
 
 from fullpool import following, logs
 from fullpool.gaps import Patch
 from fullpool.kinds import KINDS, grid_of, is_counted, kind_of
-from fullpool.model import PartitionFile, Run, Series, Span, Step
+from fullpool.model import EVER, PartitionFile, Run, Series, Span, Step
 from fullpool.store.partitions import tails
 from fullpool.store.partitions.messages import Followed
 from fullpool.store.partitions.tails import TailFile, TailKey, Taken
@@ -18,7 +17,6 @@ from fullpool.store.tree import take_out as set_aside
 log = logs.get_logger()
 
 _OfSymbols = Mapping[str, Sequence[Taken]]
-_EVER: Final = Span(datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC))
 
 
 def taken_in(
@@ -68,7 +66,7 @@ def forget(
     state: State, tree: Tree, series: Iterable[Series], generation: int, now: datetime
 ) -> None:
     """Write the files that have rows of *series* again, without these."""
-    taken = {one: [Taken(_EVER)] for one in series}
+    taken = {one: [Taken(EVER)] for one in series}
     # What is followed is forgotten first: rows that nobody counts on are no hole later.
     state.tails.record([], [], dict.fromkeys(taken, ()), now)
     found = {file: _of_file(file, taken) for file in here(state, tree, now)}

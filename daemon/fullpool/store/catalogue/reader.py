@@ -84,7 +84,11 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise QueryError(f"running the query: {error}", hint=_hint(error)) from error
+        raise _failed(error) from error
+
+
+def _failed(error: duckdb.Error) -> QueryError:
+    return QueryError(f"running the query: {error}", hint=_hint(error))
 
 
 def _hint(error: duckdb.Error) -> str | None:
@@ -160,8 +164,7 @@ class Reader:
             count = self._copy(sql.strip().rstrip(";"), staged, "FORMAT parquet")
             staged.rename(target)
         except duckdb.Error as error:
-            of_disk = duck.of_the_disk(error, f"writing {target}")
-            raise of_disk or QueryError(f"running the query: {error}") from error
+            raise duck.of_the_disk(error, f"writing {target}") or _failed(error) from error
         except OSError as error:
             raise LakeUnwritableError(f"writing {target}: {error}", hint=_WRITE) from error
         finally:
