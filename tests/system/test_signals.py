@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,32 @@ def test_a_signal_that_comes_in_the_callback_of_a_weak_reference_ends_it_too() -
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "stopped\n")
+
+
+AS_IT_IS_IMPORTED = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+except BaseException as error:
+    print("raised in the import:", repr(error))
+"""
+
+
+def test_a_signal_that_comes_in_an_import_ends_it_after_that(tmp_path: Path) -> None:
+    (tmp_path / "imported.py").write_text(AS_IT_IS_IMPORTED)
+    script = (
+        "import time; from fullpool.app.signals import watch_signals; watch_signals()\n"
+        "import imported; time.sleep(1); print('not ended')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path,
+        check=False, capture_output=True, text=True, timeout=10,
+    )  # fmt: skip
+
+    assert "raised in the import" not in done.stdout
+    assert "not ended" not in done.stdout
+    assert "Interrupted" in done.stderr  # the script has nobody who would catch it
 
 
 def silent_resolver(world: World) -> list[str]:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Final, NoReturn
 
 from fullpool.errors import Exit
@@ -21,6 +22,7 @@ from fullpool.errors import Exit
 # So long a command that was told to stop may take for what it is at; then it is done again.
 _GRACE_S: Final = 1.5
 _TELL_S: Final = 0.3
+_IMPORT_S: Final = 0.02  # until it is asked again whether an import is done
 _SHOW_CURSOR: Final = "\x1b[?25h"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -71,6 +73,7 @@ def watch_signals() -> None:
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     for number in _SIGNALS:
         signal.signal(number, _handle)
+    signal.signal(signal.SIGALRM, _interrupt)
     threading.excepthook = _tell_of_thread
     sys.unraisablehook = _tell_of_callback
     threading.Thread(target=_wait, args=(heard, told), name="signals", daemon=True).start()
@@ -91,11 +94,33 @@ def _tell_of_callback(args: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(args)
 
 
-def _handle(number: int, _frame: object) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     _ending.number = _ending.number or number
     _ending.stop.set()
-    if not _ending.is_watched:
+    _interrupt(number, frame)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Raise Interrupted on the main thread, once; after the import, if it is at one.
+
+    A module in C, such as DuckDB's, may call Python as it is imported, and abort the process if
+    that raises.
+    """
+    if _ending.is_watched:
+        return
+    if _is_importing(frame):
+        signal.setitimer(signal.ITIMER_REAL, _IMPORT_S)
+    else:
+        _ending.is_watched = True  # by whoever catches it; a second signal ends the program
         raise Interrupted
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _wait(heard: socket.socket, _told: socket.socket) -> None:

@@ -36,10 +36,9 @@ def main() -> NoReturn:
     sys.stderr = _lossy(sys.stderr) if sys.stderr else _nowhere()
     try:
         signals.watch_signals()
-        code = _run()
-    except signals.Interrupted:  # as it was about to tell something else
-        code = _stopped()
-    signals.leave(code)
+        signals.leave(_run())
+    except signals.Interrupted:  # as it was about to tell something else, or to leave
+        signals.leave(_stopped())
 
 
 class _Lossy(io.FileIO):
