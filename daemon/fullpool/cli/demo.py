@@ -49,6 +49,13 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     days: DaysOption = 40,
     trades_a_day: TradesOption = 20_000,
     delay_ms: DelayOption = 0.0,
+    api: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of what the API has, if not of the archives; --series goes there"
+            " too, up to now."
+        ),
+    ] = None,
     fault: FaultOption = None,
     cert: Annotated[
         Path | None, typer.Option(help="PEM file with certificate and key: serve https.")
@@ -61,5 +68,5 @@ def simulator(  # noqa: PLR0917 - a command has as many parameters as it has opt
     """
     from fullpool.cli.serving import Invention, serve
 
-    invention = Invention(series or [], days, trades_a_day)
+    invention = Invention(series or [], days, trades_a_day, api)
     serve(folder, invention, port=port, delay_ms=delay_ms, fault=fault or [], cert=cert)

@@ -4,7 +4,7 @@ import math
 import ssl
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,20 @@ import typer
 
 from fullpool.app import clock
 from fullpool.app.signals import stop_on_signals
-from fullpool.simulator import Bucket, Simulator, fault_from, generate, spec_from
+from fullpool.simulator import Api, Bucket, Simulator, fault_from, generate, spec_from
 
 
 @dataclass(frozen=True, slots=True)
 class Invention:
-    """What to invent into the folder first: series, for so many days, of so many trades each."""
+    """What to invent first: series, for so many days, of so many trades each.
+
+    *api* is the folder of what the API has; there it goes on to the end of today.
+    """
 
     series: Sequence[str]
     days: int
     trades_a_day: int
+    api: Path | None
 
 
 def serve(
@@ -42,6 +46,8 @@ def serve(
         raise typer.BadParameter(str(error)) from error
     tls = _server_context(cert) if cert else None
     with _served(folder, port=port, delay_s=delay_ms / 1000, faults=faults, tls=tls) as served:
+        if invention.api is not None:
+            served.api = Api(invention.api)
         sys.stdout.write(
             f'[network]\narchive_url = "{served.url}"\nlisting_url = "{served.listing_url}"\n'
         )
@@ -60,6 +66,9 @@ def _invent_all(folder: Path, invention: Invention) -> None:
         spec = spec_from(text, first, yesterday, invention.trades_a_day)
         for _ in generate(folder, spec):
             pass
+        if invention.api is not None:
+            for _ in generate(invention.api, replace(spec, end=yesterday + timedelta(days=1))):
+                pass
 
 
 def _served(folder: Path, *, port: int, **options: Any) -> Simulator:

@@ -62,7 +62,10 @@ class ApiError(Exception):
 
 
 class Api:
-    """Answers from the archives below *folder*. *ended* are symbols that trade no more."""
+    """Answers from the archives below *folder*. *ended* are symbols that trade no more.
+
+    What the archives have of later than *now* has not happened yet.
+    """
 
     def __init__(
         self,
@@ -156,8 +159,9 @@ class Api:
         if interval not in _INTERVALS:
             raise ApiError(400, -1120, "Invalid interval.")
         times, texts = self._rows(market, kind, symbol, interval, micro)
-        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
-        if market == "cm" and "startTime" in query and end - start > _CM_WINDOW_MS:
+        start, end = self._span(query)
+        asked_end = _bound(query, "endTime", 1 << 62)
+        if market == "cm" and "startTime" in query and asked_end - start > _CM_WINDOW_MS:
             raise ApiError(400, -4088, "Maximum time interval is 200 days.")
         first, last = bisect_left(times, start), bisect_right(times, end)
         is_newest = "startTime" not in query
@@ -165,19 +169,19 @@ class Api:
 
     def _trades(self, market: str, query: Mapping[str, str], micro: bool) -> str:  # noqa: FBT001
         ids, texts = self._rows(market, "aggTrades", _required(query, "symbol"), "", micro)
+        texts = texts[: bisect_right(texts, self._now() * 1000, key=_traded_at)]
         if "fromId" in query:
             texts = texts[bisect_left(ids, _whole(query, "fromId", 0)) :]
         elif query.keys() & {"startTime", "endTime"}:
-            start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
-            by_time = [(_milliseconds(json.loads(text)["T"]), text) for text in texts]
-            texts = [text for moment, text in by_time if start <= moment <= end]
+            start, end = self._span(query)
+            texts = [text for text in texts if start <= _traded_at(text) <= end]
         is_newest = not query.keys() & {"fromId", "startTime"}
         return _joined(texts, _limit(query, 1000), is_newest=is_newest)
 
     def _funding(self, market: str, query: Mapping[str, str]) -> str:
         symbol = _required(query, "symbol")
         times, rows = self._load(market, "fundingRate", symbol, "")
-        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+        start, end = self._span(query)
         shown = [
             {"symbol": symbol, "fundingTime": time, "fundingRate": row[2], "markPrice": ""}
             for time, row in zip(times, rows, strict=True)
@@ -189,7 +193,7 @@ class Api:
 
     def _statistics(self, name: str, query: Mapping[str, str]) -> str:
         """Return one of the five questions about the rows of metrics, of the last 30 days."""
-        start, end = _bound(query, "startTime", 0), _bound(query, "endTime", 1 << 62)
+        start, end = self._span(query)
         if start < (self._now() - 30 * 86_400) * 1000:
             raise ApiError(400, -1130, "parameter 'startTime' is invalid.")
         market = "cm" if "pair" in query else "um"
@@ -202,6 +206,11 @@ class Api:
             if all(values.values()):
                 shown.append({"symbol": symbol, "timestamp": moment} | values)
         return _joined([json.dumps(one) for one in shown], _limit(query, 500), is_newest=False)
+
+    def _span(self, query: Mapping[str, str]) -> tuple[int, int]:
+        """Return the bounds that are asked for, in milliseconds, up to now at most."""
+        end = min(_bound(query, "endTime", 1 << 62), int(self._now() * 1000))
+        return _bound(query, "startTime", 0), end
 
     def _rows(
         self,
@@ -234,6 +243,11 @@ class Api:
                 found[key // 1000 if key >= _MICROSECONDS_ABOVE else key] = row
         keys = sorted(found)
         return keys, [found[key] for key in keys]
+
+
+def _traded_at(text: str) -> int:
+    """Return the time of a trade, in milliseconds."""
+    return _milliseconds(json.loads(text)["T"])
 
 
 def _key_of(text: str) -> int:

@@ -19,7 +19,8 @@ _BOTH = ("daily", "monthly")
 class Spec:
     """A series to invent: its days, and how many trades a day if it is one of trades.
 
-    Rows of *missing*, half-open, are left out.
+    Rows of *missing*, half-open, are left out; bars of *corrected* have a greater volume, as in a
+    later edition of their archive.
     """
 
     market: str
@@ -30,10 +31,19 @@ class Spec:
     end: date
     trades_a_day: int = 20_000
     missing: tuple[tuple[datetime, datetime], ...] = ()
+    corrected: tuple[tuple[datetime, datetime], ...] = ()
 
     def has(self, second: float) -> bool:
         """Whether the row of that instant is to be there."""
-        return not any(a.timestamp() <= second < b.timestamp() for a, b in self.missing)
+        return not _is_in(second, self.missing)
+
+    def is_corrected(self, second: float) -> bool:
+        """Whether the row of that instant is one of a later edition."""
+        return _is_in(second, self.corrected)
+
+
+def _is_in(second: float, spans: tuple[tuple[datetime, datetime], ...]) -> bool:
+    return any(start.timestamp() <= second < end.timestamp() for start, end in spans)
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,8 @@ def _klines(spec: Spec, day: date, chance: random.Random) -> Iterator[str]:
         high = max(opened, closed) * (1 + uniform() * 0.001)
         low = min(opened, closed) * (1 - uniform() * 0.001)
         volume = 1 + uniform() * 100
+        if spec.corrected and spec.is_corrected(second):
+            volume += 40
         taker = volume * uniform()
         if spec.missing and not spec.has(second):
             continue
