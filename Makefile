@@ -115,9 +115,9 @@ bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 lock: $(INSTALLED) ## Upgrade both lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
+		--python-version 3.11 --extra web --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-service.lock
+		--python-version 3.11 --constraint requirements.lock --extra web pyproject.toml -o requirements-service.lock
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) demo-lake dist

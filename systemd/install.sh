@@ -11,6 +11,7 @@ prefix=/opt/fullpool units=/etc/systemd/system
 
 # A running daemon would have its workers load the new version beside its own old one.
 running=$(systemctl is-active fullpool.service || true)
+shown=$(systemctl is-active fullpool-web.service || true)
 if [ "$running" = active ]; then systemctl stop fullpool.service; fi
 
 echo "installing fullpool into $prefix"
@@ -19,6 +20,7 @@ $prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-
     -r "$here/../requirements-service.lock"
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 install -D -m 644 "$here/../docs/operate.md" $prefix/share/doc/fullpool/operate.md
+install -D -m 644 "$here/../docs/web.md" $prefix/share/doc/fullpool/web.md
 install -D -m 644 "$here/../config/fullpool.toml" $prefix/share/doc/fullpool/fullpool.toml
 
 if [ ! -e /etc/fullpool/fullpool.toml ]; then
@@ -31,7 +33,7 @@ fi
 echo "installing the service"
 install -D -m 644 "$here/fullpool.sysusers" /etc/sysusers.d/fullpool.conf
 systemd-sysusers /etc/sysusers.d/fullpool.conf
-install -m 644 "$here/fullpool.service" "$here/srv-fullpool.mount" $units
+install -m 644 "$here/fullpool.service" "$here/fullpool-web.service" "$here/srv-fullpool.mount" $units
 # Type=notify-reload came with systemd 253; before it, reload waits for `fullpool reload`.
 version=$(systemctl --version | awk 'NR == 1 { print int($2) }')
 if [ "$version" -ge 253 ]; then
@@ -40,9 +42,12 @@ fi
 systemctl daemon-reload
 systemctl --quiet enable fullpool.service srv-fullpool.mount
 if [ "$running" = active ]; then systemctl start fullpool.service; fi
+if [ "$shown" = active ]; then systemctl restart fullpool-web.service; fi
 cat <<'DONE'
 installed. Say what to keep in /etc/fullpool/fullpool.toml, then:
     /opt/fullpool/bin/fullpool check /etc/fullpool/fullpool.toml
     systemctl start fullpool
     systemctl status fullpool
+To look at the lake in a browser, at http://127.0.0.1:8787/:
+    systemctl enable --now fullpool-web
 DONE

@@ -26,6 +26,7 @@ class Exit(IntEnum):
     NOT_RUNNING = 15
     DAMAGED = 16
     UNHEALTHY = 17
+    WEB = 18
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -154,6 +155,13 @@ class NoLakeError(FullpoolError):
     hint = "run `fullpool sync`, wait for the daemon, or name the lake's folder with --lake"
 
 
+class BusyError(FullpoolError):
+    """Too many queries run at once on a page."""
+
+    exit_code = Exit.QUERY
+    hint = "try again in some seconds"
+
+
 class QueryError(FullpoolError):
     """The SQL was refused."""
 
@@ -173,6 +181,13 @@ class MetricsError(FullpoolError):
 
     exit_code = Exit.METRICS
     hint = "check [metrics] in the config: the file's folder, and that the port is free"
+
+
+class WebError(FullpoolError):
+    """The page cannot be served where it should be, or what it needs is not installed."""
+
+    exit_code = Exit.WEB
+    hint = "choose another --port, or end what uses that one"
 
 
 class NotRunningError(FullpoolError):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Any, Self
+from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fullpool.config.settings import LOOPBACK, host_and_port
@@ -19,6 +20,8 @@ from fullpool.errors import MetricsError
 from fullpool.grid import bars
 from fullpool.model import Interval
 from fullpool.store.catalogue.figures import Figures
+
+_USED_WEIGHT: Final = "fullpool_rest_used_weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,19 @@ class Gauges(Collector):
         yield lag
         yield series
         yield empty
+
+
+def last_written(path: Path) -> Mapping[str, float]:
+    """Return the weight that was used of each market's API, by a file that the daemon wrote.
+
+    Nothing is returned if there is no such file.
+    """
+    try:
+        families = list(text_string_to_metric_families(path.read_text()))
+    except (OSError, ValueError):
+        return {}
+    samples = (sample for family in families for sample in family.samples)
+    return {s.labels["market"]: s.value for s in samples if s.name == _USED_WEIGHT}
 
 
 def _end(opened: datetime, interval: str) -> datetime:

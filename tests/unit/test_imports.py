@@ -25,6 +25,8 @@ PLANTED = (
     ("app/service/progress.py", "from rich.text import Text", "typer and rich belong to cli"),
     ("app/service/daemon.py", "import apscheduler", "apscheduler belongs to jobs"),
     ("app/service/control.py", "import watchfiles", "watchfiles belongs to reload"),
+    ("overview/states.py", "import jinja2", "starlette, uvicorn and jinja2 belong to web"),
+    ("overview/coverage_map.py", "from fullpool import web", "Imports point down"),
     ("store/duck.py", "import pyarrow", "pyarrow and nautilus_trader belong to export"),
     (
         "app/service/reporting.py",

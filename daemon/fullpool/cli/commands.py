@@ -143,13 +143,16 @@ def status(  # noqa: PLR0917 - a command has as many parameters as it has option
     series: Annotated[bool, typer.Option("--series", help="A row for every series.")] = False,
     symbol: Annotated[str, typer.Option(help="A row for every series of this symbol.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds.")] = False,
+    as_map: Annotated[
+        bool, typer.Option("--map", help="Draw the coverage of every series by month.")
+    ] = False,
 ) -> None:
     """Show what is held, how fresh it is, and what is missing."""
     from fullpool.app import clock
     from fullpool.cli import screen, status_report
 
     settings = settings_to_read(config, lake)
-    shown = status_report.Shown(json, series, symbol)
+    shown = status_report.Shown(json, series, symbol, as_map)
     if not watch:
         status_report.show(settings, shown)
         return

@@ -10,7 +10,7 @@ from fullpool.app.configuration import tree_of
 from fullpool.app.remarks import behind, remarks_by
 from fullpool.app.service.progress import counted
 from fullpool.app.service.status_file import DaemonStatus, status_of
-from fullpool.cli import report, screen
+from fullpool.cli import map_report, report, screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
@@ -81,11 +81,15 @@ _REPLACED_SQL: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is to be shown: a line for each kind, or each series, of one *symbol* if given."""
+    """What is to be shown: a line for each kind, or each series, of one *symbol* if given.
+
+    As a map, the months of each series.
+    """
 
     is_json: bool
     is_by_series: bool
     symbol: str
+    is_map: bool = False
 
 
 def show(settings: Config, shown: Shown) -> None:
@@ -125,7 +129,10 @@ def status(
         return
     published = reader.query("SELECT published_at FROM sync.published").rows[0][0]
     title = f"{tree.root}, published {published:%Y-%m-%d %H:%M:%S} UTC"
-    if shown.is_by_series or shown.symbol:
+    if shown.is_map:
+        sys.stdout.write(f"{title}\n")
+        map_report.show(reader, shown.symbol)
+    elif shown.is_by_series or shown.symbol:
         series = reader.query(_SERIES_SQL, [shown.symbol])
         screen.show_table(title, series.columns, series.rows)
     else:

@@ -4,31 +4,24 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 from fullpool import logs
 from fullpool.app import clock, configuration, syncing
-from fullpool.app.signals import stop_on_signals
-from fullpool.cli import pass_report, screen
-from fullpool.simulator import Api, Bucket, Fault, Simulator, generate, spec_from
+from fullpool.app.signals import Flag, stop_on_signals
+from fullpool.cli import demo_vendor, pass_report, screen
+from fullpool.config import Config
+from fullpool.simulator import Bucket, Fault, Simulator
 from fullpool.store.catalogue.reader import reading
-
-_SERIES: Final = (
-    "spot/klines/BTCUSDT/1m",
-    "spot/klines/ETHUSDT/1m",
-    "um/klines/BTCUSDT/1h",
-    "um/aggTrades/BTCUSDT",
-    "um/fundingRate/BTCUSDT",
-)
-_KLINE_DAYS: Final = 100
-_TRADE_DAYS: Final = 4
+from fullpool.sync.outcome import Outcome
+from fullpool.sync.watcher import Watcher
 
 _CONFIG: Final = """\
 # Written by `fullpool demo`. The simulated vendor stops with the demo; start it again with:
-#   fullpool simulator {vendor} --port {port}
+#   fullpool simulator {vendor} --api {api} --port {port}
 [lake]
 path = {lake}
 min_free_gb = 0.5
@@ -45,14 +38,23 @@ cm_url = "{archive_url}"
 [[dataset]]
 market = "spot"
 kind = "klines"
-symbols = ["*USDT"]
+symbols = ["BTCUSDT"]
 intervals = ["1m"]
+follow = true
+
+[[dataset]]
+market = "spot"
+kind = "klines"
+symbols = ["*USDT"]
+intervals = ["1h"]
+start = {start}
 
 [[dataset]]
 market = "um"
 kind = "klines"
 symbols = ["BTCUSDT"]
 intervals = ["1h"]
+start = {start}
 
 [[dataset]]
 market = "um"
@@ -63,6 +65,11 @@ symbols = ["BTCUSDT"]
 market = "um"
 kind = "fundingRate"
 symbols = ["BTCUSDT"]
+
+[[dataset]]
+market = "um"
+kind = "metrics"
+symbols = ["BTCUSDT"]
 """
 
 QUERIES: Final = (
@@ -71,7 +78,7 @@ QUERIES: Final = (
         (
             "SELECT market, symbol, max(open_time) AS open_time,\n"
             "       arg_max(close, open_time) AS close\n"
-            "FROM klines_1m GROUP BY market, symbol ORDER BY market, symbol"
+            "FROM klines_1h GROUP BY market, symbol ORDER BY market, symbol"
         ),
     ),
     (
@@ -100,7 +107,7 @@ QUERIES: Final = (
             "SELECT date_trunc('month', calc_time) AS month, count(*) AS fundings,\n"
             "       round(sum(last_funding_rate) * 100, 4) AS percent,\n"
             "       count(*) FILTER (source = 'rest') AS from_api\n"
-            "FROM funding_rate_of('BTCUSDT') GROUP BY month ORDER BY month"
+            "FROM funding_rate_of('BTCUSDT') GROUP BY month ORDER BY month DESC LIMIT 4"
         ),
     ),
     (
@@ -110,96 +117,95 @@ QUERIES: Final = (
             "FROM sync.gaps ORDER BY gap_start"
         ),
     ),
+    (
+        "What the vendor corrected",
+        (
+            "SELECT market, symbol, interval, period, rows_added, rows_removed, rows_changed\n"
+            "FROM sync.revisions WHERE rows_changed > 0"
+        ),
+    ),
 )
 
 
 def show(folder: Path) -> None:
     """Fill a lake in *folder* from a simulated vendor, explaining each step, and query it."""
     logs.configure("ERROR")
-    archives = folder / "vendor"
+    archives, today = folder / "vendor", clock.now().date()
     _say(
-        f"1. Creating {_KLINE_DAYS} days of klines and funding rates and {_TRADE_DAYS} days of"
-        f" trades in {archives},\n"
+        f"1. Creating a year of klines and funding rates and some days of trades in {archives},\n"
         "   published the way Binance does: daily archives, and monthly ones for complete months."
     )
-    count, yesterday = 0, clock.now().date() - timedelta(days=1)
-    for text in _SERIES:
-        days = _TRADE_DAYS if "aggTrades" in text else _KLINE_DAYS
-        count += _invent(archives, folder / "api", text, yesterday, days)
+    count = demo_vendor.publish(folder, today)
     # One archive is damaged on its way, once: the pass notices and takes it up again.
     flaw = Fault("*/BTCUSDT-1h-*.zip", "truncate", 500, 1)
     with Simulator(Bucket(archives), faults=[flaw]) as vendor:
-        vendor.api = Api(folder / "api")
-        _say(f"   {count} archives are served at {vendor.url}; one BTCUSDT 1h download is cut off.")
+        vendor.api = demo_vendor.api_of(folder)
+        _say(f"   {count:,} archives are served at {vendor.url}; one download is cut off.")
         _say(
-            "   All klines lack the same hour, as after an outage, and BTCUSDT 1h lacks a\n"
-            "   day that the API has."
+            "   All klines lack the same hours, as after an outage. Two series lack two days that\n"
+            "   the API has. LUNAUSDT was delisted. BTCUSDT 1m is followed up to this minute."
         )
-        config = folder / "fullpool.toml"
-        config.write_text(
-            _CONFIG.format(
-                lake=json.dumps(str((folder / "lake").absolute()), ensure_ascii=False),
-                vendor=shlex.quote(str(archives.absolute())),
-                port=vendor.url.rpartition(":")[2],
-                archive_url=vendor.url,
-                listing_url=vendor.listing_url,
-            )
-        )
-        _run(config, vendor)
+        config = _write_config(folder, vendor, today)
+        _run(config, vendor, today)
     _say_goodbye(folder)
 
 
-def _invent(archives: Path, api: Path, text: str, last: date, days: int) -> int:
-    """Write the archives of a series, and what the API has of it; return how many archives."""
-    middle = datetime(last.year, last.month, last.day, 3, tzinfo=UTC) - timedelta(days=days // 2)
-    outage = (middle, middle + timedelta(hours=1))
-    lost = (middle + timedelta(days=3), middle + timedelta(days=4))
-    spec = spec_from(text, last - timedelta(days=days - 1), last)
-    if spec.kind == "fundingRate":  # it is published by month, and the API has the running one
-        for _ in generate(api, replace(spec, end=last + timedelta(days=31))):
-            pass
-    if not spec.interval:
-        return sum(1 for _ in generate(archives, spec))
-    for _ in generate(api, replace(spec, missing=(outage,))):
-        pass
-    both = (outage, lost) if spec.interval == "1h" else (outage,)
-    return sum(1 for _ in generate(archives, replace(spec, missing=both)))
+def _write_config(folder: Path, vendor: Simulator, today: date) -> Path:
+    config = folder / "fullpool.toml"
+    config.write_text(
+        _CONFIG.format(
+            lake=json.dumps(str((folder / "lake").absolute()), ensure_ascii=False),
+            vendor=shlex.quote(str((folder / "vendor").absolute())),
+            api=shlex.quote(str((folder / "api").absolute())),
+            port=vendor.url.rpartition(":")[2],
+            archive_url=vendor.url,
+            listing_url=vendor.listing_url,
+            start=today - timedelta(days=demo_vendor.YEAR),
+        )
+    )
+    return config
 
 
-def _say_goodbye(folder: Path) -> None:
-    _say(f"\nThe lake stays in {folder / 'lake'}. Query it with any DuckDB from 1.1 on, or with:")
-    program_path = Path(sys.argv[0])
-    if program_path.is_relative_to(Path.cwd()):
-        program_path = program_path.relative_to(Path.cwd())
-    _say(f'  {program_path} sql --lake {folder / "lake"} "FROM klines LIMIT 5"')
-    _say(f"  {program_path} status --lake {folder / 'lake'}")
-
-
-def _run(config: Path, vendor: Simulator) -> None:
+def _run(config: Path, vendor: Simulator, today: date) -> None:
     settings = configuration.load_config(config)
+    started = time.monotonic()
     _say(f"\n2. fullpool sync --config {config}")
-    with screen.watcher() as watcher:
-        started = time.monotonic()
-        outcome = syncing.sync(settings, watcher, stop_on_signals())
-    syncing.require_complete(outcome)
-    elapsed_s = time.monotonic() - started
-    pass_report.outcome(outcome, is_json=False)
-    _say(f"   in {elapsed_s:.1f} s")
-    asked, calls = len(vendor.archive_requests()), len(vendor.api_requests())
+    _sync(settings, syncing.sync)
+    _say(f"   in {time.monotonic() - started:.1f} s")
+    asked = len(vendor.archive_requests())
     _say("\n3. fullpool sync again: nothing is new, so no archive is requested.")
-    with screen.watcher() as watcher:
-        pass_report.outcome(syncing.sync(settings, watcher, stop_on_signals()), is_json=False)
-    again = len(vendor.archive_requests()) - asked
-    _say(f"   {again} archive requests, {len(vendor.api_requests()) - calls} to the API")
-    _say("\n4. Querying the lake.")
+    _sync(settings, syncing.sync)
+    _say(f"   {len(vendor.archive_requests()) - asked} archive requests")
+    name = demo_vendor.republish(config.parent, today)
+    vendor.bucket.refresh()
+    vendor.api.refresh()
+    _say(f"\n4. The vendor republishes {name}. fullpool sync --audit finds it.")
+    _sync(settings, syncing.audited_sync)
+    _say("\n5. Querying the lake.")
     with reading(configuration.tree_of(settings)) as reader:
         for title, sql in QUERIES:
             _say(f"\n{title}:\n\n{sql}\n")
             answer = reader.query(sql)
-            if answer.rows:
-                screen.show_table("", answer.columns, answer.rows)
-            else:
-                _say("nothing")
+            screen.show_table("", answer.columns, answer.rows)
+
+
+def _sync(settings: Config, act: Callable[[Config, Watcher, Flag], Outcome]) -> None:
+    with screen.watcher() as watcher:
+        outcome = act(settings, watcher, stop_on_signals())
+    syncing.require_complete(outcome)
+    pass_report.outcome(outcome, is_json=False)
+
+
+def _say_goodbye(folder: Path) -> None:
+    lake = folder / "lake"
+    program = Path(sys.argv[0])
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    _say(f"\nThe lake stays in {lake}. Look at it in a browser:")
+    _say(f"  {program} web --lake {lake}")
+    _say("or in the terminal, or with any DuckDB from 1.1 on:")
+    _say(f"  {program} status --map --lake {lake}")
+    _say(f'  {program} sql --lake {lake} "FROM klines LIMIT 5"')
 
 
 def _say(text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fullpool.store.catalogue.reader import Reader
+from fullpool.store.catalogue.reader import Queries
 from fullpool.store.catalogue.sync_tables import is_by_month
 from fullpool.store.state.gap_rows import UNANSWERED
 from fullpool.store.tree import Tree
@@ -115,7 +115,7 @@ ILLS: Final = (
 )
 
 
-def recorded(reader: Reader, tree: Tree, now: datetime) -> Iterator[Finding]:
+def recorded(reader: Queries, tree: Tree, now: datetime) -> Iterator[Finding]:
     """Yield what the newest generation reports, in the order of `ILLS`."""
     for ill in ILLS:
         for row in reader.query(ill.at(now)).as_dicts():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import duckdb
 
@@ -56,6 +56,12 @@ class QueryStream:
         names = _once(self.columns)
         for row in self.rows:
             yield dict(zip(names, row, strict=True))
+
+
+class Queries(Protocol):
+    """What runs one statement: a reader of a generation, or a session."""
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult: ...
 
 
 def require_one(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

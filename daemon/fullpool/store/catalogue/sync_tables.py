@@ -61,7 +61,7 @@ def derived(now: datetime) -> Iterator[Relation]:
     yield Relation(
         "sync.freshness",
         f"SELECT {series}, max(last_time) AS last_time,"
-        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
+        f" date_diff('second', max({end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         f" FROM ({HELD}) GROUP BY ALL ORDER BY lag_s DESC",
     )
     yield Relation("instruments", INSTRUMENTS)
@@ -126,7 +126,7 @@ TRADING: Final = (
 )
 
 
-def _end_of(opened: str) -> str:
+def end_of(opened: str) -> str:
     """Return the SQL of when the bar ends that opened then; of a trade its own time."""
     lengths = " ".join(
         f"WHEN {quoted(interval)} THEN INTERVAL "
@@ -164,11 +164,11 @@ def _held(series: str, now: datetime) -> str:
         " min(first_time) AS first_time, max(last_time) AS last_time,"
         " sum(row_count)::BIGINT AS row_count, sum(files)::BIGINT AS files,"
         " sum(size_bytes)::BIGINT AS size_bytes,"
-        f" date_diff('second', max({_end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
+        f" date_diff('second', max({end_of('last_time')}), TIMESTAMP '{now}') AS lag_s"
         f" FROM ({HELD}) GROUP BY ALL),"
         f" archived AS (SELECT {series}, max(period_end) AS archived_until FROM sync.archives"
         " WHERE status = 'present' GROUP BY ALL),"
-        f" tails AS (SELECT {series}, max({_end_of('last_time')}) AS followed_until"
+        f" tails AS (SELECT {series}, max({end_of('last_time')}) AS followed_until"
         " FROM sync.followed GROUP BY ALL)"
     )
 

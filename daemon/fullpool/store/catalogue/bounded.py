@@ -1,0 +1,112 @@
+"""Queries that must not burden the machine: bounded in time, memory, threads and rows."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import duckdb
+
+from fullpool.errors import BusyError, QueryError
+from fullpool.store import duck
+from fullpool.store.catalogue.reader import QueryResult, path_of
+from fullpool.store.catalogue.session import Session
+from fullpool.store.tree import Tree
+
+_OLDER: Final = "older"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may take; *at_once* is how many run beside each other, *wait_s* for that."""
+
+    seconds: float = 10.0
+    memory_mb: int = 512
+    spill_mb: int = 1024
+    threads: int = 2
+    rows: int = 20_000
+    at_once: int = 2
+    wait_s: float = 20.0
+
+
+class BoundedSession:
+    """Reads a lake for many at once, from any thread, without a burden on the daemon.
+
+    It reads the newest generation, or always the one of *as_of*. Raises NoLakeError, UsageError.
+    """
+
+    def __init__(self, tree: Tree, limits: Limits, as_of: str | None = None) -> None:
+        self.tree = tree
+        self._limits = limits
+        self._turns = threading.BoundedSemaphore(limits.at_once)
+        self._as_of = as_of
+        self._settings: dict[str, str | int] = {
+            "memory_limit": f"{limits.memory_mb}MB",
+            "max_temp_directory_size": f"{limits.spill_mb}MB",
+            "threads": limits.threads,
+        }
+        self._session = Session(tree, as_of, self._settings)
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult:
+        """Return all rows of one statement. Raises QueryError, BusyError, NoLakeError."""
+        with self._turn(), self._session.cursor() as cursor:
+            return self._run(cursor, sql, values)
+
+    def compare(self, older: str, sql: str) -> QueryResult:
+        """Run a statement in which `older` is the generation that was current then.
+
+        Raises what `query` does, and UsageError.
+        """
+        paths = path_of(self.tree, self._as_of), path_of(self.tree, older)
+        with self._turn(), duck.attached(paths[0], "newer", self._settings) as connection:
+            duck.configure(connection)
+            connection.execute(f"ATTACH {duck.quoted(paths[1])} AS {_OLDER} (READ_ONLY)")
+            connection.execute("USE newer")
+            connection.execute(f"SET VARIABLE lake_root = {duck.quoted(self.tree.root)}")
+            return self._run(connection, sql, ())
+
+    def published_at(self) -> datetime:
+        """Return when the generation was published that is read now."""
+        ((at,),) = self.query("SELECT published_at FROM sync.published").rows
+        published: datetime = at.replace(tzinfo=UTC)
+        return published
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._session.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=self._limits.wait_s):
+            raise BusyError(f"querying {self.tree.root}: too many queries are running")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _run(
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]
+    ) -> QueryResult:
+        timer = threading.Timer(self._limits.seconds, cursor.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            result = cursor.execute(sql, list(values))
+            rows = result.fetchmany(self._limits.rows + 1)
+            columns = tuple(column[0] for column in result.description or ())
+        except duckdb.Error as error:
+            raise self._failed(error) from error
+        finally:
+            timer.cancel()
+        if len(rows) > self._limits.rows:
+            raise QueryError(f"querying: there are more than {self._limits.rows:,} rows")
+        return QueryResult(columns, rows)
+
+    def _failed(self, error: duckdb.Error) -> QueryError:
+        if isinstance(error, duckdb.InterruptException):
+            return QueryError(
+                f"querying: it took longer than {self._limits.seconds:g} s", hint="ask for less"
+            )
+        return QueryError(f"querying: {duck.summary(error)}", hint="see `fullpool verify`")

@@ -1,0 +1,56 @@
+"""The series that an address names. Pure."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from fullpool.errors import UsageError
+from fullpool.kinds import KINDS, Kind
+from fullpool.store.duck import quoted
+
+_PARTS_WITH_INTERVAL: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The series of an address: market, kind, symbol and, of klines, interval."""
+
+    market: str
+    kind: Kind
+    symbol: str
+    interval: str
+
+    @classmethod
+    def in_path(cls, path: str) -> Self:
+        """Return what a path names. Raises UsageError if that cannot be a series."""
+        market, kind, symbol, *rest = [*path.split("/"), "", ""][:_PARTS_WITH_INTERVAL]
+        known = KINDS.get(kind)
+        if known is None or not symbol:
+            raise UsageError(
+                f"looking for the series {path!r}: there is no such kind",
+                hint=f"write MARKET/KIND/SYMBOL or, of klines, MARKET/KIND/SYMBOL/INTERVAL; kinds"
+                f" are {', '.join(KINDS)}",
+            )
+        return cls(market, known, symbol, rest[0])
+
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """Market, kind, symbol, interval or ''."""
+        return self.market, self.kind.name, self.symbol, self.interval
+
+    @property
+    def name(self) -> str:
+        """The series as it is written everywhere."""
+        return "/".join(part for part in self.parts if part)
+
+    @property
+    def where(self) -> str:
+        """The SQL that rows of the `sync` tables are this series'."""
+        values = ", ".join(map(quoted, self.parts))
+        return f"(market, kind, symbol, coalesce(interval, '')) = ({values})"
+
+    @property
+    def macro(self) -> str:
+        """The SQL of its rows."""
+        arguments = [quoted(self.symbol), f"market_ := {quoted(self.market)}"]
+        arguments += [f"interval_ := {quoted(self.interval)}"] if self.interval else []
+        return f"{self.kind.table}_of({', '.join(arguments)})"

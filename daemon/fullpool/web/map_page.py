@@ -1,0 +1,128 @@
+"""The page of the coverage map, and its table for those who cannot see it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from fullpool.errors import UsageError
+from fullpool.overview.coverage_map import (
+    Columns,
+    CoverageMap,
+    MapRow,
+    Unit,
+    all_months,
+    cells_of,
+    coverage_map,
+)
+from fullpool.overview.states import STATES
+from fullpool.web.asked import Asked
+from fullpool.web.site import Site
+
+_MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_TABLE_ROWS: Final = 100
+SORTS: Final = {
+    "name": "name",
+    "missing": "rows missing",
+    "explained": "rows explained",
+    "lag": "lag",
+    "rows": "rows",
+}
+_TOTALS: Final = """
+    SELECT count(*) AS series, sum(row_count)::BIGINT AS rows, sum(size_bytes)::BIGINT AS bytes,
+      sum(patched_rows)::BIGINT AS patched_rows, sum(explained_rows)::BIGINT AS explained_rows,
+      sum(open_rows)::BIGINT AS open_rows,
+      max(lag_s) FILTER (is_trading) + date_diff('second', any_value(published_at), ?::TIMESTAMP)
+        AS lag_s
+    FROM sync.coverage, sync.published"""
+
+
+def columns_of(site: Site, as_of: str, month: str) -> Columns:
+    """Return all months, or the days of one. Raises UsageError."""
+    if not month:
+        return all_months(site.session(as_of))
+    matched = _MONTH.fullmatch(month)
+    if not matched:
+        raise UsageError(f"reading the month {month!r}: it is none", hint="write 2024-03")
+    year, number = int(matched[1]), int(matched[2])
+    following = datetime(year + number // 12, number % 12 + 1, 1)  # noqa: DTZ001 - UTC
+    first = datetime(year, number, 1)  # noqa: DTZ001 - UTC
+    return Columns(Unit.DAY, first, (following - first).days)
+
+
+def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page of the map shows."""
+    as_of, month = asked.get("as_of", ""), asked.get("month", "")
+    head = site.head(as_of)
+    found = _map(site, as_of, month, head["published_at"])
+    rows = _chosen(found.rows, asked)
+    totals = site.session(as_of).query(_TOTALS, [head["now"].replace(tzinfo=None)])
+    return {
+        **head,
+        "totals": totals.as_dicts()[0],
+        "month": month,
+        "query": asked.get("q", ""),
+        "sort": asked.get("sort", "name"),
+        "is_table": asked.get("view") == "table",
+        "map": packed(found.columns, rows),
+        "table": _table(rows, asked),
+        "sorts": SORTS,
+    }
+
+
+def _map(site: Site, as_of: str, month: str, published: datetime) -> CoverageMap:
+    def make() -> CoverageMap:
+        return coverage_map(site.session(as_of), columns_of(site, as_of, month))
+
+    found: CoverageMap = site.kept("map", (as_of, month, published), make)
+    return found
+
+
+def packed(columns: Columns, rows: list[MapRow]) -> dict[str, Any]:
+    """Return a map as the script draws it: groups of rows, cells in runs."""
+    grouped = groupby(rows, key=lambda row: row.group)
+    groups = [{"name": name, "series": list(map(_packed, own))} for name, own in grouped]
+    return {**asdict(columns), "states": [asdict(state) for state in STATES], "groups": groups}
+
+
+def _packed(row: MapRow) -> list[Any]:
+    return [row.symbol, row.rows, row.missing_rows, row.explained_rows, row.lag_s, row.cells]
+
+
+def _chosen(rows: tuple[MapRow, ...], asked: Mapping[str, str]) -> list[MapRow]:
+    """Return the rows that are asked for, grouped, and sorted in their groups."""
+    words = set(asked.get("q", "").lower().split())
+    sort = asked.get("sort", "name")
+    if sort not in SORTS:
+        raise UsageError(f"sorting by {sort!r}: not possible", hint=f"by {', '.join(SORTS)}")
+    found = [row for row in rows if all(map(row.name.lower().__contains__, words))]
+    return sorted(found, key=lambda row: (row.group, _rank(row, sort), row.symbol))
+
+
+def _rank(row: MapRow, sort: str) -> float:
+    ranks = {
+        "name": 0,
+        "missing": -row.missing_rows,
+        "explained": -row.explained_rows,
+        "lag": -(row.lag_s or 0),
+        "rows": -row.rows,
+    }
+    return ranks[sort]
+
+
+def _table(rows: list[MapRow], asked: Mapping[str, str]) -> dict[str, Any]:
+    """Return one page of the table: a row a series, in the order of the map."""
+    pages = max(1, -(-len(rows) // _TABLE_ROWS))
+    text = asked.get("page", "1")
+    number = min(max(int(text), 1), pages) if text.isascii() and text.isdigit() else 1
+    shown = rows[(number - 1) * _TABLE_ROWS : number * _TABLE_ROWS]
+    return {"page": number, "pages": pages, "count": len(rows), "rows": shown}
+
+
+def cells(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+    """Return the cells of one series with their rows, for the numbers on hover."""
+    as_of = query.get("as_of", "")
+    columns = columns_of(site, as_of, query.get("month", ""))
+    return {"cells": [asdict(cell) for cell in cells_of(site.session(as_of), columns, asked.parts)]}

@@ -1,0 +1,103 @@
+"""The page of one series: its gaps, archives and revisions, and the lines that read it."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fullpool.errors import UsageError
+from fullpool.overview.states import MEANINGS
+from fullpool.store.catalogue.bounded import BoundedSession
+from fullpool.web.asked import Asked
+from fullpool.web.site import Site
+
+_SHOWN: Final = 100
+
+_COVERAGE: Final = """
+    SELECT c.*, lag_s + date_diff('second', published_at, ?::TIMESTAMP) AS lag_now_s
+    FROM sync.coverage AS c, sync.published WHERE {where}"""
+_GAPS: Final = """
+    SELECT gap_start, gap_end, row_count, status, explanation, reason, evidence, found_at, asked_at,
+      attempts, next_try_at
+    FROM sync.gaps WHERE {where} ORDER BY status DESC, gap_start DESC LIMIT {limit}"""
+_ARCHIVES: Final = """
+    SELECT period, status, reason, checksum, etag, size_bytes, row_count, modified_at, tried_at,
+      attempts, next_try_at
+    FROM sync.archives WHERE {where}
+    ORDER BY status IN ('present', 'expected'), period_start DESC LIMIT {limit}"""
+_REVISIONS: Final = """
+    SELECT period, found_at, old_etag, new_etag, old_size_bytes, new_size_bytes, old_modified_at,
+      new_modified_at, rows_added, rows_removed, rows_changed, generation
+    FROM sync.revisions WHERE {where} ORDER BY found_at DESC LIMIT {limit}"""
+_CONFLICTS: Final = """
+    SELECT row_time, column_name, kept_source, kept_value, other_source, other_value, found_at
+    FROM sync.conflicts WHERE {where} ORDER BY row_time DESC LIMIT {limit}"""
+_COUNTS: Final = """
+    SELECT (SELECT count(*) FROM sync.gaps WHERE {where}) AS gaps,
+      (SELECT count(*) FROM sync.archives WHERE {where}) AS archives,
+      (SELECT count(*) FROM sync.revisions WHERE {where}) AS revisions,
+      (SELECT count(*) FROM sync.conflicts WHERE {where}) AS conflicts"""
+
+
+def coverage_of(session: BoundedSession, asked: Asked, now: Any) -> dict[str, Any]:
+    """Return the coverage of a series. Raises UsageError if the lake does not have it."""
+    found = session.query(_COVERAGE.format(where=asked.where), [now]).as_dicts()
+    if not found:
+        raise UsageError(
+            f"looking for the series {asked.name}: it is not in the lake",
+            hint="the coverage map lists what is",
+        )
+    return found[0]
+
+
+def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+    """Return what the page of a series shows. Raises UsageError, QueryError."""
+    as_of = query.get("as_of", "")
+    head, session = site.head(as_of), site.session(as_of)
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        return session.query(sql.format(where=asked.where, limit=_SHOWN)).as_dicts()
+
+    return {
+        **head,
+        "series": dict(zip(("market", "kind", "symbol", "interval"), asked.parts, strict=True)),
+        "name": asked.name,
+        "coverage": coverage_of(session, asked, head["now"].replace(tzinfo=None)),
+        "counts": rows(_COUNTS)[0],
+        "gaps": [_told(gap) for gap in rows(_GAPS)],
+        "archives": rows(_ARCHIVES),
+        "revisions": rows(_REVISIONS),
+        "conflicts": rows(_CONFLICTS),
+        "shown": _SHOWN,
+        "lines": _lines(asked, head["lake"]),
+    }
+
+
+def _told(gap: dict[str, Any]) -> dict[str, Any]:
+    """Return a gap with what its explanation means, and its evidence as an object."""
+    meaning = MEANINGS.get(gap["explanation"] or "", "")
+    try:
+        return {**gap, "meaning": meaning, "evidence": json.loads(gap["evidence"] or "null")}
+    except ValueError:
+        return {**gap, "meaning": meaning}
+
+
+def _lines(asked: Asked, lake: str) -> dict[str, str]:
+    """Return the lines that read the series, to copy."""
+    arguments = [json.dumps(asked.symbol, ensure_ascii=False)]
+    arguments += [json.dumps(asked.interval)] if asked.interval else []
+    arguments += [f'market="{asked.market}"']
+    opened = f"lake = fullpool.open({json.dumps(lake, ensure_ascii=False)})"
+    method = f"lake.{asked.kind.table}"
+    sql = f"SELECT * FROM {asked.macro}\nORDER BY {asked.kind.time} DESC LIMIT 10"
+    return {
+        "SQL": sql,
+        "Python": f"import fullpool\n{opened}\n{method}({', '.join(arguments)}).df()",
+        "Command line": f"fullpool sql --lake {shlex.quote(lake)} {_argument(sql)}",
+    }
+
+
+def _argument(sql: str) -> str:
+    """Return SQL as an argument of a shell; between double quotes if that does no harm."""
+    line = sql.replace("\n", " ")
+    return shlex.quote(line) if set(line) & set('"$`\\!') else f'"{line}"'

@@ -1,0 +1,523 @@
+"""`fullpool web`: what the pages show is what the lake has; who may ask, and for how much."""
+
+import hashlib
+import html
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from damaging import run
+from fullpool.app.assembly import opened_state
+from fullpool.errors import BusyError, Exit, QueryError, UsageError
+from fullpool.gaps import Explanation
+from fullpool.overview.states import MEANINGS, STATES, cells_in, shortened
+from fullpool.store.catalogue.bounded import BoundedSession, Limits
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.duck import quoted
+from fullpool.store.tree import Tree
+from fullpool.sync.publishing import publish_state
+from fullpool.web.rendering import series_path
+from lab import DAY, HOUR, Lab, at, bars
+from served import Vendor, ask, dataset, sync, tree_of, wait
+from site_client import Site, made_demo
+
+PAGES = (
+    "/coverage",
+    "/coverage?view=table",
+    "/now",
+    "/generations",
+    "/series/um/fundingRate/BTCUSDT",
+)
+DAY_OF_BARS = bars(at("2024-03-01"), at("2024-03-01") + DAY, HOUR)
+HOUR_KEY = "data/spot/daily/klines/{0}/1h/{0}-1h-{1}.zip"
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def site(lake: Path) -> Iterator[Site]:
+    with Site(lake) as shown:
+        yield shown
+
+
+def cells_of(site: Site, name: str, query: str = "") -> list[str]:
+    """Return the cells of a series in the map."""
+    *group, symbol = name.split("/")
+    found = site.get(f"/coverage.json?{query}").json["map"]
+    (own,) = [one for one in found["groups"] if one["name"] == "/".join(group)]
+    (row,) = [row for row in own["series"] if row[0] == symbol]
+    return cells_in(row[-1])
+
+
+def test_the_map_shows_what_became_of_each_month(site: Site) -> None:
+    eth = cells_of(site, "spot/klines/1h/ETHUSDT")
+    assert eth.count("Ap") == 1  # two days that the API had
+    assert eth[0] == "A"
+    luna = cells_of(site, "spot/klines/1h/LUNAUSDT")
+    assert luna[0] == "A"
+    assert luna[-1] == "E"  # delisted
+    sol = cells_of(site, "spot/klines/1h/SOLUSDT")
+    assert sol[0] == "L"  # listed later
+    assert "A" in sol
+    assert (
+        cells_of(site, "um/fundingRate/BTCUSDT")[-1][0] in "AP"
+    )  # the running month has no archive
+    assert set(cells_of(site, "spot/klines/1m/BTCUSDT")[:10]) == {"."}
+
+
+def test_the_days_of_a_month_show_where_in_it(site: Site, lake: Path) -> None:
+    with reading(Tree(lake)) as reader:
+        ((start,),) = reader.query(
+            "SELECT gap_start FROM sync.gaps WHERE symbol = 'ETHUSDT'"
+            " AND explanation = 'empty_at_source'"
+        ).rows
+    days = cells_of(site, "spot/klines/1h/ETHUSDT", f"month={start:%Y-%m}")
+
+    assert days[start.day - 1] == "Ae"
+    assert [n for n, code in enumerate(days, 1) if code.endswith("e")] == [start.day]
+
+
+def test_the_numbers_of_a_cell_are_those_of_the_lake(site: Site, lake: Path) -> None:
+    cells = site.get("/cells/spot/klines/ETHUSDT/1h").json["cells"]
+    with reading(Tree(lake)) as reader:
+        counted: dict[str, int] = dict(
+            reader.query(
+                "SELECT strftime(open_time, '%Y-%m-01T00:00:00Z'), count(*) FROM klines_1h"
+                " WHERE symbol = 'ETHUSDT' GROUP BY 1"
+            ).rows
+        )
+    shown = {c["opens"]: c["rows"].get("archived", 0) + c["rows"].get("patched", 0) for c in cells}
+
+    assert shown == counted
+
+
+def test_a_followed_day_is_one(site: Site) -> None:
+    with_today = site.get("/coverage.json").json
+    today = with_today["now"][:7]
+
+    assert "F" in "".join(cells_of(site, "spot/klines/1m/BTCUSDT", f"month={today}"))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_json_too(site: Site, path: str) -> None:
+    page, _, query = path.partition("?")
+    as_page = site.get(path)
+    by_name = site.get(f"{page}.json?{query}")
+    by_header = site.get(path, Accept="application/json")
+
+    assert as_page.headers["content-type"].startswith("text/html")
+    assert as_page.headers["vary"].startswith("Accept")
+    assert (
+        by_name.headers["content-type"] == by_header.headers["content-type"] == "application/json"
+    )
+    assert by_name.json.keys() == by_header.json.keys()
+    assert by_name.json["lake"] == by_header.json["lake"]
+
+
+def test_a_series_has_its_gaps_archives_and_revisions(site: Site) -> None:
+    found = site.get("/series/um/klines/BTCUSDT/1h.json").json
+
+    assert [gap["explanation"] for gap in found["gaps"]] == ["empty_at_source"]
+    assert found["gaps"][0]["evidence"]
+    assert found["revisions"][0]["rows_changed"] == 6
+    assert found["counts"]["archives"] == len(found["archives"])
+    present = [archive for archive in found["archives"] if archive["status"] == "present"]
+    assert {archive["checksum"] for archive in present} == {"verified"}
+    assert all(archive["etag"] for archive in present)
+
+
+def test_the_lines_to_copy_read_the_rows(site: Site) -> None:
+    lines = site.get("/series/um/klines/BTCUSDT/1h.json").json["lines"]
+    python = subprocess.run(
+        [sys.executable, "-c", lines["Python"].replace(".df()", ".count()").replace(
+            "lake.klines", "print(lake.klines") + ")"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    shell = lines["Command line"].replace("fullpool", f"{sys.executable} -m fullpool", 1)
+    command = subprocess.run(
+        ["sh", "-c", f"{shell} --csv"], check=True, capture_output=True, text=True
+    )
+
+    assert int(python.stdout) == 365 * 24 - 3
+    assert len(command.stdout.splitlines()) == 11
+
+
+def test_a_chart_has_as_many_points_as_a_screen(site: Site, lake: Path) -> None:
+    whole = site.get("/chart/spot/klines/BTCUSDT/1h?from=first").json
+    day = site.get(f"/chart/spot/klines/BTCUSDT/1h?from={whole['start']}&to={whole['end']}").json
+    with reading(Tree(lake)) as reader:
+        ((low, high, volume),) = reader.query(
+            "SELECT min(low), max(high), sum(volume) FROM klines_of('BTCUSDT', interval_ := '1h')"
+        ).rows
+
+    assert whole["names"] == ["time", "open", "high", "low", "close", "volume", "is_patched"]
+    assert 100 < len(whole["points"]) <= 1000
+    assert min(point[3] for point in whole["points"]) == low
+    assert max(point[2] for point in whole["points"]) == high
+    assert sum(point[5] for point in whole["points"]) == pytest.approx(volume)
+    assert len(day["points"]) == len(whole["points"])
+    assert [gap["explanation"] for gap in whole["gaps"]] == ["empty_at_source"]
+
+
+@pytest.mark.parametrize(
+    ("series", "column"),
+    [("um/fundingRate/BTCUSDT", "last_funding_rate"), ("um/metrics/BTCUSDT", "sum_open_interest")],
+)
+def test_what_is_no_bar_is_a_line(site: Site, series: str, column: str) -> None:
+    found = site.get(f"/chart/{series}").json
+    other = site.get(f"/chart/{series}?column=no_such")
+
+    assert found["column"] == column
+    assert found["points"]
+    assert not found["is_candles"]
+    assert (other.status, "no_such" in other.json["error"]) == (404, True)
+
+
+def test_trades_are_bars_of_their_prices(site: Site) -> None:
+    found = site.get("/chart/um/aggTrades/BTCUSDT").json
+
+    assert found["is_candles"]
+    assert found["length_s"] == 300
+    assert len(found["points"]) == 288
+
+
+def test_past_generations_are_shown_as_they_were(site: Site, lake: Path) -> None:
+    kept = site.get("/generations.json").json["generations"]
+    older, newer = kept[1]["number"], kept[0]["number"]
+    found = site.get(f"/differences.json?from={older}&to={newer}").json
+    past = site.get(f"/coverage.json?as_of={older}").json
+
+    assert kept[0]["is_current"]
+    assert [row["rows_changed"] for row in found["archives"]] == [6]
+    assert found["files"]["added"] == found["files"]["removed"] == 1
+    assert found["series"] == []  # as many rows as before
+    assert past["generation"] == older
+    assert past["published_at"] < site.get("/coverage.json").json["published_at"]
+    assert site.get("/coverage?as_of=99999").status == 404
+    assert site.get(f"/differences?from={newer}&to={older}").status == 404
+    assert "as of generation" in site.get(f"/series/um/klines/BTCUSDT/1h?as_of={older}").body
+    assert lake.is_dir()
+
+
+def test_now_tells_of_passes_lag_and_room(site: Site) -> None:
+    found = site.get("/now.json").json
+
+    assert [one["command"] for one in found["passes"]][:1] == ["sync"]
+    assert {row["series_group"] for row in found["lag"]} >= {"spot/klines/1m", "um/fundingRate"}
+    assert found["disk"]["free_bytes"] > 0
+    assert found["disk"]["bytes_a_day"] > 0
+    assert found["daemon"] is None
+    assert "no daemon is running" in site.get("/now?part=live").body
+    assert "<html" not in site.get("/now?part=passes").body
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/series/spot/klines/NOPE/1h", "/series/spot/nokind/BTCUSDT", "/series/spot", "/nowhere",
+     "/coverage?sort=colour", "/coverage?month=2024-13", "/chart/spot/klines/BTCUSDT/1h?from=later",
+     "/chart/spot/klines/BTCUSDT/1h?from=2026-01-01&to=2025-01-01", f"/coverage?q={'x' * 600}",
+     "/differences", "/static/../site.py", "/static/%2e%2e/site.py"],
+)  # fmt: skip
+def test_what_is_not_there_is_told_in_words(site: Site, path: str) -> None:
+    answer = site.get(path)
+
+    assert answer.status == 404
+    assert "Traceback" not in answer.body
+    assert "content-security-policy" in answer.headers
+
+
+def test_only_names_of_this_machine_are_answered(site: Site) -> None:
+    assert site.get("/coverage", Host="evil.example").status == 403
+    assert site.get("/coverage", Host="evil.example:8787").status == 403
+    assert site.get("/static/style.css", Host="evil.example").status == 403
+    assert site.get("/live", Host="LOCALHOST:1").body == "ok\n"
+    assert site.get("/live", Host="[::1]:1").status == 200
+    assert site.get("/live", Host="127.0.0.1.evil.example").status == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_nothing_can_be_changed(site: Site, method: str) -> None:
+    answer = site.get("/coverage", method)
+
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_a_page_may_load_only_from_here(site: Site) -> None:
+    for path in (*PAGES, "/static/map.js", "/chart/um/metrics/BTCUSDT"):
+        headers = site.get(path).headers
+        assert headers["content-security-policy"].startswith(
+            "default-src 'none'; script-src 'self'"
+        )
+        assert headers["x-content-type-options"] == "nosniff"
+    for path in PAGES:
+        body = site.get(path).body
+        assert not re.search(r"\son\w+=|style=|javascript:", body)
+        assert set(re.findall(r'(?:src|href)="(https?://[^"]+)', body)) <= {
+            "https://www.tradingview.com/"
+        }
+
+
+def test_what_is_vendored_is_what_the_list_says() -> None:
+    folder = Path(__file__).parents[2] / "daemon" / "fullpool" / "web" / "static" / "vendor"
+    lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
+
+    assert {name for _, name in lines} == {p.name for p in folder.iterdir()} - {
+        "SHA256SUMS",
+        "README",
+    }
+    for digest, name in lines:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+HOSTILE = "<img src=x onerror=alert(1)>'\"&"
+
+
+def test_what_comes_from_the_lake_is_text(tmp_path: Path) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        lab.put(HOUR_KEY.format("AUSDT", "2024-03-01"), DAY_OF_BARS)
+        lab.run("sync", "2024-03-02T08:00")
+        tree = tree_of(lab.config)
+        with opened_state(tree) as state:
+            values = {"market": "spot", "kind": "klines", "symbol": HOSTILE, "interval": "1h"}
+            insert_hostile(state.connection, values)
+            publish_state(state, tree, state.next_value("generation"), at("2024-03-03"))
+        with Site(tree.root) as shown:
+            address = series_path("spot", "klines", HOSTILE, "1h")
+            pages = ["/coverage", "/coverage?view=table", "/now", f"/coverage?q={quote(HOSTILE)}",
+                     address, f"{address}?as_of={quote(HOSTILE)}"]  # fmt: skip
+            bodies = [shown.get(path).body for path in pages]
+            chart = shown.get(address.replace("/series/", "/chart/"))
+            cells = shown.get(address.replace("/series/", "/cells/"))
+        done = run("report", tmp_path / "lake.html", "--lake", tree.root)
+        assert done.returncode == 0, done.stderr
+        bodies.append((tmp_path / "lake.html").read_text())
+
+    assert [body for body in bodies if "<img" in body] == []
+    assert all("onerror" in body for body in bodies)
+    assert (chart.json["points"], cells.json["cells"][0]["code"]) == ([], "E")
+
+
+def insert_hostile(connection: Any, values: dict[str, str]) -> None:
+    """Have a series of that name, without rows, and hostile reasons."""
+    names, texts = ", ".join(values), ", ".join(map(quoted, values.values()))
+    connection.execute(
+        f"INSERT INTO sync.expected ({names}, wanted_from, wanted_to, expected_from,"
+        f" expected_until, row_count) VALUES ({texts}, '2024-03-01', '2024-03-02', '2024-03-01',"
+        " '2024-03-02', 24)"
+    )
+    connection.execute(
+        f"INSERT INTO sync.gaps BY NAME SELECT * REPLACE ({quoted(HOSTILE)} AS symbol,"
+        f" {quoted(HOSTILE)} AS reason, 'explained' AS status, {quoted(HOSTILE)} AS evidence)"
+        f" FROM (SELECT {', '.join(f'{quoted(v)} AS {k}' for k, v in values.items())},"
+        " TIMESTAMP '2024-03-01' AS gap_start, TIMESTAMP '2024-03-02' AS gap_end,"
+        " 0 AS first_place, 24 AS end_place, 24 AS row_count, '' AS status,"
+        " '' AS reason, '' AS evidence, TIMESTAMP '2024-03-02' AS found_at, 0 AS attempts)"
+    )
+    connection.execute(f"UPDATE sync.passes SET reason = {quoted(HOSTILE)}")
+
+
+def test_below_a_path_of_a_proxy_all_links_lead_there(lake: Path) -> None:
+    with Site(lake, "--root-path", "/lake", "--allow-host", "data.example.com") as shown:
+        page = shown.get("/coverage", Host="data.example.com")
+        moved = shown.get("/", Host="data.example.com")
+
+    assert page.status == 200
+    links = re.findall(r'(?:src|href|action)="(/[^"]*)', page.body)
+    assert links
+    assert [link for link in links if not link.startswith("/lake/")] == []
+    assert moved.headers["location"] == "/lake/coverage"
+    assert 'data-root="/lake"' in page.body
+
+
+def test_a_unix_socket_is_for_its_owner_and_group(lake: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as left:  # by a process that was killed
+        left.bind(str(path))
+    with Site(lake, "--socket", path) as shown:
+        assert shown.address == f"unix:{path}"
+        assert shown.get("/live", Host="localhost").body == "ok\n"
+        assert path.stat().st_mode & 0o777 == 0o660
+        other = run("web", "--lake", lake, "--socket", path)
+        assert shown.ended() == (Exit.TERMINATED, "stopped\n")
+
+    assert other.returncode == Exit.WEB
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_though_a_browser_is_connected(lake: Path, number: signal.Signals) -> None:
+    with Site(lake) as shown, socket.create_connection(("127.0.0.1", shown.port)):
+        assert shown.ended(number) == (128 + number, "stopped\n")
+
+
+def test_an_address_that_is_taken_is_an_error_of_the_page(lake: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("web", "--lake", lake, "--port", str(taken.getsockname()[1]))
+
+    assert done.returncode == Exit.WEB
+    assert "Address already in use" in done.stderr
+    assert "hint: choose another --port" in done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('starlette', 'uvicorn'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "fullpool", "web", "--lake", str(lake)],
+        check=False, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+
+    assert done.returncode == Exit.WEB
+    assert "pip install 'fullpool[web]'" in done.stderr
+
+
+def test_a_lake_without_anything_is_told_until_it_has(vendor: Vendor, tmp_path: Path) -> None:
+    with Site(tmp_path / "lake") as shown:
+        before = shown.get("/coverage")
+        vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-02").date())
+        text = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-02")
+        sync(vendor.config(tmp_path / "lake", text))
+        after = shown.get("/coverage.json")
+
+    assert before.status == 503
+    assert "there is no such folder" in before.body
+    assert after.json["totals"]["series"] == 1
+
+
+def test_what_is_published_meanwhile_is_seen_at_once(vendor: Vendor, tmp_path: Path) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-01").date())
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
+    sync(config)
+    with Site(tmp_path / "lake") as shown:
+        before = shown.get("/coverage.json").json["totals"]["rows"]
+        vendor.publish("spot/klines/AUSDT/1h", at("2024-06-02").date(), at("2024-06-02").date())
+        run_audit = run("sync", "--audit", "-c", _written(tmp_path, vendor))
+        after = shown.get("/coverage.json").json["totals"]["rows"]
+
+    assert run_audit.returncode in {Exit.OK, Exit.INCOMPLETE}
+    assert (before, after) == (24, 48)
+
+
+def _written(folder: Path, vendor: Vendor) -> Path:
+    path = folder / "fullpool.toml"
+    text = dataset("spot/klines/AUSDT/1h", start="2024-06-01")
+    path.write_text(vendor.config_text(folder / "lake", text))
+    return path
+
+
+def test_a_file_that_is_gone_costs_only_what_needs_it(lake: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy, symlinks=True)
+    for path in copy.glob("klines/market=spot/interval=1h/symbol=ETHUSDT/*.parquet"):
+        path.unlink()
+    with Site(copy) as shown:
+        chart = shown.get("/chart/spot/klines/ETHUSDT/1h")
+        others = [shown.get(path).status for path in PAGES]
+
+    assert chart.status == 500
+    assert "No files found" in chart.json["error"]
+    assert others == [200] * len(PAGES)
+
+
+ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range % 7 = 1"
+
+
+def run_endless(session: BoundedSession) -> None:
+    with suppress(QueryError):
+        session.query(ENDLESS)
+
+
+def test_a_query_is_limited_in_time_rows_and_number(lake: Path) -> None:
+    session = BoundedSession(Tree(lake), Limits(seconds=0.3, rows=10, at_once=1, wait_s=0.2))
+    with pytest.raises(QueryError, match=r"it took longer than 0\.3 s"):
+        session.query(ENDLESS)
+    with pytest.raises(QueryError, match="more than 10 rows"):
+        session.query("FROM range(11)")
+    assert len(session.query("FROM range(10)").rows) == 10
+    slow = BoundedSession(Tree(lake), Limits(seconds=3, at_once=1, wait_s=0.2))
+    running = threading.Thread(target=run_endless, args=(slow,))
+    running.start()
+    wait(0.5)
+    with pytest.raises(BusyError):
+        slow.query("SELECT 1")
+    running.join()
+    assert slow.query("SELECT 1").rows == [(1,)]
+    assert session.query("SELECT 1").rows == [(1,)]
+    with pytest.raises(UsageError):
+        session.compare("yesterday?", "SELECT 1")
+
+
+def test_runs_of_cells_are_written_and_read() -> None:
+    cells = [".", ".", "A", "A", "A", "Ae", "O", "Fp"]
+
+    assert shortened(cells) == "2.3AAeOFp"
+    assert cells_in(shortened(cells)) == cells
+    assert shortened([]) == ""
+
+
+def test_every_explanation_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(Explanation)
+    assert len({state.letter for state in STATES}) == len(STATES)
+
+
+def test_a_report_is_one_file(lake: Path, tmp_path: Path) -> None:
+    done = run("report", tmp_path / "lake.html", "--lake", lake)
+    text = (tmp_path / "lake.html").read_text()
+
+    assert done.returncode == 0
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "LUNAUSDT" in text
+    assert "script-src 'sha256-" in html.unescape(text)
+    assert not re.search(r'(?:src|href)="', text)
+    nowhere = run("report", tmp_path / "no" / "lake.html", "--lake", lake)
+    assert nowhere.returncode == Exit.LAKE_UNWRITABLE
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_the_map_in_the_terminal_has_eighty_columns(lake: Path) -> None:
+    done = run("status", "--map", "--lake", lake)
+    lines = done.stdout.splitlines()
+
+    assert done.returncode == 0
+    assert max(len(line) for line in lines if str(lake) not in line) <= 80
+    assert any(re.match(r"  LUNAUSDT +A+E+$", line) for line in lines)
+    assert any(re.match(r"  SOLUSDT +L+A+", line) for line in lines)
+    only = run("status", "--map", "--symbol", "LUNAUSDT", "--lake", lake)
+    assert "SOLUSDT" not in only.stdout
+
+
+def test_a_gap_that_nobody_explained_is_open_in_the_map() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        for day in ("2024-03-01", "2024-03-03"):
+            lab.put(HOUR_KEY.format("AUSDT", day), bars(at(day), at(day) + DAY, HOUR))
+        lab.run("sync", "2024-03-04T08:00")
+        gaps = ask(lab.config, "SELECT status FROM sync.gaps")
+        with Site(Path(lab.config.lake.path)) as shown:
+            days = cells_of(shown, "spot/klines/1h/AUSDT", "month=2024-03")
+            table = shown.get("/coverage?view=table").body
+
+    assert gaps == [("open",)]
+    assert days[:3] == ["A", "O", "A"]
+    assert ">24<" in table
+    assert quote("AUSDT") in table
