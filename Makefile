@@ -7,12 +7,12 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Tests that need nothing from outside.
-ANYWHERE := "not (seaweed or clients or frames or programs or containers or duckdb_clients or systemd or readers or faults)"
+ANYWHERE := "not (seaweed or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-containers test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -64,6 +64,12 @@ test-frames: $(INSTALLED) ## Read a lake into pandas, Polars and pyarrow
 
 test-programs: $(INSTALLED) ## Read exports with freqtrade and NautilusTrader, run the docs' code
 	sh tests/support/programs.sh $(PYTHON) $(VENV)
+
+test-web: $(INSTALLED) ## The pages in Chromium: both themes, three widths, keyboard, accessibility
+	sh tests/support/browser.sh $(VENV) && $(BIN)/python -m pytest -m browser -rs $(ARGS)
+
+pictures: $(INSTALLED) ## Take the pictures of the README from the demo's lake
+	sh tests/support/browser.sh $(VENV) && PYTHONPATH=$(VENV)/browser $(BIN)/python tests/support/pictures.py docs/pictures
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)

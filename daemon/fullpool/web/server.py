@@ -1,6 +1,7 @@
 """Serves the site until a signal ends it. Owns uvicorn."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import uvicorn
 
 from fullpool.app.signals import Flag
 from fullpool.config.settings import LOOPBACK
-from fullpool.errors import WebError
+from fullpool.errors import FullpoolError, WebError
+from fullpool.web import map_page
 from fullpool.web.application import application
 from fullpool.web.site import Site
 
@@ -36,6 +38,7 @@ class Place:
 
 def serve(site: Site, place: Place, stop: Flag, tell: Callable[[str], object]) -> None:
     """Serve until *stop* is set; *tell* where, as soon as it answers. Raises WebError."""
+    threading.Thread(target=_warm, args=(site,), name="warm", daemon=True).start()
     with _listening(place) as listening:
         address = _address(place, listening)
         config = uvicorn.Config(
@@ -51,6 +54,12 @@ def serve(site: Site, place: Place, stop: Flag, tell: Callable[[str], object]) -
             if place.socket is not None:
                 with suppress(OSError):
                     place.socket.unlink()
+
+
+def _warm(site: Site) -> None:
+    """Open the lake and make the map, so that the first visitor need not wait for that."""
+    with suppress(FullpoolError):  # the visitor is told
+        map_page.page(site, {})
 
 
 class _Server(uvicorn.Server):
