@@ -1,38 +1,57 @@
 """Prometheus metrics, as a text file and over HTTP. Owns prometheus_client."""
 
+import platform
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, write_to_textfile
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    make_wsgi_app,
+    write_to_textfile,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from fullpool import __version__
 from fullpool.config.settings import LOOPBACK, host_and_port
 from fullpool.errors import MetricsError
+from fullpool.gaps import Explanation, GapStatus
 from fullpool.grid import bars
-from fullpool.model import Interval
+from fullpool.model import Interval, Status
 from fullpool.store.catalogue.figures import Figures
+from fullpool.vendor import REST_URL
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
+_DURATIONS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400)
+_VERSIONS: Final = {"version": __version__, "python": platform.python_version()}
 _USED_WEIGHT: Final = "fullpool_rest_used_weight"
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What only the running daemon knows. *weights* is what was used of each API's."""
+    """What only the running daemon knows. *weights* is what was used of each API's.
+
+    *requests* counts them by host and status, *quarantines* archives that failed a check.
+    """
 
     since: datetime
     downloaded_bytes: int
     weights: Mapping[str, int]
     is_edit_refused: bool
     free_bytes: int
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    quarantines: int = 0
 
 
 class Gauges(Collector):
@@ -42,8 +61,21 @@ class Gauges(Collector):
         self.figures: Figures | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
+        # The names of node_exporter's own process must not be ours, too.
+        ProcessCollector(namespace="fullpool", registry=self.registry)
+        self._durations = Histogram(
+            "fullpool_pass_duration_seconds",
+            "how long passes took",
+            ["command"],
+            registry=self.registry,
+            buckets=_DURATIONS_S,
+        )
         self._live = live
         self._now = now
+
+    def took(self, command: str, seconds: float) -> None:
+        """Record how long a pass took."""
+        self._durations.labels(command).observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_daemon(self._live())
@@ -68,13 +100,23 @@ class Gauges(Collector):
             "config_edit_refused", "1 while the last edit is refused", live.is_edit_refused
         )
         yield _gauge("disk_free_bytes", "room left on the lake's disk", live.free_bytes)
-        received = CounterMetricFamily("fullpool_downloaded_bytes", "bytes of archives received")
-        received.add_metric([], live.downloaded_bytes)
-        yield received
+        yield _counter("downloaded_bytes", "bytes of archives received", live.downloaded_bytes)
+        yield _counter("quarantines", "archives that failed a check", live.quarantines)
         yield _labelled(
             "rest_used_weight", "weight used at the API in the last minute asked", "market",
-            live.weights,
+            dict.fromkeys(map(str, REST_URL), 0) | dict(live.weights),
         )  # fmt: skip
+        requests = CounterMetricFamily(
+            "fullpool_requests", "requests by host and HTTP status", labels=["host", "status"]
+        )
+        for labels, count in live.requests.items():
+            requests.add_metric(labels, count)
+        yield requests
+        build = GaugeMetricFamily(
+            "fullpool_build_info", "versions of what runs", labels=list(_VERSIONS)
+        )
+        build.add_metric(list(_VERSIONS.values()), 1)
+        yield build
 
     def _of_series(self, figures: Figures) -> Iterator[Metric]:
         names = ["market", "kind", "interval"]
@@ -121,14 +163,19 @@ def _end(opened: datetime, interval: str) -> datetime:
 
 
 def _of_lake(figures: Figures) -> Iterator[Metric]:
-    yield _labelled("archives", "archives by status", "status", figures.archives)
+    statuses = dict.fromkeys(map(str, Status), 0)
+    yield _labelled("archives", "archives by status", "status", statuses | dict(figures.archives))
     yield _gauge("open_gaps", "gaps without an explanation", figures.open_gaps)
-    yield _labelled("missing_rows", "missing rows by what is known", "what", figures.gap_rows)
+    known = dict.fromkeys([str(GapStatus.OPEN), *map(str, Explanation)], 0)
+    missing = known | dict(figures.gap_rows)
+    yield _labelled("missing_rows", "missing rows by what is known", "what", missing)
     yield _gauge("rows", "rows in the lake", figures.rows)
     yield _gauge("files", "partition files in the lake", figures.files)
     yield _gauge("lake_bytes", "bytes of the partition files", figures.size_bytes)
     yield _gauge("generation", "the newest generation", figures.generation)
-    yield _gauge("config_edits_refused", "edits that were ever refused", figures.edits_refused)
+    yield _counter("config_edits_refused", "edits that were ever refused", figures.edits_refused)
+    ends = {host: end.timestamp() for host, end in figures.bans.items()}
+    yield _labelled("rest_ban_end_time_seconds", "when a host's last ban ends", "host", ends)
     ended = {one.command: one.at.timestamp() for one in figures.passes}
     yield _labelled("last_pass_time_seconds", "when the last pass ended", "command", ended)
     whole = {one.command: int(one.is_complete) for one in figures.passes}
@@ -137,6 +184,12 @@ def _of_lake(figures: Figures) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"fullpool_{name}", text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    family = CounterMetricFamily(f"fullpool_{name}", text)
+    family.add_metric([], value)
+    return family
 
 
 def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

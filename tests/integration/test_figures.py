@@ -1,10 +1,13 @@
 """Each metric has its value where it is true, and another where it is not."""
 
+import platform
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,9 +15,12 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fullpool import __version__
 from fullpool.app.assembly import opened_state
 from fullpool.errors import Exit
-from fullpool.metrics import Gauges, Live
+from fullpool.gaps import Explanation
+from fullpool.metrics import Gauges, Live, last_written
+from fullpool.model import Ban, Status
 from fullpool.simulator import Fault
 from fullpool.store.catalogue.figures import figures_of
 from lab import DAY, HOUR, Lab, at, bars, days_of
@@ -66,9 +72,9 @@ def test_what_a_full_lake_has(lab: Lab) -> None:
     assert found[f"series{SERIES}"] == 1
     assert found[f"series_empty{SERIES}"] == 0
     assert found['archives{status="present"}'] == 2
-    assert not [
-        name for name in found if name.startswith(("archives", "missing")) if "pres" not in name
-    ]
+    known = {name for name in found if name.startswith(("archives", "missing_rows"))}
+    assert len(known) == len(Status) + 1 + len(Explanation)
+    assert {name for name in known if found[name]} == {'archives{status="present"}'}
     assert found["open_gaps"] == 0
     assert found["rows"] == 48
     files, size_bytes = lab.ask("SELECT count(*), sum(size_bytes) FROM sync.partitions")[0]
@@ -76,7 +82,9 @@ def test_what_a_full_lake_has(lab: Lab) -> None:
     assert found["generation"] == done.generation
     assert found['last_pass_complete{command="sync"}'] == 1
     assert found['last_pass_time_seconds{command="sync"}'] == at("2024-03-03T08:00").timestamp()
-    assert found["config_edits_refused"] == 0
+    assert found["config_edits_refused_total"] == 0
+    assert found[f'build_info{{python="{platform.python_version()}",version="{__version__}"}}'] == 1
+    assert found["process_resident_memory_bytes"] > 1_000_000
 
 
 def test_what_a_lake_has_whose_archives_fail(lab: Lab) -> None:
@@ -95,8 +103,8 @@ def test_what_a_lake_has_whose_archives_fail(lab: Lab) -> None:
     lab.vendor.fail()
     lab.run("sync", "2024-03-05T08:00")
     found = metrics(lab, "2024-03-05T09:00")
-    assert 'archives{status="failed"}' not in found
-    assert 'missing_rows{what="open"}' not in found
+    assert found['archives{status="failed"}'] == 0
+    assert found['missing_rows{what="open"}'] == 0
     assert found["open_gaps"] == 0
 
 
@@ -116,7 +124,7 @@ def test_what_no_longer_trades_does_not_lag_and_what_has_no_row_yet_is_empty(lab
     found = metrics(lab, "2024-03-30T11:00")
     assert found[f"series{SERIES}"] == 2
     assert found[f"series_empty{SERIES}"] == 1
-    assert found['archives{status="quarantined"}'] + found.get('archives{status="failed"}', 0) == 1
+    assert found['archives{status="quarantined"}'] + found['archives{status="failed"}'] == 1
 
 
 def test_rows_that_the_vendor_explains_are_counted_by_their_explanation(lab: Lab) -> None:
@@ -138,7 +146,7 @@ def test_what_only_the_daemon_knows(lab: Lab) -> None:
     found = metrics(lab, "2024-03-02T09:00")
     busy = Live(
         since=at("2024-03-01"), downloaded_bytes=8, weights={"spot": 1200}, is_edit_refused=True,
-        free_bytes=0,
+        free_bytes=0, requests={("api.binance.com", "429"): 2}, quarantines=3,
     )  # fmt: skip
     later = metrics(lab, "2024-03-02T10:00", busy)
 
@@ -147,8 +155,55 @@ def test_what_only_the_daemon_knows(lab: Lab) -> None:
     assert [one["config_edit_refused"] for one in (found, later)] == [0, 1]
     assert [one["downloaded_bytes_total"] for one in (found, later)] == [7, 8]
     assert [one["disk_free_bytes"] for one in (found, later)] == [9, 0]
-    assert 'rest_used_weight{market="spot"}' not in found
+    assert [one["quarantines_total"] for one in (found, later)] == [0, 3]
+    assert not [name for name in found if name.startswith("requests_total")]
+    assert later['requests_total{host="api.binance.com",status="429"}'] == 2
+    assert found['rest_used_weight{market="spot"}'] == 0
     assert later['rest_used_weight{market="spot"}'] == 1200
+
+
+def test_how_long_passes_took_and_until_when_a_host_has_banned_us(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    gauges = Gauges(lambda: IDLE, lambda: at("2024-03-02T09:00"))
+    with opened_state(tree_of(lab.config)) as state:
+        before = figures_of(state.connection)
+        end = at("2024-03-02T10:00")
+        state.gaps.record_bans([Ban("api.example", 418, "too much", at("2024-03-02T08:00"), end)])
+        gauges.figures = figures_of(state.connection)
+    gauges.took("tick", 0.3)
+    gauges.took("tick", 70)
+    text = generate_latest(gauges.registry).decode()
+
+    assert before.bans == {}
+    assert f'rest_ban_end_time_seconds{{host="api.example"}} {end.timestamp():g}'[:30] in text
+    assert 'fullpool_pass_duration_seconds_bucket{command="tick",le="0.5"} 1.0' in text
+    assert 'fullpool_pass_duration_seconds_count{command="tick"} 2.0' in text
+    assert "_created" not in text
+
+
+def test_the_weights_are_read_from_the_file_that_was_written(tmp_path: Path) -> None:
+    live = replace(IDLE, weights={"spot": 1200})
+    Gauges(lambda: live, lambda: at("2024-03-02")).write(tmp_path / "fullpool.prom")
+
+    assert last_written(tmp_path / "fullpool.prom") == {"spot": 1200, "um": 0, "cm": 0}
+    assert last_written(tmp_path / "none.prom") == {}
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_promtool_has_nothing_against_the_metrics(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    gauges = Gauges(lambda: IDLE, lambda: at("2024-03-02T09:00"))
+    with opened_state(tree_of(lab.config)) as state:
+        gauges.figures = figures_of(state.connection)
+    gauges.took("tick", 1)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        check=False, capture_output=True, input=generate_latest(gauges.registry),
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 def test_an_address_that_is_taken_is_told(vendor: Vendor, tmp_path: Path) -> None:

@@ -120,8 +120,10 @@ def test_the_metrics_are_those_of_the_code() -> None:
     source = (ROOT / "daemon" / "fullpool" / "metrics.py").read_text()
 
     named = {f"fullpool_{name}" for name in re.findall(r'_(?:gauge|labelled)\(\s*"(\w+)"', source)}
-    named |= set(re.findall(r'"(fullpool_\w+)"', source))
-    named = {f"{n}_total" if n == "fullpool_downloaded_bytes" else n for n in named}
+    counters = re.findall(r'CounterMetricFamily\(\s*"(fullpool_\w+)"', source)
+    counters += [f"fullpool_{name}" for name in re.findall(r'_counter\(\s*"(\w+)"', source)]
+    named |= {f"{name}_total" for name in counters}
+    named |= set(re.findall(r'"(fullpool_\w+)"', source)) - set(counters)
     assert listed == named
 
 

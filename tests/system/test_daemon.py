@@ -155,7 +155,7 @@ def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
         assert "did you mean spot?" in row[0]
         metrics = place.lake / "fullpool.prom"
         daemon.until(lambda: "fullpool_config_edit_refused 1.0" in metrics.read_text())
-        daemon.until(lambda: "fullpool_config_edits_refused 1.0" in metrics.read_text())
+        daemon.until(lambda: "fullpool_config_edits_refused_total 1.0" in metrics.read_text())
 
         place.write(A)
         daemon.until(lambda: "refused" not in daemon.status())
@@ -405,6 +405,8 @@ def test_the_metrics_are_in_a_file_and_at_an_address(place: Place) -> None:
 
         assert 'fullpool_archives{status="present"} 5.0' in body
         assert "fullpool_config_edit_refused 0.0" in body
+        assert 'fullpool_requests_total{host="127.0.0.1",status="200"} ' in body
+        assert 'fullpool_pass_duration_seconds_count{command="tick"} ' in body
         text = (place.lake / "fullpool.prom").read_text()
         assert 'fullpool_archives{status="present"} 5.0' in text
         request = urllib.request.Request(f"http://{address}/metrics")

@@ -11,6 +11,7 @@ from fullpool.app import clock, pools
 from fullpool.app.configuration import tls_context, tree_of
 from fullpool.app.lock import Held
 from fullpool.config import Config, Network
+from fullpool.counting import CountRequest, uncounted
 from fullpool.errors import StateDamagedError, UsageError
 from fullpool.model import Ban, Stop
 from fullpool.proxies import Route, proxies
@@ -68,13 +69,13 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     limits, rest, context = config.limits, config.rest, tls_context(config.network)
     sleep = sleep or clock.sleeper(stop)
     with (
-        openers(config.network, context, stop) as opener,
+        openers(config.network, context, stop, watcher.requested) as opener,
         builders as build_map,
         pools.threads(config.network.connections, limits.staging_mb * _MB, stop) as fetch_map,
         pools.threads(rest.max_keepalive_connections, AHEAD, stop) as rest_map,
         nullcontext(client)
         if client
-        else _client(config, context, stop, bans, sleep) as rest_client,
+        else _client(config, context, stop, bans, sleep, watcher.requested) as rest_client,
     ):
         yield Work(
             config=config, tree=tree_of(config),
@@ -93,20 +94,24 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
 
 @contextmanager
 def opened_client(
-    config: Config, stop: Stop, sleep: Callable[[float], None] | None = None
+    config: Config,
+    stop: Stop,
+    sleep: Callable[[float], None] | None = None,
+    count: CountRequest = uncounted,
 ) -> Iterator[Client]:
     """Open a client of the API by itself."""
     context = tls_context(config.network)
-    with _client(config, context, stop, (), sleep or clock.sleeper(stop)) as client:
+    with _client(config, context, stop, (), sleep or clock.sleeper(stop), count) as client:
         yield client
 
 
-def _client(
+def _client(  # noqa: PLR0913, PLR0917 - each is one thing that only the caller can give
     config: Config,
     context: ssl.SSLContext,
     stop: Stop,
     bans: Sequence[Ban],
     sleep: Callable[[float], None],
+    count: CountRequest,
 ) -> Client:
     return Client(
         config.rest,
@@ -117,12 +122,13 @@ def _client(
         monotonic=time.monotonic,
         sleep=sleep,
         stop=stop,
+        count=count,
     )
 
 
 @contextmanager
 def openers(
-    network: Network, context: ssl.SSLContext, stop: Stop
+    network: Network, context: ssl.SSLContext, stop: Stop, count: CountRequest = uncounted
 ) -> Iterator[Callable[[], Opener]]:
     """Yield what gives each thread its own opener; all share one TLS context."""
     access = Access(
@@ -133,6 +139,7 @@ def openers(
         route=_route(network),
         read_timeout_s=network.read_timeout_s,
         deadline_s=network.deadline_s,
+        count=count,
     )
     mine = threading.local()
     opened: list[Opener] = []

@@ -121,6 +121,8 @@ class Bars:
             "archives", total=size_bytes or None, count=f"0/{self._archives}"
         )
 
+    def requested(self, host: str, status: int | None) -> None: ...
+
     def received(self, size_bytes: int) -> None:
         if self._task is not None:
             self._progress.advance(self._task, size_bytes)
@@ -179,6 +181,8 @@ class Lines:
         self._started = time.monotonic()
         size = f", {size_bytes / _MB:,.1f} MB" if size_bytes else ""  # names computed: not listed
         self._write(f"fetching {progress.counted(archives, 'archive')}{size}\n")
+
+    def requested(self, host: str, status: int | None) -> None: ...
 
     def received(self, size_bytes: int) -> None:
         with self._lock:

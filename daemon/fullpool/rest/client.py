@@ -18,6 +18,7 @@ import orjson
 
 from fullpool import logs, vendor
 from fullpool.config import Rest as Settings
+from fullpool.counting import CountRequest, uncounted
 from fullpool.errors import (
     WEB_PAGE,
     NoSymbolError,
@@ -71,6 +72,7 @@ class Client:
         sleep: Callable[[float], None],
         stop: Stop,
         route: Route = DIRECT,
+        count: CountRequest = uncounted,
     ) -> None:
         self.settings = settings
         self.now = now
@@ -84,8 +86,7 @@ class Client:
         self._reserved: dict[Market, int] = {}
         self._info: dict[Market, Any] = {}
         self._opening = {market: threading.Lock() for market in vendor.REST_URL}
-        self._context = context
-        self._route = route
+        self._context, self._route, self._count = context, route, count
         self._opened: Pool | None = None
         self._mine = threading.local()
 
@@ -105,7 +106,7 @@ class Client:
 
                 self._opened = Pool(
                     self.settings, self._context, self._route,
-                    monotonic=self._monotonic, stop=self._stop,
+                    monotonic=self._monotonic, stop=self._stop, count=self._count,
                 )  # fmt: skip
             return self._opened
 

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -12,6 +13,7 @@ from httpcore._backends.sync import SyncStream
 
 from fullpool import __version__, vendor
 from fullpool.config import Rest as Settings
+from fullpool.counting import CountRequest, uncounted
 from fullpool.dialing import dial
 from fullpool.errors import RestError, RestSilentError
 from fullpool.model import Stop
@@ -90,7 +92,7 @@ def _silent(url: str, error: Exception) -> RestSilentError:
 class Pool:
     """Keeps connections to the API's hosts; may be used from several threads at once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that only app can give
         self,
         settings: Settings,
         context: ssl.SSLContext,
@@ -98,7 +100,9 @@ class Pool:
         *,
         monotonic: Callable[[], float],
         stop: Stop,
+        count: CountRequest = uncounted,
     ) -> None:
+        self._count = count
         self._timeout_s = settings.timeout_s
         self._monotonic = monotonic
         self._stop = stop
@@ -138,6 +142,18 @@ class Pool:
         A host may close a kept connection just as it is used again. Then the request goes out once
         more: over another kept one as long as those are closed too, at last over a new one.
         """
+        host = urlsplit(url).hostname or ""
+        try:
+            reply = self._answer(url, query, headers, limit_bytes)
+        except RestError:
+            self._count(host, None)
+            raise
+        self._count(host, reply.status)
+        return reply
+
+    def _answer(
+        self, url: str, query: Mapping[str, str | int], headers: Mapping[str, str], limit_bytes: int
+    ) -> Reply:
         for _ in range(self._kept):
             seen = _Seen()
             try:

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fullpool.counting import CountRequest, uncounted
 from fullpool.model import Stop
 from fullpool.proxies import DIRECT, Route
 
@@ -19,3 +20,4 @@ class Access:
     read_timeout_s: float = 30.0
     deadline_s: float = 1800.0
     route: Route = DIRECT
+    count: CountRequest = uncounted

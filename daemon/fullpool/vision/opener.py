@@ -70,6 +70,19 @@ class Opener:
         through, PortalError if the answer is a web page, ArchiveError if the connection broke or
         took too long.
         """
+        host = urlsplit(url).hostname or ""
+        try:
+            response = self._open(url, headers)
+        except urllib.error.HTTPError as error:
+            self._access.count(host, error.code)
+            raise
+        except FullpoolError:
+            self._access.count(host, None)
+            raise
+        self._access.count(host, response.status)
+        return response
+
+    def _open(self, url: str, headers: dict[str, str] | None) -> http.client.HTTPResponse:
         site = "/".join(url.split("/", 3)[:3])
         if site not in self._allowed:
             _check_address(url, self._access)

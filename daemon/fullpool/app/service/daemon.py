@@ -70,7 +70,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
         Reporting(path, config, stop) as reporting,
         opened_state(tree, held) as state,
         listening(tree.control, config.lake.control_group, asked),
-        Follower(state, stop, reporting.liveness.moved) as follower,
+        Follower(state, stop, reporting.liveness.moved, reporting.activity.requested) as follower,
     ):
         be_patient()
         held.watch_state()
@@ -183,7 +183,8 @@ class Daemon:
         activity = self._reporting.activity
         if job in _PASSES:
             activity.started("checking what is due")
-            outcome = self._pass(job)
+            with self._reporting.timed(str(job)):
+                outcome = self._pass(job)
             if outcome.lost:
                 self._pending.setdefault(Job.TICK)
             if job is Job.TICK and (outcome.built or outcome.open_gaps):

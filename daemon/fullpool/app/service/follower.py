@@ -10,6 +10,7 @@ from fullpool.app import clock, pools
 from fullpool.app.assembly import AHEAD, opened_client
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
+from fullpool.counting import CountRequest
 from fullpool.errors import LakeBusyError
 from fullpool.jobs import Job
 from fullpool.model import Stop
@@ -23,13 +24,16 @@ log = logs.get_logger()
 class Follower:
     """Follows what a configuration says, at any time; one that is new opens new connections.
 
-    *moved* is called while the API's weight is waited for.
+    *moved* is called while the API's weight is waited for, *count* is told of each request.
     """
 
-    def __init__(self, state: State, stop: Stop, moved: Callable[[], None]) -> None:
+    def __init__(
+        self, state: State, stop: Stop, moved: Callable[[], None], count: CountRequest
+    ) -> None:
         self._state = state
         self._stop = stop
         self._sleep = clock.sleeper(stop, moved)
+        self._count = count
         self._due = threading.Event()
         self._opened = ExitStack()
         self._outdated = ExitStack()
@@ -100,6 +104,6 @@ class Follower:
     def _connected(self, config: Config) -> Wire:
         """Open connections; a pass that has them as well has threads for those that are kept."""
         enter = self._opened.enter_context
-        client = enter(opened_client(config, self._stop, self._sleep))
+        client = enter(opened_client(config, self._stop, self._sleep, self._count))
         count = config.rest.max_connections - config.rest.max_keepalive_connections
         return Wire(client, enter(pools.threads(max(count, 1), AHEAD, self._stop)), clock.now)

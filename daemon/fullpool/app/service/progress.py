@@ -2,16 +2,19 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool.app.service.liveness import Liveness
-from fullpool.model import Known, Step
+from fullpool.model import Known, Status, Step
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _LONGEST_REASON: Final = 200
+# What stands for the status of a request that got no answer.
+NO_ANSWER: Final = "none"
 
 
 class Activity:
@@ -28,6 +31,8 @@ class Activity:
         self._began = (0.0, 0, 0)
         self._troubles: dict[str, str] = {}
         self._missing: dict[str, tuple[int, str]] = {}
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.quarantines = 0
 
     def text(self, next_tick: datetime | None) -> str:
         """Return one line: what is going on, or how full the lake is; then what is wrong."""
@@ -120,6 +125,11 @@ class Activity:
             self._began = (time.monotonic(), self._archives_left, self._bytes_left)
             self._doing = "filling"
 
+    def requested(self, host: str, status: int | None) -> None:
+        """Count a request by what came of it."""
+        with self._lock:
+            self.requests[host, NO_ANSWER if status is None else str(status)] += 1
+
     def received(self, size_bytes: int) -> None:
         self._liveness.moved()
         with self._lock:
@@ -127,8 +137,8 @@ class Activity:
             self._bytes_left = max(self._bytes_left - size_bytes, 0)
 
     def recorded(self, known: Known) -> None:
-        del known
         self._liveness.moved()
+        self.quarantines += known.status is Status.QUARANTINED
         self._archives_left = max(self._archives_left - 1, 0)
 
     def published(self, generation: int) -> None:

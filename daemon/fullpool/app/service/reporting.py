@@ -4,8 +4,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
@@ -110,6 +110,15 @@ class Reporting:
             except MetricsError as error:
                 log.warning("metrics.failed", reason=str(error), hint=error.hint)
 
+    @contextmanager
+    def timed(self, command: str) -> Iterator[None]:
+        """Measure how long a pass takes, for the monitors."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._gauges.took(command, time.monotonic() - began)
+
     def text(self) -> str:
         """Return what is going on, in a line."""
         return self.activity.text(self.next_tick)
@@ -149,4 +158,6 @@ class Reporting:
             weights=self.weights,
             is_edit_refused=bool(self.activity.refused),
             free_bytes=shutil.disk_usage(self._tree.root).free,
+            requests=dict(self.activity.requests),
+            quarantines=self.activity.quarantines,
         )

@@ -56,6 +56,7 @@ class Figures:
     generation: int
     passes: tuple[Ended, ...]
     edits_refused: int
+    bans: Mapping[str, datetime]
 
 
 def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
@@ -82,6 +83,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
             edits_refused=_number(
                 rows("SELECT count(*) FROM sync.config_edits WHERE outcome = 'refused'")
             ),
+            bans={host: at_utc(end) for host, end in rows(_BANS)},
         )
 
 
@@ -123,6 +125,9 @@ _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"
     " QUALIFY row_number() OVER (PARTITION BY command ORDER BY id DESC) = 1 ORDER BY command"
 )
+
+
+_BANS: Final = "SELECT host, max(banned_until) FROM sync.rest_bans GROUP BY host ORDER BY host"
 
 
 def _utc(row: tuple[Any, ...]) -> list[Any]:
