@@ -197,9 +197,10 @@ def test_it_installs_as_the_docs_say(box: Box) -> None:
     box.run("useradd -G fullpool-readers alice && useradd bob")
 
 
-def test_the_units_are_clean_and_the_exposure_low(box: Box) -> None:
-    verified = box.run("systemd-analyze verify fullpool.service srv-fullpool.mount")
-    judged = box.out("systemd-analyze security fullpool.service --no-pager | tail -1")
+@pytest.mark.parametrize("unit", ["fullpool.service", "fullpool-web.service"])
+def test_the_units_are_clean_and_the_exposure_low(box: Box, unit: str) -> None:
+    verified = box.run(f"systemd-analyze verify {unit} srv-fullpool.mount")
+    judged = box.out(f"systemd-analyze security {unit} --no-pager | tail -1")
 
     assert verified.stdout + verified.stderr == ""
     assert float(judged.split(":")[1].split()[0]) <= HIGHEST_EXPOSURE
@@ -315,6 +316,22 @@ def test_readers_read_the_lake_and_nothing_else(box: Box) -> None:
     assert "up to date" in box.out(
         "runuser -u alice -- /opt/fullpool/bin/fullpool status --lake /srv/fullpool"
     )
+
+
+ASK = (
+    "import json, urllib.request as r;"
+    " found = json.load(r.urlopen('http://127.0.0.1:8787/coverage.json'));"
+    " print(found['totals']['series'], found['daemon'])"
+)
+
+
+def test_the_page_is_shown_by_a_user_who_can_only_read(box: Box) -> None:
+    box.run("systemctl start fullpool-web")
+    shown = box.until(lambda: box.run(f'python3 -c "{ASK}"', check=False).stdout)
+    box.run("systemctl stop fullpool-web")
+
+    assert shown.startswith("3 3 series up to date"), shown
+    assert box.out("systemctl show fullpool-web -p Result --value") == "success"
 
 
 def test_a_lake_stays_readable_while_the_daemon_is_stopped(box: Box) -> None:
