@@ -12,24 +12,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from damaging import run
+from fullpool.app import syncing
 from fullpool.app.assembly import opened_state
 from fullpool.errors import BusyError, Exit, QueryError, UsageError
 from fullpool.gaps import Explanation
 from fullpool.overview.states import MEANINGS, STATES, cells_in, shortened
+from fullpool.simulator import Fault
 from fullpool.store.catalogue.bounded import BoundedSession, Limits
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.duck import quoted
 from fullpool.store.tree import Tree
 from fullpool.sync.publishing import publish_state
 from fullpool.web.rendering import series_path
-from lab import DAY, HOUR, Lab, at, bars
-from served import Vendor, ask, dataset, sync, tree_of, wait
+from lab import DAY, HEADER, HOUR, Lab, at, bars, days_of, hourly, trade
+from served import Seen, Vendor, ask, audit, dataset, sync, tree_of, wait
 from site_client import Site, made_demo
 
 PAGES = (
@@ -204,7 +207,8 @@ def test_past_generations_are_shown_as_they_were(site: Site, lake: Path) -> None
     assert kept[0]["is_current"]
     assert [row["rows_changed"] for row in found["archives"]] == [6]
     assert found["files"]["added"] == found["files"]["removed"] == 1
-    assert found["series"] == []  # as many rows as before
+    assert [(row["symbol"], row["rows_changed"]) for row in found["series"]] == [("BTCUSDT", 6)]
+    assert found["series"][0]["rows_more"] == 0
     assert past["generation"] == older
     assert past["published_at"] < site.get("/coverage.json").json["published_at"]
     assert site.get("/coverage?as_of=99999").status == 404
@@ -230,7 +234,12 @@ def test_now_tells_of_passes_lag_and_room(site: Site) -> None:
     ["/series/spot/klines/NOPE/1h", "/series/spot/nokind/BTCUSDT", "/series/spot", "/nowhere",
      "/coverage?sort=colour", "/coverage?month=2024-13", "/chart/spot/klines/BTCUSDT/1h?from=later",
      "/chart/spot/klines/BTCUSDT/1h?from=2026-01-01&to=2025-01-01", f"/coverage?q={'x' * 600}",
-     "/differences", "/static/../site.py", "/static/%2e%2e/site.py"],
+     "/differences", "/static/../site.py", "/static/%2e%2e/site.py", "/now?part=zzz",
+     "/coverage?month=9999-12", "/coverage?month=0000-01", "/coverage?as_of=%C2%B2",
+     "/coverage?as_of=0001-01-01T00:00%2B12:00", "/coverage?as_of=9999-12-31T23:59-12:00",
+     "/differences?from=%C2%B2&to=9", "/cells/spot/klines/BTCUSDT/xx", "/cells/um/metrics/NOPE",
+     "/chart/spot/klines/BTCUSDT/1h?to=0001-01-01", "/series/spot/klines/BTCUSDT/1h/extra",
+     "/series/um/metrics/BTCUSDT/1h", "/series/spot/klines/BTCUSDT"],
 )  # fmt: skip
 def test_what_is_not_there_is_told_in_words(site: Site, path: str) -> None:
     answer = site.get(path)
@@ -238,6 +247,72 @@ def test_what_is_not_there_is_told_in_words(site: Site, path: str) -> None:
     assert answer.status == 404
     assert "Traceback" not in answer.body
     assert "content-security-policy" in answer.headers
+
+
+def test_a_time_is_that_of_the_generation_it_was_then(tmp_path: Path, vendor: Vendor) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-01").date())
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
+    sync(config)
+    with Site(tmp_path / "lake") as shown:
+        future = "/coverage.json?as_of=2099-01-01T00:00:00%2B00:00"
+        before = shown.get(future).json["generation"]
+        vendor.publish("spot/klines/AUSDT/1h", at("2024-06-02").date(), at("2024-06-02").date())
+        audit(config)
+        after = shown.get(future).json["generation"]
+        table = shown.get(future.replace(".json", "") + "&view=table").body
+        old = tree_of(config).catalogue(before)
+        shown.get(f"/coverage?as_of={before}")
+        shutil.rmtree(old.parent)
+        gone = shown.get(f"/coverage?as_of={before}")
+        shown.get("/coverage")
+        held = open_files(shown.process.pid)
+
+    assert before < after
+    assert gone.status == 404
+    assert "?as_of=2099-01-01T00%3A00%3A00%2B00%3A00" in table
+    assert held
+    assert [path for path in held if path.is_relative_to(old.parent)] == []
+
+
+def open_files(process: int) -> list[Path]:
+    found = []
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(path.readlink())
+    return found
+
+
+def test_names_of_hosts_and_paths_that_make_no_sense_are_refused(lake: Path) -> None:
+    for options in (("--host", ""), ("--allow-host", ""), ("--allow-host", "a.example:443"),
+                    ("--root-path", "lake"), ("--root-path", "/a b")):  # fmt: skip
+        done = run("web", "--lake", lake, "--port", "0", *options)
+        assert (done.returncode, "hint: " in done.stderr) == (Exit.USAGE, True), options
+
+
+def test_who_listens_to_everybody_answers_to_addresses_but_not_to_names(lake: Path) -> None:
+    with Site(lake, "--host", "0.0.0.0") as shown:  # noqa: S104 - that is what is tested
+        assert shown.get("/live", Host="192.0.2.7:8787").status == 200
+        assert shown.get("/live", Host="evil.example").status == 403
+        assert shown.get("/live", Host="").status == 403
+
+
+def test_many_at_once_are_answered_or_told_to_wait(site: Site) -> None:
+    statuses: list[int] = []
+    paths = ["/chart/spot/klines/BTCUSDT/1m?from=first", "/now", "/coverage?view=table", "/live"]
+
+    def ask_for(path: str) -> None:
+        statuses.append(site.get(path).status)
+
+    threads = [threading.Thread(target=ask_for, args=(path,)) for path in paths * 30]
+    for thread in threads:
+        thread.start()
+    tasks = len(list(Path(f"/proc/{site.process.pid}/task").iterdir()))
+    for thread in threads:
+        thread.join()
+
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= 100
+    assert tasks < 50  # the unit allows 128
 
 
 def test_only_names_of_this_machine_are_answered(site: Site) -> None:
@@ -336,7 +411,9 @@ def test_below_a_path_of_a_proxy_all_links_lead_there(lake: Path) -> None:
         page = shown.get("/coverage", Host="data.example.com")
         moved = shown.get("/", Host="data.example.com")
 
-    assert page.status == 200
+        unstripped = shown.get("/lake/coverage", Host="data.example.com")
+
+    assert (page.status, unstripped.status) == (200, 200)
     links = re.findall(r'(?:src|href|action)="(/[^"]*)', page.body)
     assert links
     assert [link for link in links if not link.startswith("/lake/")] == []
@@ -521,3 +598,81 @@ def test_a_gap_that_nobody_explained_is_open_in_the_map() -> None:
     assert days[:3] == ["A", "O", "A"]
     assert ">24<" in table
     assert quote("AUSDT") in table
+
+
+def test_archives_that_are_not_in_yet_are_open_in_the_map(vendor: Vendor, tmp_path: Path) -> None:
+    first, last = at("2024-06-01").date(), at("2024-06-20").date()
+    for symbol in ("AUSDT", "BUSDT"):
+        vendor.publish(f"spot/klines/{symbol}/1h", first, last)
+    vendor.fail(*(Fault(f"*{day}.zip", "status", 500) for day in days_of("2024-06", 4, 20)),
+                Fault("*BUSDT-1h-2024*", "status", 500))  # fmt: skip
+    asked = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-06-01", end="2024-06-20")
+    config = vendor.config(tmp_path / "lake", asked)
+    syncing.sync(config, Seen(), Event())
+    with opened_state(tree_of(config)) as state:  # as before the look for gaps
+        state.connection.execute("DELETE FROM sync.gaps")
+        publish_state(state, tree_of(config), state.next_value("generation"), at("2024-06-21"))
+    with Site(tmp_path / "lake") as shown:
+        months = cells_of(shown, "spot/klines/1h/AUSDT")
+        days = cells_of(shown, "spot/klines/1h/AUSDT", "month=2024-06")
+        other = cells_of(shown, "spot/klines/1h/BUSDT")
+        page = shown.get("/series/spot/klines/BUSDT/1h")
+        totals = shown.get("/coverage.json").json["totals"]
+
+    assert months == ["O"]
+    assert days[:20] == ["A"] * 3 + ["O"] * 17
+    assert other == ["O"]
+    assert page.status == 200
+    assert (totals["series"], totals["empty_series"]) == (2, 1)
+
+
+def test_a_single_row_from_the_api_is_marked() -> None:
+    key = "data/futures/um/daily/aggTrades/CUSDT/CUSDT-aggTrades-{0}.zip"
+    day = "2024-03-02"
+    with Lab(dataset("um/aggTrades/CUSDT", start="2024-03-01")) as lab:
+        for one in ("2024-03-01", day):
+            lab.tell_api(key.format(one), HEADER + hourly(one))
+            rows = hourly(one).splitlines(keepends=True)
+            lab.put(key.format(one), HEADER + "".join(rows[:7] + rows[8:] if one == day else rows))
+        lab.run("sync", "2024-03-03T08:00")
+        runs = lab.ask("SELECT row_count FROM sync.patched")
+        with Site(Path(lab.config.lake.path)) as shown:
+            cells = shown.get("/cells/um/aggTrades/CUSDT?month=2024-03").json["cells"]
+
+    assert runs == [(1,)]
+    assert [cell["code"] for cell in cells[:2]] == ["A", "Ap"]
+    assert cells[1]["rows"] == {"archived": 23, "patched": 1}
+
+
+@pytest.mark.parametrize(
+    ("interval", "length_s", "opens"),
+    [("1mo", 30 * 86_400, ["2024-01-01", "2024-02-01", "2024-03-01"]),
+     ("1w", 7 * 86_400, ["2024-01-01", "2024-01-08", "2024-01-15"])],
+)  # fmt: skip
+def test_a_chart_of_long_bars_begins_with_the_first(
+    vendor: Vendor, tmp_path: Path, interval: str, length_s: int, opens: list[str]
+) -> None:
+    series = f"spot/klines/AUSDT/{interval}"
+    vendor.publish(series, at("2024-01-01").date(), at("2024-06-30").date())
+    sync(vendor.config(tmp_path / "lake", dataset(series, start="2024-01-01", end="2024-06-30")))
+    with Site(tmp_path / "lake") as shown:
+        found = shown.get(f"/chart/{series}").json
+
+    assert found["length_s"] == length_s
+    assert [point[0] for point in found["points"][:3]] == [at(day).timestamp() for day in opens]
+
+
+def test_the_close_of_trades_of_one_time_is_that_of_the_last_id() -> None:
+    key = "data/futures/um/daily/aggTrades/CUSDT/CUSDT-aggTrades-2024-03-01.zip"
+    moment = at("2024-03-01T10:00")
+    rows = "".join(
+        trade(number, moment).replace(",1.5,", f",{price},")
+        for number, price in enumerate((7, 5, 9, 8), 100)
+    )
+    with Lab(dataset("um/aggTrades/CUSDT", start="2024-03-01"), has_api=False) as lab:
+        lab.put(key, HEADER + rows)
+        lab.run("sync", "2024-03-02T08:00")
+        with Site(Path(lab.config.lake.path)) as shown:
+            (point,) = shown.get("/chart/um/aggTrades/CUSDT").json["points"]
+
+    assert point[1:5] == [7, 9, 5, 8]

@@ -82,7 +82,7 @@ def web(  # noqa: PLR0917 - a command has as many parameters as it has options
 
     settings = settings_to_read(config, lake)
     site = Site(tree_of(settings), settings if lake is None else None, Limits())
-    place = Place(host, port, socket, root_path, tuple(allow_host or ()))
+    place = Place(host.strip("[]"), port, socket, root_path.rstrip("/"), tuple(allow_host or ()))
 
     def tell(address: str) -> None:
         sys.stdout.write(f"the lake {site.tree.root} is shown at {address}\n")

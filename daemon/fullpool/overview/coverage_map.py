@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
+from itertools import product
 from typing import Any, Final
 
 from fullpool.grid import bars
+from fullpool.kinds import BY_MONTH_ONLY, KINDS
 from fullpool.model import Interval
 from fullpool.overview.states import (
     ARCHIVED,
@@ -19,6 +21,7 @@ from fullpool.overview.states import (
     OPEN,
     OUTSIDE,
     PATCHED,
+    State,
     shortened,
 )
 from fullpool.store.catalogue.reader import Queries
@@ -97,16 +100,18 @@ def all_months(source: Queries) -> Columns:
 
 
 def coverage_map(source: Queries, columns: Columns) -> CoverageMap:
-    """Return the map of all series."""
+    """Return the map of all series, those that have no row yet as well."""
     sql = f"""
         WITH {_cells(columns, "")}, lines AS (
           SELECT {SERIES}, list(code ORDER BY opens) AS codes, min(opens) AS opens FROM cells
           GROUP BY ALL)
-        SELECT c.market, c.kind, c.symbol, coalesce(c.interval, ''), c.row_count, c.open_rows,
-          c.explained_rows, CASE WHEN c.is_trading THEN c.lag_s END, l.codes,
+        SELECT a.market, a.kind, a.symbol, coalesce(a.interval, ''),
+          coalesce(c.row_count, 0), coalesce(c.open_rows, 0), coalesce(c.explained_rows, 0),
+          CASE WHEN c.is_trading THEN c.lag_s END, l.codes,
           date_diff({quoted(columns.unit)}, {_stamp(columns.first)}, l.opens)
-        FROM sync.coverage AS c LEFT JOIN lines AS l ON {_same("l", "c")}
-        ORDER BY c.market, c.kind, c.interval, c.symbol"""
+        FROM ({_ALL}) AS a LEFT JOIN sync.coverage AS c ON {_same("c", "a")}
+        LEFT JOIN lines AS l ON {_same("l", "a")}
+        ORDER BY a.market, a.kind, a.interval, a.symbol"""
     rows = (_row(row, columns.count) for row in source.query(sql).rows)
     return CoverageMap(columns, tuple(rows))
 
@@ -126,30 +131,43 @@ def cells_of(source: Queries, columns: Columns, series: Sequence[str]) -> list[C
         = ({", ".join(map(quoted, series))})"""
     measured = ", ".join(f"rows_{state.letter}" for state in (ARCHIVED, *MEASURED))
     sql = f"""WITH {_cells(columns, where)}
-        SELECT opens, code, length_s, {measured} FROM cells ORDER BY opens"""
-    step = bars(Interval(series[3])).step if series[3] else None
-    return [_cell(*row, step=step) for row in source.query(sql).rows]
+        SELECT opens, code, length_s - missing_s, {measured} FROM cells ORDER BY opens"""
+    return [_cell(*row, step_s=_even_step_s(series[3])) for row in source.query(sql).rows]
+
+
+def _even_step_s(interval: str) -> float | None:
+    """Return how long a bar is, if months and days are whole numbers of such bars."""
+    if not interval or interval in BY_MONTH_ONLY:
+        return None
+    step = bars(Interval(interval)).step
+    return None if step is None else step.total_seconds()
 
 
 def _cell(
     opens: datetime, code: str, length_s: float, archived: float, *rows: float,
-    step: timedelta | None,
+    step_s: float | None,
 ) -> Cell:  # fmt: skip
     """Return a cell with its rows by state; of bars those that are archived follow from the rest.
 
     An archive of a month does not tell how many of its rows are of which day.
     """
-    if step and code.startswith(ARCHIVED.letter):
-        archived = max(length_s / step.total_seconds() - sum(rows), 0)
+    if step_s and ARCHIVED.letter in code:
+        archived = max(length_s / step_s - sum(rows), 0)
     names = [state.name for state in (ARCHIVED, *MEASURED)]
     counts = zip(names, (archived, *rows), strict=True)
     return Cell(opens, code, {name: round(count) for name, count in counts if round(count)})
 
 
 _INSTANT: Final = "INTERVAL 1 MICROSECOND"
-_SEEN: Final = f"""SELECT {SERIES}, least(expected_from, first_time) AS seen_from,
-    greatest(expected_until, archived_until, followed_until, {end_of("last_time")}) AS seen_until
-    FROM sync.coverage"""
+# Wanted series are there too whose archives are still to come.
+_ALL: Final = f"""SELECT {SERIES} FROM sync.coverage
+    UNION SELECT {SERIES} FROM sync.wanted"""
+_SEEN: Final = f"""
+    SELECT {SERIES}, min(starts) AS seen_from, max(ends) AS seen_until FROM (
+      SELECT {SERIES}, least(expected_from, first_time) AS starts,
+        greatest(expected_until, followed_until, {end_of("last_time")}) AS ends FROM sync.coverage
+      UNION ALL SELECT {SERIES}, period_start, period_end FROM sync.archives)
+    WHERE starts < ends GROUP BY ALL"""
 _GAP_STATE: Final = f"""CASE WHEN status = 'open' THEN '{OPEN.letter}'
     WHEN explanation = 'not_published' THEN '{NOT_PUBLISHED.letter}'
     WHEN explanation = 'not_listed' THEN '{NOT_LISTED.letter}' ELSE '{EXPLAINED.letter}' END"""
@@ -163,36 +181,52 @@ def _same(one: str, other: str) -> str:
     return " AND ".join(f"{one}.{n} IS NOT DISTINCT FROM {other}.{n}" for n in SERIES.split(", "))
 
 
+def _uneven_step() -> str:
+    """Return the SQL of how far rows of a kind without intervals are from each other, at most."""
+    steps = " ".join(
+        f"WHEN {quoted(kind.name)} THEN INTERVAL {kind.step.total_seconds():.0f} SECOND"
+        for kind in KINDS.values()
+        if kind.step is not None and not kind.intervals
+    )
+    return f"CASE kind {steps} ELSE INTERVAL 1 SECOND END"
+
+
 def _stamp(moment: datetime) -> str:
     return f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'"
 
 
 def _cells(columns: Columns, where: str) -> str:
     """Return the queries, the last of them `cells`, of the series *where* holds for."""
-    unit = columns.unit
-    spans = " UNION ALL ".join(_spans(where))
-    secs = _sums("secs", MEASURED)
-    counts = _sums("part * row_count", MEASURED, "rows")
+    unit, spans = columns.unit, " UNION ALL ".join(_spans(where))
+    secs, counts = _sums("secs", "secs"), _sums("part * row_count", "rows")
+    known = " + ".join(f"secs_{state.letter}" for state in MEASURED)
+    measured = ", ".join(
+        f"coalesce({name}_{state.letter}, 0) AS {name}_{state.letter}"
+        for name, state in product(("secs", "rows"), MEASURED)
+    )
     return f"""
         seen AS (SELECT * FROM ({_SEEN}) {where}),
         spans AS (FROM ({spans}) WHERE ends > starts),
         parts AS (
-          SELECT *, epoch(least(ends, opens + INTERVAL 1 {unit}) - greatest(starts, opens)) AS secs,
-            secs / epoch(ends - starts) AS part
+          SELECT *, epoch(least(ends, opens + INTERVAL 1 {unit}) - greatest(starts, opens))
+            AS secs, secs / epoch(ends - starts) AS part
           FROM (SELECT *, unnest({_opens(columns, "starts", "ends")}) AS opens FROM spans)),
-        measured AS (SELECT {SERIES}, opens, {secs}, {counts} FROM parts GROUP BY ALL),
+        measured AS (
+          SELECT *, {known} AS known_s
+          FROM (SELECT {SERIES}, opens, {secs}, {counts} FROM parts GROUP BY ALL)),
         archived AS ({_archived(columns, where)}),
         grid AS (
           SELECT {SERIES}, opens, epoch(least(opens + INTERVAL 1 {unit}, seen_until)
             - greatest(opens, seen_from)) AS length_s
-          FROM (SELECT *, unnest({_opens(columns, "seen_from", "seen_until")}) AS opens
-            FROM seen)),
-        cells AS (
-          SELECT {_own("g")}, g.opens, length_s, {_code()} AS code,
-            coalesce(n.archived_rows, 0) AS rows_{ARCHIVED.letter},
-            {", ".join(f"coalesce(m.rows_{s.letter}, 0) AS rows_{s.letter}" for s in MEASURED)}
+          FROM (SELECT *, unnest({_opens(columns, "seen_from", "seen_until")}) AS opens FROM seen)),
+        joined AS (
+          SELECT {_own("g")}, g.opens, length_s, coalesce(is_present, false) AS is_present, state,
+            coalesce(greatest(0, least(absent_s, length_s - present_s - coalesce(known_s, 0))), 0)
+              AS missing_s,
+            coalesce(archived_rows, 0) AS rows_{ARCHIVED.letter}, {measured}
           FROM grid AS g LEFT JOIN measured AS m ON {_same("m", "g")} AND m.opens = g.opens
-          LEFT JOIN archived AS n ON {_same("n", "g")} AND n.opens = g.opens)"""
+          LEFT JOIN archived AS n ON {_same("n", "g")} AND n.opens = g.opens),
+        cells AS (SELECT *, {_code()} AS code FROM joined)"""
 
 
 def _own(table: str) -> str:
@@ -205,36 +239,39 @@ def _spans(where: str) -> Iterable[str]:
         row_count FROM sync.gaps {where}"""
     for table, state in (("patched", PATCHED), ("followed", FOLLOWED)):
         yield f"""SELECT {SERIES}, {quoted(state.letter)}, first_time,
-            {end_of("last_time")}, row_count FROM sync.{table} {where}"""
+            CASE WHEN interval IS NULL THEN last_time + {_uneven_step()}
+              ELSE {end_of("last_time")} END, row_count FROM sync.{table} {where}"""
 
 
-def _sums(value: str, states: Iterable[Any], name: str = "secs") -> str:
+def _sums(value: str, name: str) -> str:
     return ", ".join(
         f"coalesce(sum({value}) FILTER (state = '{s.letter}'), 0) AS {name}_{s.letter}"
-        for s in states
+        for s in MEASURED
     )
 
 
 def _archived(columns: Columns, where: str) -> str:
-    """Select what archives and files each cell has; archives of days within months count once.
+    """Select what archives each cell has and lacks; those of days within months count once.
 
     That a month has so many rows does not tell how many each of its days has.
     """
-    present = "status = 'present'"
-    monthly = f"{present} AND length(period) = 7"
+    monthly, present = "length(period) = 7", f"state = '{ARCHIVED.letter}'"
     rank = f"CASE state WHEN '{OPEN.letter}' THEN 3 WHEN '{NOT_PUBLISHED.letter}' THEN 2 ELSE 1 END"
     opens = f"unnest({_opens(columns, 'period_start', 'period_end')}) AS opens"
-    rows = f"if(length(period) = 7 AND '{columns.unit}' = 'day', NULL, row_count) AS row_count"
+    rows = f"if({monthly} AND '{columns.unit}' = 'day', NULL, row_count) AS row_count"
+    cell = f"opens + INTERVAL 1 {columns.unit}"
     return f"""
-        SELECT {SERIES}, opens, bool_or({present}) AS is_present, max_by(state, {rank}) AS state,
-          coalesce(sum(row_count) FILTER ({monthly}), sum(row_count) FILTER ({present}), 0)
-            AS archived_rows
+        SELECT {SERIES}, opens, bool_or({present}) AS is_present,
+          max_by(state, {rank}) FILTER (NOT {present}) AS state,
+          coalesce(sum(secs) FILTER (NOT {present}), 0) AS absent_s,
+          greatest(coalesce(sum(secs) FILTER ({present} AND {monthly}), 0),
+            coalesce(sum(secs) FILTER ({present} AND NOT {monthly}), 0)) AS present_s,
+          coalesce(sum(row_count) FILTER ({present} AND {monthly}),
+            sum(row_count) FILTER ({present}), 0) AS archived_rows
         FROM (
-          SELECT {SERIES}, {opens}, status, period, {rows}, {_ARCHIVE_STATE} AS state
-          FROM sync.archives {where}
-          UNION ALL
-          SELECT {SERIES}, unnest({_opens(columns, "first_time", f"last_time + {_INSTANT}")}),
-            'present', '', NULL, '{ARCHIVED.letter}' FROM sync.partitions {where})
+          SELECT *, epoch(least(period_end, {cell}) - greatest(period_start, opens)) AS secs
+          FROM (SELECT {SERIES}, {opens}, period, period_start, period_end, {rows},
+            {_ARCHIVE_STATE} AS state FROM sync.archives {where}))
         GROUP BY ALL"""
 
 
@@ -250,14 +287,18 @@ def _opens(columns: Columns, start: str, end: str) -> str:
 
 def _code() -> str:
     """Return the SQL of a cell: the letter of what most of it is, and a small one of its mark."""
-    known = {state: f"coalesce(m.secs_{state.letter}, 0)" for state in MEASURED}
-    all_known = " + ".join(known.values())
+    known = {state: _known_s(state) for state in MEASURED}
     most = f"greatest({', '.join(known.values())})"
-    is_held = "coalesce(n.is_present, false)"
+    archived = f"length_s - ({' + '.join(known.values())})"
     of_known = " ".join(f"WHEN {known[s]} >= {most} THEN '{s.letter}'" for s in MEASURED)
-    base = f"""CASE WHEN {is_held} AND length_s - ({all_known}) >= {most} THEN '{ARCHIVED.letter}'
-        WHEN {most} <= 0 THEN coalesce(n.state, '{OUTSIDE.letter}') {of_known} END"""
+    base = f"""CASE WHEN is_present AND {archived} >= {most} THEN '{ARCHIVED.letter}'
+        WHEN {most} <= 0 THEN '{OUTSIDE.letter}' {of_known} END"""
     marks = " ".join(
         f"WHEN {known[s]} > 0 AND base <> '{s.letter}' THEN '{s.letter.lower()}'" for s in MARKED
     )
     return f"({base}) AS base, base || CASE {marks} ELSE '' END"
+
+
+def _known_s(state: State) -> str:
+    """Return the SQL of how many seconds of a cell are in a state, its missing archives as well."""
+    return f"(secs_{state.letter} + if(state = '{state.letter}', missing_s, 0))"

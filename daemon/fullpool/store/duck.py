@@ -64,9 +64,11 @@ def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnec
     )
 
 
-def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
+def connect_read_only(
+    path: Path, settings: Mapping[str, str | int] | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open a published catalogue."""
-    connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
+    connection = duckdb.connect(str(path), read_only=True, config={**_ALONE, **(settings or {})})
     configure(connection)
     _avoid_wrong_optimizer(connection)
     return connection

@@ -1,9 +1,11 @@
 """The addresses of the site, and how each answers. Owns starlette."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -22,6 +24,9 @@ from fullpool.web.site import Site
 
 _JSON: Final = ".json"
 _LONGEST_QUERY: Final = 500
+# Pages that are made at once, and that wait for that: a query takes two threads more.
+_THREADS: Final = 6
+_MOST_WAITING: Final = 100
 # Which status an error has, by its class.
 _STATUSES: Final = ((UsageError, 404), (NoLakeError, 503), (BusyError, 503))
 # The newest copy of a file goes with a new version of the package.
@@ -30,18 +35,18 @@ _STATIC_HEADERS: Final = {"Cache-Control": "public, max-age=3600"}
 Make = Callable[[Site, Mapping[str, str]], Mapping[str, Any]]
 
 
-def application(site: Site, hosts: Iterable[str]) -> ASGIApp:
+def application(site: Site, hosts: Iterable[str], *, is_open: bool = False) -> ASGIApp:
     """Return the site as an ASGI application that answers to these names of hosts."""
     routes = [
         Route("/", _home),
-        Route("/live", lambda _: Response("ok\n", media_type="text/plain")),
+        Route("/live", _live),
         *_both("/coverage", map_page.page, "coverage.html"),
         *_both("/now", now_page.page, "now.html"),
         *_both("/generations", generations_page.page, "generations.html"),
         *_both("/differences", generations_page.differences, "differences.html"),
         Route("/cells/{series:path}", _data_of_series(map_page.cells)),
         Route("/chart/{series:path}", _data_of_series(chart.page)),
-        Route("/series/{series:path}", _series),
+        Route("/series/{series:path}", _in_turn(_series)),
         Mount("/static", _Static(directory=str(files("fullpool.web") / "static"))),
     ]
     app = Starlette(
@@ -50,7 +55,8 @@ def application(site: Site, hosts: Iterable[str]) -> ASGIApp:
         exception_handlers={FullpoolError: _failed, 404: _unknown, Exception: _broken},
     )
     app.state.site = site
-    return Guard(app, hosts)
+    app.state.limiter = anyio.CapacityLimiter(_THREADS)
+    return Guard(app, hosts, is_open=is_open)
 
 
 class _Static(StaticFiles):
@@ -65,10 +71,23 @@ class _Static(StaticFiles):
 def _both(path: str, make: Make, template: str) -> list[Route]:
     """Return the routes of a page and of its JSON."""
 
-    def answer(request: Request) -> Response:
+    def made(request: Request) -> Response:
         return _answered(request, make(_site(request), _query(request)), template)
 
+    answer = _in_turn(made)
     return [Route(path, answer), Route(path + _JSON, answer)]
+
+
+def _in_turn(made: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    """Return what makes an answer in one of a few threads; too many that wait are refused."""
+
+    async def answer(request: Request) -> Response:
+        limiter: anyio.CapacityLimiter = request.app.state.limiter
+        if limiter.statistics().tasks_waiting >= _MOST_WAITING:
+            raise BusyError(f"making {_here(request)}: too many others wait")
+        return await anyio.to_thread.run_sync(made, request, limiter=limiter)
+
+    return answer
 
 
 def _site(request: Request) -> Site:
@@ -110,6 +129,11 @@ def _here(request: Request) -> str:
     return path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
+async def _live(_request: Request) -> Response:
+    """Answer at once, whatever else is asked."""
+    return Response("ok\n", media_type="text/plain")
+
+
 def _home(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/coverage")
 
@@ -125,14 +149,14 @@ def _series(request: Request) -> Response:
 
 def _data_of_series(
     make: Callable[[Site, Mapping[str, str], Asked], Any],
-) -> Callable[[Request], Response]:
+) -> Callable[[Request], Awaitable[Response]]:
     """Return what answers with what a script asks for of one series."""
 
-    def answer(request: Request) -> Response:
+    def made(request: Request) -> Response:
         data = make(_site(request), _query(request), _asked(request))
         return Response(as_json(data), media_type="application/json")
 
-    return answer
+    return _in_turn(made)
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -1,13 +1,15 @@
 """The series that an address names. Pure."""
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from fullpool.errors import UsageError
 from fullpool.kinds import KINDS, Kind
 from fullpool.store.duck import quoted
 
-_PARTS_WITH_INTERVAL: Final = 4
+
+def _has(kind: Kind, interval: str) -> bool:
+    return interval in kind.intervals if kind.intervals else not interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,15 @@ class Asked:
     @classmethod
     def in_path(cls, path: str) -> Self:
         """Return what a path names. Raises UsageError if that cannot be a series."""
-        market, kind, symbol, *rest = [*path.split("/"), "", ""][:_PARTS_WITH_INTERVAL]
+        market, kind, symbol, interval, *more = [*path.split("/"), "", "", "", ""]
         known = KINDS.get(kind)
-        if known is None or not symbol:
+        if known is None or not symbol or any(more) or not _has(known, interval):
             raise UsageError(
-                f"looking for the series {path!r}: there is no such kind",
+                f"looking for the series {path!r}: there can be none",
                 hint=f"write MARKET/KIND/SYMBOL or, of klines, MARKET/KIND/SYMBOL/INTERVAL; kinds"
                 f" are {', '.join(KINDS)}",
             )
-        return cls(market, known, symbol, rest[0])
+        return cls(market, known, symbol, interval)
 
     @property
     def parts(self) -> tuple[str, str, str, str]:

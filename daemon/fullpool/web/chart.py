@@ -1,5 +1,6 @@
 """The chart of a series: bars or a line, in as many points as a screen has, and its gaps."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -8,7 +9,7 @@ from fullpool.errors import UsageError
 from fullpool.grid import bars
 from fullpool.kinds import Kind, Type
 from fullpool.lake.selection import instant_of
-from fullpool.model import Interval
+from fullpool.model import EVER, Interval
 from fullpool.store.catalogue.bounded import BoundedSession
 from fullpool.web.asked import Asked
 from fullpool.web.series_page import coverage_of
@@ -17,17 +18,23 @@ from fullpool.web.site import Site
 _POINTS: Final = 1000
 _MINUTE: Final = 60
 _DAY: Final = 86_400
-# How long a point may be: a bar of the vendor's, or a length that people know.
+# How long a point may be, if that is so many whole bars.
 _LENGTHS_S: Final = (
     1, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 3600, 4 * 3600, _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY,
 )  # fmt: skip
 _GAPS_SHOWN: Final = 2000
-# What a chart shows at first, by how far the rows are from each other.
-_SPANS: Final = ((Interval.H1, timedelta(days=30)), (Interval.D1, timedelta(days=365)))
+# What a chart shows at first, by how far the rows are from each other; longer bars all.
+_SPANS: Final = ((timedelta(hours=1), timedelta(days=30)), (timedelta(days=1), timedelta(days=365)))
 _OF_TRADES: Final = timedelta(days=1)
 _OF_LINES: Final = timedelta(days=90)
-# The column that a line shows; of other kinds the first that is a number.
-_LINES: Final = {"fundingRate": "last_funding_rate", "metrics": "sum_open_interest"}
+# The number that a line shows, and of which rows; of other kinds the first number.
+_LINES: Final = {
+    "fundingRate": ("last_funding_rate", ""),
+    "metrics": ("sum_open_interest", ""),
+    "bookDepth": ("depth", "abs(percentage) = 1"),
+    "bookTicker": ("best_bid_price", ""),
+    "EOHSummary": ("mark_iv", ""),
+}
 _NUMBERS: Final = (Type.PRICE, Type.AMOUNT, Type.FINE, Type.COUNT)
 
 
@@ -63,41 +70,54 @@ def _span(
     query: Mapping[str, str], kind: Kind, coverage: Mapping[str, Any]
 ) -> tuple[datetime, datetime]:
     """Return what is to be shown: what is asked for, or the newest part."""
-    last = coverage["last_time"] or coverage["expected_until"] or datetime(1970, 1, 1)  # noqa: DTZ001
-    end = _moment(query.get("to", ""), last + timedelta(seconds=1))
+    last = coverage["last_time"] or coverage["expected_until"] or _naive(EVER.start)
+    first = coverage["first_time"] or last
+    end = _moment(query["to"]) if query.get("to") else last + timedelta(seconds=1)
     asked = query.get("from", "")
-    if asked == "first":
-        start = coverage["first_time"] or last
+    if asked and asked != "first":
+        start = _moment(asked)
     else:
-        start = _moment(asked, end - _shown_at_first(kind, coverage["interval"]))
+        shown = None if asked else _shown_at_first(kind, coverage["interval"])
+        start = first if shown is None else max(end - shown, first)
     if start >= end:
         raise UsageError(f"drawing from {start} to {end}: that is no time", hint="exchange the two")
     return start, end
 
 
-def _moment(text: str, default: datetime) -> datetime:
-    return instant_of(text).astimezone(UTC).replace(tzinfo=None) if text else default
+def _moment(text: str) -> datetime:
+    moment = instant_of(text)
+    if not EVER.start <= moment <= EVER.end:
+        raise UsageError(
+            f"reading the time {text!r}: no row can be of then", hint="write 2024-03-01"
+        )
+    return _naive(moment)
 
 
-def _shown_at_first(kind: Kind, interval: str | None) -> timedelta:
-    if kind.priced or kind.counter:
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _shown_at_first(kind: Kind, interval: str | None) -> timedelta | None:
+    """Return how much is shown at first; None is all."""
+    if kind.counter or "price" in kind.names:
         return _OF_TRADES
     if not interval:
         return _OF_LINES
     step = bars(Interval(interval)).step
-    for below, span in _SPANS:
-        if step is not None and step < (bars(below).step or span):
-            return span
-    return timedelta(days=36_500)
+    return next((span for below, span in _SPANS if step is not None and step < below), None)
 
 
 def _length_s(start: datetime, end: datetime, interval: str) -> int:
-    """Return how long a point is: at least a bar, and so long that all fit on the screen."""
+    """Return how long a point is: whole bars, and so many that all fit on the screen."""
     step = bars(Interval(interval)).step if interval else timedelta(seconds=1)
-    least_s = 30 * _DAY if step is None else step.total_seconds()
+    if step is None:
+        return 30 * _DAY  # a month: of these there are never too many
+    bar_s = int(step.total_seconds())
     needed_s = (end - start).total_seconds() / _POINTS
-    wide = [length for length in _LENGTHS_S if length >= max(needed_s, least_s)]
-    return int(max(least_s, needed_s) if not wide else least_s if needed_s <= least_s else wide[0])
+    if needed_s <= bar_s:
+        return bar_s
+    fitting = (s for s in _LENGTHS_S if s >= needed_s and s % bar_s == 0)
+    return next(fitting, bar_s * math.ceil(needed_s / bar_s))
 
 
 def _is_candles(kind: Kind) -> bool:
@@ -109,33 +129,41 @@ def _columns(kind: Kind) -> list[str]:
 
 
 def _column(kind: Kind) -> str:
-    return _LINES.get(kind.name) or _columns(kind)[0]
+    return _LINES.get(kind.name, ("", ""))[0] or _columns(kind)[0]
 
 
 def _sql(asked: Asked, length_s: int, column: str) -> tuple[str, list[str]]:
     """Return the SQL of the points, and what their numbers are; the first is seconds since 1970."""
-    kind = asked.kind
-    time = kind.time
-    if kind.intervals:
+    kind, time = asked.kind, asked.kind.time
+    # Of trades of one time the id tells which was the last.
+    order = f"({time}, {kind.counter})" if kind.counter else time
+    if _is_candles(kind):
+        first, high, low, last = (
+            ("open", "high", "low", "close") if kind.intervals else ["price"] * 4
+        )
         numbers = {
-            "open": f"arg_min(open, {time})", "high": "max(high)", "low": "min(low)",
-            "close": f"arg_max(close, {time})",
-        }  # fmt: skip
-    elif _is_candles(kind):
-        numbers = {
-            "open": f"arg_min(price, {time})", "high": "max(price)", "low": "min(price)",
-            "close": f"arg_max(price, {time})",
+            "open": f"arg_min({first}, {order})", "high": f"max({high})", "low": f"min({low})",
+            "close": f"arg_max({last}, {order})",
         }  # fmt: skip
     else:
         numbers = {"value": f"avg({column})::DOUBLE"}
     volume = next((name for name in ("volume", "quantity") if name in kind.names), "")
     numbers |= {"volume": f"sum({volume})"} if volume else {}
     shown = ", ".join(f"{sql} AS {name}" for name, sql in numbers.items())
-    bucket = f"time_bucket(INTERVAL {length_s} SECOND, {time})"
-    sql = f"""SELECT epoch({bucket})::BIGINT AS t, {shown}, bool_or(source = 'rest') AS is_patched
-        FROM {asked.macro} WHERE {time} >= ?::TIMESTAMP AND {time} < ?::TIMESTAMP
+    where = _LINES.get(kind.name, ("", ""))[1] or "true"
+    sql = f"""SELECT epoch({_opens(asked, length_s)})::BIGINT AS t, {shown},
+          bool_or(source = 'rest') AS is_patched
+        FROM {asked.macro} WHERE {time} >= ?::TIMESTAMP AND {time} < ?::TIMESTAMP AND {where}
         GROUP BY t ORDER BY t"""
     return sql, ["time", *numbers, "is_patched"]
+
+
+def _opens(asked: Asked, length_s: int) -> str:
+    """Return the SQL of when the point opens that a row is in; of one bar when that opens."""
+    step = bars(Interval(asked.interval)).step if asked.interval else timedelta()
+    if step is None or step.total_seconds() == length_s:
+        return asked.kind.time
+    return f"time_bucket(INTERVAL {length_s} SECOND, {asked.kind.time})"
 
 
 def _gaps(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from fullpool.errors import UsageError
-from fullpool.store.catalogue.reader import generations
+from fullpool.store.catalogue.reader import generations, is_number
 from fullpool.web.site import Site
 
 _SHOWN: Final = 200
@@ -24,10 +24,16 @@ _SERIES: Final = f"""
       rows_after - rows_before AS rows_more,
       coalesce(n.patched_rows, 0) - coalesce(o.patched_rows, 0) AS patched_more,
       coalesce(n.explained_rows, 0) - coalesce(o.explained_rows, 0) AS explained_more,
-      coalesce(n.open_rows, 0) - coalesce(o.open_rows, 0) AS open_more
+      coalesce(n.open_rows, 0) - coalesce(o.open_rows, 0) AS open_more,
+      coalesce(r.rows_changed, 0)::BIGINT AS rows_changed
     FROM older.sync.coverage AS o FULL JOIN sync.coverage AS n ON o.market = n.market
       AND o.kind = n.kind AND o.symbol = n.symbol AND o.interval IS NOT DISTINCT FROM n.interval
-    WHERE rows_more <> 0 OR patched_more <> 0 OR explained_more <> 0 OR open_more <> 0
+      LEFT JOIN (SELECT market, kind, symbol, interval, sum(rows_changed) AS rows_changed
+        FROM sync.revisions WHERE found_at > (SELECT published_at FROM older.sync.published)
+        GROUP BY ALL) AS r ON r.market = n.market AND r.kind = n.kind AND r.symbol = n.symbol
+        AND r.interval IS NOT DISTINCT FROM n.interval
+    WHERE rows_changed > 0 OR rows_more <> 0 OR patched_more <> 0 OR explained_more <> 0
+      OR open_more <> 0
     ORDER BY abs(rows_more) DESC, market, kind, symbol, interval LIMIT {_SHOWN}"""
 _ARCHIVES: Final = f"""
     SELECT n.market, n.kind, n.symbol, n.interval, n.period, o.status AS status_before,
@@ -45,13 +51,15 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return the generations that can be read, the newest first."""
     del asked
     found = [asdict(one) for one in reversed(generations(site.tree))]
-    return {**site.head(), "generations": found}
+    # Where the newest one is damaged, others can be read all the same.
+    as_of = "" if not found or found[0]["is_current"] else str(found[0]["number"])
+    return {**site.head(as_of), "generations": found}
 
 
 def differences(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return what differs between the generations *from* and *to*. Raises UsageError."""
     older, newer = asked.get("from", ""), asked.get("to", "")
-    if not (older.isdigit() and newer.isdigit() and int(older) < int(newer)):
+    if not (is_number(older) and is_number(newer) and int(older) < int(newer)):
         raise UsageError(
             f"comparing the generations {older!r} and {newer!r}: they are no two generations",
             hint="name an older one and a newer one, such as ?from=7&to=9",

@@ -1,5 +1,6 @@
 """Answers only what is asked for by a name that is allowed, and never changes anything."""
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
@@ -30,9 +31,11 @@ class Guard:
     A web page could otherwise have a browser read the lake, by a name of its own that leads here.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, is_open: bool) -> None:
+        """Answer to *hosts*; if it *is_open* to other machines, to every address as well."""
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -48,6 +51,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        _strip_once_more(scope)
         refusal = self._refusal(scope)
         await (refusal or self._app)(scope, receive, guarded)
 
@@ -55,9 +59,26 @@ class Guard:
         if scope["method"] not in _METHODS:
             return PlainTextResponse("nothing can be changed here\n", 405, {"Allow": "GET, HEAD"})
         host = Headers(scope=scope).get("host", "")
-        if "*" not in self._hosts and _name_of(host) not in self._hosts:
-            return PlainTextResponse(_FORBIDDEN, 403)
-        return None
+        name = _name_of(host)
+        if name in self._hosts or (self._is_open and _is_address(name)):
+            return None
+        return PlainTextResponse(_FORBIDDEN, 403)
+
+
+def _strip_once_more(scope: Scope) -> None:
+    """Take the path of a proxy off that has not done so itself."""
+    root, path = scope.get("root_path", ""), scope["path"]
+    if root and path.startswith(f"{root}{root}/"):
+        scope["path"] = path.removeprefix(root)
+
+
+def _is_address(name: str) -> bool:
+    """Whether it is an address: no page elsewhere can have that lead here."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name_of(host: str) -> str:

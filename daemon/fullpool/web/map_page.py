@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -18,10 +18,14 @@ from fullpool.overview.coverage_map import (
     coverage_map,
 )
 from fullpool.overview.states import STATES
+from fullpool.store.catalogue.reader import is_number
 from fullpool.web.asked import Asked
+from fullpool.web.series_page import require_known
 from fullpool.web.site import Site
 
-_MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_MONTH: Final = re.compile(r"(19[7-9]\d|2[01]\d\d)-(0[1-9]|1[0-2])", re.ASCII)
+# Of all series together; each page of the table has some.
+_MOST_SERIES: Final = 500_000
 _TABLE_ROWS: Final = 100
 SORTS: Final = {
     "name": "name",
@@ -31,7 +35,7 @@ SORTS: Final = {
     "rows": "rows",
 }
 _TOTALS: Final = """
-    SELECT count(*) AS series, sum(row_count)::BIGINT AS rows, sum(size_bytes)::BIGINT AS bytes,
+    SELECT sum(row_count)::BIGINT AS rows, sum(size_bytes)::BIGINT AS bytes,
       sum(patched_rows)::BIGINT AS patched_rows, sum(explained_rows)::BIGINT AS explained_rows,
       sum(open_rows)::BIGINT AS open_rows,
       max(lag_s) FILTER (is_trading) + date_diff('second', any_value(published_at), ?::TIMESTAMP)
@@ -56,12 +60,14 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return what the page of the map shows."""
     as_of, month = asked.get("as_of", ""), asked.get("month", "")
     head = site.head(as_of)
-    found = _map(site, as_of, month, head["published_at"])
-    rows = _chosen(found.rows, asked)
-    totals = site.session(as_of).query(_TOTALS, [head["now"].replace(tzinfo=None)])
+    found = _map(site, head, month)
+    rows = [_behind(row, head) for row in _chosen(found.rows, asked)]
+    until = (head["published_at"] if as_of else head["now"]).replace(tzinfo=None)
+    (totals,) = site.session(as_of).query(_TOTALS, [until]).as_dicts()
+    empty = sum(row.rows == 0 for row in found.rows)
     return {
         **head,
-        "totals": totals.as_dicts()[0],
+        "totals": {"series": len(found.rows), "empty_series": empty, **totals},
         "month": month,
         "query": asked.get("q", ""),
         "sort": asked.get("sort", "name"),
@@ -72,12 +78,23 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _map(site: Site, as_of: str, month: str, published: datetime) -> CoverageMap:
-    def make() -> CoverageMap:
-        return coverage_map(site.session(as_of), columns_of(site, as_of, month))
+def _map(site: Site, head: Mapping[str, Any], month: str) -> CoverageMap:
+    as_of = head["as_of"]
 
-    found: CoverageMap = site.kept("map", (as_of, month, published), make)
+    def make() -> CoverageMap:
+        session = site.session(as_of).may_have(_MOST_SERIES)
+        return coverage_map(session, columns_of(site, as_of, month))
+
+    found: CoverageMap = site.kept("map", (as_of, month, head["published_at"]), make)
     return found
+
+
+def _behind(row: MapRow, head: Mapping[str, Any]) -> MapRow:
+    """Return a row whose lag is that of now; of a past generation that of its time."""
+    if row.lag_s is None or head["as_of"]:
+        return row
+    since = (head["now"] - head["published_at"]).total_seconds()
+    return replace(row, lag_s=row.lag_s + int(since))
 
 
 def packed(columns: Columns, rows: list[MapRow]) -> dict[str, Any]:
@@ -116,7 +133,7 @@ def _table(rows: list[MapRow], asked: Mapping[str, str]) -> dict[str, Any]:
     """Return one page of the table: a row a series, in the order of the map."""
     pages = max(1, -(-len(rows) // _TABLE_ROWS))
     text = asked.get("page", "1")
-    number = min(max(int(text), 1), pages) if text.isascii() and text.isdigit() else 1
+    number = min(max(int(text), 1), pages) if is_number(text) else 1
     shown = rows[(number - 1) * _TABLE_ROWS : number * _TABLE_ROWS]
     return {"page": number, "pages": pages, "count": len(rows), "rows": shown}
 
@@ -125,4 +142,7 @@ def cells(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
     """Return the cells of one series with their rows, for the numbers on hover."""
     as_of = query.get("as_of", "")
     columns = columns_of(site, as_of, query.get("month", ""))
-    return {"cells": [asdict(cell) for cell in cells_of(site.session(as_of), columns, asked.parts)]}
+    found = cells_of(site.session(as_of), columns, asked.parts)
+    if not found:  # none in this time, or no such series
+        require_known(site.session(as_of), asked)
+    return {"cells": [asdict(cell) for cell in found]}

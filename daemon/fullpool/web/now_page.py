@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from fullpool.app.doctor.checks_sql import recorded
 from fullpool.app.remarks import behind, remarks_by
-from fullpool.errors import FullpoolError
+from fullpool.errors import FullpoolError, UsageError
 from fullpool.metrics import last_written
 from fullpool.store.catalogue.reader import reading
 from fullpool.web.site import Site
 
 _PASSES_SHOWN: Final = 200
+_PARTS: Final = ("", "live", "passes", "problems")
 _TIMELINE: Final = timedelta(hours=24)
 _DOCTOR_EVERY_S: Final = 60
 _GROWTH_DAYS: Final = 30
@@ -48,6 +49,8 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return what the page shows; of one *part* only what that needs."""
     head = site.head()
     part = asked.get("part", "")
+    if part not in _PARTS:
+        raise UsageError(f"showing the part {part!r}: there is none", hint=f"one of {_PARTS[1:]}")
     data: dict[str, Any] = {**head, "part": part}
     now = head["now"].replace(tzinfo=None)
     session = site.session()
@@ -122,7 +125,7 @@ def _of_configuration(site: Site, now: datetime) -> list[dict[str, str]]:
     if site.config is None:
         return []
     try:
-        with reading(site.tree) as reader:
+        with reading(site.tree, settings=site.limits.settings) as reader:
             told = remarks_by(reader, site.config)
             told += behind(reader, site.config, now) if site.daemon() else []
     except FullpoolError as error:

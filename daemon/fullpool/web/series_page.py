@@ -40,14 +40,26 @@ _COUNTS: Final = """
 
 
 def coverage_of(session: BoundedSession, asked: Asked, now: Any) -> dict[str, Any]:
-    """Return the coverage of a series. Raises UsageError if the lake does not have it."""
-    found = session.query(_COVERAGE.format(where=asked.where), [now]).as_dicts()
-    if not found:
+    """Return the coverage of a series; of one without rows yet only that. Raises UsageError."""
+    answer = session.query(_COVERAGE.format(where=asked.where), [now])
+    if answer.rows:
+        return answer.as_dicts()[0]
+    require_known(session, asked)
+    numbers = ("row_count", "files", "size_bytes", "present_rows", "patched_rows",
+               "explained_rows", "open_rows")  # fmt: skip
+    empty = dict.fromkeys(answer.columns) | dict.fromkeys(numbers, 0)
+    return empty | {"interval": asked.interval or None, "is_wanted": True, "is_trading": True}
+
+
+def require_known(session: BoundedSession, asked: Asked) -> None:
+    """Raise UsageError for a series that the lake neither has nor wants."""
+    sql = f"""SELECT count(*) FROM (SELECT symbol FROM sync.coverage WHERE {asked.where}
+        UNION ALL SELECT symbol FROM sync.wanted WHERE {asked.where})"""
+    if session.query(sql).rows == [(0,)]:
         raise UsageError(
             f"looking for the series {asked.name}: it is not in the lake",
             hint="the coverage map lists what is",
         )
-    return found[0]
 
 
 def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:

@@ -1,25 +1,33 @@
 """Serves the site until a signal ends it. Owns uvicorn."""
 
+import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import uvicorn
 
 from fullpool.app.signals import Flag
 from fullpool.config.settings import LOOPBACK
-from fullpool.errors import FullpoolError, WebError
+from fullpool.errors import FullpoolError, UsageError, WebError
 from fullpool.web import map_page
 from fullpool.web.application import application
 from fullpool.web.site import Site
 
 _BACKLOG: Final = 100
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 500
 _KEEP_ALIVE_S: Final = 15
+# So long a connection may take to say what it wants.
+_SILENT_S: Final = 20.0
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - where somebody asked for that
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,22 @@ class Place:
     root_path: str = ""
     hosts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise UsageError(
+                "serving the lake: --host is empty", hint="name an address, or omit it"
+            )
+        if self.root_path and not _PATH.fullmatch(self.root_path):
+            raise UsageError(
+                f"serving the lake below {self.root_path!r}: that is no path", hint="write /lake"
+            )
+        for host in self.hosts:
+            if not _NAME.fullmatch(host):
+                raise UsageError(
+                    f"allowing the host {host!r}: that is no name",
+                    hint="write data.example.com, without a port",
+                )
+
 
 def serve(site: Site, place: Place, stop: Flag, tell: Callable[[str], object]) -> None:
     """Serve until *stop* is set; *tell* where, as soon as it answers. Raises WebError."""
@@ -42,8 +66,10 @@ def serve(site: Site, place: Place, stop: Flag, tell: Callable[[str], object]) -
     with _listening(place) as listening:
         address = _address(place, listening)
         config = uvicorn.Config(
-            application(site, (*LOOPBACK, place.host, *place.hosts)),
-            root_path=place.root_path.rstrip("/"),
+            application(
+                site, (*LOOPBACK, place.host, *place.hosts), is_open=place.host in _EVERYWHERE
+            ),
+            root_path=place.root_path,
             log_config=None, access_log=False, lifespan="off", server_header=False,
             proxy_headers=False, ws="none", limit_concurrency=_AT_ONCE,
             timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1,
@@ -69,6 +95,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stop = stop
         self._tell = tell
+        self._silent_since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -79,7 +106,18 @@ class _Server(uvicorn.Server):
         self._tell()
 
     async def on_tick(self, counter: int) -> bool:
+        self._close_silent()
         return self._stop.is_set() or await super().on_tick(counter)
+
+    def _close_silent(self) -> None:
+        """Close connections on which nothing is asked, or only half of it."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                self._silent_since.pop(connection, None)
+            elif now - self._silent_since.setdefault(connection, now) > _SILENT_S:
+                connection.transport.close()
 
 
 def _listening(place: Place) -> socket.socket:
@@ -88,7 +126,10 @@ def _listening(place: Place) -> socket.socket:
         if place.socket is not None:
             return _listening_at(place.socket)
         family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-        return socket.create_server((place.host, place.port), family=family, backlog=_BACKLOG)
+        both = place.host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (place.host, place.port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
+        )
     except OSError as error:
         where = place.socket or f"{place.host}:{place.port}"
         raise WebError(f"serving the lake at {where}: {error}") from error
@@ -114,4 +155,4 @@ def _address(place: Place, listening: socket.socket) -> str:
     if place.socket is not None:
         return f"unix:{place.socket}"
     host = f"[{place.host}]" if ":" in place.host else place.host
-    return f"http://{host}:{listening.getsockname()[1]}{place.root_path.rstrip('/')}/"
+    return f"http://{host}:{listening.getsockname()[1]}{place.root_path}/"

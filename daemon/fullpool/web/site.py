@@ -11,9 +11,11 @@ from fullpool.app import clock
 from fullpool.app.service.status_file import DaemonStatus, status_of
 from fullpool.config import Config
 from fullpool.store.catalogue.bounded import BoundedSession, Limits
+from fullpool.store.catalogue.reader import generation_at
 from fullpool.store.tree import Tree
 
 _PAST_SESSIONS: Final = 4
+_KEPT: Final = 4
 
 
 @dataclass(slots=True)
@@ -28,30 +30,48 @@ class Site:
     limits: Limits
     now: Callable[[], datetime] = clock.now
     _sessions: OrderedDict[str, BoundedSession] = field(default_factory=OrderedDict)
-    _kept: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    _kept: dict[str, OrderedDict[Any, Any]] = field(default_factory=dict)
+    _making: dict[str, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _making: threading.Lock = field(default_factory=threading.Lock)
+    _turns: threading.BoundedSemaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._turns = self.limits.turns()
 
     def session(self, as_of: str = "") -> BoundedSession:
         """Return what reads a generation, by default always the newest.
 
-        Raises NoLakeError if there is none, UsageError.
+        *as_of* is a number or a time. Raises NoLakeError if there is none, UsageError.
         """
+        number = str(generation_at(self.tree, as_of)) if as_of else ""
         with self._lock:
-            if as_of not in self._sessions:
-                self._sessions[as_of] = BoundedSession(self.tree, self.limits, as_of or None)
-            self._sessions.move_to_end(as_of)
-            for name in [n for n in self._sessions if n][:-_PAST_SESSIONS]:
+            if number not in self._sessions:
+                self._sessions[number] = BoundedSession(
+                    self.tree, self.limits, number or None, self._turns
+                )
+            self._sessions.move_to_end(number)
+            for name in self._outdated():
                 self._sessions.pop(name).close()
-            return self._sessions[as_of]
+            return self._sessions[number]
+
+    def _outdated(self) -> list[str]:
+        """Return the sessions that are too many, or of generations that were removed."""
+        past = [name for name in self._sessions if name]
+        gone = [name for name in past if not self.tree.catalogue(int(name)).exists()]
+        return [*gone, *[name for name in past if name not in gone][:-_PAST_SESSIONS]]
 
     def kept(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
-        """Return what *make* makes, which is made again only when the *key* is another."""
-        with self._making:
-            known = self._kept.get(name)
-            if known is None or known[0] != key:
-                known = self._kept[name] = (key, make())
-            return known[1]
+        """Return what *make* makes; the last few of a *name* are kept, by their keys."""
+        with self._lock:
+            making = self._making.setdefault(name, threading.Lock())
+        with making:
+            known = self._kept.setdefault(name, OrderedDict())
+            if key not in known:
+                known[key] = make()
+            known.move_to_end(key)
+            while len(known) > _KEPT:
+                known.popitem(last=False)
+            return known[key]
 
     def daemon(self) -> DaemonStatus | None:
         """Return what the running daemon says of itself."""

@@ -1,9 +1,11 @@
 """Queries that must not burden the machine: bounded in time, memory, threads and rows."""
 
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,7 +22,11 @@ _OLDER: Final = "older"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query may take; *at_once* is how many run beside each other, *wait_s* for that."""
+    """What one query may take, and a result have of *rows*.
+
+    Of all sessions that share limits *at_once* queries run beside each other; the next one waits
+    for *wait_s* at most.
+    """
 
     seconds: float = 10.0
     memory_mb: int = 512
@@ -30,6 +36,20 @@ class Limits:
     at_once: int = 2
     wait_s: float = 20.0
 
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """The same as settings of DuckDB."""
+        return {
+            "memory_limit": f"{self.memory_mb}MB",
+            "max_temp_directory_size": f"{self.spill_mb}MB",
+            "temp_directory": tempfile.gettempdir(),
+            "threads": self.threads,
+        }
+
+    def turns(self) -> threading.BoundedSemaphore:
+        """Return what the sessions that share these limits take turns by."""
+        return threading.BoundedSemaphore(self.at_once)
+
 
 class BoundedSession:
     """Reads a lake for many at once, from any thread, without a burden on the daemon.
@@ -37,22 +57,29 @@ class BoundedSession:
     It reads the newest generation, or always the one of *as_of*. Raises NoLakeError, UsageError.
     """
 
-    def __init__(self, tree: Tree, limits: Limits, as_of: str | None = None) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        limits: Limits,
+        as_of: str | None = None,
+        turns: threading.BoundedSemaphore | None = None,
+    ) -> None:
         self.tree = tree
         self._limits = limits
-        self._turns = threading.BoundedSemaphore(limits.at_once)
+        self._turns = turns or limits.turns()
         self._as_of = as_of
-        self._settings: dict[str, str | int] = {
-            "memory_limit": f"{limits.memory_mb}MB",
-            "max_temp_directory_size": f"{limits.spill_mb}MB",
-            "threads": limits.threads,
-        }
-        self._session = Session(tree, as_of, self._settings)
+        self._session = Session(tree, as_of, limits.settings)
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult:
         """Return all rows of one statement. Raises QueryError, BusyError, NoLakeError."""
         with self._turn(), self._session.cursor() as cursor:
             return self._run(cursor, sql, values)
+
+    def may_have(self, rows: int) -> "BoundedSession":
+        """Return the same for results that may have so many rows."""
+        other = copy(self)
+        other._limits = replace(self._limits, rows=rows)  # noqa: SLF001 - our own
+        return other
 
     def compare(self, older: str, sql: str) -> QueryResult:
         """Run a statement in which `older` is the generation that was current then.
@@ -60,7 +87,7 @@ class BoundedSession:
         Raises what `query` does, and UsageError.
         """
         paths = path_of(self.tree, self._as_of), path_of(self.tree, older)
-        with self._turn(), duck.attached(paths[0], "newer", self._settings) as connection:
+        with self._turn(), duck.attached(paths[0], "newer", self._limits.settings) as connection:
             duck.configure(connection)
             connection.execute(f"ATTACH {duck.quoted(paths[1])} AS {_OLDER} (READ_ONLY)")
             connection.execute("USE newer")

@@ -1,7 +1,7 @@
 """Reads a published generation without disturbing anyone."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,14 +208,16 @@ class Reader:
 
 
 @contextmanager
-def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
+def reading(
+    tree: Tree, as_of: str | None = None, settings: Mapping[str, str | int] | None = None
+) -> Iterator[Reader]:
     """Open the newest generation, or the one that was current at *as_of*: a number or an instant.
 
-    Raises NoLakeError if there is none, UsageError if *as_of* is neither.
+    *settings* are DuckDB's. Raises NoLakeError if there is none, UsageError if *as_of* is neither.
     """
     path = path_of(tree, as_of)
     try:
-        connection = duck.connect_read_only(path)
+        connection = duck.connect_read_only(path, settings)
     except duckdb.Error as error:
         raise NoLakeError(f"opening {path}: {duck.summary(error)}") from error
     with connection:
@@ -259,18 +261,22 @@ def generations(tree: Tree) -> list[Generation]:
 
 
 def _as_of(tree: Tree, text: str) -> Path:
+    return tree.catalogue(generation_at(tree, text))
+
+
+def generation_at(tree: Tree, text: str) -> int:
+    """Return the generation that a number or an instant names. Raises what `reading` does."""
+    if is_number(text) and tree.catalogue(int(text)).exists():
+        return int(text)
+    moment = None if is_number(text) else _moment(text)
     kept = generations(tree)
-    if text.isdigit():
-        matching = [one for one in kept if one.number == int(text)]
-    else:
-        moment = _moment(text)
-        matching = [one for one in kept if one.published_at <= moment][-1:]
+    matching = [one for one in kept if moment is not None and one.published_at <= moment]
     if not matching:
         raise NoLakeError(
             f"opening the lake {tree.root} as of {text}: no such generation",
             hint=available(kept),
         )
-    return tree.catalogue(matching[0].number)
+    return matching[-1].number
 
 
 def available(kept: Iterable[Generation]) -> str:
@@ -279,12 +285,17 @@ def available(kept: Iterable[Generation]) -> str:
     return f"available: {numbers}; lake.retain_hours sets how long they are kept"
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is the number of a generation; digits of other scripts are none."""
+    return text.isascii() and text.isdigit()
+
+
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"reading --as-of {text}: not a generation or a time",
             hint="give a number from `fullpool generations` or a UTC time like 2026-11-22T10:00",
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
