@@ -22,7 +22,7 @@ LONG = "SELECT count(*) FROM range(3000000) a, range(3000000) b WHERE a.range % 
 COMMANDS = {
     "sync": [], "plan": [], "status": [], "gaps": [], "revisions": [], "generations": [],
     "doctor": [], "verify": ["--vendor"], "rebuild": [], "sql": [LONG], "export": [], "check": [],
-    "demo": [], "simulator": [],
+    "demo": [], "simulator": [], "report": [], "web": ["--port", "0"],
 }  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def arguments(world: World, command: str) -> list[str]:
     target = str(world.folder / "target")
     given = {
         "check": [str(world.path)],
+        "report": [f"{target}.html", "-c", str(world.path)],
         "export": [target, "-c", str(world.path)],
         "demo": [target],
         "simulator": [target, "--series", "spot/klines/BTCUSDT/1h", "--port", "0"],
@@ -72,7 +73,7 @@ def test_a_signal_ends_it_at_any_moment(
             assert said.splitlines()[-1].startswith("stopped"), said
             assert "hint:" not in said
     # The others may all have ended by themselves before the signal came.
-    assert ended or command not in ("sync", "sql", "simulator")
+    assert ended or command not in ("sync", "sql", "simulator", "web")
 
     world.vendor.fail()
     world.require_sound(clean)
