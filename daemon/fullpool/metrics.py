@@ -32,7 +32,6 @@ from fullpool.model import Interval, Status
 from fullpool.store.catalogue.figures import Figures
 from fullpool.vendor import REST_URL
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
 _DURATIONS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400)
 _VERSIONS: Final = {"version": __version__, "python": platform.python_version()}
 _USED_WEIGHT: Final = "fullpool_rest_used_weight"
@@ -59,6 +58,7 @@ class Gauges(Collector):
 
     def __init__(self, live: Callable[[], Live], now: Callable[[], datetime]) -> None:
         self.figures: Figures | None = None
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(self)
         # The names of node_exporter's own process must not be ours, too.

@@ -93,5 +93,5 @@ class Site:
 def made_demo(folder: Path) -> Path:
     """Fill the demo's lake in a folder; return the lake's."""
     command = [sys.executable, "-m", "fullpool", "demo", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, env=os.environ, timeout=300)
     return folder / "lake"

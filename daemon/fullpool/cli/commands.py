@@ -151,6 +151,8 @@ def status(  # noqa: PLR0917 - a command has as many parameters as it has option
     from fullpool.app import clock
     from fullpool.cli import screen, status_report
 
+    if as_map and (json or series):
+        raise typer.BadParameter("--map cannot be combined with --json or --series")
     settings = settings_to_read(config, lake)
     shown = status_report.Shown(json, series, symbol, as_map)
     if not watch:

@@ -47,8 +47,10 @@ _INVENTED: Final = (
     _Invented("um/metrics/BTCUSDT", 40),
 )
 _DELISTED: Final = frozenset({"LUNAUSDT"})
+# Days before today, and how long. What was lost lies in one month, so that one cell shows it.
 _OUTAGE: Final = (20, timedelta(hours=3))
 _LOST: Final = (160, timedelta(days=2))
+_LOST_FROM_DAY: Final = 10
 _CORRECTED: Final = (100, timedelta(hours=6))
 
 
@@ -71,7 +73,7 @@ def _publish(folder: Path, invented: _Invented, today: date) -> int:
         _generate(folder / "api", replace(spec, end=until, missing=outages))
     elif spec.kind == "fundingRate":  # it is published by month, and the API has the running one
         _generate(folder / "api", replace(spec, end=today + timedelta(days=31)))
-    lost = (_span(today, *_LOST),) if invented.has_lost_days else ()
+    lost = (_lost(today),) if invented.has_lost_days else ()
     return _generate(folder / "vendor", replace(spec, missing=(*outages, *lost)))
 
 
@@ -84,6 +86,11 @@ def _span(today: date, days: int, length: timedelta) -> tuple[datetime, datetime
     return start, start + length
 
 
+def _lost(today: date) -> tuple[datetime, datetime]:
+    start, end = _span(today, *_LOST)
+    return start.replace(day=_LOST_FROM_DAY), end - start + start.replace(day=_LOST_FROM_DAY)
+
+
 def republish(folder: Path, today: date) -> str:
     """Have the vendor publish the archive of a month once more, with other rows; return which."""
     (invented,) = (one for one in _INVENTED if one.is_corrected)
@@ -91,8 +98,8 @@ def republish(folder: Path, today: date) -> str:
     month = start.date().replace(day=1)
     after = (month + timedelta(days=31)).replace(day=1)
     spec = spec_from(invented.series, month, after - timedelta(days=1))
-    lost, outage = _span(today, *_LOST), _span(today, *_OUTAGE)
-    spec = replace(spec, missing=(lost, outage), corrected=((start, end),))
+    outage = _span(today, *_OUTAGE)
+    spec = replace(spec, missing=(_lost(today), outage), corrected=((start, end),))
     now = clock.now().timestamp()
     for path in generate(folder / "vendor", spec):
         os.utime(path, (now, now))

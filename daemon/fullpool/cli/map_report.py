@@ -31,7 +31,7 @@ def show(reader: Reader, symbol: str) -> None:
     columns = _last(all_months(reader))
     rows = [row for row in coverage_map(reader, columns).rows if symbol in {"", row.symbol}]
     console = Console(width=_WIDTH, highlight=False)
-    wide = 2 if columns.count * 2 <= _MONTHS else 1
+    wide = 2 if columns.count * 2 <= _MONTHS and console.is_terminal else 1
     for line in _lines(rows, columns, wide, is_plain=not console.is_terminal):
         console.print(line, soft_wrap=True)
 
@@ -51,7 +51,8 @@ def _lines(
         # Those with something to see come first where there are many.
         ranked = sorted(own, key=lambda row: (-row.missing_rows, -row.explained_rows))
         shown = sorted(ranked[:_SHOWN], key=lambda row: row.symbol)
-        yield Text(f"{group:<{_NAME}.{_NAME}} {_years(columns, wide)}", style="bold")
+        yield Text(group, style="bold")
+        yield Text(f"{'':{_NAME}} {_years(columns, wide)}".rstrip(), style="bold")
         for row in shown:
             line = Text(f"  {row.symbol:<{_NAME - 2}.{_NAME - 2}} ")
             for code in cells_in(row.cells):

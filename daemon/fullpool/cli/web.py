@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,7 +11,11 @@ from fullpool.app.signals import stop_on_signals
 from fullpool.cli.program import ConfigOption, LakeOption, program, settings_to_read
 from fullpool.errors import WebError, refused
 
-_NEEDED: Final = ("jinja2", "starlette", "uvicorn")
+if TYPE_CHECKING:
+    from fullpool.store.catalogue.bounded import Limits
+    from fullpool.web.site import Site
+
+_NEEDED: Final = ("anyio", "jinja2", "starlette", "uvicorn")
 
 
 def _require_installed(doing: str) -> None:
@@ -23,6 +27,15 @@ def _require_installed(doing: str) -> None:
         raise WebError(f"{doing}: {error}", hint="run: pip install 'fullpool[web]'") from error
 
 
+def _site(config: Path | None, lake: Path | None, limits: "Limits") -> "Site":
+    """Return the lake to show. Raises ConfigError if its path is not to be had."""
+    from fullpool.app.configuration import find_config, load_config, tree_of
+    from fullpool.web.site import Site
+
+    tree = tree_of(settings_to_read(config, lake))
+    return Site(tree, lambda: None if lake else load_config(find_config(config)), limits)
+
+
 @program.command()
 def report(
     file: Annotated[Path, typer.Argument(help="HTML file to write; replaced if it is there.")],
@@ -31,14 +44,10 @@ def report(
 ) -> None:
     """Write the coverage map and what is wrong into an HTML file."""
     _require_installed("writing a report")
-    from fullpool.app.configuration import tree_of
     from fullpool.store.catalogue.bounded import Limits
     from fullpool.web.report_file import report as report_of
-    from fullpool.web.site import Site
 
-    settings = settings_to_read(config, lake)
-    site = Site(tree_of(settings), settings if lake is None else None, Limits(seconds=60))
-    text = report_of(site)
+    text = report_of(_site(config, lake, Limits(seconds=60)))
     staged = file.with_name(f".{file.name}.part")
     try:
         staged.write_text(text, "utf-8")
@@ -75,14 +84,14 @@ def web(  # noqa: PLR0917 - a command has as many parameters as it has options
     says otherwise.
     """
     _require_installed("serving a page")
-    from fullpool.app.configuration import tree_of
     from fullpool.store.catalogue.bounded import Limits
     from fullpool.web.server import Place, serve
-    from fullpool.web.site import Site
 
-    settings = settings_to_read(config, lake)
-    site = Site(tree_of(settings), settings if lake is None else None, Limits())
+    site = _site(config, lake, Limits())
     place = Place(host.strip("[]"), port, socket, root_path.rstrip("/"), tuple(allow_host or ()))
+
+    if not site.tree.root.is_dir():
+        sys.stderr.write(f"there is no lake at {site.tree.root} yet\n")
 
     def tell(address: str) -> None:
         sys.stdout.write(f"the lake {site.tree.root} is shown at {address}\n")

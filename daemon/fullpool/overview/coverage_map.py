@@ -49,7 +49,10 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """A series, and its cells in runs: see `shortened`."""
+    """A series, and its cells in runs: see `shortened`.
+
+    One that *is_checked* was looked through for gaps; of others nobody knows what is missing.
+    """
 
     market: str
     kind: str
@@ -59,6 +62,7 @@ class MapRow:
     missing_rows: int
     explained_rows: int
     lag_s: int | None
+    is_checked: bool
     cells: str
 
     @property
@@ -107,7 +111,7 @@ def coverage_map(source: Queries, columns: Columns) -> CoverageMap:
           GROUP BY ALL)
         SELECT a.market, a.kind, a.symbol, coalesce(a.interval, ''),
           coalesce(c.row_count, 0), coalesce(c.open_rows, 0), coalesce(c.explained_rows, 0),
-          CASE WHEN c.is_trading THEN c.lag_s END, l.codes,
+          CASE WHEN c.is_trading THEN c.lag_s END, c.expected_rows IS NOT NULL, l.codes,
           date_diff({quoted(columns.unit)}, {_stamp(columns.first)}, l.opens)
         FROM ({_ALL}) AS a LEFT JOIN sync.coverage AS c ON {_same("c", "a")}
         LEFT JOIN lines AS l ON {_same("l", "a")}
@@ -117,11 +121,13 @@ def coverage_map(source: Queries, columns: Columns) -> CoverageMap:
 
 
 def _row(row: tuple[Any, ...], count: int) -> MapRow:
-    market, kind, symbol, interval, rows, missing, explained, lag_s, codes, before = row
+    *told, codes, before = row
+    market, kind, symbol, interval, rows, missing, explained, lag_s, is_checked = told
     cells = [OUTSIDE.letter] * int(before or 0) + list(codes or ())
     cells += [OUTSIDE.letter] * (count - len(cells))
     return MapRow(
-        market, kind, symbol, interval, rows, missing, explained, lag_s, shortened(cells)
+        market, kind, symbol, interval, rows, missing, explained, lag_s, is_checked,
+        shortened(cells),
     )  # fmt: skip
 
 
@@ -162,11 +168,17 @@ _INSTANT: Final = "INTERVAL 1 MICROSECOND"
 # Wanted series are there too whose archives are still to come.
 _ALL: Final = f"""SELECT {SERIES} FROM sync.coverage
     UNION SELECT {SERIES} FROM sync.wanted"""
+# What a series that still trades will have, of the time up to now.
+_NOT_YET: Final = f"""
+    SELECT {SERIES}, greatest(expected_until, archived_until, {end_of("last_time")}) AS starts,
+      published_at AS ends FROM sync.coverage, sync.published
+    WHERE is_trading AND followed_until IS NULL AND starts < ends"""
 _SEEN: Final = f"""
     SELECT {SERIES}, min(starts) AS seen_from, max(ends) AS seen_until FROM (
       SELECT {SERIES}, least(expected_from, first_time) AS starts,
         greatest(expected_until, followed_until, {end_of("last_time")}) AS ends FROM sync.coverage
-      UNION ALL SELECT {SERIES}, period_start, period_end FROM sync.archives)
+      UNION ALL SELECT {SERIES}, period_start, period_end FROM sync.archives
+      UNION ALL SELECT {SERIES}, starts, ends FROM ({_NOT_YET}))
     WHERE starts < ends GROUP BY ALL"""
 _GAP_STATE: Final = f"""CASE WHEN status = 'open' THEN '{OPEN.letter}'
     WHEN explanation = 'not_published' THEN '{NOT_PUBLISHED.letter}'
@@ -189,6 +201,16 @@ def _uneven_step() -> str:
         if kind.step is not None and not kind.intervals
     )
     return f"CASE kind {steps} ELSE INTERVAL 1 SECOND END"
+
+
+def _bar_s() -> str:
+    """Return the SQL of how many seconds a bar has that months and days have whole numbers of."""
+    steps = " ".join(
+        f"WHEN {quoted(interval)} THEN {step}"
+        for interval in Interval
+        if (step := _even_step_s(interval))
+    )
+    return f"CASE interval {steps} ELSE 'infinity'::DOUBLE END"
 
 
 def _stamp(moment: datetime) -> str:
@@ -237,6 +259,8 @@ def _spans(where: str) -> Iterable[str]:
     """Yield the queries of what is known of spans of time: state, from when, until when, rows."""
     yield f"""SELECT {SERIES}, {_GAP_STATE} AS state, gap_start AS starts, gap_end AS ends,
         row_count FROM sync.gaps {where}"""
+    yield f"""SELECT {SERIES}, '{NOT_PUBLISHED.letter}', starts, ends,
+        (epoch(ends - starts) / ({_bar_s()}))::BIGINT FROM ({_NOT_YET}) {where}"""
     for table, state in (("patched", PATCHED), ("followed", FOLLOWED)):
         yield f"""SELECT {SERIES}, {quoted(state.letter)}, first_time,
             CASE WHEN interval IS NULL THEN last_time + {_uneven_step()}

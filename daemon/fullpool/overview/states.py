@@ -17,14 +17,16 @@ class State:
     meaning: str
 
 
-ARCHIVED: Final = State("A", "archived", "archived", "the rows of the vendor's archives")
-PATCHED: Final = State("P", "patched", "patched", "no archive has these rows; the REST API had")
-FOLLOWED: Final = State("F", "followed", "followed", "rows of today, from the API, until archived")
-EXPLAINED: Final = State("E", "explained", "explained", "no source has rows; the reason is known")
-OPEN: Final = State("O", "open", "open", "rows are missing, and asked for again")
-NOT_PUBLISHED: Final = State("N", "not-published", "not published", "the archive is not due yet")
+ARCHIVED: Final = State("A", "archived", "archived", "in the vendor's archives")
+PATCHED: Final = State("P", "patched", "patched", "not in any archive; fetched from the REST API")
+FOLLOWED: Final = State("F", "followed", "followed", "from the API, until the archive is published")
+EXPLAINED: Final = State(
+    "E", "explained", "explained", "no source has these rows, and it is known why"
+)
+OPEN: Final = State("O", "open", "open", "missing; fetched as soon as a source has them")
+NOT_PUBLISHED: Final = State("N", "not-published", "not published", "not due yet")
 NOT_LISTED: Final = State("L", "not-listed", "not listed", "trading began later")
-OUTSIDE: Final = State(".", "outside", "not expected", "before the first or after the last row")
+OUTSIDE: Final = State(".", "outside", "not expected", "before the first row, or after the last")
 
 STATES: Final = (
     ARCHIVED, PATCHED, FOLLOWED, EXPLAINED, OPEN, NOT_PUBLISHED, NOT_LISTED, OUTSIDE,
@@ -32,7 +34,7 @@ STATES: Final = (
 # Those whose length in a cell is measured, the worst first: of equal ones the first stands.
 MEASURED: Final = (OPEN, EXPLAINED, PATCHED, NOT_PUBLISHED, FOLLOWED, NOT_LISTED)
 # Those that are marked in a cell that is mostly something else.
-MARKED: Final = (OPEN, EXPLAINED, PATCHED, NOT_PUBLISHED, FOLLOWED)
+MARKED: Final = (OPEN, EXPLAINED, PATCHED, FOLLOWED)
 
 
 def shortened(cells: list[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 
 from fullpool.errors import BusyError, FullpoolError, NoLakeError, UsageError
 from fullpool.web import chart, generations_page, map_page, now_page, series_page
-from fullpool.web.asked import Asked
+from fullpool.web.asked import Asked, UnknownSeriesError
 from fullpool.web.guard import Guard
 from fullpool.web.rendering import as_json, rendered
 from fullpool.web.site import Site
@@ -28,7 +29,11 @@ _LONGEST_QUERY: Final = 500
 _THREADS: Final = 6
 _MOST_WAITING: Final = 100
 # Which status an error has, by its class.
-_STATUSES: Final = ((UsageError, 404), (NoLakeError, 503), (BusyError, 503))
+_STATUSES: Final = (
+    (UnknownSeriesError, 404), (UsageError, 400), (NoLakeError, 503), (BusyError, 503),
+)  # fmt: skip
+# What names a generation, which may be gone while others are there.
+_PAST: Final = frozenset({"as_of", "from", "to"})
 # The newest copy of a file goes with a new version of the package.
 _STATIC_HEADERS: Final = {"Cache-Control": "public, max-age=3600"}
 
@@ -40,6 +45,7 @@ def application(site: Site, hosts: Iterable[str], *, is_open: bool = False) -> A
     routes = [
         Route("/", _home),
         Route("/live", _live),
+        Route("/state", _in_turn(_state)),
         *_both("/coverage", map_page.page, "coverage.html"),
         *_both("/now", now_page.page, "now.html"),
         *_both("/generations", generations_page.page, "generations.html"),
@@ -54,6 +60,7 @@ def application(site: Site, hosts: Iterable[str], *, is_open: bool = False) -> A
         middleware=[Middleware(GZipMiddleware)],
         exception_handlers={FullpoolError: _failed, 404: _unknown, Exception: _broken},
     )
+    app.router.redirect_slashes = False  # a proxy may have another scheme and port
     app.state.site = site
     app.state.limiter = anyio.CapacityLimiter(_THREADS)
     return Guard(app, hosts, is_open=is_open)
@@ -125,13 +132,19 @@ def _answered(
 
 def _here(request: Request) -> str:
     """Return the path of the page below the root of the site, as it is written in an address."""
-    path = str(request.url.path)
-    return path.removeprefix(request.scope.get("root_path", "")) or "/"
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return quote(path) or "/"
 
 
 async def _live(_request: Request) -> Response:
     """Answer at once, whatever else is asked."""
     return Response("ok\n", media_type="text/plain")
+
+
+def _state(request: Request) -> Response:
+    """Tell what stands at the top of every page, for pages that are open."""
+    data = {**_site(request).head(), "root": request.scope.get("root_path", ""), "path": "/"}
+    return Response(as_json(data), media_type="application/json")
 
 
 def _home(request: Request) -> Response:
@@ -162,7 +175,7 @@ def _data_of_series(
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, FullpoolError)
     status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 500)
-    if isinstance(error, NoLakeError) and request.query_params:  # another generation may be there
+    if isinstance(error, NoLakeError) and _PAST & set(request.query_params):
         status = 404
     return _told(request, str(error), error.hint, status)
 

@@ -8,6 +8,10 @@ from fullpool.kinds import KINDS, Kind
 from fullpool.store.duck import quoted
 
 
+class UnknownSeriesError(UsageError):
+    """There is no such series."""
+
+
 def _has(kind: Kind, interval: str) -> bool:
     return interval in kind.intervals if kind.intervals else not interval
 
@@ -27,7 +31,7 @@ class Asked:
         market, kind, symbol, interval, *more = [*path.split("/"), "", "", "", ""]
         known = KINDS.get(kind)
         if known is None or not symbol or any(more) or not _has(known, interval):
-            raise UsageError(
+            raise UnknownSeriesError(
                 f"looking for the series {path!r}: there can be none",
                 hint=f"write MARKET/KIND/SYMBOL or, of klines, MARKET/KIND/SYMBOL/INTERVAL; kinds"
                 f" are {', '.join(KINDS)}",

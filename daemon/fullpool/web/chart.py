@@ -41,8 +41,7 @@ _NUMBERS: Final = (Type.PRICE, Type.AMOUNT, Type.FINE, Type.COUNT)
 def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
     """Return the points of a chart. Raises UsageError, QueryError."""
     session = site.session(query.get("as_of", ""))
-    now = site.now().astimezone(UTC).replace(tzinfo=None)
-    coverage = coverage_of(session, asked, now)
+    coverage = coverage_of(session, asked, _naive(site.now()))
     start, end = _span(query, asked.kind, coverage)
     length_s = _length_s(start, end, asked.interval)
     column = query.get("column") or _column(asked.kind)
@@ -56,6 +55,7 @@ def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
         "start": start,
         "end": end,
         "last": coverage["last_time"],
+        "archived_until": coverage["archived_until"],
         "length_s": length_s,
         "column": column,
         "columns": _columns(asked.kind),
@@ -72,15 +72,18 @@ def _span(
     """Return what is to be shown: what is asked for, or the newest part."""
     last = coverage["last_time"] or coverage["expected_until"] or _naive(EVER.start)
     first = coverage["first_time"] or last
-    end = _moment(query["to"]) if query.get("to") else last + timedelta(seconds=1)
     asked = query.get("from", "")
+    latest = max(last, coverage["expected_until"] or last) if asked == "first" else last
+    end = _moment(query["to"]) if query.get("to") else latest + timedelta(seconds=1)
     if asked and asked != "first":
         start = _moment(asked)
     else:
         shown = None if asked else _shown_at_first(kind, coverage["interval"])
         start = first if shown is None else max(end - shown, first)
     if start >= end:
-        raise UsageError(f"drawing from {start} to {end}: that is no time", hint="exchange the two")
+        raise UsageError(
+            f"drawing from {start} to {end}: the span is empty", hint="swap from and to"
+        )
     return start, end
 
 

@@ -29,7 +29,8 @@ _SERIES: Final = f"""
     FROM older.sync.coverage AS o FULL JOIN sync.coverage AS n ON o.market = n.market
       AND o.kind = n.kind AND o.symbol = n.symbol AND o.interval IS NOT DISTINCT FROM n.interval
       LEFT JOIN (SELECT market, kind, symbol, interval, sum(rows_changed) AS rows_changed
-        FROM sync.revisions WHERE found_at > (SELECT published_at FROM older.sync.published)
+        FROM sync.revisions
+        WHERE generation > (SELECT max(generation) FROM older.sync.generations)
         GROUP BY ALL) AS r ON r.market = n.market AND r.kind = n.kind AND r.symbol = n.symbol
         AND r.interval IS NOT DISTINCT FROM n.interval
     WHERE rows_changed > 0 OR rows_more <> 0 OR patched_more <> 0 OR explained_more <> 0
@@ -42,7 +43,8 @@ _ARCHIVES: Final = f"""
     FROM sync.archives AS n JOIN older.sync.archives AS o USING (key)
       LEFT JOIN (SELECT key, sum(rows_added)::BIGINT AS rows_added,
         sum(rows_removed)::BIGINT AS rows_removed, sum(rows_changed)::BIGINT AS rows_changed
-        FROM sync.revisions WHERE found_at > (SELECT published_at FROM older.sync.published)
+        FROM sync.revisions
+        WHERE generation > (SELECT max(generation) FROM older.sync.generations)
         GROUP BY key) AS r USING (key)
     WHERE o.etag <> '' AND o.etag <> n.etag ORDER BY n.key LIMIT {_SHOWN}"""
 
@@ -61,8 +63,8 @@ def differences(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     older, newer = asked.get("from", ""), asked.get("to", "")
     if not (is_number(older) and is_number(newer) and int(older) < int(newer)):
         raise UsageError(
-            f"comparing the generations {older!r} and {newer!r}: they are no two generations",
-            hint="name an older one and a newer one, such as ?from=7&to=9",
+            f"comparing generations {older!r} and {newer!r}: the first must be the older one",
+            hint="give two numbers, such as ?from=7&to=9",
         )
     session = site.session(newer)
     return {

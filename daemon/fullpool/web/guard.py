@@ -68,7 +68,7 @@ class Guard:
 def _strip_once_more(scope: Scope) -> None:
     """Take the path of a proxy off that has not done so itself."""
     root, path = scope.get("root_path", ""), scope["path"]
-    if root and path.startswith(f"{root}{root}/"):
+    if root and (path == root + root or path.startswith(f"{root}{root}/")):
         scope["path"] = path.removeprefix(root)
 
 

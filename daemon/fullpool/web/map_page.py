@@ -35,12 +35,18 @@ SORTS: Final = {
     "rows": "rows",
 }
 _TOTALS: Final = """
-    SELECT sum(row_count)::BIGINT AS rows, sum(size_bytes)::BIGINT AS bytes,
+    SELECT sum(row_count)::BIGINT AS rows, sum(expected_rows)::BIGINT AS expected_rows,
+      (SELECT sum(row_count)::BIGINT FROM sync.followed) AS followed_rows,
+      count(*) FILTER (expected_rows IS NULL) AS unchecked_series, sum(size_bytes)::BIGINT AS bytes,
       sum(patched_rows)::BIGINT AS patched_rows, sum(explained_rows)::BIGINT AS explained_rows,
       sum(open_rows)::BIGINT AS open_rows,
       max(lag_s) FILTER (is_trading) + date_diff('second', any_value(published_at), ?::TIMESTAMP)
         AS lag_s
     FROM sync.coverage, sync.published"""
+
+_GAPS: Final = """
+    SELECT gap_start, gap_end, status, explanation, row_count FROM sync.gaps WHERE {where}
+    ORDER BY row_count DESC LIMIT 1000"""
 
 
 def columns_of(site: Site, as_of: str, month: str) -> Columns:
@@ -65,6 +71,7 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     until = (head["published_at"] if as_of else head["now"]).replace(tzinfo=None)
     (totals,) = site.session(as_of).query(_TOTALS, [until]).as_dicts()
     empty = sum(row.rows == 0 for row in found.rows)
+    totals["accounted"] = accounted(totals["expected_rows"] or 0, totals["open_rows"] or 0)
     return {
         **head,
         "totals": {"series": len(found.rows), "empty_series": empty, **totals},
@@ -78,11 +85,19 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def accounted(expected: int, missing: int) -> str:
+    """Return what share of the expected rows is there or explained; 100 % only if none is open."""
+    if not expected:
+        return ""
+    tenths = 1000 * (expected - missing) // expected
+    return "100 %" if not missing else f"{min(tenths, 999) / 10:.1f} %"
+
+
 def _map(site: Site, head: Mapping[str, Any], month: str) -> CoverageMap:
     as_of = head["as_of"]
 
     def make() -> CoverageMap:
-        session = site.session(as_of).may_have(_MOST_SERIES)
+        session = site.session(as_of).with_rows(_MOST_SERIES)
         return coverage_map(session, columns_of(site, as_of, month))
 
     found: CoverageMap = site.kept("map", (as_of, month, head["published_at"]), make)
@@ -105,7 +120,8 @@ def packed(columns: Columns, rows: list[MapRow]) -> dict[str, Any]:
 
 
 def _packed(row: MapRow) -> list[Any]:
-    return [row.symbol, row.rows, row.missing_rows, row.explained_rows, row.lag_s, row.cells]
+    counts = [row.rows, row.missing_rows, row.explained_rows, row.lag_s]
+    return [row.symbol, *counts, row.is_checked, row.cells]
 
 
 def _chosen(rows: tuple[MapRow, ...], asked: Mapping[str, str]) -> list[MapRow]:
@@ -145,4 +161,5 @@ def cells(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
     found = cells_of(site.session(as_of), columns, asked.parts)
     if not found:  # none in this time, or no such series
         require_known(site.session(as_of), asked)
-    return {"cells": [asdict(cell) for cell in found]}
+    gaps = site.session(as_of).query(_GAPS.format(where=asked.where)).as_dicts()
+    return {"cells": [asdict(cell) for cell in found], "gaps": gaps}

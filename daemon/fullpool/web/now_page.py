@@ -7,22 +7,37 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fullpool.app.doctor.checks_sql import recorded
+from fullpool.app.lock import is_held
 from fullpool.app.remarks import behind, remarks_by
+from fullpool.app.service.status_file import is_fine, read
 from fullpool.errors import FullpoolError, UsageError
 from fullpool.metrics import last_written
-from fullpool.store.catalogue.reader import reading
+from fullpool.store.state.tables import SERIES_NAME
+from fullpool.unknown import and_more
 from fullpool.web.site import Site
 
-_PASSES_SHOWN: Final = 200
+_TABLE_ROWS: Final = 20
+# More than are drawn apart from each other.
+_MOST_PASSES: Final = 3000
 _PARTS: Final = ("", "live", "passes", "problems")
 _TIMELINE: Final = timedelta(hours=24)
-_DOCTOR_EVERY_S: Final = 60
+_LOOK_EVERY_S: Final = 60
 _GROWTH_DAYS: Final = 30
+_NAMED: Final = 3
+_NARROWEST: Final = 2.0
+_METRICS_FILE: Final = "fullpool.prom"
 _EDITS_SHOWN: Final = 10
 
-_PASSES: Final = f"""
-    SELECT id, command, started_at, ended_at, outcome, archives, failed, downloaded_bytes,
-      row_count, reason FROM sync.passes ORDER BY id DESC LIMIT {_PASSES_SHOWN}"""
+_COLUMNS: Final = """id, command, started_at, ended_at, outcome, archives, failed, downloaded_bytes,
+      row_count, reason"""
+_PASSES: Final = f"SELECT {_COLUMNS} FROM sync.passes ORDER BY id DESC LIMIT {_TABLE_ROWS}"
+_RECENT: Final = f"""
+    SELECT {_COLUMNS} FROM sync.passes WHERE started_at > ?::TIMESTAMP
+    ORDER BY id DESC LIMIT {_MOST_PASSES}"""
+_EMPTY: Final = f"""
+    SELECT {SERIES_NAME} AS name FROM sync.wanted
+    WHERE name NOT IN (SELECT {SERIES_NAME} FROM sync.coverage WHERE row_count > 0)
+    ORDER BY name LIMIT 10000"""
 _LAG: Final = """
     SELECT concat_ws('/', market, kind, nullif(interval, '')) AS series_group,
       count(*) AS series, count(*) FILTER (is_trading) AS trading,
@@ -41,57 +56,85 @@ _EDITS: Final = f"""
 _GROWTH: Final = f"""
     SELECT coalesce(sum(size_bytes * greatest(0, epoch(last_time - greatest(first_time,
       newest - INTERVAL {_GROWTH_DAYS} DAY))) / greatest(1, epoch(last_time - first_time))), 0)
-      / {_GROWTH_DAYS} AS bytes_a_day
+      / {_GROWTH_DAYS} AS bytes_a_day, sum(size_bytes)::BIGINT AS size_bytes
     FROM sync.partitions, (SELECT max(last_time) AS newest FROM sync.partitions)"""
 
 
 def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return what the page shows; of one *part* only what that needs."""
-    head = site.head()
     part = asked.get("part", "")
     if part not in _PARTS:
-        raise UsageError(f"showing the part {part!r}: there is none", hint=f"one of {_PARTS[1:]}")
+        hint = f"the parts are {', '.join(_PARTS[1:])}"
+        raise UsageError(f"showing the part {part!r}: there is none", hint=hint)
+    head = site.head()
     data: dict[str, Any] = {**head, "part": part}
-    now = head["now"].replace(tzinfo=None)
-    session = site.session()
     if part in {"", "live"}:
-        daemon = site.daemon()
-        data |= {
-            "daemon_since": daemon.since if daemon else None,
-            "daemon_pid": daemon.pid if daemon else None,
-            "daemon_config": daemon.config if daemon else None,
-            "weights": last_written(site.tree.root / _metrics_file(site)),
-            "disk": _disk(site),
-            "bans": session.query(_BANS).as_dicts(),
-        }
+        data |= _live(site, head)
     if part in {"", "passes"}:
-        passes = session.query(_PASSES).as_dicts()
-        data |= {"passes": passes, "timeline": timeline(passes, now)}
-        data |= {"lag": session.query(_LAG, [now]).as_dicts()}
-        data |= {"edits": session.query(_EDITS).as_dicts()}
+        data |= _passes(site, head)
+    if part == "":
+        data |= {"edits": site.session().query(_EDITS).as_dicts()}
     if part in {"", "problems"}:
         data["problems"] = _problems(site, head["published_at"], head["now"])
     return data
 
 
+def _live(site: Site, head: Mapping[str, Any]) -> dict[str, Any]:
+    daemon = site.daemon()
+    return {
+        "daemon_since": daemon.since if daemon else None,
+        "daemon_pid": daemon.pid if daemon else None,
+        "daemon_config": daemon.config if daemon else None,
+        "weights": last_written(site.tree.root / _metrics_file(site)) if daemon else {},
+        "disk": _disk(site, head["published_at"]),
+        "bans": site.session().query(_BANS).as_dicts(),
+    }
+
+
+def _passes(site: Site, head: Mapping[str, Any]) -> dict[str, Any]:
+    now, session = head["now"].replace(tzinfo=None), site.session()
+    is_running = is_held(site.tree)
+    recent = session.query(_RECENT, [now - _TIMELINE]).as_dicts()
+    return {
+        "passes": with_outcome(session.query(_PASSES).as_dicts(), is_running=is_running),
+        "timeline": timeline(with_outcome(recent, is_running=is_running), now),
+        "lag": session.query(_LAG, [now]).as_dicts(),
+    }
+
+
+def with_outcome(passes: list[dict[str, Any]], *, is_running: bool) -> list[dict[str, Any]]:
+    """Return passes, the newest first, with what became of those without an end.
+
+    The newest one may still be running; the others were killed.
+    """
+    told = []
+    for number, one in enumerate(passes):
+        without_end = "running" if is_running and number == 0 else "interrupted"
+        told.append({**one, "outcome": one["outcome"] if one["ended_at"] else without_end})
+    return told
+
+
 def _metrics_file(site: Site) -> str:
-    file = site.config.metrics.file if site.config else "fullpool.prom"
-    return file or "fullpool.prom"
+    config = site.config()
+    return (config.metrics.file if config else "") or _METRICS_FILE
 
 
-def _disk(site: Site) -> dict[str, Any]:
+def _disk(site: Site, published: datetime) -> dict[str, Any]:
     """Return what is free, and when the lake will have filled that at the rate of late."""
-    session = site.session()
-    ((a_day,),) = session.query(_GROWTH).rows
-    ((size,),) = session.query("SELECT sum(size_bytes)::BIGINT FROM sync.partitions").rows
-    usage = shutil.disk_usage(site.tree.root)
-    reserved = int(site.config.lake.min_free_gb * 1e9) if site.config else 0
+
+    def measure() -> tuple[float, int]:
+        ((a_day, size),) = site.session().query(_GROWTH).rows
+        return a_day, size or 0
+
+    a_day, size = site.kept("growth", published, measure)
+    usage, config = shutil.disk_usage(site.tree.root), site.config()
+    reserved = int(config.lake.min_free_gb * 1e9) if config else 0
     left = max(usage.free - reserved, 0)
     return {
         "total_bytes": usage.total,
         "free_bytes": usage.free,
         "reserved_bytes": reserved,
-        "lake_bytes": size or 0,
+        "lake_bytes": size,
         "bytes_a_day": round(a_day),
         "full_in_days": int(left / a_day) if a_day > 0 else None,
     }
@@ -105,54 +148,66 @@ def _problems(site: Site, published: datetime, now: datetime) -> list[dict[str, 
 
     def look() -> list[dict[str, str]]:
         found = [asdict(one) for one in recorded(site.session(), site.tree, now)]
-        return [*_refused(site), *found, *_of_configuration(site, now)]
+        return [*found, *_empty(site), *_of_configuration(site, now)]
 
-    key = (published, int(now.timestamp()) // _DOCTOR_EVERY_S)
+    key = (published, int(now.timestamp()) // _LOOK_EVERY_S)
     problems: list[dict[str, str]] = site.kept("problems", key, look)
-    return problems
+    return [*_of_daemon(site), *problems]
 
 
-def _refused(site: Site) -> list[dict[str, str]]:
+def _of_daemon(site: Site) -> list[dict[str, str]]:
+    """Return what the daemon says that it could not do, and that it is gone if it was killed."""
     daemon = site.daemon()
-    problems = daemon.config_problems if daemon else ()
-    return [
-        {"what": f"an edit of the configuration is refused: {problem}", "advice": "correct it"}
-        for problem in problems
-    ]
+    if daemon is None:
+        if read(site.tree) is None:  # it was stopped, or none ever ran
+            return []
+        return [{"what": "the daemon ended unexpectedly", "advice": "start it; its log says why"}]
+    if is_fine(daemon.status):
+        return []
+    advice = "its log, and `fullpool status`, have the details"
+    return [{"what": f"the daemon reports: {daemon.status}", "advice": advice}]
+
+
+def _empty(site: Site) -> list[dict[str, str]]:
+    """Return what is said of configured series without a row."""
+    names = [str(name) for (name,) in site.session().query(_EMPTY).rows]
+    if not names:
+        return []
+    what = f"configured, but without rows so far: {and_more(names, names[:_NAMED])}"
+    return [{"what": what, "advice": "wait for the first sync, or correct the configuration"}]
 
 
 def _of_configuration(site: Site, now: datetime) -> list[dict[str, str]]:
-    if site.config is None:
-        return []
     try:
-        with reading(site.tree, settings=site.limits.settings) as reader:
-            told = remarks_by(reader, site.config)
-            told += behind(reader, site.config, now) if site.daemon() else []
+        config = site.load_config()
+        if config is None:
+            return []
+        with site.session().reader() as reader:
+            lines = remarks_by(reader, config)
+            lines += behind(reader, config, now) if site.daemon() else []
     except FullpoolError as error:
         return [{"what": str(error), "advice": error.hint}]
-    return [{"what": line, "advice": "see the configuration"} for line in told]
+    return [{"what": line, "advice": "correct the configuration, or wait"} for line in lines]
 
 
 def timeline(passes: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
-    """Return the passes of a day as bars, in shares of its width; one lane for each command."""
+    """Return the passes of a day as bars, in thousandths of its width; a lane for each command.
+
+    Of a pass that was killed only its start is known.
+    """
     start = now - _TIMELINE
-    recent = [p for p in passes if (p["ended_at"] or now) > start]
-    lanes = sorted({str(p["command"]) for p in recent})
+    lanes = sorted({str(one["command"]) for one in passes})
 
     def share(at: datetime) -> float:
         return round(max((at - start) / _TIMELINE, 0.0) * 1000, 2)
 
-    drawn = [
-        {
-            "lane": lanes.index(str(p["command"])),
-            "x": share(p["started_at"]),
-            "width": max(share(p["ended_at"] or now) - share(p["started_at"]), 2.0),
-            **p,
-        }
-        for p in recent
-    ]
-    hours = [
-        start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=h) for h in range(25)
-    ]
-    ticks = [(share(at), f"{at:%H:%M}") for at in hours if at >= start and at.hour % 4 == 0]
+    drawn = []
+    for one in passes:
+        begins = share(one["started_at"])
+        end = one["ended_at"] or (now if one["outcome"] == "running" else one["started_at"])
+        place = {"lane": lanes.index(str(one["command"])), "x": begins}
+        drawn.append({**one, **place, "width": max(share(end) - begins, _NARROWEST)})
+    first_hour = start.replace(minute=0, second=0, microsecond=0)
+    hours = [first_hour + timedelta(hours=number) for number in range(1, 25)]
+    ticks = [(share(at), f"{at:%H:%M}") for at in hours if at.hour % 4 == 0]
     return {"lanes": lanes, "passes": drawn, "ticks": ticks}

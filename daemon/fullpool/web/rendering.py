@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from fullpool import __version__
-from fullpool.app.service.progress import rough
+from fullpool.app.service.progress import counted, rough
 from fullpool.overview.states import STATES
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -29,7 +29,14 @@ def rendered(template: str, data: Mapping[str, Any], **more: Any) -> str:
 
 def as_json(data: Any) -> str:
     """Return JSON: times in ISO 8601 and UTC, decimals as text."""
-    return json.dumps(data, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    separators = (",", ":")
+    try:
+        return json.dumps(
+            data, default=_plain, ensure_ascii=False, separators=separators, allow_nan=False
+        )
+    except ValueError:  # a number that is none, which JSON does not have
+        finite = json.loads(json.dumps(data, default=_plain), parse_constant=lambda _: None)
+        return json.dumps(finite, ensure_ascii=False, separators=separators)
 
 
 def in_page(data: Any) -> Markup:
@@ -79,11 +86,6 @@ def size(count: float | None) -> str:
 def number(value: float | None) -> str:
     """Return a number with its thousands apart."""
     return "" if value is None else f"{value:,}"
-
-
-def counted(value: int, one: str, many: str = "") -> str:
-    """Return a number of things: `1 file`, `2,000 files`."""
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
 def moment(at: datetime | None) -> str:

@@ -5,10 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fullpool.errors import UsageError
 from fullpool.overview.states import MEANINGS
 from fullpool.store.catalogue.bounded import BoundedSession
-from fullpool.web.asked import Asked
+from fullpool.web.asked import Asked, UnknownSeriesError
 from fullpool.web.site import Site
 
 _SHOWN: Final = 100
@@ -56,7 +55,7 @@ def require_known(session: BoundedSession, asked: Asked) -> None:
     sql = f"""SELECT count(*) FROM (SELECT symbol FROM sync.coverage WHERE {asked.where}
         UNION ALL SELECT symbol FROM sync.wanted WHERE {asked.where})"""
     if session.query(sql).rows == [(0,)]:
-        raise UsageError(
+        raise UnknownSeriesError(
             f"looking for the series {asked.name}: it is not in the lake",
             hint="the coverage map lists what is",
         )
@@ -66,6 +65,7 @@ def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
     """Return what the page of a series shows. Raises UsageError, QueryError."""
     as_of = query.get("as_of", "")
     head, session = site.head(as_of), site.session(as_of)
+    until = head["published_at"] if as_of else head["now"]
 
     def rows(sql: str) -> list[dict[str, Any]]:
         return session.query(sql.format(where=asked.where, limit=_SHOWN)).as_dicts()
@@ -74,14 +74,14 @@ def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
         **head,
         "series": dict(zip(("market", "kind", "symbol", "interval"), asked.parts, strict=True)),
         "name": asked.name,
-        "coverage": coverage_of(session, asked, head["now"].replace(tzinfo=None)),
+        "coverage": coverage_of(session, asked, until.replace(tzinfo=None)),
         "counts": rows(_COUNTS)[0],
         "gaps": [_told(gap) for gap in rows(_GAPS)],
         "archives": rows(_ARCHIVES),
         "revisions": rows(_REVISIONS),
         "conflicts": rows(_CONFLICTS),
         "shown": _SHOWN,
-        "lines": _lines(asked, head["lake"]),
+        "lines": _lines(asked, head["lake"], str(head["generation"]) if as_of else ""),
     }
 
 
@@ -94,18 +94,21 @@ def _told(gap: dict[str, Any]) -> dict[str, Any]:
         return {**gap, "meaning": meaning}
 
 
-def _lines(asked: Asked, lake: str) -> dict[str, str]:
-    """Return the lines that read the series, to copy."""
+def _lines(asked: Asked, lake: str, generation: str) -> dict[str, str]:
+    """Return the lines that read the series, to copy; of a past *generation* if there is one."""
     arguments = [json.dumps(asked.symbol, ensure_ascii=False)]
     arguments += [json.dumps(asked.interval)] if asked.interval else []
     arguments += [f'market="{asked.market}"']
-    opened = f"lake = fullpool.open({json.dumps(lake, ensure_ascii=False)})"
-    method = f"lake.{asked.kind.table}"
+    past = f", as_of={generation}" if generation else ""
+    opened = f"lake = fullpool.open({json.dumps(lake, ensure_ascii=False)}{past})"
+    rows = f"rows = lake.{asked.kind.table}({', '.join(arguments)})"
     sql = f"SELECT * FROM {asked.macro}\nORDER BY {asked.kind.time} DESC LIMIT 10"
+    option = f" --as-of {generation}" if generation else ""
     return {
         "SQL": sql,
-        "Python": f"import fullpool\n{opened}\n{method}({', '.join(arguments)}).df()",
-        "Command line": f"fullpool sql --lake {shlex.quote(lake)} {_argument(sql)}",
+        "Python": f"import fullpool\n{opened}\n{rows}\n"
+        "print(rows.head().fetchall())  # or rows.df() with pandas, rows.pl() with Polars",
+        "Command line": f"fullpool sql --lake {shlex.quote(lake)}{option} {_argument(sql)}",
     }
 
 

@@ -34,7 +34,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 class Place:
     """Where the site is: at a host and a port, or at a unix *socket*, below *root_path*.
 
-    *hosts* are more names that it answers to, such as that of a reverse proxy; `*` is any.
+    *hosts* are more names that it answers to, such as that of a reverse proxy.
     """
 
     host: str = "127.0.0.1"
@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stop = stop
         self._tell = tell
-        self._silent_since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._silent: WeakKeyDictionary[Any, tuple[int, float]] = WeakKeyDictionary()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -114,9 +114,10 @@ class _Server(uvicorn.Server):
         now = time.monotonic()
         for connection in list(self.server_state.connections):
             cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
-                self._silent_since.pop(connection, None)
-            elif now - self._silent_since.setdefault(connection, now) > _SILENT_S:
+            known, since = self._silent.get(connection, (0, now))
+            if known != id(cycle) or (cycle is not None and not cycle.response_complete):
+                self._silent[connection] = (id(cycle), now)  # it has asked something since
+            elif now - since > _SILENT_S:
                 connection.transport.close()
 
 

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fullpool.app import clock
-from fullpool.app.service.status_file import DaemonStatus, status_of
+from fullpool.app.service.status_file import DaemonStatus, is_fine, require_alive, status_of
 from fullpool.config import Config
+from fullpool.errors import ConfigError, NotRunningError, UnhealthyError
 from fullpool.store.catalogue.bounded import BoundedSession, Limits
 from fullpool.store.catalogue.reader import generation_at
 from fullpool.store.tree import Tree
 
-_PAST_SESSIONS: Final = 4
+_PAST_SESSIONS: Final = 2
 _KEPT: Final = 4
 
 
@@ -22,16 +23,17 @@ _KEPT: Final = 4
 class Site:
     """One lake, as it is shown. May be used from many threads.
 
-    *config* is there if the lake was found by one: then it is known what is followed.
+    *load_config* returns the configuration as it is now; None if the lake was not found by one. It
+    raises ConfigError.
     """
 
     tree: Tree
-    config: Config | None
+    load_config: Callable[[], Config | None]
     limits: Limits
     now: Callable[[], datetime] = clock.now
     _sessions: OrderedDict[str, BoundedSession] = field(default_factory=OrderedDict)
     _kept: dict[str, OrderedDict[Any, Any]] = field(default_factory=dict)
-    _making: dict[str, threading.Lock] = field(default_factory=dict)
+    _making: dict[Any, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _turns: threading.BoundedSemaphore = field(init=False)
 
@@ -63,19 +65,42 @@ class Site:
     def kept(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
         """Return what *make* makes; the last few of a *name* are kept, by their keys."""
         with self._lock:
-            making = self._making.setdefault(name, threading.Lock())
-        with making:
             known = self._kept.setdefault(name, OrderedDict())
+            if key in known:
+                known.move_to_end(key)
+                return known[key]
+            making = self._making.setdefault((name, key), threading.Lock())
+        with making:  # who asks for the same meanwhile waits for it
             if key not in known:
-                known[key] = make()
-            known.move_to_end(key)
-            while len(known) > _KEPT:
-                known.popitem(last=False)
-            return known[key]
+                made = make()
+                with self._lock:
+                    known[key] = made
+                    self._making.pop((name, key), None)
+                    while len(known) > _KEPT:
+                        known.popitem(last=False)
+                return made
+        return self.kept(name, key, make)
+
+    def config(self) -> Config | None:
+        """Return the configuration, if there is a right one."""
+        try:
+            return self.load_config()
+        except ConfigError:
+            return None
 
     def daemon(self) -> DaemonStatus | None:
         """Return what the running daemon says of itself."""
         return status_of(self.tree)
+
+    def _stuck(self) -> str:
+        """Return what is said of a daemon that makes no progress."""
+        try:
+            require_alive(self.tree, self.now())
+        except UnhealthyError as error:
+            return str(error)
+        except NotRunningError:
+            return ""
+        return ""
 
     def head(self, as_of: str = "") -> dict[str, Any]:
         """Return what stands at the top of every page."""
@@ -89,5 +114,7 @@ class Site:
             "now": self.now().astimezone(UTC),
             "as_of": as_of,
             "daemon": daemon.status if daemon else None,
+            "is_fine": daemon is not None and is_fine(daemon.status),
+            "stuck": self._stuck(),
             "config_problems": list(daemon.config_problems) if daemon else [],
         }

@@ -211,6 +211,7 @@ class Daemon:
             followed = self._follower.run(self._config)
             if followed is not None:
                 self._reporting.activity.followed(followed.behind, list(followed.troubles.values()))
+                self._reporting.measured_if_old(lambda: figures_of(self._state.connection))
 
     def _pass(self, job: Job) -> Outcome:
         self._draining.clear()  # before the configuration is read: an edit from here on counts

@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from fullpool.store.catalogue.figures import Figures
 log = logs.get_logger()
 
 _WRITE_METRICS_S: Final = 30.0
+_MEASURE_S: Final = 50.0
 
 
 class Reporting:
@@ -43,7 +44,7 @@ class Reporting:
         self._tree = tree_of(config)
         self._written: DaemonStatus | None = None
         self._saying = threading.Lock()  # the main thread, the lookout, the keepalive
-        self._wrote = time.monotonic()
+        self._wrote = self._measured = time.monotonic()
         self._gauges = Gauges(self._live, clock.now)
         self._metrics = Metrics(file="")
         self._endpoint = ExitStack()
@@ -97,10 +98,15 @@ class Reporting:
 
     def measured(self, figures: Figures) -> None:
         """Hand new numbers to the monitors."""
-        self._gauges.figures = figures
+        self._gauges.figures, self._measured = figures, time.monotonic()
         self.activity.open_gaps = figures.open_gaps
         with self._saying:
             self._write_metrics()
+
+    def measured_if_old(self, measure: Callable[[], Figures]) -> None:
+        """Hand over new numbers if those at hand are of a minute ago: following changes the lag."""
+        if time.monotonic() - self._measured >= _MEASURE_S:
+            self.measured(measure())
 
     def _write_metrics(self) -> None:
         self._wrote = time.monotonic()

@@ -13,6 +13,8 @@ from fullpool.store.tree import Tree
 
 # As long as systemd's watchdog waits; one answer may take half a minute.
 _STUCK_S: Final = 180.0
+# What the daemon's line says if something could not be done: see `Activity.text`.
+_TROUBLES: Final = (" except ", "waiting: ", "attempt failed", "was refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ def read(tree: Tree) -> DaemonStatus | None:
         return DaemonStatus(config_problems=problems, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def is_fine(status: str) -> bool:
+    """Whether a daemon's line tells of nothing that it could not do."""
+    return not any(word in status for word in _TROUBLES)
 
 
 def mark_alive(tree: Tree, at: datetime) -> None:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
-from fullpool.errors import BusyError, QueryError
+from fullpool.errors import BusyError, NoLakeError, QueryError
 from fullpool.store import duck
-from fullpool.store.catalogue.reader import QueryResult, path_of
+from fullpool.store.catalogue.reader import QueryResult, Reader, path_of
 from fullpool.store.catalogue.session import Session
 from fullpool.store.tree import Tree
 
@@ -29,7 +30,7 @@ class Limits:
     """
 
     seconds: float = 10.0
-    memory_mb: int = 512
+    memory_mb: int = 384
     spill_mb: int = 1024
     threads: int = 2
     rows: int = 20_000
@@ -75,11 +76,17 @@ class BoundedSession:
         with self._turn(), self._session.cursor() as cursor:
             return self._run(cursor, sql, values)
 
-    def may_have(self, rows: int) -> "BoundedSession":
+    def with_rows(self, rows: int) -> "BoundedSession":
         """Return the same for results that may have so many rows."""
         other = copy(self)
         other._limits = replace(self._limits, rows=rows)  # noqa: SLF001 - our own
         return other
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Read with the queries of the state, all together within the limits of one query."""
+        with self._turn(), self._session.cursor() as cursor, self._timed(cursor):
+            yield Reader(cursor)
 
     def compare(self, older: str, sql: str) -> QueryResult:
         """Run a statement in which `older` is the generation that was current then.
@@ -87,12 +94,22 @@ class BoundedSession:
         Raises what `query` does, and UsageError.
         """
         paths = path_of(self.tree, self._as_of), path_of(self.tree, older)
-        with self._turn(), duck.attached(paths[0], "newer", self._limits.settings) as connection:
+        with self._turn(), self._both(*paths) as connection:
             duck.configure(connection)
-            connection.execute(f"ATTACH {duck.quoted(paths[1])} AS {_OLDER} (READ_ONLY)")
             connection.execute("USE newer")
             connection.execute(f"SET VARIABLE lake_root = {duck.quoted(self.tree.root)}")
             return self._run(connection, sql, ())
+
+    @contextmanager
+    def _both(self, newer: Path, older: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open two generations. Raises NoLakeError if one is damaged, or was removed."""
+        try:
+            opened = duck.attached(newer, "newer", self._limits.settings)
+            opened.execute(f"ATTACH {duck.quoted(older)} AS {_OLDER} (READ_ONLY)")
+        except duckdb.Error as error:
+            raise NoLakeError(f"comparing generations: {duck.summary(error)}") from error
+        with opened:
+            yield opened
 
     def published_at(self) -> datetime:
         """Return when the generation was published that is read now."""
@@ -113,20 +130,26 @@ class BoundedSession:
         finally:
             self._turns.release()
 
-    def _run(
-        self, cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]
-    ) -> QueryResult:
+    @contextmanager
+    def _timed(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Interrupt a connection when its time is up. Raises QueryError."""
         timer = threading.Timer(self._limits.seconds, cursor.interrupt)
         timer.daemon = True
         timer.start()
         try:
-            result = cursor.execute(sql, list(values))
-            rows = result.fetchmany(self._limits.rows + 1)
-            columns = tuple(column[0] for column in result.description or ())
+            yield
         except duckdb.Error as error:
             raise self._failed(error) from error
         finally:
             timer.cancel()
+
+    def _run(
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]
+    ) -> QueryResult:
+        with self._timed(cursor):
+            result = cursor.execute(sql, list(values))
+            rows = result.fetchmany(self._limits.rows + 1)
+            columns = tuple(column[0] for column in result.description or ())
         if len(rows) > self._limits.rows:
             raise QueryError(f"querying: there are more than {self._limits.rows:,} rows")
         return QueryResult(columns, rows)

@@ -1,8 +1,10 @@
 """Reads a published generation without disturbing anyone."""
 
+import functools
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -247,17 +249,30 @@ def generations(tree: Tree) -> list[Generation]:
     found: list[Generation] = []
     for number in tree.generations():
         path = tree.catalogue(number)
-        if not path.exists() or path.stat().st_mode & _WRITABLE:
-            continue  # it is being written, or a process was killed while it was
-        try:
-            with duck.attached(path, "one", {}) as connection:
-                row = connection.execute("SELECT published_at FROM one.sync.published").fetchone()
-        except duckdb.Error:
-            continue  # it is damaged
-        assert row is not None
-        at = row[0].replace(tzinfo=UTC)
-        found.append(Generation(number, at, path == current))
+        with suppress(FileNotFoundError):  # it was removed meanwhile
+            if not _is_published(path):
+                continue
+            at = _published_at(path, path.stat().st_mtime_ns)
+            found += [Generation(number, at, path == current)] if at else []
     return found
+
+
+def _is_published(path: Path) -> bool:
+    """Whether a catalogue is whole: nobody is writing it, or was killed while it was written."""
+    return path.exists() and not path.stat().st_mode & _WRITABLE
+
+
+@functools.lru_cache(maxsize=10_000)
+def _published_at(path: Path, _changed_ns: int) -> datetime | None:
+    """Return when a generation was published; None if it is damaged."""
+    try:
+        with duck.attached(path, "one", {}) as connection:
+            row = connection.execute("SELECT published_at FROM one.sync.published").fetchone()
+    except duckdb.Error:
+        return None
+    assert row is not None
+    at: datetime = row[0].replace(tzinfo=UTC)
+    return at
 
 
 def _as_of(tree: Tree, text: str) -> Path:
@@ -266,7 +281,7 @@ def _as_of(tree: Tree, text: str) -> Path:
 
 def generation_at(tree: Tree, text: str) -> int:
     """Return the generation that a number or an instant names. Raises what `reading` does."""
-    if is_number(text) and tree.catalogue(int(text)).exists():
+    if is_number(text) and _is_published(tree.catalogue(int(text))):
         return int(text)
     moment = None if is_number(text) else _moment(text)
     kept = generations(tree)
@@ -286,8 +301,8 @@ def available(kept: Iterable[Generation]) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is the number of a generation; digits of other scripts are none."""
-    return text.isascii() and text.isdigit()
+    """Whether a text can be the number of a generation."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None
 
 
 def _moment(text: str) -> datetime:

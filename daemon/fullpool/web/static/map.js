@@ -28,8 +28,8 @@
     rows = [];
     for (const group of data.groups) {
       rows.push({ group: group.name, count: group.series.length });
-      for (const [symbol, count, missing, explained, lag, cells] of group.series) {
-        rows.push({ group: group.name, symbol, count, missing, explained, lag, text: cells });
+      for (const [symbol, count, missing, explained, lag, isChecked, cells] of group.series) {
+        rows.push({ group: group.name, symbol, count, missing, explained, lag, isChecked, text: cells });
       }
     }
   };
@@ -39,6 +39,12 @@
   };
   const query = () => (asOf ? `?as_of=${encodeURIComponent(asOf)}` : "");
   const addressOf = (row) => `${root}/series/${nameOf(row).split("/").map(encodeURIComponent).join("/")}${query()}`;
+  // A day leads to its rows, a month to its days.
+  const open = (place) => {
+    if (data.unit === "month") return openDays(place.column);
+    const span = `from=${labelOf(place.column)}&to=${openedAt(place.column + 1).toISOString().slice(0, 10)}`;
+    location.assign(`${addressOf(rows[place.row])}${asOf ? "&" : "?"}${span}`);
+  };
   const openedAt = (column) => (data.unit === "month"
     ? new Date(Date.UTC(first.getUTCFullYear(), first.getUTCMonth() + column, 1))
     : new Date(first.getTime() + column * 86400000));
@@ -51,7 +57,7 @@
     for (const state of data.states) colours[state.letter] = colour(state.name);
     const width = box.clientWidth;
     labelWidth = Math.min(190, Math.max(96, width * 0.28));
-    cellWidth = Math.max(5, Math.min(64, Math.floor((width - labelWidth - 12) / Math.max(data.count, 1))));
+    cellWidth = Math.max(5, Math.min(88, Math.floor((width - labelWidth - 12) / Math.max(data.count, 1))));
     space.style.height = `${HEAD + rows.length * ROW + 6}px`;
     space.style.width = `${labelWidth + data.count * cellWidth + 10}px`;
     space.style.marginTop = `-${height()}px`;
@@ -90,11 +96,11 @@
       label.title = nameOf(row);
       if (isServed) { label.href = addressOf(row); label.tabIndex = -1; }
       row.cells ??= cellsOf(row.text);
-      drawCells(pen, row.cells, top, number);
+      drawCells(pen, row.cells, top, number, row.isChecked);
     }
     fragment.append(label);
   };
-  const drawCells = (pen, cells, top, number) => {
+  const drawCells = (pen, cells, top, number, isChecked) => {
     pen.save(); pen.beginPath(); pen.rect(labelWidth, 0, 1e6, 1e6); pen.clip();
     const gap = cellWidth > 6 ? GAP : 0.5;
     for (let column = 0; column < cells.length; column++) {
@@ -103,6 +109,9 @@
       const code = cells[column];
       pen.fillStyle = colours[code[0]];
       pen.fillRect(left, top + 1, cellWidth - gap, ROW - 3);
+      if (!isChecked && code[0] === "A") {  // nobody has looked whether rows are missing there
+        pen.fillStyle = colours.back; pen.globalAlpha = 0.55; pen.fillRect(left, top + 1, cellWidth - gap, ROW - 3); pen.globalAlpha = 1;
+      }
       if (code.length > 1) {
         pen.fillStyle = colours[code[1].toUpperCase()];
         pen.fillRect(left, top + ROW - 8, cellWidth - gap, 6);
@@ -146,10 +155,15 @@
     const lines = [`${nameOf(row)}, ${labelOf(place.column)}`];
     const mark = code.length > 1 ? `, some ${states[code[1].toUpperCase()].label}` : "";
     lines.push(`${states[code[0]].label}${mark}: ${states[code[code.length - 1].toUpperCase()].meaning}`);
+    if (!row.isChecked) lines.push("not checked for gaps yet");
     const cell = cells?.get(labelOf(place.column));
     for (const [name, count] of Object.entries(cell?.rows ?? {})) {
       lines.push(`${count.toLocaleString("en")} rows ${name.replace("-", " ")}`);
     }
+    const start = openedAt(place.column), end = openedAt(place.column + 1);
+    const why = new Set((cells?.gaps ?? []).filter((gap) => Date.parse(gap.gap_start) < end && Date.parse(gap.gap_end) > start)
+      .map((gap) => gap.explanation ?? gap.status));
+    if (why.size) lines.push(`why: ${[...why].join(", ").replaceAll("_", " ")}`);
     return lines.join("\n");
   };
   const numbersOf = async (row) => {
@@ -158,8 +172,8 @@
       const asked = new URLSearchParams(location.search), wanted = new URLSearchParams();
       for (const key of ["as_of", "month"]) if (asked.get(key)) wanted.set(key, asked.get(key));
       const address = `${root}/cells/${name.split("/").map(encodeURIComponent).join("/")}?${wanted}`;
-      numbers.set(name, fetch(address).then((answer) => (answer.ok ? answer.json() : { cells: [] })).then(({ cells }) =>
-        new Map(cells.map((cell) => [cell.opens.slice(0, data.unit === "month" ? 7 : 10), cell]))));
+      numbers.set(name, fetch(address).then((answer) => (answer.ok ? answer.json() : { cells: [] })).then(({ cells, gaps }) =>
+        Object.assign(new Map(cells.map((cell) => [cell.opens.slice(0, data.unit === "month" ? 7 : 10), cell])), { gaps })));
     }
     return numbers.get(name);
   };
@@ -195,19 +209,22 @@
   box.addEventListener("click", (event) => {
     const place = hit(event);
     if (!place || !isServed || event.target.tagName === "A") return;
-    if (data.unit === "month") openDays(place.column);
-    else if (place.row !== undefined) location.assign(addressOf(rows[place.row]));
+    if (data.unit === "month" || place.row !== undefined) open(place);
   });
-  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-20, 0], PageDown: [20, 0] };
+  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-20, 0], PageDown: [20, 0], Home: [0, -1e6], End: [0, 1e6] };
+  const lastOf = (row) => { row.cells ??= cellsOf(row.text); return Math.max(row.cells.findLastIndex((code) => code !== "."), 0); };
   const clamp = (value, most) => Math.min(Math.max(value, 0), most);
   box.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && cursor && isServed) return location.assign(addressOf(rows[cursor.row]));
+    if (event.key === "Enter" && cursor && isServed) return open(cursor);
+    hideTip();
     const move = MOVES[event.key];
     if (!move) return;
     event.preventDefault();
     let row = clamp((cursor?.row ?? 0) + (cursor ? move[0] : 1), rows.length - 1);
     while (rows[row] && !rows[row].symbol) row += move[0] < 0 && row > 0 ? -1 : 1;
-    cursor = { row: Math.min(row, rows.length - 1), column: clamp((cursor?.column ?? data.count - 1) + (cursor ? move[1] : 0), data.count - 1) };
+    row = Math.min(row, rows.length - 1);
+    const column = cursor ? cursor.column + move[1] : lastOf(rows[row]);
+    cursor = { row, column: clamp(column, data.count - 1) };
     follow(); draw();
     tell(cursor, (text) => { said.textContent = text.replaceAll("\n", "; "); });
   });

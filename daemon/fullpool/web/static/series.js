@@ -33,10 +33,17 @@
       if (mine !== loading) return;
       if (!answer.ok) { said.textContent = data.error; return; }
       shown = { ...data, chosen: shown?.chosen, span };
+      remember(span);
       show(data);
     } catch { if (mine === loading) said.textContent = "the server does not answer"; }
   };
 
+  // So that what is seen can be shared.
+  const remember = (span) => {
+    const here = new URL(location.href);
+    for (const name of ["from", "to"]) { if (span[name]) here.searchParams.set(name, span[name]); else here.searchParams.delete(name); }
+    history.replaceState(null, "", here);
+  };
   const lengthText = (seconds) => (seconds >= 86400 ? `${seconds / 86400} d` : seconds >= 3600 ? `${seconds / 3600} h` : seconds >= 60 ? `${seconds / 60} min` : `${seconds} s`);
   const stamp = (text) => Math.floor(Date.parse(text) / 1000);
 
@@ -53,15 +60,32 @@
     volume?.setData(at.volume === undefined ? [] : data.points.map((row) => ({ time: row[0], value: Number(row[at.volume]) })));
     shades.setData(shadesOf(data, times));
     const patched = data.points.filter((row) => row[at.is_patched]);
-    const step = Math.max(1, Math.ceil(patched.length / 60));
-    marks.setMarkers(patched.filter((_, index) => index % step === 0).map((row) => ({ time: row[0], position: "belowBar", shape: "circle", color: colour("patched"), size: 0.5 })));
+    const archived = data.archived_until ? stamp(data.archived_until) : 0;
+    marks.setMarkers(patched.map((row) => ({ time: row[0], position: "belowBar", shape: "circle", color: colour(row[0] >= archived ? "followed" : "patched"), size: 0.4 })));
+    legend(data, at, known);
     isOurs = true;
     chart.timeScale().fitContent();
     setTimeout(() => { isOurs = false; }, 300);
     offer(data);
     const gaps = data.gaps.length ? `, ${data.gaps.length} gap${data.gaps.length > 1 ? "s" : ""}` : "";
-    said.textContent = data.points.length ? `${data.points.length.toLocaleString("en")} points of ${lengthText(data.length_s)}${gaps}` : `no rows in this span${gaps}`;
+    said.textContent = data.points.length ? `${data.points.length.toLocaleString("en")} points of ${lengthText(data.length_s)} each${gaps}` : `no rows in this span${gaps}`;
     box.dataset.drawn = data.points.length;
+  };
+  const legend = (data, at, known) => {
+    const values = document.getElementById("chart-values");
+    const names = data.names.slice(1, -1);
+    const tell = (row) => {
+      if (!row) { values.textContent = "\u00a0"; return; }
+      const when = new Date(row[0] * 1000).toISOString().replace("T", " ").slice(0, 16);
+      const source = row[at.is_patched] ? ", from the API" : "";
+      values.textContent = `${when}: ${names.map((name) => `${name} ${Number(row[at[name]]).toLocaleString("en", { maximumSignificantDigits: 8 })}`).join(", ")}${source}`;
+    };
+    tell(data.points.at(-1));
+    chart.subscribeCrosshairMove((event) => {
+      const gap = event.time && !known.has(event.time) && data.gaps.find((one) => stamp(one.gap_start) < event.time + data.length_s && stamp(one.gap_end) > event.time);
+      if (gap) values.textContent = `${gap.status} gap: ${(gap.explanation ?? "no explanation yet").replaceAll("_", " ")}, ${gap.row_count.toLocaleString("en")} rows`;
+      else tell(event.time ? known.get(event.time) : data.points.at(-1));
+    });
   };
   // Small prices need more digits than two.
   const precision = (data, known, at) => {
@@ -79,10 +103,17 @@
     }
     return [...times].sort((a, b) => a - b);
   };
-  const shadesOf = (data, times) => times.flatMap((time) => {
-    const gap = data.gaps.find((one) => stamp(one.gap_start) < time + data.length_s && stamp(one.gap_end) > time);
-    return gap ? [{ time, value: 1, color: shade(gap.status === "open" ? "open" : "explained") }] : [];
-  });
+  // Both are sorted, so each is walked once.
+  const shadesOf = (data, times) => {
+    const gaps = data.gaps.map((gap) => ({ start: stamp(gap.gap_start), end: stamp(gap.gap_end), color: shade(gap.status === "open" ? "open" : "explained") }));
+    const found = [];
+    let next = 0;
+    for (const time of times) {
+      while (next < gaps.length && gaps[next].end <= time) next++;
+      if (next < gaps.length && gaps[next].start < time + data.length_s) found.push({ time, value: 1, color: gaps[next].color });
+    }
+    return found;
+  };
 
   const make = (isCandles) => {
     if (chart) { chart.remove(); }
