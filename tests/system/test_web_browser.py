@@ -168,7 +168,13 @@ def test_the_map_can_be_used_by_keyboard_alone(browser: Any, site: Site) -> None
             "t => document.getElementById('map-said').textContent !== t", arg=said
         )
         page.keyboard.press("Enter")
-        page.wait_for_url("**/series/spot/klines/ETHUSDT/1h")
+        page.wait_for_url("**/coverage?month=*")
+        drawn(page, "coverage")
+        page.locator("#map").focus()
+        for key in ("ArrowDown", "Home", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_url("**/series/spot/klines/BTCUSDT/1h?from=*-01&to=*-02")
+        drawn(page, "series")
         page.goto(address_of(site, "coverage"))
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
@@ -226,7 +232,7 @@ def test_now_is_live(browser: Any, vendor: Vendor, tmp_path: Path) -> None:
         with Running(config, tmp_path / "lake") as daemon:
             page.get_by_text("daemon: ").wait_for()
             config.write_text(config.read_text() + '[[dataset]]\nmarket = "mars"\n')
-            page.get_by_text("An edit of the configuration is refused").first.wait_for()
+            page.get_by_text("An edit of the configuration was refused").first.wait_for()
             assert daemon.process is not None
         page.get_by_text("no daemon is running").wait_for()
         assert watched.wrong == []
