@@ -567,7 +567,7 @@ def test_a_query_is_limited_in_time_rows_and_number(lake: Path) -> None:
     slow = BoundedSession(Tree(lake), Limits(seconds=5, at_once=1, wait_s=0.2))
     running = threading.Thread(target=run_endless, args=(slow,))
     running.start()
-    while slow._turns._value:
+    while running.is_alive() and slow._turns._value:
         wait(0.05)
     with pytest.raises(BusyError):
         slow.query("SELECT 1")

@@ -334,6 +334,32 @@ def test_the_page_is_shown_by_a_user_who_can_only_read(box: Box) -> None:
     assert box.out("systemctl show fullpool-web -p Result --value") == "success"
 
 
+SOCKET = "/run/fullpool-web/socket"
+DROP_IN = "/etc/systemd/system/fullpool-web.service.d/override.conf"
+ASK_SOCKET = (
+    "import socket; s = socket.socket(socket.AF_UNIX); s.connect('" + SOCKET + "');"
+    " s.sendall(b'GET /lake/live HTTP/1.0\\r\\nHost: data.example.com\\r\\n\\r\\n');"
+    " print(s.recv(9999).decode().splitlines()[0])"
+)
+
+
+def test_a_proxy_reaches_the_page_at_its_socket_as_the_docs_say(box: Box) -> None:
+    text = (ROOT / "docs" / "web.md").read_text()
+    (drop_in,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    box.run(f"mkdir -p {Path(DROP_IN).parent} && cat > {DROP_IN} <<'END'\n{drop_in}END")
+    box.run("systemctl daemon-reload && systemctl start fullpool-web")
+    box.until(lambda: box.run(f"test -S {SOCKET}", check=False).returncode == 0)
+    asked = box.until(
+        lambda: box.run(f'runuser -u www-data -- python3 -c "{ASK_SOCKET}"', check=False).stdout
+    )
+    other = box.run(f'runuser -u bob -- python3 -c "{ASK_SOCKET}"', check=False)
+    box.run(f"systemctl stop fullpool-web && rm -r {Path(DROP_IN).parent}")
+    box.run("systemctl daemon-reload")
+
+    assert "200" in asked
+    assert other.returncode != 0
+
+
 def test_a_lake_stays_readable_while_the_daemon_is_stopped(box: Box) -> None:
     box.run("systemctl stop fullpool")
 
