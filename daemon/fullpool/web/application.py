@@ -18,9 +18,9 @@ from starlette.types import ASGIApp
 
 from fullpool.errors import BusyError, FullpoolError, NoLakeError, UsageError
 from fullpool.web import chart, generations_page, map_page, now_page, series_page
-from fullpool.web.asked import Asked, UnknownSeriesError
 from fullpool.web.guard import Guard
 from fullpool.web.rendering import as_json, rendered
+from fullpool.web.series_name import SeriesName, UnknownSeriesError
 from fullpool.web.site import Site
 
 _JSON: Final = ".json"
@@ -151,22 +151,22 @@ def _home(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/coverage")
 
 
-def _asked(request: Request) -> Asked:
-    return Asked.in_path(request.path_params["series"].removesuffix(_JSON))
+def _series_in(request: Request) -> SeriesName:
+    return SeriesName.in_path(request.path_params["series"].removesuffix(_JSON))
 
 
 def _series(request: Request) -> Response:
-    data = series_page.page(_site(request), _query(request), _asked(request))
+    data = series_page.page(_site(request), _query(request), _series_in(request))
     return _answered(request, data, "series.html")
 
 
 def _data_of_series(
-    make: Callable[[Site, Mapping[str, str], Asked], Any],
+    make: Callable[[Site, Mapping[str, str], SeriesName], Any],
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return what answers with what a script asks for of one series."""
 
     def made(request: Request) -> Response:
-        data = make(_site(request), _query(request), _asked(request))
+        data = make(_site(request), _query(request), _series_in(request))
         return Response(as_json(data), media_type="application/json")
 
     return _in_turn(made)

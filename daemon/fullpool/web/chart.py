@@ -11,7 +11,7 @@ from fullpool.kinds import Kind, Type
 from fullpool.lake.selection import instant_of
 from fullpool.model import EVER, Interval
 from fullpool.store.catalogue.bounded import BoundedSession
-from fullpool.web.asked import Asked
+from fullpool.web.series_name import SeriesName
 from fullpool.web.series_page import coverage_of
 from fullpool.web.site import Site
 
@@ -38,19 +38,19 @@ _LINES: Final = {
 _NUMBERS: Final = (Type.PRICE, Type.AMOUNT, Type.FINE, Type.COUNT)
 
 
-def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+def page(site: Site, query: Mapping[str, str], series: SeriesName) -> dict[str, Any]:
     """Return the points of a chart. Raises UsageError, QueryError."""
     session = site.session(query.get("as_of", ""))
-    coverage = coverage_of(session, asked, _naive(site.now()))
-    start, end = _span(query, asked.kind, coverage)
-    length_s = _length_s(start, end, asked.interval)
-    column = query.get("column") or _column(asked.kind)
-    if column not in _columns(asked.kind):
+    coverage = coverage_of(session, series, _naive(site.now()))
+    start, end = _span(query, series.kind, coverage)
+    length_s = _length_s(start, end, series.interval)
+    column = query.get("column") or _column(series.kind)
+    if column not in _columns(series.kind):
         raise UsageError(
-            f"drawing {column!r} of {asked.kind.name}: there is no such number",
-            hint=f"its numbers are {', '.join(_columns(asked.kind))}",
+            f"drawing {column!r} of {series.kind.name}: there is no such number",
+            hint=f"its numbers are {', '.join(_columns(series.kind))}",
         )
-    sql, names = _sql(asked, length_s, column)
+    sql, names = _sql(series, length_s, column)
     return {
         "start": start,
         "end": end,
@@ -58,27 +58,27 @@ def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
         "archived_until": coverage["archived_until"],
         "length_s": length_s,
         "column": column,
-        "columns": _columns(asked.kind),
-        "is_candles": _is_candles(asked.kind),
+        "columns": _columns(series.kind),
+        "is_candles": _is_candles(series.kind),
         "names": names,
         "points": session.query(sql, [start, end]).rows,
-        "gaps": _gaps(session, asked, start, end),
+        "gaps": _gaps(session, series, start, end),
     }
 
 
 def _span(
     query: Mapping[str, str], kind: Kind, coverage: Mapping[str, Any]
 ) -> tuple[datetime, datetime]:
-    """Return what is to be shown: what is asked for, or the newest part."""
+    """Return what is to be shown: what was requested, or the newest part."""
     last = coverage["last_time"] or coverage["expected_until"] or _naive(EVER.start)
     first = coverage["first_time"] or last
-    asked = query.get("from", "")
-    latest = max(last, coverage["expected_until"] or last) if asked == "first" else last
+    begin = query.get("from", "")
+    latest = max(last, coverage["expected_until"] or last) if begin == "first" else last
     end = _moment(query["to"]) if query.get("to") else latest + timedelta(seconds=1)
-    if asked and asked != "first":
-        start = _moment(asked)
+    if begin and begin != "first":
+        start = _moment(begin)
     else:
-        shown = None if asked else _shown_at_first(kind, coverage["interval"])
+        shown = None if begin else _shown_at_first(kind, coverage["interval"])
         start = first if shown is None else max(end - shown, first)
     if start >= end:
         raise UsageError(
@@ -135,9 +135,9 @@ def _column(kind: Kind) -> str:
     return _LINES.get(kind.name, ("", ""))[0] or _columns(kind)[0]
 
 
-def _sql(asked: Asked, length_s: int, column: str) -> tuple[str, list[str]]:
+def _sql(series: SeriesName, length_s: int, column: str) -> tuple[str, list[str]]:
     """Return the SQL of the points, and what their numbers are; the first is seconds since 1970."""
-    kind, time = asked.kind, asked.kind.time
+    kind, time = series.kind, series.kind.time
     # Of trades of one time the id tells which was the last.
     order = f"({time}, {kind.counter})" if kind.counter else time
     if _is_candles(kind):
@@ -154,25 +154,25 @@ def _sql(asked: Asked, length_s: int, column: str) -> tuple[str, list[str]]:
     numbers |= {"volume": f"sum({volume})"} if volume else {}
     shown = ", ".join(f"{sql} AS {name}" for name, sql in numbers.items())
     where = _LINES.get(kind.name, ("", ""))[1] or "true"
-    sql = f"""SELECT epoch({_opens(asked, length_s)})::BIGINT AS t, {shown},
+    sql = f"""SELECT epoch({_opens(series, length_s)})::BIGINT AS t, {shown},
           bool_or(source = 'rest') AS is_patched
-        FROM {asked.macro} WHERE {time} >= ?::TIMESTAMP AND {time} < ?::TIMESTAMP AND {where}
+        FROM {series.macro} WHERE {time} >= ?::TIMESTAMP AND {time} < ?::TIMESTAMP AND {where}
         GROUP BY t ORDER BY t"""
     return sql, ["time", *numbers, "is_patched"]
 
 
-def _opens(asked: Asked, length_s: int) -> str:
+def _opens(series: SeriesName, length_s: int) -> str:
     """Return the SQL of when the point opens that a row is in; of one bar when that opens."""
-    step = bars(Interval(asked.interval)).step if asked.interval else timedelta()
+    step = bars(Interval(series.interval)).step if series.interval else timedelta()
     if step is None or step.total_seconds() == length_s:
-        return asked.kind.time
-    return f"time_bucket(INTERVAL {length_s} SECOND, {asked.kind.time})"
+        return series.kind.time
+    return f"time_bucket(INTERVAL {length_s} SECOND, {series.kind.time})"
 
 
 def _gaps(
-    session: BoundedSession, asked: Asked, start: datetime, end: datetime
+    session: BoundedSession, series: SeriesName, start: datetime, end: datetime
 ) -> list[dict[str, Any]]:
     sql = f"""SELECT gap_start, gap_end, status, explanation, row_count FROM sync.gaps
-        WHERE {asked.where} AND gap_start < ?::TIMESTAMP AND gap_end > ?::TIMESTAMP
+        WHERE {series.where} AND gap_start < ?::TIMESTAMP AND gap_end > ?::TIMESTAMP
         ORDER BY gap_start LIMIT {_GAPS_SHOWN}"""
     return session.query(sql, [end, start]).as_dicts()

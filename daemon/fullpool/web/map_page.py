@@ -19,7 +19,7 @@ from fullpool.overview.coverage_map import (
 )
 from fullpool.overview.states import STATES
 from fullpool.store.catalogue.reader import is_number
-from fullpool.web.asked import Asked
+from fullpool.web.series_name import SeriesName
 from fullpool.web.series_page import require_known
 from fullpool.web.site import Site
 
@@ -154,12 +154,12 @@ def _table(rows: list[MapRow], asked: Mapping[str, str]) -> dict[str, Any]:
     return {"page": number, "pages": pages, "count": len(rows), "rows": shown}
 
 
-def cells(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+def cells(site: Site, query: Mapping[str, str], series: SeriesName) -> dict[str, Any]:
     """Return the cells of one series with their rows, for the numbers on hover."""
     as_of = query.get("as_of", "")
     columns = columns_of(site, as_of, query.get("month", ""))
-    found = cells_of(site.session(as_of), columns, asked.parts)
+    found = cells_of(site.session(as_of), columns, series.parts)
     if not found:  # none in this time, or no such series
-        require_known(site.session(as_of), asked)
-    gaps = site.session(as_of).query(_GAPS.format(where=asked.where)).as_dicts()
+        require_known(site.session(as_of), series)
+    gaps = site.session(as_of).query(_GAPS.format(where=series.where)).as_dicts()
     return {"cells": [asdict(cell) for cell in found], "gaps": gaps}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fullpool.overview.states import MEANINGS
 from fullpool.store.catalogue.bounded import BoundedSession
-from fullpool.web.asked import Asked, UnknownSeriesError
+from fullpool.web.series_name import SeriesName, UnknownSeriesError
 from fullpool.web.site import Site
 
 _SHOWN: Final = 100
@@ -38,50 +38,50 @@ _COUNTS: Final = """
       (SELECT count(*) FROM sync.conflicts WHERE {where}) AS conflicts"""
 
 
-def coverage_of(session: BoundedSession, asked: Asked, now: Any) -> dict[str, Any]:
+def coverage_of(session: BoundedSession, series: SeriesName, now: Any) -> dict[str, Any]:
     """Return the coverage of a series; of one without rows yet only that. Raises UsageError."""
-    answer = session.query(_COVERAGE.format(where=asked.where), [now])
+    answer = session.query(_COVERAGE.format(where=series.where), [now])
     if answer.rows:
         return answer.as_dicts()[0]
-    require_known(session, asked)
+    require_known(session, series)
     numbers = ("row_count", "files", "size_bytes", "present_rows", "patched_rows",
                "explained_rows", "open_rows")  # fmt: skip
     empty = dict.fromkeys(answer.columns) | dict.fromkeys(numbers, 0)
-    return empty | {"interval": asked.interval or None, "is_wanted": True, "is_trading": True}
+    return empty | {"interval": series.interval or None, "is_wanted": True, "is_trading": True}
 
 
-def require_known(session: BoundedSession, asked: Asked) -> None:
+def require_known(session: BoundedSession, series: SeriesName) -> None:
     """Raise UsageError for a series that the lake neither has nor wants."""
-    sql = f"""SELECT count(*) FROM (SELECT symbol FROM sync.coverage WHERE {asked.where}
-        UNION ALL SELECT symbol FROM sync.wanted WHERE {asked.where})"""
+    sql = f"""SELECT count(*) FROM (SELECT symbol FROM sync.coverage WHERE {series.where}
+        UNION ALL SELECT symbol FROM sync.wanted WHERE {series.where})"""
     if session.query(sql).rows == [(0,)]:
         raise UnknownSeriesError(
-            f"looking for the series {asked.name}: it is not in the lake",
+            f"looking for the series {series.name}: it is not in the lake",
             hint="the coverage map lists what is",
         )
 
 
-def page(site: Site, query: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+def page(site: Site, query: Mapping[str, str], series: SeriesName) -> dict[str, Any]:
     """Return what the page of a series shows. Raises UsageError, QueryError."""
     as_of = query.get("as_of", "")
     head, session = site.head(as_of), site.session(as_of)
     until = head["published_at"] if as_of else head["now"]
 
     def rows(sql: str) -> list[dict[str, Any]]:
-        return session.query(sql.format(where=asked.where, limit=_SHOWN)).as_dicts()
+        return session.query(sql.format(where=series.where, limit=_SHOWN)).as_dicts()
 
     return {
         **head,
-        "series": dict(zip(("market", "kind", "symbol", "interval"), asked.parts, strict=True)),
-        "name": asked.name,
-        "coverage": coverage_of(session, asked, until.replace(tzinfo=None)),
+        "series": dict(zip(("market", "kind", "symbol", "interval"), series.parts, strict=True)),
+        "name": series.name,
+        "coverage": coverage_of(session, series, until.replace(tzinfo=None)),
         "counts": rows(_COUNTS)[0],
         "gaps": [_told(gap) for gap in rows(_GAPS)],
         "archives": rows(_ARCHIVES),
         "revisions": rows(_REVISIONS),
         "conflicts": rows(_CONFLICTS),
         "shown": _SHOWN,
-        "lines": _lines(asked, head["lake"], str(head["generation"]) if as_of else ""),
+        "lines": _lines(series, head["lake"], str(head["generation"]) if as_of else ""),
     }
 
 
@@ -94,15 +94,15 @@ def _told(gap: dict[str, Any]) -> dict[str, Any]:
         return {**gap, "meaning": meaning}
 
 
-def _lines(asked: Asked, lake: str, generation: str) -> dict[str, str]:
+def _lines(series: SeriesName, lake: str, generation: str) -> dict[str, str]:
     """Return the lines that read the series, to copy; of a past *generation* if there is one."""
-    arguments = [json.dumps(asked.symbol, ensure_ascii=False)]
-    arguments += [json.dumps(asked.interval)] if asked.interval else []
-    arguments += [f'market="{asked.market}"']
+    arguments = [json.dumps(series.symbol, ensure_ascii=False)]
+    arguments += [json.dumps(series.interval)] if series.interval else []
+    arguments += [f'market="{series.market}"']
     past = f", as_of={generation}" if generation else ""
     opened = f"lake = fullpool.open({json.dumps(lake, ensure_ascii=False)}{past})"
-    rows = f"rows = lake.{asked.kind.table}({', '.join(arguments)})"
-    sql = f"SELECT * FROM {asked.macro}\nORDER BY {asked.kind.time} DESC LIMIT 10"
+    rows = f"rows = lake.{series.kind.table}({', '.join(arguments)})"
+    sql = f"SELECT * FROM {series.macro}\nORDER BY {series.kind.time} DESC LIMIT 10"
     option = f" --as-of {generation}" if generation else ""
     return {
         "SQL": sql,

@@ -17,7 +17,7 @@ def _has(kind: Kind, interval: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SeriesName:
     """The series of an address: market, kind, symbol and, of klines, interval."""
 
     market: str
