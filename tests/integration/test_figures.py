@@ -1,7 +1,6 @@
 """Each metric has its value where it is true, and another where it is not."""
 
 import platform
-import shutil
 import socket
 import subprocess
 import sys
@@ -188,22 +187,6 @@ def test_the_weights_are_read_from_the_file_that_was_written(tmp_path: Path) -> 
 
     assert last_written(tmp_path / "fullpool.prom") == {"spot": 1200, "um": 0, "cm": 0}
     assert last_written(tmp_path / "none.prom") == {}
-
-
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
-def test_promtool_has_nothing_against_the_metrics(lab: Lab) -> None:
-    put(lab, "AUSDT", "2024-03-01")
-    lab.run("sync", "2024-03-02T08:00")
-    gauges = Gauges(lambda: IDLE, lambda: at("2024-03-02T09:00"))
-    with opened_state(tree_of(lab.config)) as state:
-        gauges.figures = figures_of(state.connection)
-    gauges.took("tick", 1)
-    done = subprocess.run(
-        ["promtool", "check", "metrics"],
-        check=False, capture_output=True, input=generate_latest(gauges.registry),
-    )  # fmt: skip
-
-    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 def test_an_address_that_is_taken_is_told(vendor: Vendor, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from fullpool.metrics import Gauges, Live
+from fullpool.store.catalogue.figures import Ended, Figures, Freshness
 from served import Vendor, dataset, wait
 
 pytestmark = pytest.mark.containers
@@ -189,3 +191,23 @@ def test_the_alarms_are_right(command: str) -> None:
         cwd=ROOT / "monitoring", check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_has_nothing_against_the_metrics(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: make test-containers installs it, as root")
+    live = Live(datetime.now(UTC), 7, {"spot": 1}, False, 9, {("api.binance.com", "200"): 3}, 1)  # noqa: TID251
+    series = Freshness("spot", "klines", "1m", 1, 0, live.since)
+    gauges = Gauges(lambda: live, lambda: live.since)
+    gauges.figures = Figures(
+        (series,), {"present": 3}, 1, {"open": 2}, 5, 1, 9, 7,
+        (Ended("tick", live.since, True),), 1, {"api.binance.com": live.since},
+    )  # fmt: skip
+    gauges.took("tick", 1)
+    gauges.write(tmp_path / "fullpool.prom")
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        check=False, capture_output=True, input=(tmp_path / "fullpool.prom").read_bytes(),
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
