@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fullpool import __version__
-from fullpool.config.settings import LOOPBACK, host_and_port
+from fullpool.config.settings import LOOPBACK, host_and_port, name_in_host
 from fullpool.errors import MetricsError
 from fullpool.gaps import Explanation, GapStatus
 from fullpool.grid import bars
@@ -211,7 +211,7 @@ class Endpoint:
         application = make_wsgi_app(gauges.registry)
 
         def guarded(environ: Any, start: Any) -> Any:
-            if not anyone and _host(environ.get("HTTP_HOST", "")) not in LOOPBACK:
+            if not anyone and name_in_host(environ.get("HTTP_HOST", "")) not in LOOPBACK:
                 start("403 Forbidden", [("Content-Type", "text/plain")])
                 return [b"this address answers to the names of this machine only\n"]
             return application(environ, start)
@@ -233,11 +233,6 @@ class Endpoint:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def _host(header: str) -> str:
-    """Return the name in a Host header, without its port."""
-    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
 
 
 class _Server(WSGIServer):

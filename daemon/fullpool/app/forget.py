@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
 
 from fullpool.app import clock
 from fullpool.app.assembly import opened_state
@@ -15,13 +14,11 @@ from fullpool.model import Series, Status
 from fullpool.store import duck, inventory
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.quarantine import is_empty, release
-from fullpool.store.state.tables import series_in
+from fullpool.store.state.tables import SERIES, same_series, series_in
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync import tails
 from fullpool.sync.publishing import publish_state
-
-_SERIES: Final = "market, kind, symbol, interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,9 @@ def unwanted(config: Config, patterns: Sequence[str]) -> list[Held]:
     with reading(tree_of(config)) as reader:
         rows = reader.query(
             "SELECT n.*, coalesce(row_count, 0), coalesce(files, 0), coalesce(size_bytes, 0)"
-            f" FROM (SELECT {_SERIES} FROM sync.coverage UNION SELECT {_SERIES} FROM sync.archives"
-            f" UNION SELECT {_SERIES} FROM sync.listings) AS n LEFT JOIN sync.coverage AS c ON"
-            " n.market = c.market AND n.kind = c.kind AND n.symbol = c.symbol"
-            " AND n.interval IS NOT DISTINCT FROM c.interval ORDER BY ALL"
+            f" FROM (SELECT {SERIES} FROM sync.coverage UNION SELECT {SERIES} FROM sync.archives"
+            f" UNION SELECT {SERIES} FROM sync.listings) AS n LEFT JOIN sync.coverage AS c ON"
+            f" {same_series('n', 'c')} ORDER BY ALL"
         ).rows
     held = [Held(series_in(row), *row[4:]) for row in rows]
     for pattern in patterns:

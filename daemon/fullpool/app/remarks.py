@@ -13,9 +13,9 @@ from fullpool.errors import FullpoolError
 from fullpool.grid import bars
 from fullpool.model import Series
 from fullpool.rest import too_much
-from fullpool.store.catalogue.reader import Reader, reading
+from fullpool.store.catalogue.reader import Queries, Reader, reading
 from fullpool.store.state.queries import StateQueries
-from fullpool.store.state.tables import series_in
+from fullpool.store.state.tables import SERIES_NAME, series_in
 
 # A bar is there seconds after it closed, or with the next question if that failed.
 _LATE: Final = timedelta(minutes=10)
@@ -30,7 +30,16 @@ _LAGS: Final = (
     " AND i.symbol = c.symbol AND i.valid_to IS NULL"
     f" AND i.status <> '{vendor.TRADING}') ORDER BY ALL"
 )
+_WITHOUT_ROWS: Final = (
+    f"SELECT {SERIES_NAME} AS name FROM sync.wanted WHERE name NOT IN"
+    f" (SELECT {SERIES_NAME} FROM sync.coverage WHERE row_count > 0) ORDER BY name"
+)
 _TRADING: Final = "SELECT market, kind, symbol, interval FROM sync.coverage WHERE is_trading"
+
+
+def without_rows(source: Queries) -> list[str]:
+    """Return the names of configured series that have no row yet, sorted."""
+    return [str(name) for (name,) in source.query(_WITHOUT_ROWS).rows]
 
 
 def remarks_on(config: Config) -> list[str]:

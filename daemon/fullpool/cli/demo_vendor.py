@@ -88,7 +88,8 @@ def _span(today: date, days: int, length: timedelta) -> tuple[datetime, datetime
 
 def _lost(today: date) -> tuple[datetime, datetime]:
     start, end = _span(today, *_LOST)
-    return start.replace(day=_LOST_FROM_DAY), end - start + start.replace(day=_LOST_FROM_DAY)
+    begins = start.replace(day=_LOST_FROM_DAY)
+    return begins, begins + (end - start)
 
 
 def republish(folder: Path, today: date) -> str:

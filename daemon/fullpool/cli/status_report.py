@@ -7,14 +7,14 @@ from typing import Final
 
 from fullpool.app import clock
 from fullpool.app.configuration import tree_of
-from fullpool.app.remarks import behind, remarks_by
+from fullpool.app.remarks import behind, remarks_by, without_rows
 from fullpool.app.service.progress import counted
 from fullpool.app.service.status_file import DaemonStatus, status_of
 from fullpool.cli import map_report, report, screen
 from fullpool.config import Config
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
-from fullpool.store.state.tables import SERIES_NAME, series_in
+from fullpool.store.state.tables import series_in
 from fullpool.store.tree import Tree
 from fullpool.unknown import and_more
 
@@ -63,10 +63,6 @@ _ATTENTION_SQL: Final = f"""
         FROM sync.coverage AS c, sync.published WHERE c.is_wanted))
     WHERE missing_archives > 0 OR open_rows > 0 OR is_late
     ORDER BY missing_archives DESC, open_rows DESC, lag_h DESC, name"""
-
-_EMPTY_SQL: Final = f"""
-    SELECT {SERIES_NAME} AS name FROM sync.wanted
-    WHERE name NOT IN (SELECT {SERIES_NAME} FROM sync.coverage WHERE row_count > 0) ORDER BY name"""
 
 _MISSING_SQL: Final = """
     SELECT status, reason, count(*) AS archives, min(period) AS first, max(period) AS last
@@ -189,7 +185,7 @@ def _attention(reader: Reader) -> None:
     """Print the series that miss something, or are late; the worst first."""
     rows = reader.query(_ATTENTION_SQL).rows
     named = {row[0] for row in rows}
-    empty = [str(name) for (name,) in reader.query(_EMPTY_SQL).rows if name not in named]
+    empty = [name for name in without_rows(reader) if name not in named]
     if not (rows or empty):
         return
     sys.stdout.write("needs attention:\n")

@@ -27,8 +27,7 @@ from fullpool.overview.states import (
 from fullpool.store.catalogue.reader import Queries
 from fullpool.store.catalogue.sync_tables import end_of
 from fullpool.store.duck import quoted
-
-SERIES: Final = "market, kind, symbol, interval"
+from fullpool.store.state.tables import SERIES, same_series
 
 
 class Unit(StrEnum):
@@ -113,8 +112,8 @@ def coverage_map(source: Queries, columns: Columns) -> CoverageMap:
           coalesce(c.row_count, 0), coalesce(c.open_rows, 0), coalesce(c.explained_rows, 0),
           CASE WHEN c.is_trading THEN c.lag_s END, c.expected_rows IS NOT NULL, l.codes,
           date_diff({quoted(columns.unit)}, {_stamp(columns.first)}, l.opens)
-        FROM ({_ALL}) AS a LEFT JOIN sync.coverage AS c ON {_same("c", "a")}
-        LEFT JOIN lines AS l ON {_same("l", "a")}
+        FROM ({_ALL}) AS a LEFT JOIN sync.coverage AS c ON {same_series("c", "a")}
+        LEFT JOIN lines AS l ON {same_series("l", "a")}
         ORDER BY a.market, a.kind, a.interval, a.symbol"""
     rows = (_row(row, columns.count) for row in source.query(sql).rows)
     return CoverageMap(columns, tuple(rows))
@@ -189,10 +188,6 @@ _ARCHIVE_STATE: Final = f"""CASE status WHEN 'present' THEN '{ARCHIVED.letter}'
     WHEN 'not_published' THEN '{NOT_PUBLISHED.letter}' ELSE '{OPEN.letter}' END"""
 
 
-def _same(one: str, other: str) -> str:
-    return " AND ".join(f"{one}.{n} IS NOT DISTINCT FROM {other}.{n}" for n in SERIES.split(", "))
-
-
 def _uneven_step() -> str:
     """Return the SQL of how far rows of a kind without intervals are from each other, at most."""
     steps = " ".join(
@@ -246,8 +241,8 @@ def _cells(columns: Columns, where: str) -> str:
             coalesce(greatest(0, least(absent_s, length_s - present_s - coalesce(known_s, 0))), 0)
               AS missing_s,
             coalesce(archived_rows, 0) AS rows_{ARCHIVED.letter}, {measured}
-          FROM grid AS g LEFT JOIN measured AS m ON {_same("m", "g")} AND m.opens = g.opens
-          LEFT JOIN archived AS n ON {_same("n", "g")} AND n.opens = g.opens),
+          FROM grid AS g LEFT JOIN measured AS m ON {same_series("m", "g")} AND m.opens = g.opens
+          LEFT JOIN archived AS n ON {same_series("n", "g")} AND n.opens = g.opens),
         cells AS (SELECT *, {_code()} AS code FROM joined)"""
 
 

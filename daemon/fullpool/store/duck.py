@@ -64,11 +64,9 @@ def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnec
     )
 
 
-def connect_read_only(
-    path: Path, settings: Mapping[str, str | int] | None = None
-) -> duckdb.DuckDBPyConnection:
+def connect_read_only(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a published catalogue."""
-    connection = duckdb.connect(str(path), read_only=True, config={**_ALONE, **(settings or {})})
+    connection = duckdb.connect(str(path), read_only=True, config=_ALONE)
     configure(connection)
     _avoid_wrong_optimizer(connection)
     return connection

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from fullpool.errors import UsageError
 from fullpool.store.catalogue.reader import generations, is_number
+from fullpool.store.state.tables import same_series
 from fullpool.web.site import Site
 
 _SHOWN: Final = 200
@@ -26,13 +27,11 @@ _SERIES: Final = f"""
       coalesce(n.explained_rows, 0) - coalesce(o.explained_rows, 0) AS explained_more,
       coalesce(n.open_rows, 0) - coalesce(o.open_rows, 0) AS open_more,
       coalesce(r.rows_changed, 0)::BIGINT AS rows_changed
-    FROM older.sync.coverage AS o FULL JOIN sync.coverage AS n ON o.market = n.market
-      AND o.kind = n.kind AND o.symbol = n.symbol AND o.interval IS NOT DISTINCT FROM n.interval
+    FROM older.sync.coverage AS o FULL JOIN sync.coverage AS n ON {same_series("o", "n")}
       LEFT JOIN (SELECT market, kind, symbol, interval, sum(rows_changed) AS rows_changed
         FROM sync.revisions
         WHERE generation > (SELECT max(generation) FROM older.sync.generations)
-        GROUP BY ALL) AS r ON r.market = n.market AND r.kind = n.kind AND r.symbol = n.symbol
-        AND r.interval IS NOT DISTINCT FROM n.interval
+        GROUP BY ALL) AS r ON {same_series("r", "n")}
     WHERE rows_changed > 0 OR rows_more <> 0 OR patched_more <> 0 OR explained_more <> 0
       OR open_more <> 0
     ORDER BY abs(rows_more) DESC, market, kind, symbol, interval LIMIT {_SHOWN}"""

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fullpool.config.settings import name_in_host
+
 # Everything is from here; styles that scripts set one by one are no part of it.
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -59,7 +61,7 @@ class Guard:
         if scope["method"] not in _METHODS:
             return PlainTextResponse("nothing can be changed here\n", 405, {"Allow": "GET, HEAD"})
         host = Headers(scope=scope).get("host", "")
-        name = _name_of(host)
+        name = name_in_host(host).lower()
         if name in self._hosts or (self._is_open and _is_address(name)):
             return None
         return PlainTextResponse(_FORBIDDEN, 403)
@@ -79,9 +81,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _name_of(host: str) -> str:
-    """Return the name in a Host header, without its port."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower()

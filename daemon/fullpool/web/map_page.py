@@ -21,11 +21,9 @@ from fullpool.overview.states import STATES
 from fullpool.store.catalogue.reader import is_number
 from fullpool.web.series_name import SeriesName
 from fullpool.web.series_page import require_known
-from fullpool.web.site import Site
+from fullpool.web.site import MOST_SERIES, Site
 
 _MONTH: Final = re.compile(r"(19[7-9]\d|2[01]\d\d)-(0[1-9]|1[0-2])", re.ASCII)
-# Of all series together; each page of the table has some.
-_MOST_SERIES: Final = 500_000
 _TABLE_ROWS: Final = 100
 SORTS: Final = {
     "name": "name",
@@ -97,7 +95,7 @@ def _map(site: Site, head: Mapping[str, Any], month: str) -> CoverageMap:
     as_of = head["as_of"]
 
     def make() -> CoverageMap:
-        session = site.session(as_of).with_rows(_MOST_SERIES)
+        session = site.session(as_of).with_rows(MOST_SERIES)
         return coverage_map(session, columns_of(site, as_of, month))
 
     found: CoverageMap = site.kept("map", (as_of, month, head["published_at"]), make)

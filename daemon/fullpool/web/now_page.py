@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from fullpool.app.doctor.checks_sql import recorded
 from fullpool.app.lock import is_held
-from fullpool.app.remarks import behind, remarks_by
+from fullpool.app.remarks import behind, remarks_by, without_rows
 from fullpool.app.service.status_file import is_fine, read
+from fullpool.config import Config
 from fullpool.errors import FullpoolError, UsageError
 from fullpool.metrics import last_written
-from fullpool.store.state.tables import SERIES_NAME
 from fullpool.unknown import and_more
-from fullpool.web.site import Site
+from fullpool.web.site import MOST_SERIES, Site
 
 _TABLE_ROWS: Final = 20
 # More than are drawn apart from each other.
@@ -34,10 +34,6 @@ _PASSES: Final = f"SELECT {_COLUMNS} FROM sync.passes ORDER BY id DESC LIMIT {_T
 _RECENT: Final = f"""
     SELECT {_COLUMNS} FROM sync.passes WHERE started_at > ?::TIMESTAMP
     ORDER BY id DESC LIMIT {_MOST_PASSES}"""
-_EMPTY: Final = f"""
-    SELECT {SERIES_NAME} AS name FROM sync.wanted
-    WHERE name NOT IN (SELECT {SERIES_NAME} FROM sync.coverage WHERE row_count > 0)
-    ORDER BY name LIMIT 10000"""
 _LAG: Final = """
     SELECT concat_ws('/', market, kind, nullif(interval, '')) AS series_group,
       count(*) AS series, count(*) FILTER (is_trading) AS trading,
@@ -80,13 +76,14 @@ def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _live(site: Site, head: Mapping[str, Any]) -> dict[str, Any]:
-    daemon = site.daemon()
+    daemon, config = site.daemon(), site.config()
+    metrics = site.tree.root / ((config.metrics.file if config else "") or _METRICS_FILE)
     return {
         "daemon_since": daemon.since if daemon else None,
         "daemon_pid": daemon.pid if daemon else None,
         "daemon_config": daemon.config if daemon else None,
-        "weights": last_written(site.tree.root / _metrics_file(site)) if daemon else {},
-        "disk": _disk(site, head["published_at"]),
+        "weights": last_written(metrics) if daemon else {},
+        "disk": _disk(site, config, head["published_at"]),
         "bans": site.session().query(_BANS).as_dicts(),
     }
 
@@ -114,12 +111,7 @@ def with_outcome(passes: list[dict[str, Any]], *, is_running: bool) -> list[dict
     return told
 
 
-def _metrics_file(site: Site) -> str:
-    config = site.config()
-    return (config.metrics.file if config else "") or _METRICS_FILE
-
-
-def _disk(site: Site, published: datetime) -> dict[str, Any]:
+def _disk(site: Site, config: Config | None, published: datetime) -> dict[str, Any]:
     """Return what is free, and when the lake will have filled that at the rate of late."""
 
     def measure() -> tuple[float, int]:
@@ -127,7 +119,7 @@ def _disk(site: Site, published: datetime) -> dict[str, Any]:
         return a_day, size or 0
 
     a_day, size = site.kept("growth", published, measure)
-    usage, config = shutil.disk_usage(site.tree.root), site.config()
+    usage = shutil.disk_usage(site.tree.root)
     reserved = int(config.lake.min_free_gb * 1e9) if config else 0
     left = max(usage.free - reserved, 0)
     return {
@@ -170,7 +162,7 @@ def _of_daemon(site: Site) -> list[dict[str, str]]:
 
 def _empty(site: Site) -> list[dict[str, str]]:
     """Return what is said of configured series without a row."""
-    names = [str(name) for (name,) in site.session().query(_EMPTY).rows]
+    names = without_rows(site.session().with_rows(MOST_SERIES))
     if not names:
         return []
     what = f"configured, but without rows so far: {and_more(names, names[:_NAMED])}"

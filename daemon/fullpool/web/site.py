@@ -17,6 +17,8 @@ from fullpool.store.tree import Tree
 
 _PAST_SESSIONS: Final = 2
 _KEPT: Final = 4
+# More than a query of one row a series may have.
+MOST_SERIES: Final = 500_000
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -210,16 +210,14 @@ class Reader:
 
 
 @contextmanager
-def reading(
-    tree: Tree, as_of: str | None = None, settings: Mapping[str, str | int] | None = None
-) -> Iterator[Reader]:
+def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     """Open the newest generation, or the one that was current at *as_of*: a number or an instant.
 
-    *settings* are DuckDB's. Raises NoLakeError if there is none, UsageError if *as_of* is neither.
+    Raises NoLakeError if there is none, UsageError if *as_of* is neither.
     """
     path = path_of(tree, as_of)
     try:
-        connection = duck.connect_read_only(path, settings)
+        connection = duck.connect_read_only(path)
     except duckdb.Error as error:
         raise NoLakeError(f"opening {path}: {duck.summary(error)}") from error
     with connection:

@@ -11,7 +11,7 @@ from fullpool.model import Cadence, Interval
 from fullpool.store.catalogue.relations import Relation
 from fullpool.store.catalogue.universe import INSTRUMENTS
 from fullpool.store.duck import quoted
-from fullpool.store.state.tables import MISSING
+from fullpool.store.state.tables import MISSING, same_series
 
 # That of a generation in `sync.generations`: its number, its time, whether it only follows.
 Record = tuple[int, datetime, bool]
@@ -182,7 +182,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
         " AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
-        f" AS part FROM sync.expected) AS e ON {_same('e')} GROUP BY ALL),"
+        f" AS part FROM sync.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL),"
         f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
         " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
         " FROM sync.expected GROUP BY ALL),"
@@ -202,16 +202,12 @@ def _coverage(series: str, now: datetime) -> str:
         " w.symbol IS NOT NULL AS is_wanted,"
         f" coalesce({TRADING}, false) AS is_trading, archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
-        f" LEFT JOIN held ON {_same('held')} LEFT JOIN expected ON"
-        f" {_same('expected')} LEFT JOIN missing_rows ON {_same('missing_rows')}"
-        f" LEFT JOIN patched ON {_same('patched')} LEFT JOIN archived ON {_same('archived')}"
-        f" LEFT JOIN tails ON {_same('tails')}"
-        f" LEFT JOIN sync.wanted AS w ON {_same('w')}"
-        f" LEFT JOIN sync.listings AS l ON {_same('l')} ORDER BY ALL"
+        f" LEFT JOIN held ON {same_series('held', 'n')}"
+        f" LEFT JOIN expected ON {same_series('expected', 'n')}"
+        f" LEFT JOIN missing_rows ON {same_series('missing_rows', 'n')}"
+        f" LEFT JOIN patched ON {same_series('patched', 'n')}"
+        f" LEFT JOIN archived ON {same_series('archived', 'n')}"
+        f" LEFT JOIN tails ON {same_series('tails', 'n')}"
+        f" LEFT JOIN sync.wanted AS w ON {same_series('w', 'n')}"
+        f" LEFT JOIN sync.listings AS l ON {same_series('l', 'n')} ORDER BY ALL"
     )
-
-
-def _same(table: str) -> str:
-    """Return the condition that a row of *table* is of the series n; trades have no interval."""
-    names = ("market", "kind", "symbol", "interval")
-    return " AND ".join(f"{table}.{name} IS NOT DISTINCT FROM n.{name}" for name in names)

@@ -315,6 +315,16 @@ def listing_row(listed: Listed) -> tuple[Any, ...]:
 SERIES_NAME: Final = "concat_ws('/', market, kind, symbol, nullif(interval, ''))"
 
 
+# The columns that name a series.
+SERIES: Final = "market, kind, symbol, interval"
+
+
+def same_series(one: str, other: str) -> str:
+    """Return the SQL that rows of two tables are of one series; that of trades has no interval."""
+    names = SERIES.split(", ")
+    return " AND ".join(f"{one}.{name} IS NOT DISTINCT FROM {other}.{name}" for name in names)
+
+
 def series_names(series: Iterable[Series]) -> str:
     """Return the parameter of SERIES_NAME + AMONG."""
     return values_of(str(each) for each in series)
