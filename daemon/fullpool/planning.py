@@ -149,7 +149,7 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
         if month in monthly and (is_whole or not vendor.has_daily(want.series)):
             chosen.append(_listed(want.series, month, monthly[month]))
         else:
-            days = _days_of(want.series, month, span, daily, now)
+            days = _days_of(want.series, month, span, daily, now, has_month=month in monthly)
             wanted = [known for known in days if want.overlaps(known.archive.period.span)]
             if month in monthly and any(known.status is Status.ABSENT for known in wanted):
                 chosen.append(_listed(want.series, month, monthly[month]))
@@ -157,12 +157,12 @@ def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[
     return chosen
 
 
-def _days_of(
-    series: Series, month: Period, span: Span, daily: Listing, now: datetime
+def _days_of(  # noqa: PLR0913 - a month of a series, by what is known of it
+    series: Series, month: Period, span: Span, daily: Listing, now: datetime, *, has_month: bool
 ) -> Iterator[Known]:
     inside = month.span.meet(span)
     days = list(periods(inside, Cadence.DAY))
-    is_whole = inside == month.span and vendor.has_monthly(series)
+    is_whole = inside == month.span and vendor.has_monthly(series) and not has_month
     if is_whole and vendor.is_overdue(month, now) and not any(day in daily for day in days):
         yield _not_listed(series, month, now)
         return
@@ -181,6 +181,15 @@ def _not_listed(series: Series, period: Period, now: datetime) -> Known:
     archive = Archive(series, period)
     reason = "not in the vendor's listing"
     return Known(archive, status, reason, next_try_at=next_try(status, 0, now))
+
+
+def one_of_each(found: Iterable[Known]) -> list[Known]:
+    """Return each archive once, as listed where it is: parts of a series can share a month."""
+    each: dict[Archive, Known] = {}
+    for known in found:
+        if known.archive not in each or known.status is Status.LISTED:
+            each[known.archive] = known
+    return list(each.values())
 
 
 def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:

@@ -68,6 +68,21 @@ def test_what_an_older_version_put_in_quarantine_says_what_its_checksum_said(
     state.close()
 
 
+def test_an_archive_that_an_older_version_recorded_twice_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    state = open_state(path, path.parent / "spill", NOW)
+    archive = Archive(BTC, period_from("2024-06"))
+    state.record_listings([], [Known(archive, Status.LISTED, "listed by the vendor")], NOW)
+    state.connection.execute("INSERT INTO sync.archives FROM sync.archives")
+    name = "0011_record_archives_once"
+    state.connection.execute(f"DELETE FROM sync.migrations WHERE name = '{name}'")
+    state.close()
+    state = open_state(path, path.parent / "spill", NOW)
+
+    assert [known.archive for known in state.queries.known([BTC])] == [archive]
+    state.close()
+
+
 def state_log(folder: Path) -> Path:
     """What was committed and is not in the database's own file yet."""
     return folder / "state.duckdb.wal"

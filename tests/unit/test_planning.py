@@ -42,6 +42,7 @@ from fullpool.planning import (
     months_wanted,
     needs_listing,
     newly_expected,
+    one_of_each,
     patch_step,
     steps,
     unit_at,
@@ -135,6 +136,25 @@ def test_what_is_not_listed_from_where_a_series_is_known_is_missing() -> None:
     chosen = choose(want(M1, "2024-06-01", known=True), {}, days("2024-06-03", "2024-06-04"), NOW)
 
     assert labels(chosen, Status.ABSENT) == ["2024-06-01", "2024-06-02"]
+
+
+def test_a_month_wanted_in_parts_is_chosen_once_if_no_day_of_it_is_listed() -> None:
+    left_out = (Span(at("2024-03-13"), at("2024-03-20")),)
+    parts = replace(want(M1, "2024-03-01"), left_out=left_out)
+
+    chosen = choose(parts, listing("2024-03"), {}, NOW)
+
+    assert labels(chosen, Status.LISTED) == ["2024-03"]
+    assert "2024-03" not in labels(chosen, Status.ABSENT)
+    assert len(labels(chosen, Status.ABSENT)) == 31 - 7
+
+
+def test_an_archive_found_by_two_parts_of_a_series_counts_once_as_listed() -> None:
+    month = Archive(M1, period_from("2024-03"))
+    lost = Known(month, Status.ABSENT, "not in the vendor's listing")
+    there = Known(month, Status.LISTED, "listed by the vendor", IDENTITY)
+
+    assert one_of_each([lost, there]) == one_of_each([there, lost]) == [there]
 
 
 def test_a_series_without_daily_archives_takes_a_month_it_wants_a_part_of() -> None:

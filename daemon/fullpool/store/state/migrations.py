@@ -178,6 +178,15 @@ def add_ids_followed(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"ALTER TABLE sync.followed ADD COLUMN {column} BIGINT")
 
 
+def record_archives_once(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hold each archive once: a month that two datasets share in parts could be there twice."""
+    connection.execute(
+        "DELETE FROM sync.archives WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number()"
+        " OVER (PARTITION BY key ORDER BY row_count IS NULL, recorded_at DESC, rowid) AS number"
+        " FROM sync.archives) WHERE number > 1)"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -189,6 +198,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0008_add_instruments", add_instruments),
     ("0009_add_tails", add_tails),
     ("0010_add_ids_followed", add_ids_followed),
+    ("0011_record_archives_once", record_archives_once),
 )
 
 

@@ -16,7 +16,7 @@ from fullpool.model import (
     Series,
     Status,
 )
-from fullpool.planning import Listed
+from fullpool.planning import Listed, one_of_each
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.build_records import write_built, write_findings
 from fullpool.store.state.bulk import AMONG, insert, replace, update
@@ -111,7 +111,7 @@ class State:
     ) -> None:
         """Record listings and the archives that were found new or changed by them."""
         rows = [listing_row(listed) for listed in listings]
-        archives = [tried_row(known, at, is_tried=False) for known in found]
+        archives = [tried_row(known, at, is_tried=False) for known in one_of_each(found)]
         with self._session.transaction():
             replace(
                 self._session.connection, "sync.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows
