@@ -122,10 +122,17 @@ def first_day_to_list(want: Want, monthly: Listing, now: datetime) -> Period | N
     return None
 
 
-def lacks_first_days(want: Want, daily: Listing) -> bool:
-    """Whether days at the start of the span are not listed: their month may have them."""
-    is_known = want.span.start != vendor.beginning() and vendor.has_monthly(want.series)
-    return is_known and (not daily or min(daily).span.start > want.span.start)
+def lacks_days(want: Want, daily: Listing, now: datetime) -> bool:
+    """Whether wanted days are not listed whose month may be out by now: that may have them."""
+    if want.span.start == vendor.beginning() or not vendor.has_monthly(want.series):
+        return False
+    span = _possible(want, now)
+    return any(
+        want.overlaps(day.span) and day not in daily
+        for month in periods(span, Cadence.MONTH)
+        if vendor.first_ask(want.series, month) <= now
+        for day in periods(span.meet(month.span), Cadence.DAY)
+    )
 
 
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:

@@ -13,7 +13,7 @@ HISTORIES says how many are invented.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -198,6 +198,9 @@ class History(RuleBasedStateMachine):
         self.symbols = {name: Symbol(name) for name in ("AUSDT", "BUSDT")}
         self.moments_left = 0
         self.clock_is_off = timedelta()
+        # Slots of which the API's answer is not believed: its bars are off the grid, and none of
+        # them is the lake's row beside the gap, which would show that it is of this time zone.
+        self.doubted: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
         with self.stack:
@@ -387,6 +390,8 @@ class History(RuleBasedStateMachine):
 
     @rule(who=symbols, period=periods, missing=holes)
     def api_learns(self, who: str, period: int | str | None, missing: Holes) -> None:
+        if not self.kind.has_api:
+            return
         api = self.symbols[who].api
         api.update(slot for slot in self.slots_of(self.name_of(period), missing))
         if self.ids_begin_anew and not self.kind.is_kline:  # it has the ids of one life alone
@@ -551,13 +556,45 @@ class History(RuleBasedStateMachine):
             if name in symbol.spoiled:
                 continue
             wanted = {slot for slot in rows if self.is_wanted(symbol.name, slot)}
-            assert wanted <= held, (symbol.name, name, len(wanted - held))
+            lost = {slot for slot in wanted - held if not self.is_untold(symbol, slot, held)}
+            assert not lost, (symbol.name, name, len(lost))
+
+    def is_untold(self, symbol: Symbol, slot: int, held: Iterable[int]) -> bool:
+        """Whether nothing tells that a row is lacking that an archive has.
+
+        Trades are told by the ids on both sides, and those have neither head nor tail: of a life,
+        or of a span that is asked for. The other archive of the day lacks it, and is believed.
+        """
+        if self.kind.is_kline or self.kind.is_by_day:
+            return False
+        day = self.day_of(slot)
+        others = [symbol.archives.get(name) for name in (day[: len(self.month)], day)]
+        if not any(rows is not None and slot not in rows for rows in others):
+            return False
+        own = [one for one in held if self.stretch_of(symbol, one) == self.stretch_of(symbol, slot)]
+        return not own or not min(own) < slot < max(own)
+
+    def stretch_of(self, symbol: Symbol, slot: int) -> tuple[bool, bool]:
+        """Return the life that a trade is of, and which part of the span asked for."""
+        is_later = self.is_split and slot >= self.slot_at(self.midnight(20))
+        return (
+            self.ids_begin_anew and slot >= self.down.stop,
+            is_later and symbol.name == "AUSDT" and self.start != LATE,
+        )
 
     def require_quiet(self) -> None:
-        """A further pass asks for nothing."""
+        """A further pass asks for nothing, but again for what got no answer that is believed."""
+        sql = (
+            "SELECT symbol, first_place, end_place FROM sync.gaps"
+            " WHERE status = 'open' AND reason LIKE '%has a bar that is not on the grid%'"
+        )
+        for name, first, end in ask(self.config, sql):
+            self.doubted |= {(name, slot) for slot in range(first, end)}
+        assert self.shift or not self.doubted
         before = len(self.vendor.simulator.requests)
         self.run("sync")
-        assert self.vendor.simulator.requests[before:] == []
+        paths = [path for path, _ in self.vendor.simulator.requests[before:]]
+        assert not [path for path in paths if not (self.doubted and path.startswith("/api/"))]
 
     def require_whole(self) -> None:
         """Every file is what is recorded of it, and there is no other."""
@@ -581,7 +618,8 @@ class History(RuleBasedStateMachine):
         first = min(held, default=0)
         for day in self.days:
             for slot in self.slots_of(str(day)):
-                if self.is_wanted(symbol.name, slot):
+                is_untold = slot not in held and self.is_untold(symbol, slot, held)
+                if self.is_wanted(symbol.name, slot) and not is_untold:
                     is_head = self.start is None and slot < first
                     self.require_right(symbol, slot, held.get(slot), record, is_head=is_head)
         self.require_expected(symbol, held)
@@ -618,15 +656,21 @@ class History(RuleBasedStateMachine):
             assert found is not None, (symbol.name, slot, day, having)
         elif record and slot in symbol.api and not is_head and self.is_asked_for(symbol, slot):
             assert found is not None, (symbol.name, slot, day)
-        elif not unsure & set(names):
+        elif not unsure & set(names) and not self.is_at_edge(slot):
             assert found is None or found == (FROM_API, "rest"), (symbol.name, slot, day, found)
+
+    def is_at_edge(self, slot: int) -> bool:
+        """Whether a trade may be the last one of the archive before, which was not rewritten."""
+        is_first = self.day_of(slot - 1) != self.day_of(slot)
+        return is_first and not (self.kind.is_kline or self.kind.is_by_day)
 
     def is_asked_for(self, symbol: Symbol, slot: int) -> bool:
         """Whether the API is asked for a row that no archive has: of trades between known ids."""
         if not self.kind.has_api:
             return False
         if self.kind.is_kline:
-            return symbol.name not in self.vendor.simulator.api.ended
+            is_read = (symbol.name, slot) not in self.doubted
+            return is_read and symbol.name not in self.vendor.simulator.api.ended
         rows = [s for rows in symbol.archives.values() for s in rows if s not in self.down]
         lives = [s for s in rows if (s >= self.down.stop) == (slot >= self.down.stop)]
         lives = lives if self.ids_begin_anew else rows

@@ -38,7 +38,7 @@ from fullpool.planning import (
     first_day_to_list,
     has_month_of,
     known_until,
-    lacks_first_days,
+    lacks_days,
     months_wanted,
     needs_listing,
     newly_expected,
@@ -54,6 +54,8 @@ M1 = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 H1 = Series(Market.SPOT, "klines", "BTCUSDT", Interval.H1)
 W1 = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
 TRADES = Series(Market.UM, "aggTrades", "BTCUSDT")
+TRADED = Series(Market.SPOT, "trades", "BTCUSDT")
+BY_DAY = Series(Market.UM, "bookDepth", "BTCUSDT")
 FAR = datetime(2200, 1, 1, tzinfo=UTC)
 IDENTITY = Identity("etag", 100)
 WEEK = timedelta(days=7)
@@ -463,14 +465,26 @@ def test_the_months_that_are_wanted_whole_have_ended() -> None:
     assert months_wanted(want(M1, "2024-07-01"), NOW) == []
 
 
-def test_days_that_begin_after_the_start_may_have_more_in_their_month() -> None:
-    listed_days = days("2024-03-05", "2024-03-07")
+def test_days_that_are_not_listed_may_be_in_their_month_once_that_is_out() -> None:
+    out, too_soon = at("2024-04-02T06:00"), at("2024-04-02T05:00")  # of March's archive
+    march = listing(*(f"2024-03-{day:02d}" for day in range(6, 32)))
+    from_6th = want(TRADED, "2024-03-06")
+    in_parts = replace(from_6th, left_out=(Span(at("2024-03-14"), at("2024-03-21")),))
 
-    assert lacks_first_days(want(M1, "2024-03-01"), listed_days)
-    assert not lacks_first_days(want(M1, "2024-03-05"), listed_days)
-    assert not lacks_first_days(want(M1), listed_days)  # it may have been born on that day
-    assert lacks_first_days(want(M1, "2024-03-15"), {})  # all of them may be lost
-    assert not lacks_first_days(want(M1), {})
+    def lacks(wanted: Want, *without: str, now: datetime = out) -> bool:
+        lost = {period_from(label) for label in without}
+        return lacks_days(wanted, {day: march[day] for day in march if day not in lost}, now)
+
+    assert not lacks(from_6th)
+    assert lacks(from_6th, "2024-03-06")  # the first one
+    assert lacks(from_6th, *(f"2024-03-{day}" for day in range(17, 32)))  # none comes any more
+    assert not lacks(from_6th, "2024-03-31", now=too_soon)
+    assert not lacks(in_parts, "2024-03-14", "2024-03-20")
+    assert lacks(in_parts, *(f"2024-03-{day}" for day in range(14, 31)))  # a part's first ones
+    assert not lacks(want(TRADED, "2024-03-06", at("2024-03-20")), "2024-03-20")
+    assert lacks_days(from_6th, {}, out)  # all of them may be lost
+    assert not lacks_days(want(TRADED), {}, out)  # it may have been born later
+    assert not lacks_days(want(BY_DAY, "2024-03-06"), {}, out)
 
 
 def test_what_was_chosen_is_known_until_its_last_end() -> None:

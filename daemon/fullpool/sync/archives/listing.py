@@ -34,7 +34,7 @@ def list_series(
         days.append(first_day)
     if days:
         daily |= list_keys(opener, base_url, want.series, min(days))
-    if not is_by_month and planning.lacks_first_days(want, daily):
+    if not is_by_month and planning.lacks_days(want, daily, now):
         month = period_of(want.span.start.date(), Cadence.MONTH)
         monthly = list_keys(opener, base_url, want.series, month)
     return monthly, daily
