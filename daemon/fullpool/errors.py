@@ -27,6 +27,7 @@ class Exit(IntEnum):
     DAMAGED = 16
     UNHEALTHY = 17
     WEB = 18
+    REMOTE = 19
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -188,6 +189,16 @@ class WebError(FullpoolError):
 
     exit_code = Exit.WEB
     hint = "choose another --port, or end what uses that one"
+
+
+class RemoteError(FullpoolError):
+    """The remote copy of the lake cannot be read or written."""
+
+    exit_code = Exit.REMOTE
+    hint = (
+        "check publish.to, AWS_ENDPOINT_URL, AWS_REGION and the network; the lake itself is not"
+        " affected, and the next publication sends what is missing"
+    )
 
 
 class NotRunningError(FullpoolError):

@@ -24,12 +24,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from fullpool import __version__
-from fullpool.config.settings import LOOPBACK, host_and_port, name_in_host
+from fullpool.config.addresses import LOOPBACK, host_and_port, name_in_host
 from fullpool.errors import MetricsError
 from fullpool.gaps import Explanation, GapStatus
 from fullpool.grid import bars
 from fullpool.model import Interval, Status
 from fullpool.store.catalogue.figures import Figures
+from fullpool.store.remote_record import RemoteRecord
 from fullpool.vendor import REST_URL
 
 _DURATIONS_S: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400)
@@ -51,6 +52,7 @@ class Live:
     free_bytes: int
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantines: int = 0
+    remote: RemoteRecord | None = None
 
 
 class Gauges(Collector):
@@ -102,6 +104,7 @@ class Gauges(Collector):
         yield _gauge("disk_free_bytes", "room left on the lake's disk", live.free_bytes)
         yield _counter("downloaded_bytes", "bytes of archives received", live.downloaded_bytes)
         yield _counter("quarantines", "archives that failed a check", live.quarantines)
+        yield from _of_remote(live.remote)
         yield _labelled(
             "rest_used_weight", "weight used at the API in the last minute asked", "market",
             dict.fromkeys(map(str, REST_URL), 0) | dict(live.weights),
@@ -180,6 +183,18 @@ def _of_lake(figures: Figures) -> Iterator[Metric]:
     yield _labelled("last_pass_time_seconds", "when the last pass ended", "command", ended)
     whole = {one.command: int(one.is_complete) for one in figures.passes}
     yield _labelled("last_pass_complete", "1 if it left nothing to do", "command", whole)
+
+
+def _of_remote(known: RemoteRecord | None) -> Iterator[Metric]:
+    """Yield how far the copy in object storage is, if there is to be one."""
+    if known is not None:
+        at = known.published_at
+        yield _gauge("remote_generation", "the generation in object storage", known.generation)
+        yield _gauge(
+            "remote_published_time_seconds", "when that was published there",
+            at.timestamp() if at else 0,
+        )  # fmt: skip
+        yield _gauge("remote_failed", "1 if the last attempt failed", bool(known.reason))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

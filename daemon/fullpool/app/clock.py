@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from fullpool.model import Stop
@@ -35,6 +35,11 @@ def proxies() -> dict[str, str]:
 def variable(name: str) -> str:
     """Return a variable of the environment; "" if it is not set."""
     return os.environ.get(name, "")
+
+
+def environment() -> Mapping[str, str]:
+    """Return all variables of the environment."""
+    return os.environ
 
 
 def add_to_variable(name: str, value: str) -> None:

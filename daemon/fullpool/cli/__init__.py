@@ -13,6 +13,7 @@ from fullpool.cli import commands as _commands  # noqa: F401 - likewise
 from fullpool.cli import demo as _demo  # noqa: F401 - likewise
 from fullpool.cli import exporting as _exporting  # noqa: F401 - likewise
 from fullpool.cli import init as _init  # noqa: F401 - likewise
+from fullpool.cli import publishing as _publishing  # noqa: F401 - likewise
 from fullpool.cli import web as _web  # noqa: F401 - likewise
 from fullpool.cli.program import program
 from fullpool.errors import (

@@ -1,6 +1,7 @@
 """Declares verify, rebuild, doctor, health and forget."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,23 +17,29 @@ from fullpool.cli.program import (
 )
 from fullpool.errors import ConfigError, UnhealthyError, UsageError
 
+RepairOption = Annotated[
+    bool, typer.Option("--repair", help="Remove damaged files, for the next sync to replace.")
+]
+VendorOption = Annotated[
+    bool,
+    typer.Option(
+        "--vendor",
+        help="Also compare every archive with the vendor's CHECKSUM (one small request each).",
+    ),
+]
+RemoteOption = Annotated[
+    bool, typer.Option("--remote", help="Check the copy in object storage (publish.to) instead.")
+]
+
 
 @program.command()
 def verify(
     config: ConfigOption = None,
     lake: LakeOption = None,
     *,
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="Remove damaged files, for the next sync to replace."),
-    ] = False,
-    vendor: Annotated[
-        bool,
-        typer.Option(
-            "--vendor",
-            help="Also compare every archive with the vendor's CHECKSUM (one small request each).",
-        ),
-    ] = False,
+    repair: RepairOption = False,
+    vendor: VendorOption = False,
+    remote: RemoteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Check every file against its recorded size, hash and rows.
@@ -40,8 +47,10 @@ def verify(
     Finds flipped bytes, and files that are missing, truncated, swapped or foreign. Works next to a
     running daemon; --repair needs it stopped. The next sync downloads what was removed.
     """
-    if lake is not None and vendor:
-        raise typer.BadParameter("--vendor needs the configuration, not --lake")
+    _require_fit(lake, {"--vendor": vendor, "--remote": remote, "--repair": repair})
+    if remote:
+        _verify_remote(config, is_json=json)
+        return
     from fullpool.app import verify as care
     from fullpool.app.configuration import load_lake_config
     from fullpool.cli import care_report, screen
@@ -58,6 +67,24 @@ def verify(
     if not repair or found.unread:
         care_report.require_whole(found, settings.lake.path)
     care_report.require_answers(found, settings.lake.path)
+
+
+def _require_fit(lake: Path | None, given: dict[str, bool]) -> None:
+    """Raise BadParameter for options that make no sense together."""
+    names = {name for name, is_given in given.items() if is_given}
+    if lake is not None and names - {"--repair"}:
+        raise typer.BadParameter("--vendor and --remote need the configuration, not --lake")
+    if "--remote" in names and len(names) > 1:
+        raise typer.BadParameter("--remote cannot be combined with --repair or --vendor")
+
+
+def _verify_remote(config: Path | None, *, is_json: bool) -> None:
+    from fullpool.app.configuration import find_config, load_config
+    from fullpool.cli.publishing import require_remote, verify_remote
+
+    settings = load_config(find_config(config))
+    require_remote(settings, "verifying")
+    verify_remote(settings, is_json=is_json)
 
 
 @program.command()

@@ -46,14 +46,21 @@ def sync(
     from fullpool.app import syncing
     from fullpool.app.configuration import find_config, load_config
     from fullpool.cli import pass_report, screen
+    from fullpool.cli.publishing import publish_after_sync
 
     logs.configure(log_level.upper())
     stop = stop_on_signals("stopped; finished work is kept, the rest resumes on the next run")
     act = syncing.audited_sync if audit else syncing.sync
+    settings = load_config(find_config(config))
     with screen.watcher() as watcher:
-        outcome = act(load_config(find_config(config)), watcher, stop)
+        outcome = act(settings, watcher, stop)
     pass_report.outcome(outcome, is_json=json)
+    failure = None if stop.is_set() else publish_after_sync(settings, is_quiet=json)
+    if failure and outcome.troubles:  # which are what the command ends with
+        sys.stderr.write(f"error: {failure}\n")
     syncing.require_complete(outcome)
+    if failure:
+        raise failure
 
 
 @program.command()

@@ -12,8 +12,10 @@ from fullpool.app.service.progress import counted
 from fullpool.app.service.status_file import DaemonStatus, status_of
 from fullpool.cli import map_report, report, screen
 from fullpool.config import Config
+from fullpool.store import remote_record
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.catalogue.sync_tables import is_by_month
+from fullpool.store.remote_record import words_of
 from fullpool.store.state.tables import series_in
 from fullpool.store.tree import Tree
 from fullpool.unknown import and_more
@@ -93,6 +95,8 @@ def show(settings: Config, shown: Shown) -> None:
     tree = tree_of(settings)
     of_daemon = status_of(tree)
     daemon(of_daemon, shown)
+    if not shown.is_json:
+        _remote(settings, tree)
     with reading(tree) as reader:
         report.require_symbol(reader, shown.symbol)
         remarks = remarks_by(reader, settings)
@@ -113,6 +117,13 @@ def daemon(status: DaemonStatus | None, shown: Shown) -> None:
     sys.stdout.write(f"daemon (process {status.pid}): {status.status}\n")
     for problem in status.config_problems:
         sys.stdout.write(f"  refused: {problem}\n")
+
+
+def _remote(settings: Config, tree: Tree) -> None:
+    """Print how far the copy in object storage is."""
+    if settings.publish.to:
+        said = words_of(remote_record.read(tree), tree.published(), settings.publish.to)
+        sys.stdout.write(f"{settings.publish.to}: {said}\n")
 
 
 def status(
@@ -156,6 +167,7 @@ def _as_json(
             "missing": reader.query(_MISSING_SQL, [shown.symbol]).as_dicts(),
             "last_pass": last.as_dicts(),
             "replaced": replaced,
+            "remote": asdict(remote) if (remote := remote_record.read(tree)) else None,
             "remarks": of_symbols,
         }
     )

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from fullpool.config.addresses import LOOPBACK
 from fullpool.config.problems import line_in, problems_of, where
-from fullpool.config.settings import LOOPBACK, Config, Lake, Metrics, Rest, is_plain
+from fullpool.config.settings import Config, Lake, Metrics, Rest, is_plain
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, offers
 from fullpool.model import Interval, Market

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from fullpool import vendor
+from fullpool.config.addresses import LOOPBACK, host_and_port, is_address, is_bucket, is_url
 from fullpool.config.spelling import nearest
 from fullpool.kinds import KINDS, is_hive_key
 from fullpool.model import Interval, Market, Series, Span, is_symbol
@@ -23,7 +23,6 @@ from fullpool.timing import Timing, timing_from
 
 _STRICT: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 _FIRST_YEAR, _LAST_YEAR = 2009, 2199
-LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _PATTERN_SIGNS: Final = str.maketrans("", "", "*?")
 # What other programs write between base and quote asset.
 _SEPARATORS: Final = str.maketrans("", "", "/-: ")
@@ -41,15 +40,6 @@ def _is_pattern(text: str) -> str:
         raise ValueError(f"the vendor's symbols are in upper case: {text.upper()}")
     if not text.removeprefix("!"):
         raise ValueError("a symbol pattern must not be empty")
-    return text
-
-
-def _is_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError("must be an address like https://data.binance.vision")
-    if parts.query or parts.fragment or text.endswith("/"):
-        raise ValueError("must not have a query or end with a slash")
     return text
 
 
@@ -104,36 +94,19 @@ def _is_metrics_file(text: str) -> str:
     return text
 
 
-def _is_address(text: str) -> str:
-    host, port = host_and_port(text)
-    if text and (not host or not 1 <= port <= 65_535):
-        raise ValueError("must be an address of this machine like 127.0.0.1:9187, or empty")
-    return text
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """Return the parts of `127.0.0.1:9187` or `[::1]:9187`; port 0 if there is none."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port) if port.isdigit() else 0
-
-
-def name_in_host(header: str) -> str:
-    """Return the name in a Host header, without its port."""
-    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
-
-
 # pydantic would take "24" for a number and "no" for false.
 Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True)]
-Url = Annotated[str, AfterValidator(_is_url)]
+Url = Annotated[str, AfterValidator(is_url)]
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 LakePath = Annotated[str, AfterValidator(_is_lake_path)]
 MetricsFile = Annotated[str, AfterValidator(_is_metrics_file)]
 Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
-Listen = Annotated[str, AfterValidator(_is_address)]
+Bucket = Annotated[str, AfterValidator(is_bucket)]
+Listen = Annotated[str, AfterValidator(is_address)]
 ProxyText = Annotated[str, AfterValidator(_is_proxy)]
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 
@@ -358,6 +331,16 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Where the lake is published for readers on other machines."""
+
+    __pydantic_config__ = _STRICT
+
+    to: Bucket = ""
+    every_s: Annotated[Number, Field(gt=0, le=86_400)] = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a user can set."""
 
@@ -371,6 +354,7 @@ class Config:
     checks: Checks = field(default_factory=Checks)
     schedule: Schedule = field(default_factory=Schedule)
     metrics: Metrics = field(default_factory=Metrics)
+    publish: Publish = field(default_factory=Publish)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
 
     def wants(self, series: Series) -> bool:

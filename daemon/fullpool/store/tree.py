@@ -65,6 +65,11 @@ class Tree:
         return self.root / ".control" / "socket"
 
     @property
+    def remote(self) -> Path:
+        """What is known of the copy in object storage."""
+        return self.root / ".remote"
+
+    @property
     def catalogues(self) -> Path:
         return self.root / ".catalogue"
 

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fullpool.config.settings import name_in_host
+from fullpool.config.addresses import name_in_host
 
 # Everything is from here; styles that scripts set one by one are no part of it.
 _HEADERS: Final = {

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import uvicorn
 
 from fullpool.app.signals import Flag
-from fullpool.config.settings import LOOPBACK
+from fullpool.config.addresses import LOOPBACK
 from fullpool.errors import FullpoolError, UsageError, WebError
 from fullpool.web import map_page
 from fullpool.web.application import application

@@ -4,7 +4,7 @@ import shutil
 import urllib.error
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -19,8 +19,10 @@ from fullpool.app.remarks import behind, never_listed, remarks_by
 from fullpool.app.service.status_file import status_of
 from fullpool.app.signals import Flag
 from fullpool.config import Config
-from fullpool.errors import FullpoolError
+from fullpool.errors import FullpoolError, RemoteError
+from fullpool.store import remote_record
 from fullpool.store.catalogue.reader import reading
+from fullpool.store.remote_record import RemoteRecord, words_of
 from fullpool.store.tree import Tree
 from fullpool.sync.watcher import Watcher
 from fullpool.sync.work import Work
@@ -30,6 +32,8 @@ _MISSPELLED: Final = "correct its spelling in the configuration, or remove it"
 _LACKING: Final = "check its interval, start and end in the configuration, or remove it"
 _NOT_FOUND: Final = 404
 _CLOCK_OFF: Final = timedelta(seconds=60)
+# A first publication may take longer: then it says so until it has come to its end.
+_REMOTE_LATE: Final = timedelta(hours=2)
 _NEAR_FLOOR: Final = 1.25
 # Something that Binance has had for years. A mirror may lack it; it answers all the same.
 _LONG_THERE: Final = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01-01.zip.CHECKSUM"
@@ -43,6 +47,7 @@ def examine(config: Config, watcher: Watcher) -> list[Finding]:
         *_daemon(tree),
         *_hosts(config, watcher),
         *_asked_for(config),
+        *_remote(config, tree),
         *symptoms(tree, clock.now()),
     ]
 
@@ -69,6 +74,26 @@ def _daemon(tree: Tree) -> Iterator[Finding]:
     if status is not None:
         for problem in status.config_problems:
             yield Finding(f"an edit of {status.config} is refused: {problem}", "correct it")
+
+
+def _remote(config: Config, tree: Tree) -> Iterator[Finding]:
+    """Look whether the copy in object storage is as far as the lake, or was a while ago."""
+    to, newest = config.publish.to, tree.published()
+    if not (to and newest):
+        return
+    known = remote_record.read(tree)
+    if known is None or known.to != to:
+        yield Finding(f"nothing is published to {to} yet", "run `fullpool publish`")
+    elif known.reason:
+        yield Finding(f"{to}: {words_of(known, newest, to)}", RemoteError.hint)
+    elif not known.has(newest, to) and _is_late(config, known, clock.now()):
+        yield Finding(f"{to}: {words_of(known, newest, to)}", "run `fullpool publish`")
+
+
+def _is_late(config: Config, known: RemoteRecord, now: datetime) -> bool:
+    """Whether the copy has not been brought up to the lake for longer than it should take."""
+    allowed = _REMOTE_LATE + timedelta(seconds=config.publish.every_s)
+    return known.published_at is None or now - known.published_at > allowed
 
 
 def _asked_for(config: Config) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from fullpool.app.service.control import Asked, ReloadReply, listening
 from fullpool.app.service.follower import Follower
 from fullpool.app.service.housekeeping import keep_house
 from fullpool.app.service.reload_request import require_same_lake
+from fullpool.app.service.remote_copy import RemoteCopy
 from fullpool.app.service.reporting import Reporting
 from fullpool.app.signals import Flag, be_patient
 from fullpool.config import Config
@@ -71,6 +72,7 @@ def run(path: Path, config: Config, stop: Flag, asked: Asked) -> None:
         opened_state(tree, held) as state,
         listening(tree.control, config.lake.control_group, asked),
         Follower(state, stop, reporting.liveness.moved, reporting.activity.requested) as follower,
+        RemoteCopy(lambda: reporting.config),
     ):
         be_patient()
         held.watch_state()
@@ -266,7 +268,7 @@ class Daemon:
         problems = look.problems if look.is_news else self._reporting.activity.refused
         if look.config is not None:
             changed = self._timetable.apply(look.config.schedule)
-            self._config = look.config
+            self._config = self._reporting.config = look.config
             self._draining.set()  # the pass that runs finishes what it began; the next asks again
             jobs = [str(job) for job in changed]
             log.info("config.applied", path=str(self._path), sha256=look.sha256, jobs=jobs)

@@ -22,7 +22,9 @@ from fullpool.config import Config, Metrics
 from fullpool.errors import MetricsError
 from fullpool.metrics import Endpoint, Gauges, Live
 from fullpool.notify import Manager, watchdog_s
+from fullpool.store import remote_record
 from fullpool.store.catalogue.figures import Figures
+from fullpool.store.remote_record import RemoteRecord
 
 log = logs.get_logger()
 
@@ -39,6 +41,7 @@ class Reporting:
         self.activity = Activity(self.liveness)
         self.manager = Manager(clock.variable("NOTIFY_SOCKET"))
         self.next_tick: datetime | None = None
+        self.config = config
         self.weights: Mapping[str, int] = {}
         self._since = self._alive_at = clock.now()
         self._tree = tree_of(config)
@@ -166,4 +169,11 @@ class Reporting:
             free_bytes=shutil.disk_usage(self._tree.root).free,
             requests=dict(self.activity.requests),
             quarantines=self.activity.quarantines,
+            remote=self._remote(),
         )
+
+    def _remote(self) -> RemoteRecord | None:
+        """Return how far the copy in object storage is; None if there is to be none."""
+        to = self.config.publish.to
+        known = remote_record.read(self._tree) if to else None
+        return known if known and known.to == to else None

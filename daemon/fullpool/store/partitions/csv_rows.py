@@ -28,7 +28,9 @@ REST: Final = "rest"
 
 
 # Columns of files that are of no kind, by the numbers that engines know them by.
-_OWN_FIELDS: Final = {SOURCE_COLUMN: 2001, "symbol": 2002, "is_void": 2003}
+OWN_FIELDS: Final = {
+    SOURCE_COLUMN: 2001, "symbol": 2002, "is_void": 2003, "market": 2004, "interval": 2005,
+}  # fmt: skip
 
 
 class Width(StrEnum):
@@ -67,7 +69,7 @@ def sql_type(column_type: Type, amount: str) -> str:
 
 def field_ids(kind: Kind, *own: str) -> str:
     """Return the FIELD_IDS of a COPY of the kind's columns, and of its *own* besides."""
-    numbers = kind.field_ids | {name: _OWN_FIELDS[name] for name in own}
+    numbers = kind.field_ids | {name: OWN_FIELDS[name] for name in own}
     return "{" + ", ".join(f"{name}: {number}" for name, number in numbers.items()) + "}"
 
 

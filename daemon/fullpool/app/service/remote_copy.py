@@ -1,0 +1,76 @@
+"""Has the lake published to object storage while the daemon runs, by a process of its own.
+
+A bucket that is slow, or away, delays nothing: neither the daemon nor its passes wait for it.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+from fullpool import logs
+from fullpool.app.configuration import tree_of
+from fullpool.config import Config
+from fullpool.store import remote_record
+
+log = logs.get_logger()
+
+_LOOK_S: Final = 1.0
+_PATIENCE_S: Final = 2.0
+
+
+class RemoteCopy:
+    """Starts a publication when there is a newer generation; *config* is what is in force."""
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+        self._tree = tree_of(config())
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="remote", daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = float("-inf")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _run(self) -> None:
+        while not self._end.wait(_LOOK_S):
+            if self._is_due():
+                self._start()
+
+    def _is_due(self) -> bool:
+        if self._process is not None and self._process.poll() is None:
+            return False
+        publish = self._config().publish
+        if not publish.to or time.monotonic() - self._started < publish.every_s:
+            return False
+        known, newest = remote_record.read(self._tree), self._tree.published()
+        return bool(newest) and not (known and known.has(newest, publish.to))
+
+    def _start(self) -> None:
+        config, self._started = self._config(), time.monotonic()
+        order = {
+            "root": str(self._tree.root),
+            "to": config.publish.to,
+            "grace_s": config.lake.grace.total_seconds(),
+        }
+        command = [sys.executable, "-m", "fullpool.remote", json.dumps(order)]
+        try:
+            self._process = subprocess.Popen(command)  # noqa: S603 - our own
+        except OSError as error:
+            log.error("remote.failed", reason=str(error))  # noqa: TRY400 - it is told

@@ -1,0 +1,57 @@
+"""Publishes a lake to where its configuration says; one process at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from fullpool.app import clock
+from fullpool.errors import LakeBusyError, refused
+from fullpool.remote.bucket import Bucket
+from fullpool.remote.publisher import Publisher, Sent
+from fullpool.remote.verification import Compared, compare
+from fullpool.store.catalogue.reader import reading
+from fullpool.store.tree import Tree
+
+_LOCK = "lock"
+
+
+def publish_lake(tree: Tree, to: str, grace: timedelta, *, takes_over: bool = False) -> Sent:
+    """Bring the copy in object storage up to the newest generation.
+
+    Raises RemoteError; NoLakeError if nothing is published in the lake; LakeBusyError if another
+    process is publishing to object storage.
+    """
+    with _alone(tree):
+        bucket = Bucket(to, clock.environment())
+        return Publisher(tree, bucket, grace, clock.now).publish(takes_over=takes_over)
+
+
+def compare_lake(tree: Tree, to: str) -> Compared:
+    """Compare the copy in object storage with what was published. Raises RemoteError, NoLakeError.
+
+    LakeBusyError if another process is publishing.
+    """
+    with _alone(tree), reading(tree) as reader:
+        return compare(tree, Bucket(to, clock.environment()), reader)
+
+
+@contextmanager
+def _alone(tree: Tree) -> Iterator[None]:
+    """Keep other processes from publishing meanwhile."""
+    try:
+        tree.remote.mkdir(exist_ok=True)
+        descriptor = os.open(tree.remote / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise refused(error, f"noting in {tree.remote} what is published") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise LakeBusyError(
+            f"publishing {tree.root} to object storage: another process is doing that",
+            hint="wait for it to end; a running daemon publishes by itself",
+        ) from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,431 @@
+"""The copy of a lake in object storage: a real S3 server, faults before it, and kills."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+import seaweed
+from fullpool.errors import DamagedError, Exit, LakeBusyError, RemoteError
+from fullpool.kinds import KINDS
+from fullpool.remote import manifests, metadata, publishing, verification
+from fullpool.remote.bucket import PART, Bucket
+from fullpool.remote.inventory import NEWEST, OWN_FOLDERS
+from fullpool.remote.publisher import Publisher, Sent
+from fullpool.remote.tables import FOLDER
+from fullpool.store import remote_record
+from fullpool.store.catalogue.reader import reading
+from running import QUICK, Running
+from seaweed import Faulty, credentials
+from served import ask, audit, sync, tree_of, wait
+from world import World
+
+pytestmark = pytest.mark.seaweed
+
+BUCKET = "copy"
+GRACE = timedelta(hours=24)
+DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with seaweed.served(tmp_path_factory.mktemp("weed"), BUCKET) as address:
+        yield address
+
+
+@dataclass
+class Copy:
+    """A lake, where it is published, and by which clock."""
+
+    world: World
+    address: str
+    to: str
+    now: datetime
+
+    def publish(self, *, through: str = "", takes_over: bool = False) -> Sent:
+        """Publish the newest generation, perhaps *through* a proxy."""
+        bucket = Bucket(self.to, credentials(through or self.address), timeout_s=3)
+        return self.publisher(bucket).publish(takes_over=takes_over)
+
+    def publisher(self, bucket: Bucket) -> Publisher:
+        return Publisher(tree_of(self.world.config), bucket, GRACE, lambda: self.now)
+
+    @property
+    def bucket(self) -> Bucket:
+        return Bucket(self.to, credentials(self.address))
+
+    def objects(self) -> dict[str, int]:
+        """Return what is there, with sizes."""
+        bucket = self.bucket
+        return {one.path: one.size_bytes for f in OWN_FOLDERS for one in bucket.list(f)}
+
+    def files(self, table: str) -> dict[str, int]:
+        """Return the files that a table's current snapshot has, with their rows."""
+        found = metadata.current(self.metadata(table))
+        return {} if found is None else self.files_of(found)
+
+    def files_of(self, snapshot: metadata.Metadata) -> dict[str, int]:
+        bucket, location = self.bucket, snapshot["manifest-list"]
+        content = bucket.get(self._name(location))
+        assert content is not None
+        found = {}
+        for one in manifests.listed_in(location, content):
+            own = bucket.get(self._name(one.manifest_path))
+            assert own is not None
+            assert len(own) == one.manifest_length
+            for entry in manifests.entries_in(one, own):
+                found[self._name(entry.data_file.file_path)] = entry.data_file.record_count
+        return found
+
+    def metadata(self, table: str) -> metadata.Metadata:
+        bucket, folder = self.bucket, f"{FOLDER}/{table}/metadata"
+        version = bucket.get(f"{folder}/version-hint.text")
+        assert version is not None
+        content = bucket.get(f"{folder}/v{int(version)}.metadata.json")
+        assert content is not None
+        found: metadata.Metadata = orjson.loads(content)
+        return found
+
+    def require_whole(self) -> None:
+        """Whoever reads the tables finds every file, whole."""
+        objects = self.objects()
+        for table in ("klines", "agg_trades"):
+            for path in self.files(table):
+                assert path in objects
+
+    def require_newest(self) -> None:
+        """The tables have the files of the lake's newest generation, byte for byte."""
+        for kind in ("klines", "aggTrades"):
+            sql = f"SELECT path, row_count FROM sync.partitions WHERE kind = '{kind}'"
+            expected = dict(ask(self.world.config, sql))
+            assert self.files(KINDS[kind].table) == expected
+        objects = self.objects()
+        for path, size in ask(self.world.config, "SELECT path, size_bytes FROM sync.partitions"):
+            assert objects[path] == size
+        tree = tree_of(self.world.config)
+        assert self.bucket.get(NEWEST) == tree.current.read_bytes()
+
+    def change(self, number: int) -> None:
+        """Have the vendor publish an archive anew, and the lake take it over."""
+        text = self.world.vendor.text_of(DAY)
+        first, *rest = text.splitlines(keepends=True)
+        fields = first.split(",")
+        fields[5] = f"{number}.00000000"
+        self.world.vendor.put(DAY, "".join([",".join(fields), *rest]))
+        audit(self.world.config)
+
+    def _name(self, location: str) -> str:
+        return location.removeprefix(f"{self.to}/")
+
+
+@pytest.fixture
+def copy(world: World, s3: str, request: pytest.FixtureRequest) -> Copy:
+    sync(world.config)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return Copy(world, s3, f"s3://{BUCKET}/{request.node.name[:60]}".replace("[", "-"), now)
+
+
+def test_the_copy_has_what_the_lake_has(copy: Copy) -> None:
+    sent = copy.publish()
+
+    copy.require_newest()
+    assert sent.files > 3
+    assert sent.tables == 2
+    assert {one["name"] for one in copy.metadata("klines")["schemas"][0]["fields"]} >= {
+        "market", "symbol", "interval", "open_time", "volume", "source",
+    }  # fmt: skip
+
+
+def test_a_repeat_sends_nothing_and_one_change_sends_what_changed(copy: Copy) -> None:
+    copy.publish()
+    with Faulty(copy.address) as proxy:
+        again = copy.publish(through=proxy.address)
+        before = list(proxy.writes)
+    copy.change(7)
+    one = copy.publish()
+
+    assert (again.is_news, before) == (False, [])
+    tables = [path for path in copy.objects() if not path.startswith((".catalogue", FOLDER))]
+    assert one.tables == 1
+    assert len(tables) == len(copy.files("klines")) + len(copy.files("agg_trades")) + 1
+    copy.require_newest()
+
+
+def test_what_was_replaced_stays_for_its_grace(copy: Copy) -> None:
+    copy.publish()
+    old = copy.files("klines")
+    copy.change(7)
+    copy.now += timedelta(hours=1)
+    copy.publish()
+    snapshots = copy.metadata("klines")["snapshots"]
+    as_of = [(s["summary"]["fullpool.generation"], copy.files_of(s)) for s in snapshots]
+    copy.change(8)
+    copy.now += GRACE + timedelta(hours=1)
+    last = copy.publish()
+    copy.now += GRACE + timedelta(hours=1)
+    idle = copy.publish()
+
+    assert [files for _, files in as_of] == [old, as_of[1][1]]
+    assert as_of[1][1] != old
+    assert len({generation for generation, _ in as_of}) == 2
+    assert last.deleted > 0
+    assert idle.deleted > 0  # of the generation before, though nothing is new
+    assert len(copy.metadata("klines")["snapshots"]) == 1
+    assert not set(old) - set(copy.files("klines")) & set(copy.objects())
+    copy.require_newest()
+    copy.require_whole()
+    names = [path for path in copy.objects() if path.startswith(f"{FOLDER}/klines")]
+    assert len(names) <= 5, names  # the metadata, the hint, one list and its manifests
+
+
+def test_another_lake_is_not_written_over(copy: Copy) -> None:
+    copy.publish()
+    tree = tree_of(copy.world.config)
+    for file in tree.remote.iterdir():
+        file.unlink()
+
+    with pytest.raises(RemoteError, match="another lake is published there") as refused:
+        copy.publish()
+    assert "--take-over" in refused.value.hint
+    copy.publish(takes_over=True)
+    copy.publish()
+    copy.require_newest()
+
+
+@pytest.mark.parametrize("how", ["lose", "refuse", "reset"])
+def test_writes_that_fail_are_repeated(copy: Copy, how: str) -> None:
+    tried: set[str] = set()
+
+    def once(_: int, path: str) -> str:
+        is_first = path not in tried
+        tried.add(path)
+        return how if is_first else ""
+
+    with Faulty(copy.address, once) as proxy:
+        copy.publish(through=proxy.address)
+
+    copy.require_newest()
+    assert len(proxy.writes) >= 2 * len(tried) - 2
+
+
+def test_a_server_that_stalls_fails_the_publication_and_the_next_completes_it(copy: Copy) -> None:
+    with Faulty(copy.address, lambda number, _: "stall" if number > 4 else "") as proxy:
+        with pytest.raises(RemoteError, match="error sending request"):
+            copy.publish(through=proxy.address)
+    failed = remote_record.read(tree_of(copy.world.config))
+    copy.publish()
+
+    assert failed is not None
+    assert failed.reason
+    assert not failed.is_whole
+    copy.require_newest()
+    done = remote_record.read(tree_of(copy.world.config))
+    assert done is not None
+    assert (done.reason, done.is_whole) == ("", True)
+
+
+def killed_at(copy: Copy, number: int) -> int:
+    """Publish in a process that is killed with its write of that number; return how many it did."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def act(count: int, _: str) -> str:
+        if count == number:
+            started[0].kill()
+            return "reset"
+        return ""
+
+    with Faulty(copy.address, act) as proxy:
+        environment = {**os.environ, **credentials(proxy.address)}
+        command = [sys.executable, "-m", "fullpool", "publish", "-c", str(copy.world.path)]
+        process = subprocess.Popen(command, env=environment)
+        started.append(process)
+        process.wait(60)
+    return len(proxy.writes)
+
+
+def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
+    """Readers find the old one or the new one of each table, and nothing stays behind for good."""
+    world = copy.world
+    world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
+    copy.publish()
+    with Faulty(copy.address) as proxy:
+        copy.change(1)
+        copy.publish(through=proxy.address)
+    writes = len(proxy.writes)
+    for number in range(1, writes + 1):
+        copy.change(number + 1)
+        before = copy.files("klines")
+        killed_at(copy, number)
+
+        copy.require_whole()
+        after = copy.files("klines")
+        sql = "SELECT path, row_count FROM sync.partitions WHERE kind = 'klines'"
+        assert after in (before, dict(ask(world.config, sql)))
+    copy.publish()
+    copy.require_newest()
+    copy.now += GRACE + timedelta(hours=1)
+    copy.change(writes + 2)
+    copy.publish()
+    copy.now += GRACE + timedelta(hours=1)
+    copy.publish()
+    copy.require_newest()
+    named = {*copy.files("klines"), *copy.files("agg_trades")}
+    data = {path for path in copy.objects() if not path.startswith((".", "_"))}
+    assert data == named
+
+
+def test_of_many_who_create_an_object_one_wins(copy: Copy) -> None:
+    bucket = copy.bucket
+    for number in range(5):
+        with ThreadPoolExecutor(8) as racers:
+            won = list(
+                racers.map(lambda k, n=number: bucket.create(f"race-{n}", b"%d" % k), range(8))
+            )
+        assert won.count(True) == 1
+    assert bucket.create("race-0", bucket.get("race-0") or b"")  # as if its answer was lost
+
+
+def test_two_who_publish_do_not_mix(copy: Copy) -> None:
+    """The one that comes second finds a version that is not its own, and says so."""
+    tree = tree_of(copy.world.config)
+    copy.publish()
+    record = remote_record.read(tree)
+    assert record is not None
+    copy.change(3)
+    theirs = copy.metadata("klines")
+    theirs["properties"]["fullpool.lake"] = "somebody-else"
+    version = int(copy.bucket.get(f"{FOLDER}/klines/metadata/version-hint.text") or b"")
+    path = f"{FOLDER}/klines/metadata/v{version + 1}.metadata.json"
+    assert copy.bucket.create(path, orjson.dumps(theirs))
+
+    with pytest.raises(RemoteError, match="somebody else writes there"):
+        copy.publish()
+
+
+def test_verify_finds_what_is_missing_changed_or_foreign(copy: Copy) -> None:
+    copy.publish()
+    tree, bucket = tree_of(copy.world.config), copy.bucket
+    with reading(tree) as reader:
+        whole = verification.compare(tree, bucket, reader)
+    lost, other = sorted(copy.files("klines"))[:2]
+    bucket.delete([lost])
+    content = bucket.get(other)
+    assert content is not None
+    bucket.put(other, content[:-1] + b"?")
+    bucket.put("klines/foreign.parquet", b"?")
+    with reading(tree) as reader:
+        found = verification.compare(tree, bucket, reader)
+
+    assert whole.is_whole
+    assert not whole.foreign
+    assert (found.missing, found.changed) == ((lost,), (other,))
+    assert found.foreign == ("klines/foreign.parquet",)
+
+
+def test_the_hash_of_a_file_in_parts_is_the_servers(copy: Copy, tmp_path: Path) -> None:
+    for size in (0, 10, PART, PART + 1, 2 * PART):
+        file = tmp_path / f"{size}"
+        file.write_bytes(b"x" * size)
+        assert copy.bucket.put_file(f"parts/{size}", file).etag == verification.etag_of(file)
+
+
+def test_one_process_publishes_at_a_time(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in credentials(copy.address).items():
+        monkeypatch.setenv(name, value)
+    tree, told = tree_of(copy.world.config), threading.Event()
+    gone_on = threading.Event()
+
+    def held(number: int, _: str) -> str:
+        told.set()
+        if number == 1:
+            gone_on.wait(30)
+        return ""
+
+    with Faulty(copy.address, held) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        with ThreadPoolExecutor(1) as thread:
+            first = thread.submit(publishing.publish_lake, tree, copy.to, GRACE)
+            assert told.wait(30)
+            with pytest.raises(LakeBusyError, match="another process is doing that"):
+                publishing.publish_lake(tree, copy.to, GRACE)
+            gone_on.set()
+            assert first.result().is_news
+
+
+def run(copy: Copy, *arguments: str, address: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fullpool", *arguments, "-c", str(copy.world.path)]
+    environment = {**os.environ, **credentials(address or copy.address)}
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+def configured(copy: Copy, more: str = "") -> None:
+    text = copy.world.path.read_text()
+    copy.world.path.write_text(f'{more}{text}[publish]\nto = "{copy.to}"\nevery_s = 1.0\n')
+
+
+AWAY = "http://127.0.0.1:9"
+
+
+def test_commands_publish_check_and_tell(copy: Copy) -> None:
+    without = run(copy, "publish")
+    configured(copy)
+    away = run(copy, "sync", address=AWAY)
+    status_away, doctor_away = run(copy, "status"), run(copy, "doctor")
+    published = run(copy, "sync")
+    again, status = run(copy, "publish"), run(copy, "status")
+    verified = run(copy, "verify", "--remote")
+    copy.bucket.delete([next(iter(copy.files("klines")))])
+    damaged = run(copy, "verify", "--remote")
+
+    assert (without.returncode, away.returncode) == (Exit.REMOTE, Exit.REMOTE)
+    assert "publish.to is empty" in without.stderr
+    assert "the lake itself is not affected" in away.stderr
+    assert "nothing yet; the last attempt failed" in status_away.stdout
+    assert "the last attempt failed" in doctor_away.stdout
+    assert published.returncode == Exit.OK, published.stderr
+    assert f"published to {copy.to}" in published.stdout
+    assert "has generation" in again.stdout
+    assert "as in the lake" in status.stdout
+    assert (verified.returncode, damaged.returncode) == (Exit.OK, Exit.DAMAGED)
+    assert "all objects are as they were sent" in verified.stdout
+    assert "missing: klines/" in damaged.stdout
+    assert DamagedError.exit_code == Exit.DAMAGED
+
+
+def until(what: Callable[[], object]) -> None:
+    for _ in range(600):
+        if what():
+            return
+        wait(0.1)
+    pytest.fail("it did not come to that")
+
+
+def test_the_daemon_publishes_and_a_bucket_that_is_away_delays_nothing(copy: Copy) -> None:
+    configured(copy, QUICK)
+    tree = tree_of(copy.world.config)
+
+    def known() -> remote_record.RemoteRecord | None:
+        return remote_record.read(tree)
+
+    with Running(copy.world.path, copy.world.lake, **credentials(AWAY)) as daemon:
+        daemon.until(lambda: "up to date" in daemon.status())
+        until(lambda: (found := known()) and found.reason)
+        assert "up to date" in daemon.status()
+        metrics = copy.world.lake / "fullpool.prom"
+        until(lambda: "fullpool_remote_failed 1.0" in metrics.read_text())
+        assert "remote.failed" in daemon.log.read_text()
+    copy.world.path.with_suffix(".notify").unlink()
+    with Running(copy.world.path, copy.world.lake, **credentials(copy.address)) as daemon:
+        daemon.until(lambda: "up to date" in daemon.status())
+        until(lambda: (found := known()) and found.has(tree.published(), copy.to))
+    copy.require_newest()
