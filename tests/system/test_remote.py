@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 import seaweed
+from fullpool.config import Publish
 from fullpool.errors import DamagedError, Exit, LakeBusyError, RemoteError
 from fullpool.kinds import KINDS
 from fullpool.remote import manifests, metadata, publishing, verification
@@ -352,10 +353,10 @@ def test_one_process_publishes_at_a_time(copy: Copy, monkeypatch: pytest.MonkeyP
     with Faulty(copy.address, held) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
         with ThreadPoolExecutor(1) as thread:
-            first = thread.submit(publishing.publish_lake, tree, copy.to, GRACE)
+            first = thread.submit(publishing.publish_lake, tree, Publish(to=copy.to), GRACE)
             assert told.wait(30)
             with pytest.raises(LakeBusyError, match="another process is doing that"):
-                publishing.publish_lake(tree, copy.to, GRACE)
+                publishing.publish_lake(tree, Publish(to=copy.to), GRACE)
             gone_on.set()
             assert first.result().is_news
 

@@ -39,6 +39,7 @@ PLANTED = (
         "orjson belongs to the client of the REST API",
     ),
     ("remote/publisher.py", "import obstore", "obstore belongs to the bucket"),
+    ("remote/tables.py", "import deltalake", "deltalake belongs to its tables"),
     ("app/syncing.py", "import pyiceberg", "pyiceberg belongs to remote"),
     ("store/tree.py", "from fullpool import remote", "Imports point down"),
     ("planning.py", "import time", "The core decides"),

@@ -64,8 +64,8 @@ def publish_newest(settings: "Config", *, takes_over: bool = False) -> "Sent":
     from fullpool.app.configuration import tree_of
     from fullpool.remote.publishing import publish_lake
 
-    to, grace = settings.publish.to, settings.lake.grace
-    return publish_lake(tree_of(settings), to, grace, takes_over=takes_over)
+    grace = settings.lake.grace
+    return publish_lake(tree_of(settings), settings.publish, grace, takes_over=takes_over)
 
 
 def tell(sent: "Sent", to: str) -> None:

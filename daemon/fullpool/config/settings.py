@@ -337,6 +337,7 @@ class Publish:
     __pydantic_config__ = _STRICT
 
     to: Bucket = ""
+    delta: Flag = False
     every_s: Annotated[Number, Field(gt=0, le=86_400)] = 300.0
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from fullpool import logs
 from fullpool.app import clock
+from fullpool.config import Publish
 from fullpool.errors import Exit, FullpoolError
 from fullpool.remote.publishing import publish_lake
 from fullpool.store.tree import Tree
@@ -20,12 +21,13 @@ _NICENESS: Final = 5
 
 
 def main(order: str) -> int:
-    """Publish once; return the exit code. *order* names the root, the bucket and the grace."""
+    """Publish once; return the exit code. *order* has the root, [publish] and the grace."""
     given = json.loads(order)
+    publish = Publish(**given["publish"])
     logs.configure("INFO", journal=clock.variable("JOURNAL_STREAM"))
     os.nice(_NICENESS)
     try:
-        publish_lake(Tree(Path(given["root"])), given["to"], timedelta(seconds=given["grace_s"]))
+        publish_lake(Tree(Path(given["root"])), publish, timedelta(seconds=given["grace_s"]))
     except FullpoolError as error:
         log.error("remote.failed", reason=str(error), hint=error.hint)  # noqa: TRY400 - it is told
         return int(error.exit_code)

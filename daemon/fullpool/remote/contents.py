@@ -97,6 +97,7 @@ class Contents:
 
     def __init__(self, reader: Queries) -> None:
         self._reader = reader
+        reader.query("SET threads = 1")  # it is no hurry, and each has memory of its own
         reader.query(_GROUPED)
         self.groups = [Group(row[:6], *row[6:]) for row in reader.query(_GROUPS).rows]
 

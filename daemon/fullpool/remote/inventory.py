@@ -1,13 +1,14 @@
 """Which objects the remote copy has, as far as this lake knows, and which are to be deleted."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fullpool.kinds import KINDS
 from fullpool.remote.bucket import Bucket, Object
+from fullpool.remote.delta import LOG
 from fullpool.remote.tables import FOLDER
 from fullpool.store.partitions import tails
 from fullpool.store.tree import CATALOGUE_NAME, Tree
@@ -18,6 +19,12 @@ CATALOGUES: Final = ".catalogue"
 OWN_FOLDERS: Final = (
     *sorted(kind.table for kind in KINDS.values()), tails.FOLDER, CATALOGUES, FOLDER,
 )  # fmt: skip
+
+
+def own_objects(bucket: Bucket) -> Iterator[Object]:
+    """Yield the objects that are ours; the logs of Delta tables are kept by who writes them."""
+    for folder in OWN_FOLDERS:
+        yield from (one for one in bucket.list(folder) if f"/{LOG}/" not in one.path)
 
 
 @dataclass(slots=True)
@@ -47,9 +54,7 @@ class Inventory:
     @classmethod
     def listed(cls, bucket: Bucket) -> "Inventory":
         """List what is there: all of it, for nobody knows what the last publication did."""
-        found = (one for folder in OWN_FOLDERS for one in bucket.list(folder))
-        own = {one.path: Stock(one.size_bytes, one.etag) for one in found}
-        return cls(own)
+        return cls({one.path: Stock(one.size_bytes, one.etag) for one in own_objects(bucket)})
 
     def write(self, tree: Tree) -> None:
         """Replace the file. Raises OSError."""

@@ -17,6 +17,7 @@ from fullpool.errors import RemoteError
 from fullpool.kinds import KINDS
 from fullpool.remote.bucket import Bucket, Object
 from fullpool.remote.contents import Contents
+from fullpool.remote.delta import DeltaTables
 from fullpool.remote.inventory import NEWEST, Inventory, catalogue_files
 from fullpool.remote.metadata import Moment
 from fullpool.remote.naming import names_of, path_of
@@ -30,7 +31,7 @@ log = logs.get_logger()
 
 # Says which lake is published there.
 OWNER: Final = "_fullpool.json"
-_SENDERS: Final = 8
+_SENDERS: Final = 4
 # A generation of which a file is gone was replaced long ago: the next one is tried.
 _TRIES: Final = 3
 
@@ -51,13 +52,15 @@ class Sent:
 class Publisher:
     """Publishes the lake of *tree* to a bucket; objects that were replaced stay for their *grace*.
 
-    *now* tells the time. Two processes must not use it at once.
+    *now* tells the time. With *delta* there are Delta tables too. Two processes must not use it at
+    once.
     """
 
     tree: Tree
     bucket: Bucket
     grace: timedelta
     now: Callable[[], datetime]
+    delta: DeltaTables | None = None
 
     def publish(self, *, takes_over: bool = False) -> Sent:
         """Bring the copy up to the newest generation.
@@ -164,6 +167,8 @@ class Publisher:
             if kind.name in groups or kind.table in there:
                 done = Table(self.bucket, kind).commit(groups.get(kind.name, []), contents, moment)
                 changed += done.is_changed
+                if self.delta is not None:
+                    self.delta.commit(kind, groups.get(kind.name, []), contents, moment)
                 named += done.named
                 inventory.add_named(done.named)
         return changed, named

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from fullpool.app import clock
+from fullpool.config import Publish
 from fullpool.errors import LakeBusyError, refused
 from fullpool.remote.bucket import Bucket
+from fullpool.remote.delta import DeltaTables
 from fullpool.remote.publisher import Publisher, Sent
 from fullpool.remote.verification import Compared, compare
 from fullpool.store.catalogue.reader import reading
@@ -17,15 +19,19 @@ from fullpool.store.tree import Tree
 _LOCK = "lock"
 
 
-def publish_lake(tree: Tree, to: str, grace: timedelta, *, takes_over: bool = False) -> Sent:
+def publish_lake(
+    tree: Tree, publish: Publish, grace: timedelta, *, takes_over: bool = False
+) -> Sent:
     """Bring the copy in object storage up to the newest generation.
 
     Raises RemoteError; NoLakeError if nothing is published in the lake; LakeBusyError if another
     process is publishing to object storage.
     """
     with _alone(tree):
-        bucket = Bucket(to, clock.environment())
-        return Publisher(tree, bucket, grace, clock.now).publish(takes_over=takes_over)
+        given = clock.environment()
+        delta = DeltaTables(publish.to, given) if publish.delta else None
+        publisher = Publisher(tree, Bucket(publish.to, given), grace, clock.now, delta)
+        return publisher.publish(takes_over=takes_over)
 
 
 def compare_lake(tree: Tree, to: str) -> Compared:

@@ -8,7 +8,7 @@ from typing import Final
 
 from fullpool.errors import RemoteError
 from fullpool.remote.bucket import PART, Bucket, Object
-from fullpool.remote.inventory import OWN_FOLDERS, Inventory
+from fullpool.remote.inventory import Inventory, own_objects
 from fullpool.remote.naming import path_of
 from fullpool.store import remote_record
 from fullpool.store.catalogue.reader import Reader
@@ -48,7 +48,7 @@ def compare(tree: Tree, bucket: Bucket, reader: Reader) -> Compared:
             f"comparing {bucket.to}: the last publication did not come to its end",
             hint="run `fullpool publish` first",
         )
-    there = {one.path: one for folder in OWN_FOLDERS for one in bucket.list(folder)}
+    there = {one.path: one for one in own_objects(bucket)}
     hashes = {str(path): str(sum_) for path, sum_ in reader.query(_HASHES).rows}
     known = inventory.objects
     missing = [path for path in known if path not in there]

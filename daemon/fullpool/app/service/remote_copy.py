@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final, Self
 
 from fullpool import logs
@@ -66,7 +67,7 @@ class RemoteCopy:
         config, self._started = self._config(), time.monotonic()
         order = {
             "root": str(self._tree.root),
-            "to": config.publish.to,
+            "publish": asdict(config.publish),
             "grace_s": config.lake.grace.total_seconds(),
         }
         command = [sys.executable, "-m", "fullpool.remote", json.dumps(order)]
