@@ -750,7 +750,23 @@ def test_a_blank_line_is_told_as_one(place: int) -> None:
         lab.run("sync", "2024-03-02T08:00")
 
         found = lab.ask("SELECT status, reason FROM sync.archives")
-        assert found == [("quarantined", "1 lines are blank")]
+        assert found == [("quarantined", "a line is blank")]
+
+
+def test_a_blank_line_of_an_archive_that_is_merged_with_others_is_told() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-03-{}.zip"
+        for day in (1, 3):
+            first = at(f"2024-03-{day:02d}")
+            lab.put(key.format(f"{day:02d}"), bars(first, first + DAY, HOUR))
+        lab.run("sync", "2024-03-04T08:00")
+        lines = bars(at("2024-03-02"), at("2024-03-03"), HOUR).splitlines(keepends=True)
+        lab.put(key.format("02"), "".join([*lines[:7], "\n", *lines[7:]]))
+        lab.run("audit", "2024-03-05T08:00")
+
+        sql = "SELECT period, reason FROM sync.archives WHERE status = 'quarantined'"
+        assert lab.ask(sql) == [("2024-03-02", "a line is blank")]
+        assert lab.ask("SELECT count(*) FROM klines") == [(48,)]
 
 
 @pytest.mark.parametrize("first", ["2024-03-12T08:00", "2024-04-10T08:00"])
