@@ -22,7 +22,9 @@ from fullpool.app.configuration import load_config, tree_of
 from fullpool.remote.bucket import Bucket, Object
 from fullpool.remote.contents import Contents
 from fullpool.remote.inventory import Inventory
+from fullpool.remote.owner import OWNER, Owner
 from fullpool.remote.publisher import Publisher
+from fullpool.store import remote_record
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.remote_record import RemoteRecord
 from fullpool.store.state.opening import open_state
@@ -53,11 +55,13 @@ def take_for_sent(root: Path, address: str, to: str) -> None:
     one = publisher(root, address, to)
     with reading(one.tree) as reader:
         found = [Object(path, size, "") for path, size in Contents(reader).sizes()]
-    inventory = Inventory({})
+    lake = remote_record.name_of(one.tree)
+    inventory = Inventory(to, lake, 1)
     for each in found:
         inventory.add(each)
     inventory.write(one.tree)
-    RemoteRecord(to, "benchmark", is_whole=True).write(one.tree)
+    one.bucket.put(OWNER, Owner(lake, 1).content())
+    RemoteRecord(to, 1, is_whole=True).write(one.tree)
 
 
 def change_one(root: Path) -> None:

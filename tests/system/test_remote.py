@@ -1,6 +1,7 @@
 """The copy of a lake in object storage: a real S3 server, faults before it, and kills."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,11 +20,12 @@ from fullpool.errors import DamagedError, Exit, LakeBusyError, RemoteError
 from fullpool.kinds import KINDS
 from fullpool.remote import manifests, metadata, publishing, verification
 from fullpool.remote.bucket import PART, Bucket
-from fullpool.remote.inventory import NEWEST, OWN_FOLDERS
+from fullpool.remote.etag import etag_of
+from fullpool.remote.naming import FOLDERS, NEWEST, TABLES
+from fullpool.remote.owner import OWNER
 from fullpool.remote.publisher import Publisher, Sent
-from fullpool.remote.tables import FOLDER
+from fullpool.simulator.generate import zipped
 from fullpool.store import remote_record
-from fullpool.store.catalogue.reader import reading
 from running import QUICK, Running
 from seaweed import Faulty, credentials
 from served import ask, audit, sync, tree_of, wait
@@ -51,9 +53,11 @@ class Copy:
     to: str
     now: datetime
 
-    def publish(self, *, through: str = "", takes_over: bool = False) -> Sent:
+    def publish(
+        self, *, through: str = "", takes_over: bool = False, timeout_s: float = 30
+    ) -> Sent:
         """Publish the newest generation, perhaps *through* a proxy."""
-        bucket = Bucket(self.to, credentials(through or self.address), timeout_s=3)
+        bucket = Bucket(self.to, credentials(through or self.address), timeout_s=timeout_s)
         return self.publisher(bucket).publish(takes_over=takes_over)
 
     def publisher(self, bucket: Bucket) -> Publisher:
@@ -66,7 +70,7 @@ class Copy:
     def objects(self) -> dict[str, int]:
         """Return what is there, with sizes."""
         bucket = self.bucket
-        return {one.path: one.size_bytes for f in OWN_FOLDERS for one in bucket.list(f)}
+        return {one.path: one.size_bytes for f in FOLDERS for one in bucket.list(f)}
 
     def files(self, table: str) -> dict[str, int]:
         """Return the files that a table's current snapshot has, with their rows."""
@@ -87,7 +91,7 @@ class Copy:
         return found
 
     def metadata(self, table: str) -> metadata.Metadata:
-        bucket, folder = self.bucket, f"{FOLDER}/{table}/metadata"
+        bucket, folder = self.bucket, f"{TABLES}/{table}/metadata"
         version = bucket.get(f"{folder}/version-hint.text")
         assert version is not None
         content = bucket.get(f"{folder}/v{int(version)}.metadata.json")
@@ -120,7 +124,11 @@ class Copy:
         first, *rest = text.splitlines(keepends=True)
         fields = first.split(",")
         fields[5] = f"{number}.00000000"
-        self.world.vendor.put(DAY, "".join([",".join(fields), *rest]))
+        content = "".join([",".join(fields), *rest]).encode()
+        name = DAY.rpartition("/")[2].replace(".zip", ".csv")
+        # The stand-in takes a file of the same length and time for the same one.
+        at = datetime(2024, 6, 4, tzinfo=UTC) + timedelta(minutes=number)
+        self.world.vendor.put_bytes(DAY, zipped(name, content), at)
         audit(self.world.config)
 
     def _name(self, location: str) -> str:
@@ -154,7 +162,7 @@ def test_a_repeat_sends_nothing_and_one_change_sends_what_changed(copy: Copy) ->
     one = copy.publish()
 
     assert (again.is_news, before) == (False, [])
-    tables = [path for path in copy.objects() if not path.startswith((".catalogue", FOLDER))]
+    tables = [path for path in copy.objects() if not path.startswith((".catalogue", TABLES))]
     assert one.tables == 1
     assert len(tables) == len(copy.files("klines")) + len(copy.files("agg_trades")) + 1
     copy.require_newest()
@@ -183,21 +191,132 @@ def test_what_was_replaced_stays_for_its_grace(copy: Copy) -> None:
     assert not set(old) - set(copy.files("klines")) & set(copy.objects())
     copy.require_newest()
     copy.require_whole()
-    names = [path for path in copy.objects() if path.startswith(f"{FOLDER}/klines")]
-    assert len(names) <= 5, names  # the metadata, the hint, one list and its manifests
+    names = [path for path in copy.objects() if path.startswith(f"{TABLES}/klines")]
+    # The hint, a list and its manifests, the metadata and that of before the expiry.
+    assert len(names) <= 6, names
 
 
 def test_another_lake_is_not_written_over(copy: Copy) -> None:
     copy.publish()
-    tree = tree_of(copy.world.config)
-    for file in tree.remote.iterdir():
-        file.unlink()
+    (tree_of(copy.world.config).remote / "lake").unlink()
 
     with pytest.raises(RemoteError, match="another lake is published there") as refused:
         copy.publish()
     assert "--take-over" in refused.value.hint
     copy.publish(takes_over=True)
     copy.publish()
+    copy.require_newest()
+
+
+def test_what_others_have_below_the_prefix_stays(copy: Copy) -> None:
+    theirs = ("klines/mine.csv", "trades/2019/mine.parquet", "_iceberg/other/metadata/v1.json")
+    for path in theirs:
+        copy.bucket.put(path, b"mine")
+    copy.publish()
+    copy.now += GRACE + timedelta(hours=1)
+    copy.change(7)
+    copy.publish()
+
+    assert [copy.bucket.get(path) for path in theirs] == [b"mine"] * 3
+
+
+def test_a_file_of_another_lake_by_the_same_name_is_sent_again(copy: Copy) -> None:
+    """Two lakes that were set up alike have files of equal names and sizes, of other rows."""
+    copy.publish()
+    path = min(copy.files("klines"))
+    content = copy.bucket.get(path)
+    assert content is not None
+    copy.bucket.put(path, content[:-1] + b"?")
+    (tree_of(copy.world.config).remote / "lake").write_text("another one")
+    copy.publish(takes_over=True)
+
+    assert copy.bucket.get(path) == content
+    copy.require_newest()
+
+
+def test_the_lake_that_was_taken_over_from_is_refused(copy: Copy) -> None:
+    copy.publish()
+    file = tree_of(copy.world.config).remote / "lake"
+    mine = file.read_text()
+    file.write_text("another one")
+    copy.publish(takes_over=True)
+    file.write_text(mine)
+    copy.change(7)
+
+    with pytest.raises(RemoteError, match="another lake is published there"):
+        copy.publish()
+
+
+def test_a_lake_from_a_backup_publishes_what_the_copy_lacks(copy: Copy) -> None:
+    """Its record is of an earlier publication: what is there is listed, and compared."""
+    tree = tree_of(copy.world.config)
+    copy.publish()
+    kept = {file.name: file.read_bytes() for file in tree.remote.iterdir()}
+    newest = copy.bucket.get(NEWEST)
+    copy.change(7)
+    copy.publish()
+    for name, content in kept.items():
+        (tree.remote / name).write_bytes(content)
+    copy.bucket.put(NEWEST, newest or b"")
+
+    assert copy.publish().is_news
+    copy.require_newest()
+
+
+def test_a_failure_does_not_begin_the_grace_anew(copy: Copy) -> None:
+    copy.publish()
+    copy.change(7)
+    copy.publish()
+    for _ in range(3):
+        copy.now += timedelta(hours=10)
+        with Faulty(copy.address, lambda *_: "refuse") as proxy:
+            copy.change(copy.now.hour)
+            with pytest.raises(RemoteError):
+                copy.publish(through=proxy.address)
+    assert copy.publish().deleted > 0
+    copy.require_newest()
+    copy.require_whole()
+
+
+def test_a_clock_that_was_ahead_keeps_nothing_for_good(copy: Copy) -> None:
+    right = copy.now
+    copy.publish()
+    copy.now += timedelta(days=300)
+    copy.change(7)
+    copy.publish()
+    for number in range(3):
+        copy.now = right + number * timedelta(hours=30)
+        copy.change(10 + number)
+        copy.publish()
+
+    objects = copy.objects()
+    for snapshot in copy.metadata("klines")["snapshots"]:
+        assert set(copy.files_of(snapshot)) <= set(objects)
+    assert len(copy.metadata("klines")["snapshots"]) <= 2
+
+
+def test_metadata_that_is_none_is_told_and_verify_finds_it(copy: Copy) -> None:
+    copy.publish()
+    tree, hint = tree_of(copy.world.config), f"{TABLES}/klines/metadata/version-hint.text"
+    for path in (hint, NEWEST):
+        copy.bucket.put(path, b"<html>")
+    found = verification.compare(tree, copy.bucket, copy.now)
+
+    assert found.changed == (hint, NEWEST)
+    with pytest.raises(RemoteError, match="it is no number") as told:
+        copy.publish()
+    assert "delete" in told.value.hint
+    copy.bucket.delete([path for path in copy.objects() if path.startswith(f"{TABLES}/klines/")])
+    copy.publish()
+    copy.require_newest()
+
+
+def test_a_kill_before_anything_was_sent_is_no_other_lake(copy: Copy) -> None:
+    world = copy.world
+    world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
+    killed_at(copy, 1)
+    copy.publish()
+
     copy.require_newest()
 
 
@@ -220,12 +339,11 @@ def test_writes_that_fail_are_repeated(copy: Copy, how: str) -> None:
 def test_a_server_that_stalls_fails_the_publication_and_the_next_completes_it(copy: Copy) -> None:
     with Faulty(copy.address, lambda number, _: "stall" if number > 4 else "") as proxy:
         with pytest.raises(RemoteError, match="error sending request"):
-            copy.publish(through=proxy.address)
+            copy.publish(through=proxy.address, timeout_s=3)
     failed = remote_record.read(tree_of(copy.world.config))
     copy.publish()
 
     assert failed is not None
-    assert failed.reason
     assert not failed.is_whole
     copy.require_newest()
     done = remote_record.read(tree_of(copy.world.config))
@@ -261,15 +379,15 @@ def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
         copy.change(1)
         copy.publish(through=proxy.address)
     writes = len(proxy.writes)
+    sql = "SELECT path, row_count FROM sync.partitions WHERE kind = 'klines'"
+    generations = [copy.files("klines")]
     for number in range(1, writes + 1):
         copy.change(number + 1)
-        before = copy.files("klines")
+        generations.append(dict(ask(world.config, sql)))
         killed_at(copy, number)
 
         copy.require_whole()
-        after = copy.files("klines")
-        sql = "SELECT path, row_count FROM sync.partitions WHERE kind = 'klines'"
-        assert after in (before, dict(ask(world.config, sql)))
+        assert copy.files("klines") in generations
     copy.publish()
     copy.require_newest()
     copy.now += GRACE + timedelta(hours=1)
@@ -303,8 +421,8 @@ def test_two_who_publish_do_not_mix(copy: Copy) -> None:
     copy.change(3)
     theirs = copy.metadata("klines")
     theirs["properties"]["fullpool.lake"] = "somebody-else"
-    version = int(copy.bucket.get(f"{FOLDER}/klines/metadata/version-hint.text") or b"")
-    path = f"{FOLDER}/klines/metadata/v{version + 1}.metadata.json"
+    version = int(copy.bucket.get(f"{TABLES}/klines/metadata/version-hint.text") or b"")
+    path = f"{TABLES}/klines/metadata/v{version + 1}.metadata.json"
     assert copy.bucket.create(path, orjson.dumps(theirs))
 
     with pytest.raises(RemoteError, match="somebody else writes there"):
@@ -314,28 +432,29 @@ def test_two_who_publish_do_not_mix(copy: Copy) -> None:
 def test_verify_finds_what_is_missing_changed_or_foreign(copy: Copy) -> None:
     copy.publish()
     tree, bucket = tree_of(copy.world.config), copy.bucket
-    with reading(tree) as reader:
-        whole = verification.compare(tree, bucket, reader)
+    whole = verification.compare(tree, bucket, copy.now)
     lost, other = sorted(copy.files("klines"))[:2]
     bucket.delete([lost])
     content = bucket.get(other)
     assert content is not None
     bucket.put(other, content[:-1] + b"?")
-    bucket.put("klines/foreign.parquet", b"?")
-    with reading(tree) as reader:
-        found = verification.compare(tree, bucket, reader)
+    foreign = "klines/market=spot/interval=1m/symbol=CUSDT/2024.g000001.parquet"
+    bucket.put(foreign, b"?")
+    found = verification.compare(tree, bucket, copy.now)
 
     assert whole.is_whole
     assert not whole.foreign
     assert (found.missing, found.changed) == ((lost,), (other,))
-    assert found.foreign == ("klines/foreign.parquet",)
+    assert found.foreign == (foreign,)
+    assert copy.publish().is_news
+    copy.require_newest()
 
 
 def test_the_hash_of_a_file_in_parts_is_the_servers(copy: Copy, tmp_path: Path) -> None:
     for size in (0, 10, PART, PART + 1, 2 * PART):
         file = tmp_path / f"{size}"
         file.write_bytes(b"x" * size)
-        assert copy.bucket.put_file(f"parts/{size}", file).etag == verification.etag_of(file)
+        assert copy.bucket.put_file(f"parts/{size}", file).etag == etag_of(file)
 
 
 def test_one_process_publishes_at_a_time(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,9 +480,11 @@ def test_one_process_publishes_at_a_time(copy: Copy, monkeypatch: pytest.MonkeyP
             assert first.result().is_news
 
 
-def run(copy: Copy, *arguments: str, address: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    copy: Copy, *arguments: str, address: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fullpool", *arguments, "-c", str(copy.world.path)]
-    environment = {**os.environ, **credentials(address or copy.address)}
+    environment = {**os.environ, **credentials(address or copy.address), **variables}
     return subprocess.run(
         command, check=False, capture_output=True, text=True, env=environment, timeout=120
     )
@@ -375,6 +496,38 @@ def configured(copy: Copy, more: str = "") -> None:
 
 
 AWAY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"AWS_ENDPOINT_URL": "banana"}, "which is no address"),
+        ({"AWS_ENDPOINT_URL": "http://[::1"}, "which is no address"),
+        ({"AWS_SECRET_ACCESS_KEY": "key\n"}, "holds a space or a line end"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "privileges"),
+    ],
+)
+def test_variables_that_cannot_be_meant_are_told_and_recorded(
+    copy: Copy, variables: dict[str, str], said: str
+) -> None:
+    configured(copy)
+    done = run(copy, "publish", **variables)
+    known = remote_record.read(tree_of(copy.world.config))
+
+    assert done.returncode == Exit.REMOTE, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert known is not None
+    assert known.reason
+
+
+def test_a_lake_without_a_generation_has_nothing_to_publish(copy: Copy) -> None:
+    configured(copy)
+    shutil.rmtree(copy.world.lake)
+    done = run(copy, "publish")
+
+    assert done.returncode == Exit.NO_LAKE
+    assert copy.bucket.get(OWNER) is None
 
 
 def test_commands_publish_check_and_tell(copy: Copy) -> None:

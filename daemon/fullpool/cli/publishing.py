@@ -123,5 +123,5 @@ def verify_remote(settings: "Config", *, is_json: bool) -> None:
         raise DamagedError(
             f"verifying {to}: {len(found.missing)} objects are missing, {len(found.changed)} are"
             " not what was sent",
-            hint="delete those and the lake's folder .remote; `fullpool publish` sends them again",
+            hint="`fullpool publish` sends them again, and so does the daemon",
         )

@@ -27,6 +27,7 @@ _VARIABLES: Final = (
 )  # fmt: skip
 # Where a machine of Amazon's is told its role: asked for lack of other credentials.
 _ROLES: Final = "http://169.254.169.254"
+_VARIABLES_HINT: Final = "check AWS_ENDPOINT_URL, AWS_REGION and the keys in the environment"
 _RETRIES: Final = 5
 _CREDENTIALS: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
 
@@ -48,9 +49,10 @@ class Bucket:
     """
 
     def __init__(
-        self, to: str, environment: Mapping[str, str], *, timeout_s: float = 120.0
+        self, to: str, environment: Mapping[str, str], *, timeout_s: float = 600.0
     ) -> None:
         self.to = to
+        _require_sound(to, environment)
         with self._mapped("opening"):
             self._store = _opened(to, environment, timeout_s)
 
@@ -105,6 +107,17 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
+    def head(self, path: str) -> Object | None:
+        """Return what is said of an object; None if there is none."""
+        import obstore  # noqa: PLC0415 - an extra
+
+        with self._mapped(f"looking at {path} in"):
+            try:
+                found = obstore.head(self._store, path)
+            except FileNotFoundError:
+                return None
+        return Object(path, found["size"], _etag(found))
+
     def list(self, prefix: str) -> Iterator[Object]:
         """Yield the objects below a folder."""
         import obstore  # noqa: PLC0415 - an extra
@@ -142,11 +155,42 @@ class Bucket:
         except (BaseError, FileNotFoundError) as error:
             hint = _CREDENTIALS if _ROLES in str(error) else None
             raise RemoteError(f"{doing} {self.to}: {_said(error)}", hint=hint) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # obstore's, for what is no address
+                raise
+            raise RemoteError(f"{doing} {self.to}: {_said(error)}", hint=_VARIABLES_HINT) from error
+
+
+def _require_sound(to: str, environment: Mapping[str, str]) -> None:
+    """Raise RemoteError for variables that cannot be meant."""
+    for name in (*_ENDPOINTS, *_VARIABLES):
+        value = environment.get(name, "")
+        if not value.isprintable() or value != value.strip():
+            raise RemoteError(
+                f"opening {to}: {name} holds a space or a line end", hint=_VARIABLES_HINT
+            )
+    endpoint = endpoint_in(environment)
+    try:
+        is_address = urlsplit(endpoint).scheme in ("http", "https") and bool(
+            urlsplit(endpoint).hostname
+        )
+    except ValueError:
+        is_address = False
+    if endpoint and not is_address:
+        raise RemoteError(
+            f"opening {to}: AWS_ENDPOINT_URL is {endpoint!r}, which is no address",
+            hint="write it as https://host:port",
+        )
 
 
 def endpoint_in(environment: Mapping[str, str]) -> str:
     """Return the address of the server that is not Amazon's own; "" if none is named."""
     return next((environment[name] for name in _ENDPOINTS if environment.get(name)), "")
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether a server is on this machine, so that http will do."""
+    return bool(endpoint) and urlsplit(endpoint).hostname in LOOPBACK
 
 
 def _opened(to: str, environment: Mapping[str, str], timeout_s: float) -> "S3Store":
@@ -155,7 +199,7 @@ def _opened(to: str, environment: Mapping[str, str], timeout_s: float) -> "S3Sto
     parts = urlsplit(to)
     endpoint = endpoint_in(environment)
     options: ClientConfig = {"timeout": timedelta(seconds=timeout_s)}
-    if endpoint and urlsplit(endpoint).hostname in LOOPBACK:
+    if is_local(endpoint):
         options["allow_http"] = True  # beyond this machine AWS_ALLOW_HTTP=true says so
     return S3Store(
         parts.netloc,
@@ -178,6 +222,6 @@ def _etag(answer: Mapping[str, Any]) -> str:
     return str(answer["e_tag"] or "").strip('"')
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """Return the first line of what went wrong, without the structure behind it."""
     return str(error).split("\n", 1)[0][:500]

@@ -11,7 +11,7 @@ from fullpool.store.catalogue.reader import Queries
 # About so many files share a manifest: as many entries are written again if one of them changes.
 FILES_A_MANIFEST: Final = 1000
 # Changes with what a manifest holds of a file: then all manifests are written again.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 # The files of a kind, market and interval in groups: those of the newest month apart, for they
 # change each day, and the others by symbol. A group ends where the hash of a symbol says so: then a
 # new symbol changes one group. Followed rows have all symbols of a market in a file.
@@ -19,7 +19,7 @@ _GROUPED: Final = f"""
 CREATE OR REPLACE TEMP TABLE grouped AS
 WITH files AS (
     SELECT kind, market, coalesce(interval, '') AS interval, symbol, left(period, 7) AS month, path,
-        size_bytes, row_count, first_time, last_time, false AS is_tail FROM sync.partitions
+        size_bytes, row_count, first_time, last_time, sha256, false AS is_tail FROM sync.partitions
 ), dated AS (
     SELECT *, month >= left(max(month) OVER same, length(month)) AS is_newest FROM files
     WINDOW same AS (PARTITION BY kind, market, interval)
@@ -35,16 +35,17 @@ WITH files AS (
     JOIN sized USING (kind, market, interval, is_newest)
 )
 SELECT kind, market, interval, is_newest, part::BIGINT AS part, is_tail, symbol, path, size_bytes,
-    row_count, first_time, last_time
+    row_count, first_time, last_time, sha256
 FROM dated JOIN cut USING (kind, market, interval, is_newest, symbol)
 UNION ALL
 SELECT kind, market, coalesce(interval, ''), true, 0, true, NULL, path, size_bytes, row_count,
-    NULL, NULL FROM sync.tail_files
+    NULL, NULL, '' FROM sync.tail_files
 """
 _KEYS: Final = "kind, market, interval, is_newest, part, is_tail"
 _GROUPS: Final = (
     f"SELECT {_KEYS}, count(*), sum(row_count)::BIGINT, sum(size_bytes)::BIGINT,"
-    f" md5('{_FORMAT}' || string_agg(path || ':' || size_bytes, '|' ORDER BY path))"
+    f" md5('{_FORMAT}' || string_agg(path || ':' || size_bytes || sha256, '|'"
+    " ORDER BY path))"
     f" FROM grouped GROUP BY {_KEYS} ORDER BY {_KEYS}"
 )
 _FILES: Final = (

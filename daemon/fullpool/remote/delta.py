@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fullpool.errors import RemoteError
 from fullpool.kinds import Kind, Type
-from fullpool.remote.bucket import endpoint_in
+from fullpool.remote.bucket import endpoint_in, is_local
 from fullpool.remote.contents import Contents, DataFile, Group
 from fullpool.remote.metadata import GENERATION, Moment
 from fullpool.store.catalogue.paths import hive_keys
@@ -72,8 +72,10 @@ class DeltaTables:
         """Return the options of a client: it reads no environment that we were not given."""
         given = {n: v for n, v in self.environment.items() if n.startswith("AWS_")}
         endpoint = endpoint_in(self.environment)
-        if endpoint.startswith("http://"):
-            given |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+        if endpoint:
+            given["AWS_ENDPOINT_URL"] = endpoint
+        if is_local(endpoint):
+            given["AWS_ALLOW_HTTP"] = "true"
         return given
 
 

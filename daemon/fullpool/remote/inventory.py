@@ -1,118 +1,134 @@
 """Which objects the remote copy has, as far as this lake knows, and which are to be deleted."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fullpool.kinds import KINDS
 from fullpool.remote.bucket import Bucket, Object
-from fullpool.remote.delta import LOG
-from fullpool.remote.tables import FOLDER
-from fullpool.store.partitions import tails
-from fullpool.store.tree import CATALOGUE_NAME, Tree
+from fullpool.remote.naming import FOLDERS, NEWEST, TABLES, is_own
+from fullpool.store.tree import Tree
 
 _NAME: Final = "objects.json"
-CATALOGUES: Final = ".catalogue"
-# What lies elsewhere below the prefix is not ours.
-OWN_FOLDERS: Final = (
-    *sorted(kind.table for kind in KINDS.values()), tails.FOLDER, CATALOGUES, FOLDER,
-)  # fmt: skip
-
-
-def own_objects(bucket: Bucket) -> Iterator[Object]:
-    """Yield the objects that are ours; the logs of Delta tables are kept by who writes them."""
-    for folder in OWN_FOLDERS:
-        yield from (one for one in bucket.list(folder) if f"/{LOG}/" not in one.path)
 
 
 @dataclass(slots=True)
 class Stock:
-    """An object that is there; *retired_at* is when nothing newest named it any more."""
+    """An object that is there; *retired_at* is when nothing newest named it any more.
+
+    It *is_sure* if this lake has sent it; else it is as long as what we would send.
+    """
 
     size_bytes: int
     etag: str
     retired_at: datetime | None = None
+    is_sure: bool = True
 
 
+@dataclass(slots=True)
 class Inventory:
-    """The objects of the remote copy by their paths."""
+    """The objects of a copy by their paths, after its *publication* of that number."""
 
-    def __init__(self, objects: dict[str, Stock]) -> None:
-        self._objects = objects
+    to: str
+    lake: str
+    publication: int
+    objects: dict[str, Stock] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, tree: Tree) -> "Inventory | None":
-        """Return what the last publication left; None if that is not to be read."""
+    def read(cls, tree: Tree, to: str, lake: str, now: datetime) -> "Inventory | None":
+        """Return what the last publication to there left; None if that is not to be read."""
         try:
             content: Any = json.loads((tree.remote / _NAME).read_bytes())
-            return cls({path: _stock(values) for path, values in content.items()})
-        except (OSError, ValueError, TypeError, AttributeError):
+            known = {path: _stock(values, now) for path, values in content["objects"].items()}
+            if (content["to"], content["lake"]) != (to, lake):
+                return None
+            return cls(to, lake, int(content["publication"]), known)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
             return None
 
-    @classmethod
-    def listed(cls, bucket: Bucket) -> "Inventory":
-        """List what is there: all of it, for nobody knows what the last publication did."""
-        return cls({one.path: Stock(one.size_bytes, one.etag) for one in own_objects(bucket)})
+    def listed(self, bucket: Bucket) -> "Inventory":
+        """Return what is there now: of what was there before, times and hashes are still known."""
+        return Inventory(
+            self.to, self.lake, self.publication,
+            {one.path: self._known(one) for one in own_objects(bucket)},
+        )  # fmt: skip
+
+    def _known(self, one: Object) -> Stock:
+        before = self.objects.get(one.path)
+        if (
+            before
+            and before.is_sure
+            and (before.size_bytes, before.etag) == (one.size_bytes, one.etag)
+        ):
+            return before
+        return Stock(one.size_bytes, one.etag, is_sure=False)
 
     def write(self, tree: Tree) -> None:
         """Replace the file. Raises OSError."""
-        tree.remote.mkdir(exist_ok=True)
         content = {
-            path: [one.size_bytes, one.etag, one.retired_at and one.retired_at.isoformat()]
-            for path, one in self._objects.items()
+            "to": self.to,
+            "lake": self.lake,
+            "publication": self.publication,
+            "objects": {path: _values(one) for path, one in self.objects.items()},
         }
         staged = tree.remote / f"{_NAME}.new"
         staged.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
         staged.replace(tree.remote / _NAME)
 
-    def has(self, path: str, size_bytes: int) -> bool:
-        found = self._objects.get(path)
-        return found is not None and found.size_bytes == size_bytes
-
     def add(self, one: Object) -> None:
-        self._objects[one.path] = Stock(one.size_bytes, one.etag)
-
-    def add_named(self, paths: Iterable[str]) -> None:
-        """Note objects of tables, whose sizes nobody asks for."""
-        for path in paths:
-            self._objects.setdefault(path, Stock(0, ""))
+        self.objects[one.path] = Stock(one.size_bytes, one.etag)
 
     def retire_all_but(self, named: Iterable[str], now: datetime) -> None:
         """Note what is named by nothing newest any more, and what is again."""
         kept = set(named)
-        for path, one in self._objects.items():
+        for path, one in self.objects.items():
             if path in kept:
                 one.retired_at = None
             elif one.retired_at is None:
                 one.retired_at = now
 
-    def past_grace(self, grace: timedelta, now: datetime) -> list[str]:
-        """Return the objects that nothing has named for so long."""
-        return [
-            path
-            for path, one in self._objects.items()
-            if one.retired_at is not None and one.retired_at <= now - grace
-        ]
+    def is_past(self, path: str, before: datetime) -> bool:
+        """Whether nothing has named an object since *before*."""
+        one = self.objects.get(path)
+        return one is not None and one.retired_at is not None and one.retired_at <= before
+
+    def past(self, before: datetime) -> list[str]:
+        """Return the objects that nothing has named since *before*."""
+        return [path for path in self.objects if self.is_past(path, before)]
+
+    def next_end(self, grace: timedelta) -> datetime | None:
+        """Return when the next grace ends; None if nothing is retired."""
+        retired = (one.retired_at for one in self.objects.values())
+        return min((at + grace for at in retired if at is not None), default=None)
 
     def forget(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self._objects.pop(path, None)
+            self.objects.pop(path, None)
 
     def tables(self) -> set[str]:
         """Return the names of the tables that are there."""
-        folders = (path.split("/") for path in self._objects if path.startswith(f"{FOLDER}/"))
-        return {parts[1] for parts in folders}
-
-    @property
-    def objects(self) -> Mapping[str, Stock]:
-        return self._objects
+        return {path.split("/")[1] for path in self.objects if path.startswith(f"{TABLES}/")}
 
 
-def _stock(values: Any) -> Stock:
-    size_bytes, etag, retired_at = values
-    return Stock(size_bytes, etag, datetime.fromisoformat(retired_at) if retired_at else None)
+def own_objects(bucket: Bucket) -> Iterator[Object]:
+    """Yield the objects that have a name of ours: others may lie below the prefix, too."""
+    for folder in FOLDERS:
+        yield from (one for one in bucket.list(folder) if is_own(one.path))
+    newest = bucket.head(NEWEST)
+    if newest is not None:
+        yield newest
+
+
+def _stock(values: Any, now: datetime) -> Stock:
+    """Return an object as it is on record; a time that is not yet is that of a wrong clock."""
+    size_bytes, etag, retired_at, is_sure = values
+    at = datetime.fromisoformat(retired_at) if retired_at else None
+    return Stock(int(size_bytes), str(etag), min(at, now) if at else None, bool(is_sure))
+
+
+def _values(one: Stock) -> list[Any]:
+    return [one.size_bytes, one.etag, one.retired_at and one.retired_at.isoformat(), one.is_sure]
 
 
 def catalogue_files(tree: Tree, generation: int) -> list[str]:
@@ -120,6 +136,3 @@ def catalogue_files(tree: Tree, generation: int) -> list[str]:
     folders = (tree.catalogue(generation).parent, tree.catalogues / "skeleton")
     files = (file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file())
     return [str(file.relative_to(tree.root)) for file in files]
-
-
-NEWEST: Final = CATALOGUE_NAME

@@ -3,9 +3,9 @@
 Source: https://iceberg.apache.org/spec/#table-metadata-and-snapshots (format version 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,12 +24,16 @@ _NOBODY: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The generation that is published, of which lake, when, and how long old ones are kept."""
+    """The generation that is published, of which lake, and when.
+
+    What nothing has named since *oldest* is over. *takes_over*: it may have been another lake's.
+    """
 
     generation: int
     lake: str
     now: datetime
-    grace: timedelta
+    oldest: datetime
+    takes_over: bool = False
 
     @property
     def milliseconds(self) -> int:
@@ -100,13 +104,10 @@ def with_snapshot(before: Metadata, number: int, own: Metadata, moment: Moment) 
     }
 
 
-def kept_snapshots(metadata: Metadata, moment: Moment) -> list[Metadata]:
-    """Return the snapshots that are current, or were until their grace began."""
+def kept_snapshots(metadata: Metadata, is_over: Callable[[str], bool]) -> list[Metadata]:
+    """Return the current snapshot, and the older ones whose manifest lists are not over."""
     snapshots: list[Metadata] = metadata.get("snapshots", [])
-    oldest = moment.milliseconds - round(moment.grace.total_seconds() * 1000)
-    ends = [one["timestamp-ms"] for one in snapshots[1:]]
-    replaced = zip(snapshots, ends, strict=False)
-    return [one for one, end in replaced if end > oldest] + snapshots[-1:]
+    return [one for one in snapshots[:-1] if not is_over(one["manifest-list"])] + snapshots[-1:]
 
 
 def current_id(metadata: Metadata) -> int | None:
@@ -136,8 +137,9 @@ def summary(
     """Return the summary of a snapshot, as Iceberg's readers know it, with our generation."""
     added = sum(one.added_files_count or 0 for one in written)
     removed = sum(one.deleted_files_count or 0 for one in written)
+    operations = {(True, False): "append", (False, True): "delete", (True, True): "overwrite"}
     return {
-        "operation": "overwrite" if removed else "append",
+        "operation": operations.get((added > 0, removed > 0), "replace"),
         "added-data-files": str(added),
         "deleted-data-files": str(removed),
         "total-data-files": str(sum(one.files for one in groups)),

@@ -4,23 +4,23 @@ Readers there see the last whole generation whatever step this ends at, and a re
 missing. Nothing of the lake is changed but what is known of the copy.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import uuid4
 
 from fullpool import logs
-from fullpool.errors import RemoteError
+from fullpool.errors import NoLakeError, RemoteError
 from fullpool.kinds import KINDS
 from fullpool.remote.bucket import Bucket, Object
 from fullpool.remote.contents import Contents
 from fullpool.remote.delta import DeltaTables
-from fullpool.remote.inventory import NEWEST, Inventory, catalogue_files
+from fullpool.remote.etag import etag_of
+from fullpool.remote.inventory import Inventory, catalogue_files
 from fullpool.remote.metadata import Moment
-from fullpool.remote.naming import names_of, path_of
+from fullpool.remote.naming import NEWEST, names_of, path_of
+from fullpool.remote.owner import OWNER, Owner, owner_of
 from fullpool.remote.tables import Table
 from fullpool.store import remote_record
 from fullpool.store.catalogue.reader import reading
@@ -29,8 +29,7 @@ from fullpool.store.tree import Tree
 
 log = logs.get_logger()
 
-# Says which lake is published there.
-OWNER: Final = "_fullpool.json"
+# Each holds a part or two of a file in memory.
 _SENDERS: Final = 4
 # A generation of which a file is gone was replaced long ago: the next one is tried.
 _TRIES: Final = 3
@@ -67,75 +66,72 @@ class Publisher:
 
         With *takes_over* also where another lake was published. Raises RemoteError, NoLakeError.
         """
-        record = self._record()
-        try:
-            self._require_own(record, takes_over=takes_over)
-            return self._published(record)
-        except RemoteError as error:
-            record.failed(str(error), self.now()).write(self.tree)
-            raise
-
-    def _published(self, record: RemoteRecord) -> Sent:
+        if not self.tree.published():
+            raise NoLakeError(f"publishing {self.tree.root}: nothing is published there yet")
         gone: FileNotFoundError | None = None
+        lake = remote_record.name_of(self.tree)
+        owner = owner_of(self.bucket, lake, takes_over=takes_over)
         for _ in range(_TRIES):
             try:
-                return self._publish(record)
+                return self._publish(owner, takes_over=takes_over)
             except FileNotFoundError as error:
                 gone = error
         raise RemoteError(f"publishing to {self.bucket.to}: {gone}") from gone
 
-    def _record(self) -> RemoteRecord:
-        """Return what is known of the copy; nothing but the lake's name if it is another one."""
+    def record(self) -> RemoteRecord:
+        """Return what is known of the copy; nothing if it is another one."""
         found = remote_record.read(self.tree)
-        if found is None:
-            return RemoteRecord(self.bucket.to, str(uuid4()))
-        return found if found.to == self.bucket.to else RemoteRecord(self.bucket.to, found.lake)
+        return found if found and found.to == self.bucket.to else RemoteRecord(self.bucket.to)
 
-    def _require_own(self, record: RemoteRecord, *, takes_over: bool) -> None:
-        """Raise RemoteError if another lake is published there."""
-        if record.is_whole and not takes_over:
-            return  # it was ours the last time
-        mine = json.dumps({"lake": record.lake}).encode()
-        if takes_over:
-            self.bucket.put(OWNER, mine)
-        elif not self.bucket.create(OWNER, mine):
-            raise RemoteError(
-                f"publishing to {self.bucket.to}: another lake is published there",
-                hint="give this one another prefix in publish.to; if it is this one, moved or set"
-                " up anew, run `fullpool publish --take-over` once",
-            )
-
-    def _publish(self, record: RemoteRecord) -> Sent:
-        generation, now = self.tree.published(), self.now()
-        inventory = Inventory.read(self.tree) if record.is_whole else None
-        is_there = inventory is not None and generation == record.generation
-        if inventory is not None and is_there and not inventory.past_grace(self.grace, now):
+    def _publish(self, owner: Owner, *, takes_over: bool) -> Sent:
+        record, generation, now = self.record(), self.tree.published(), self.now()
+        before = Inventory.read(self.tree, self.bucket.to, owner.lake, now)
+        # If not, nobody knows what the last publication did, or somebody else has published since.
+        is_known = (
+            record.is_whole
+            and before is not None
+            and (before.publication == record.publication == owner.publication)
+        )
+        has_all = record.delta == (self.delta is not None) and record.generation == generation
+        if is_known and before and has_all and not before.past(now - self.grace):
             return Sent(generation)
         replace(record, is_whole=False).write(self.tree)  # from here on, until it is whole again
-        inventory = inventory or Inventory.listed(self.bucket)
+        inventory = before or Inventory(self.bucket.to, owner.lake, owner.publication)
+        inventory = inventory if is_known else inventory.listed(self.bucket)
         with reading(self.tree, str(generation)) as reader:
             contents = Contents(reader)
             sizes = _named(dict(contents.sizes()) | self._catalogue(generation))
             sent = self._send(sizes, inventory)
-            moment = Moment(generation, record.lake, now, self.grace)
+            moment = Moment(generation, owner.lake, now, now - self.grace, takes_over)
             changed, named = self._commit(contents, inventory, moment)
-        self.bucket.put_file(NEWEST, self.tree.catalogue(generation))
-        inventory.retire_all_but([*sizes, *named], self.now())
-        old = inventory.past_grace(self.grace, now)
+        inventory.add(self.bucket.put_file(NEWEST, self.tree.catalogue(generation)))
+        inventory.retire_all_but([*sizes, *named, NEWEST], self.now())
+        old = inventory.past(now - self.grace)
         self.bucket.delete(old)
         inventory.forget(old)
-        inventory.write(self.tree)
-        done = replace(
-            record, generation=generation, published_at=self.now(), files=len(sizes),
-            size_bytes=sum(sizes.values()), tried_at=self.now(), reason="", is_whole=True,
-        )  # fmt: skip
-        done.write(self.tree)
+        self._end(inventory, record, owner, (generation, sizes))
         size_bytes = sum(sizes[path] for path in sent)
         log.info(
             "remote.published", to=self.bucket.to, generation=generation, files=len(sent),
             size_bytes=size_bytes, tables=changed, deleted=len(old),
         )  # fmt: skip
         return Sent(generation, len(sent), size_bytes, changed, len(old), is_news=True)
+
+    def _end(
+        self, inventory: Inventory, record: RemoteRecord, owner: Owner,
+        published: tuple[int, Mapping[str, int]],
+    ) -> None:  # fmt: skip
+        """Record that the copy is whole: here, there, and last that both say the same."""
+        generation, sizes = published
+        inventory.publication = owner.publication + 1
+        inventory.write(self.tree)
+        self.bucket.put(OWNER, Owner(owner.lake, inventory.publication).content())
+        replace(
+            record, publication=inventory.publication, generation=generation,
+            delta=self.delta is not None, published_at=self.now(), files=len(sizes),
+            size_bytes=sum(sizes.values()), tried_at=self.now(),
+            due_at=inventory.next_end(self.grace), reason="", is_whole=True,
+        ).write(self.tree)  # fmt: skip
 
     def _catalogue(self, generation: int) -> dict[str, int]:
         """Return the files that a generation is read by, with their sizes."""
@@ -144,7 +140,9 @@ class Publisher:
 
     def _send(self, sizes: Mapping[str, int], inventory: Inventory) -> list[str]:
         """Send the files that are not there, and note them; return their paths."""
-        missing = [path for path, size in sizes.items() if not inventory.has(path, size)]
+        missing = [
+            path for path, size in sizes.items() if not self._is_there(path, size, inventory)
+        ]
         with ThreadPoolExecutor(_SENDERS) as senders:
             try:
                 for one in senders.map(self._put, missing):
@@ -153,6 +151,14 @@ class Publisher:
                 senders.shutdown(wait=False, cancel_futures=True)
                 raise
         return missing
+
+    def _is_there(self, path: str, size_bytes: int, inventory: Inventory) -> bool:
+        """Whether an object is the lake's file of its name, also if somebody else has sent it."""
+        one = inventory.objects.get(path)
+        if one is None or one.size_bytes != size_bytes:
+            return False
+        one.is_sure = one.is_sure or one.etag == etag_of(self.tree.root / path_of(path))
+        return one.is_sure
 
     def _put(self, path: str) -> Object:
         return self.bucket.put_file(path, self.tree.root / path_of(path))
@@ -165,12 +171,12 @@ class Publisher:
         there = inventory.tables()
         for kind in KINDS.values():
             if kind.name in groups or kind.table in there:
-                done = Table(self.bucket, kind).commit(groups.get(kind.name, []), contents, moment)
+                own = groups.get(kind.name, [])
+                done = Table(self.bucket, kind, inventory).commit(own, contents, moment)
                 changed += done.is_changed
-                if self.delta is not None:
-                    self.delta.commit(kind, groups.get(kind.name, []), contents, moment)
                 named += done.named
-                inventory.add_named(done.named)
+                if self.delta is not None:
+                    self.delta.commit(kind, own, contents, moment)
         return changed, named
 
 

@@ -8,12 +8,13 @@ from datetime import timedelta
 
 from fullpool.app import clock
 from fullpool.config import Publish
-from fullpool.errors import LakeBusyError, refused
+from fullpool.errors import LakeBusyError, NoLakeError, refused
 from fullpool.remote.bucket import Bucket
 from fullpool.remote.delta import DeltaTables
 from fullpool.remote.publisher import Publisher, Sent
 from fullpool.remote.verification import Compared, compare
-from fullpool.store.catalogue.reader import reading
+from fullpool.store import remote_record
+from fullpool.store.remote_record import RemoteRecord
 from fullpool.store.tree import Tree
 
 _LOCK = "lock"
@@ -27,25 +28,43 @@ def publish_lake(
     Raises RemoteError; NoLakeError if nothing is published in the lake; LakeBusyError if another
     process is publishing to object storage.
     """
-    with _alone(tree):
+    with _alone(tree), _recorded(tree, publish.to):
         given = clock.environment()
         delta = DeltaTables(publish.to, given) if publish.delta else None
         publisher = Publisher(tree, Bucket(publish.to, given), grace, clock.now, delta)
         return publisher.publish(takes_over=takes_over)
 
 
-def compare_lake(tree: Tree, to: str) -> Compared:
-    """Compare the copy in object storage with what was published. Raises RemoteError, NoLakeError.
+@contextmanager
+def _recorded(tree: Tree, to: str) -> Iterator[None]:
+    """Note why a publication could not be made, whatever it was."""
+    try:
+        yield
+    except NoLakeError:
+        raise
+    except Exception as error:
+        known = remote_record.read(tree)
+        record = known if known and known.to == to else RemoteRecord(to)
+        record.failed(str(error) or type(error).__name__, clock.now()).write(tree)
+        if isinstance(error, OSError):
+            raise refused(error, f"publishing {tree.root} to {to}") from error
+        raise
 
-    LakeBusyError if another process is publishing.
+
+def compare_lake(tree: Tree, to: str) -> Compared:
+    """Compare the copy in object storage with what was published.
+
+    Raises RemoteError; NoLakeError if there is no lake, LakeBusyError if another process publishes.
     """
-    with _alone(tree), reading(tree) as reader:
-        return compare(tree, Bucket(to, clock.environment()), reader)
+    with _alone(tree):
+        return compare(tree, Bucket(to, clock.environment()), clock.now())
 
 
 @contextmanager
 def _alone(tree: Tree) -> Iterator[None]:
     """Keep other processes from publishing meanwhile."""
+    if not tree.root.is_dir():
+        raise NoLakeError(f"publishing {tree.root}: there is no such folder")
     try:
         tree.remote.mkdir(exist_ok=True)
         descriptor = os.open(tree.remote / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)

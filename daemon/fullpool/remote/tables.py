@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -12,12 +13,13 @@ from pyiceberg.manifest import ManifestEntry, ManifestFile
 from fullpool.errors import RemoteError
 from fullpool.kinds import Kind
 from fullpool.remote import manifests, metadata
-from fullpool.remote.bucket import Bucket
+from fullpool.remote.bucket import Bucket, Object
 from fullpool.remote.contents import Contents, Group
 from fullpool.remote.iceberg_schema import BY_SYMBOL, OF_ALL_SYMBOLS, schema_of, specs_of
+from fullpool.remote.inventory import Inventory
 from fullpool.remote.metadata import Metadata, Moment
+from fullpool.remote.naming import TABLES
 
-FOLDER: Final = "_iceberg"
 # Names the newest version for readers without a catalog.
 _HINT: Final = "version-hint.text"
 
@@ -43,12 +45,13 @@ class _Change:
 
 
 class Table:
-    """One kind's table in a bucket."""
+    """One kind's table in a bucket; what is written is noted in the inventory."""
 
-    def __init__(self, bucket: Bucket, kind: Kind) -> None:
+    def __init__(self, bucket: Bucket, kind: Kind, inventory: Inventory) -> None:
         self._bucket = bucket
+        self._inventory = inventory
         self._kind = kind
-        self._folder = f"{FOLDER}/{kind.table}/metadata"
+        self._folder = f"{TABLES}/{kind.table}/metadata"
         schema = schema_of(kind)
         self._schema, self._specs = schema, specs_of(kind)
         self._layouts = [
@@ -61,9 +64,11 @@ class Table:
 
         Raises RemoteError if somebody else writes the table.
         """
-        self._take_up_unfinished(moment.lake)
+        self._take_up_unfinished(moment)
         change = _change(groups, self._current_manifests())
-        kept = metadata.kept_snapshots(self._metadata, moment)
+        kept = metadata.kept_snapshots(
+            self._metadata, lambda one: self._inventory.is_past(self._name(one), moment.oldest)
+        )
         is_changed = bool(change) or len(kept) != len(self._metadata.get("snapshots", []))
         if is_changed:
             before = self._metadata or self._new()
@@ -74,7 +79,7 @@ class Table:
         return Commit(is_changed, list(self._named()))
 
     def _new(self) -> Metadata:
-        location = self._bucket.url(f"{FOLDER}/{self._kind.table}")
+        location = self._bucket.url(f"{TABLES}/{self._kind.table}")
         return metadata.new(location, uuid4(), self._specs)
 
     def _read(self) -> tuple[int, Metadata]:
@@ -82,17 +87,20 @@ class Table:
         hint = self._bucket.get(f"{self._folder}/{_HINT}")
         if hint is None:
             return 0, {}
+        if not hint.strip().isdigit():
+            raise _damaged(self._bucket.url(f"{self._folder}/{_HINT}"), "it is no number")
         version = int(hint)
-        return version, orjson.loads(self._object(self._bucket.url(self._path(version))))
+        location = self._bucket.url(self._path(version))
+        return version, _parsed(location, self._object(location))
 
     def _path(self, version: int) -> str:
         return f"{self._folder}/v{version}.metadata.json"
 
-    def _take_up_unfinished(self, lake: str) -> None:
+    def _take_up_unfinished(self, moment: Moment) -> None:
         """Go on from a version whose writer was killed before the hint named it."""
         while content := self._bucket.get(self._path(self._version + 1)):
-            found = orjson.loads(content)
-            if not metadata.is_of(found, lake):
+            found = _parsed(self._path(self._version + 1), content)
+            if not (moment.takes_over or metadata.is_of(found, moment.lake)):
                 raise self._is_foreign()
             self._version, self._metadata = self._version + 1, found
             self._put_hint()
@@ -106,15 +114,14 @@ class Table:
         if own is None:
             return []
         location = own["manifest-list"]
-        return manifests.listed_in(location, self._object(location))
+        content = self._object(location)
+        with _read(location):
+            return manifests.listed_in(location, content)
 
     def _object(self, location: str) -> bytes:
         content = self._bucket.get(self._name(location))
         if content is None:
-            raise RemoteError(
-                f"reading {location}: it is not there",
-                hint=f"somebody removed it; delete {self._folder} there to have it written anew",
-            )
+            raise _damaged(location, "it is not there")
         return content
 
     def _with_snapshot(
@@ -157,20 +164,26 @@ class Table:
 
     def _entries(self, outdated: Sequence[ManifestFile]) -> Iterator[ManifestEntry]:
         for one in outdated:
-            yield from manifests.entries_in(one, self._object(one.manifest_path))
+            content = self._object(one.manifest_path)
+            with _read(one.manifest_path):
+                entries = manifests.entries_in(one, content)
+            yield from entries
 
     def _write(self, after: Metadata) -> None:
         """Write the next version, which readers see once the hint names it."""
-        if not self._bucket.create(self._path(self._version + 1), orjson.dumps(after)):
+        path, content = self._path(self._version + 1), orjson.dumps(after)
+        if not self._bucket.create(path, content):
             raise self._is_foreign()
+        self._inventory.add(self._bucket.head(path) or Object(path, len(content), ""))
         self._version, self._metadata = self._version + 1, after
         self._put_hint()
 
     def _put_hint(self) -> None:
-        self._bucket.put(f"{self._folder}/{_HINT}", str(self._version).encode())
+        hint = self._bucket.put(f"{self._folder}/{_HINT}", str(self._version).encode())
+        self._inventory.add(hint)
 
     def _put(self, location: str, content: bytes) -> None:
-        self._bucket.put(self._name(location), content)
+        self._inventory.add(self._bucket.put(self._name(location), content))
 
     def _name(self, location: str) -> str:
         return location.removeprefix(f"{self._bucket.to}/")
@@ -180,7 +193,8 @@ class Table:
         if self._version:
             yield self._path(self._version)
             yield f"{self._folder}/{_HINT}"
-            yield from (self._name(one["manifest-list"]) for one in self._metadata["snapshots"])
+            if own := metadata.current(self._metadata):
+                yield self._name(own["manifest-list"])
             yield from (self._name(one.manifest_path) for one in self._all_current())
 
     def _is_foreign(self) -> RemoteError:
@@ -188,6 +202,28 @@ class Table:
             f"writing {self._bucket.url(self._folder)}: somebody else writes there as well",
             hint="let one lake publish to it, or give this one another prefix in publish.to",
         )
+
+
+def _parsed(location: str, content: bytes) -> Metadata:
+    with _read(location):
+        found: Metadata = orjson.loads(content)
+        return found
+
+
+@contextmanager
+def _read(location: str) -> Iterator[None]:
+    """Raise what a file of metadata that is none makes of its reader as RemoteError."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, EOFError, IndexError, AssertionError) as error:
+        raise _damaged(location, str(error)) from error
+
+
+def _damaged(location: str, what: str) -> RemoteError:
+    return RemoteError(
+        f"reading {location}: {what}",
+        hint=f"delete {location.rpartition('/')[0]} there to have the table written anew",
+    )
 
 
 def _change(groups: Sequence[Group], before: Sequence[ManifestFile]) -> _Change:

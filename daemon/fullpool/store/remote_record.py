@@ -2,36 +2,46 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 from fullpool.store.tree import Tree, sync_file, sync_folder
 
 _NAME: Final = "status.json"
+_LAKE: Final = "lake"
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRecord:
     """How far the remote copy *to* is: which *generation* it has, and when it got that.
 
-    *lake* is what the copy knows the lake by. *tried_at* is when it was last tried; *reason* says
+    *publication* counts what came to its end there. *due_at* is when the next old object is to be
+    deleted. *tried_at* is when it was last tried; *reason* says
     why that failed. *is_whole*: what is there is on record; else the objects are listed again.
     """
 
     to: str
-    lake: str
+    publication: int = 0
     generation: int = 0
+    delta: bool = False
     published_at: datetime | None = None
     files: int = 0
     size_bytes: int = 0
     tried_at: datetime | None = None
+    due_at: datetime | None = None
     reason: str = ""
     is_whole: bool = False
 
     def has(self, generation: int, to: str) -> bool:
         """Whether the copy at *to* is that of a generation."""
         return self.is_whole and self.generation == generation and self.to == to
+
+    def is_done(self, now: datetime, *, delta: bool) -> bool:
+        """Whether nothing is left to do: all tables are there, and nothing is to be deleted."""
+        return self.delta == delta and not (self.due_at and self.due_at <= now)
 
     def failed(self, reason: str, now: datetime) -> "RemoteRecord":
         return replace(self, reason=reason, tried_at=now, is_whole=False)
@@ -53,11 +63,34 @@ def read(tree: Tree) -> RemoteRecord | None:
         content: Any = json.loads((tree.remote / _NAME).read_text(encoding="utf-8"))
         known = {one.name for one in fields(RemoteRecord)}
         given = {name: value for name, value in content.items() if name in known}
-        for name in ("published_at", "tried_at"):
-            given[name] = datetime.fromisoformat(given[name]) if given[name] else None
+        for name in ("published_at", "tried_at", "due_at"):
+            given[name] = _instant(given[name]) if given[name] else None
         return RemoteRecord(**given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _instant(text: str) -> datetime:
+    """Return a time. Raises ValueError for one without a zone, which is not ours."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"a time without a zone: {text}")
+    return found
+
+
+def name_of(tree: Tree) -> str:
+    """Return what copies know the lake by: made once, and on disk before anybody is told."""
+    file = tree.remote / _LAKE
+    with suppress(OSError):
+        if known := file.read_text(encoding="utf-8").strip():
+            return known
+    tree.remote.mkdir(exist_ok=True)
+    staged = file.with_name(f"{_LAKE}.new")
+    staged.write_text(f"{uuid4()}\n", "utf-8")
+    sync_file(staged)
+    staged.replace(file)
+    sync_folder(file.parent)
+    return file.read_text(encoding="utf-8").strip()
 
 
 def words_of(known: RemoteRecord | None, newest: int, to: str) -> str:

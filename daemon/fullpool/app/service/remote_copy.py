@@ -9,13 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Final, Self
 
 from fullpool import logs
+from fullpool.app import clock
 from fullpool.app.configuration import tree_of
 from fullpool.config import Config
+from fullpool.errors import Exit
 from fullpool.store import remote_record
+from fullpool.store.remote_record import RemoteRecord
 
 log = logs.get_logger()
 
@@ -57,11 +61,27 @@ class RemoteCopy:
     def _is_due(self) -> bool:
         if self._process is not None and self._process.poll() is None:
             return False
+        self._note_end()
         publish = self._config().publish
         if not publish.to or time.monotonic() - self._started < publish.every_s:
             return False
         known, newest = remote_record.read(self._tree), self._tree.published()
-        return bool(newest) and not (known and known.has(newest, publish.to))
+        if not newest or known is None or not known.has(newest, publish.to):
+            return bool(newest)
+        return not known.is_done(clock.now(), delta=publish.delta)
+
+    def _note_end(self) -> None:
+        """Record that the last process ended in a way of which it could say nothing itself."""
+        ended, self._process = self._process, None
+        if ended is None or ended.returncode in (0, Exit.REMOTE):
+            return
+        known, to = remote_record.read(self._tree), self._config().publish.to
+        if to and not (known and known.to == to and known.reason):
+            record = known if known and known.to == to else RemoteRecord(to)
+            reason = f"the process ended with {ended.returncode}: see the log"
+            log.error("remote.failed", reason=reason)
+            with suppress(OSError):
+                record.failed(reason, clock.now()).write(self._tree)
 
     def _start(self) -> None:
         config, self._started = self._config(), time.monotonic()
@@ -70,7 +90,7 @@ class RemoteCopy:
             "publish": asdict(config.publish),
             "grace_s": config.lake.grace.total_seconds(),
         }
-        command = [sys.executable, "-m", "fullpool.remote", json.dumps(order)]
+        command = [sys.executable, "-P", "-m", "fullpool.remote", json.dumps(order)]
         try:
             self._process = subprocess.Popen(command)  # noqa: S603 - our own
         except OSError as error:
