@@ -57,7 +57,7 @@ def sync(
     pass_report.outcome(outcome, is_json=json)
     failure = None if stop.is_set() else publish_after_sync(settings, is_quiet=json)
     if failure and outcome.troubles:  # which are what the command ends with
-        sys.stderr.write(f"error: {failure}\n")
+        sys.stderr.write(f"error: {failure}\nhint: {failure.hint}\n")
     syncing.require_complete(outcome)
     if failure:
         raise failure

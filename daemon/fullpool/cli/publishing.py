@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fullpool.cli.program import ConfigOption, JsonOption, Level, LogOption, program
-from fullpool.errors import DamagedError, RemoteError
+from fullpool.errors import DamagedError, FullpoolError, RemoteError
 
 if TYPE_CHECKING:
     from fullpool.config import Config
@@ -62,6 +62,9 @@ def require_remote(settings: "Config", doing: str) -> None:
 def publish_newest(settings: "Config", *, takes_over: bool = False) -> "Sent":
     """Publish the newest generation. Raises what `publish_lake` does."""
     from fullpool.app.configuration import tree_of
+    from fullpool.remote.installed import require_installed
+
+    require_installed(f"publishing to {settings.publish.to}")
     from fullpool.remote.publishing import publish_lake
 
     grace = settings.lake.grace
@@ -79,7 +82,7 @@ def tell(sent: "Sent", to: str) -> None:
     )
 
 
-def publish_after_sync(settings: "Config", *, is_quiet: bool) -> RemoteError | None:
+def publish_after_sync(settings: "Config", *, is_quiet: bool) -> FullpoolError | None:
     """Publish what a sync left, if that is configured; return what kept it from that."""
     from fullpool.app.configuration import tree_of
 
@@ -87,7 +90,7 @@ def publish_after_sync(settings: "Config", *, is_quiet: bool) -> RemoteError | N
         return None
     try:
         sent = publish_newest(settings)
-    except RemoteError as error:
+    except FullpoolError as error:
         return error
     if sent.is_news and not is_quiet:
         tell(sent, settings.publish.to)
@@ -100,9 +103,12 @@ def verify_remote(settings: "Config", *, is_json: bool) -> None:
 
     from fullpool.app.configuration import tree_of
     from fullpool.cli import screen
-    from fullpool.remote.publishing import compare_lake
+    from fullpool.remote.installed import require_installed
 
     to = settings.publish.to
+    require_installed(f"comparing {to}")
+    from fullpool.remote.publishing import compare_lake
+
     found = compare_lake(tree_of(settings), to)
     if is_json:
         screen.show_json({"to": to} | asdict(found))
@@ -123,5 +129,6 @@ def verify_remote(settings: "Config", *, is_json: bool) -> None:
         raise DamagedError(
             f"verifying {to}: {len(found.missing)} objects are missing, {len(found.changed)} are"
             " not what was sent",
-            hint="`fullpool publish` sends them again, and so does the daemon",
+            hint="`fullpool publish` sends files of the newest generation again, like the daemon,"
+            " and says which folder to delete if a table's metadata is damaged",
         )

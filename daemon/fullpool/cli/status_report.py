@@ -122,8 +122,9 @@ def daemon(status: DaemonStatus | None, shown: Shown) -> None:
 def _remote(settings: Config, tree: Tree) -> None:
     """Print how far the copy in object storage is."""
     if settings.publish.to:
-        said = words_of(remote_record.read(tree), tree.published(), settings.publish.to)
-        sys.stdout.write(f"{settings.publish.to}: {said}\n")
+        to = settings.publish.to
+        known = remote_record.read_for(tree, to)
+        sys.stdout.write(f"{to}: {words_of(known, tree.published(), to)}\n")
 
 
 def status(

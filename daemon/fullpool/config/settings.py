@@ -338,7 +338,7 @@ class Publish:
 
     to: Bucket = ""
     delta: Flag = False
-    every_s: Annotated[Number, Field(gt=0, le=86_400)] = 300.0
+    every_s: Seconds = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

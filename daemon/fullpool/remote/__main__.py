@@ -10,8 +10,8 @@ from typing import Final
 from fullpool import logs
 from fullpool.app import clock
 from fullpool.config import Publish
-from fullpool.errors import Exit, FullpoolError
-from fullpool.remote.publishing import publish_lake
+from fullpool.errors import Exit, FullpoolError, LakeBusyError
+from fullpool.remote.installed import require_installed
 from fullpool.store.tree import Tree
 
 log = logs.get_logger()
@@ -27,7 +27,12 @@ def main(order: str) -> int:
     logs.configure("INFO", journal=clock.variable("JOURNAL_STREAM"))
     os.nice(_NICENESS)
     try:
+        require_installed(f"publishing to {publish.to}")
+        from fullpool.remote.publishing import publish_lake  # noqa: PLC0415 - needs the extra
+
         publish_lake(Tree(Path(given["root"])), publish, timedelta(seconds=given["grace_s"]))
+    except LakeBusyError as error:
+        return int(error.exit_code)  # another process is publishing
     except FullpoolError as error:
         log.error("remote.failed", reason=str(error), hint=error.hint)  # noqa: TRY400 - it is told
         return int(error.exit_code)

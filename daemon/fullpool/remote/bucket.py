@@ -29,7 +29,10 @@ _VARIABLES: Final = (
 _ROLES: Final = "http://169.254.169.254"
 _VARIABLES_HINT: Final = "check AWS_ENDPOINT_URL, AWS_REGION and the keys in the environment"
 _RETRIES: Final = 5
-_CREDENTIALS: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+_CREDENTIALS: Final = (
+    "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role; it needs GetObject,"
+    " PutObject, DeleteObject and ListBucket on the prefix"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +141,12 @@ class Bucket:
     @contextmanager
     def _mapped(self, doing: str) -> Iterator[None]:
         """Raise what obstore says as RemoteError."""
-        try:
-            from obstore.exceptions import (  # noqa: PLC0415 - an extra
-                BaseError,
-                PermissionDeniedError,
-                UnauthenticatedError,
-            )
-        except ImportError as error:
-            raise RemoteError(
-                f"{doing} {self.to}: {error}", hint="install it: `pip install 'fullpool[s3]'`"
-            ) from error
+        from obstore.exceptions import (  # noqa: PLC0415 - an extra
+            BaseError,
+            PermissionDeniedError,
+            UnauthenticatedError,
+        )
+
         try:
             yield
         except (PermissionDeniedError, UnauthenticatedError) as error:
@@ -167,7 +166,7 @@ def _require_sound(to: str, environment: Mapping[str, str]) -> None:
         value = environment.get(name, "")
         if not value.isprintable() or value != value.strip():
             raise RemoteError(
-                f"opening {to}: {name} holds a space or a line end", hint=_VARIABLES_HINT
+                f"opening {to}: {name} contains a space or a line break", hint=_VARIABLES_HINT
             )
     endpoint = endpoint_in(environment)
     try:
@@ -178,8 +177,14 @@ def _require_sound(to: str, environment: Mapping[str, str]) -> None:
         is_address = False
     if endpoint and not is_address:
         raise RemoteError(
-            f"opening {to}: AWS_ENDPOINT_URL is {endpoint!r}, which is no address",
+            f"opening {to}: AWS_ENDPOINT_URL is {endpoint!r}, which is not an address",
             hint="write it as https://host:port",
+        )
+    allows_http = environment.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1")
+    if endpoint.startswith("http://") and not is_local(endpoint) and not allows_http:
+        raise RemoteError(
+            f"opening {to}: {endpoint} is not encrypted",
+            hint="use https, or set AWS_ALLOW_HTTP=true",
         )
 
 

@@ -94,11 +94,11 @@ class Group:
 
 
 class Contents:
-    """The files of one generation, by groups; a connection of its own has them meanwhile."""
+    """The files of one generation in groups, in a temporary table of the reader's connection."""
 
     def __init__(self, reader: Queries) -> None:
         self._reader = reader
-        reader.query("SET threads = 1")  # it is no hurry, and each has memory of its own
+        reader.query("SET threads = 1")  # each has memory of its own, and there is no hurry
         reader.query(_GROUPED)
         self.groups = [Group(row[:6], *row[6:]) for row in reader.query(_GROUPS).rows]
 

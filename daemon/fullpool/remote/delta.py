@@ -19,7 +19,6 @@ from fullpool.remote.metadata import GENERATION, Moment
 from fullpool.store.catalogue.paths import hive_keys
 from fullpool.store.partitions.csv_rows import SOURCE_COLUMN
 
-LOG: Final = "_delta_log"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TYPES: Final = {
     Type.TIME: "timestamp_ntz",

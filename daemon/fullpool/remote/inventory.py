@@ -15,9 +15,9 @@ _NAME: Final = "objects.json"
 
 @dataclass(slots=True)
 class Stock:
-    """An object that is there; *retired_at* is when nothing newest named it any more.
+    """An object that is there; *retired_at* is when the newest generation stopped naming it.
 
-    It *is_sure* if this lake has sent it; else it is as long as what we would send.
+    *is_sure*: this lake sent it; otherwise only its size is known to match.
     """
 
     size_bytes: int
@@ -80,7 +80,7 @@ class Inventory:
         self.objects[one.path] = Stock(one.size_bytes, one.etag)
 
     def retire_all_but(self, named: Iterable[str], now: datetime) -> None:
-        """Note what is named by nothing newest any more, and what is again."""
+        """Note which objects the newest generation no longer names, and which it names again."""
         kept = set(named)
         for path, one in self.objects.items():
             if path in kept:

@@ -22,7 +22,7 @@ class Owner:
 
 
 def owner_of(bucket: Bucket, lake: str, *, takes_over: bool) -> Owner:
-    """Return who is published there: that lake, of which nothing may be there yet.
+    """Return who publishes there, claiming the prefix for *lake* if nobody does.
 
     Raises RemoteError if it is another one, unless the lake *takes_over*.
     """
@@ -36,7 +36,7 @@ def owner_of(bucket: Bucket, lake: str, *, takes_over: bool) -> Owner:
     if not takes_over:
         raise RemoteError(
             f"publishing to {bucket.to}: another lake is published there",
-            hint="give this one another prefix in publish.to; if it is this one, set up anew, run"
+            hint="use another prefix in publish.to; if this is the same lake, set up again, run"
             " `fullpool publish --take-over` once",
         )
     taken = Owner(lake, found.publication + 1)

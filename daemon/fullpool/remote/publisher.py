@@ -80,8 +80,7 @@ class Publisher:
 
     def record(self) -> RemoteRecord:
         """Return what is known of the copy; nothing if it is another one."""
-        found = remote_record.read(self.tree)
-        return found if found and found.to == self.bucket.to else RemoteRecord(self.bucket.to)
+        return remote_record.read_for(self.tree, self.bucket.to) or RemoteRecord(self.bucket.to)
 
     def _publish(self, owner: Owner, *, takes_over: bool) -> Sent:
         record, generation, now = self.record(), self.tree.published(), self.now()
@@ -130,7 +129,7 @@ class Publisher:
             record, publication=inventory.publication, generation=generation,
             delta=self.delta is not None, published_at=self.now(), files=len(sizes),
             size_bytes=sum(sizes.values()), tried_at=self.now(),
-            due_at=inventory.next_end(self.grace), reason="", is_whole=True,
+            due_at=inventory.next_end(self.grace), reason="", hint="", is_whole=True,
         ).write(self.tree)  # fmt: skip
 
     def _catalogue(self, generation: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from fullpool.app import clock
@@ -28,7 +28,7 @@ def publish_lake(
     Raises RemoteError; NoLakeError if nothing is published in the lake; LakeBusyError if another
     process is publishing to object storage.
     """
-    with _alone(tree), _recorded(tree, publish.to):
+    with _alone(tree, "publishing"), _recorded(tree, publish.to):
         given = clock.environment()
         delta = DeltaTables(publish.to, given) if publish.delta else None
         publisher = Publisher(tree, Bucket(publish.to, given), grace, clock.now, delta)
@@ -43,9 +43,10 @@ def _recorded(tree: Tree, to: str) -> Iterator[None]:
     except NoLakeError:
         raise
     except Exception as error:
-        known = remote_record.read(tree)
-        record = known if known and known.to == to else RemoteRecord(to)
-        record.failed(str(error) or type(error).__name__, clock.now()).write(tree)
+        record = remote_record.read_for(tree, to) or RemoteRecord(to)
+        reason, hint = str(error) or type(error).__name__, getattr(error, "hint", "")
+        with suppress(OSError):  # what went wrong is told, if it cannot be noted
+            record.failed(reason, clock.now(), hint).write(tree)
         if isinstance(error, OSError):
             raise refused(error, f"publishing {tree.root} to {to}") from error
         raise
@@ -56,15 +57,15 @@ def compare_lake(tree: Tree, to: str) -> Compared:
 
     Raises RemoteError; NoLakeError if there is no lake, LakeBusyError if another process publishes.
     """
-    with _alone(tree):
+    with _alone(tree, "comparing"):
         return compare(tree, Bucket(to, clock.environment()), clock.now())
 
 
 @contextmanager
-def _alone(tree: Tree) -> Iterator[None]:
+def _alone(tree: Tree, doing: str) -> Iterator[None]:
     """Keep other processes from publishing meanwhile."""
     if not tree.root.is_dir():
-        raise NoLakeError(f"publishing {tree.root}: there is no such folder")
+        raise NoLakeError(f"{doing} {tree.root}: there is no such folder")
     try:
         tree.remote.mkdir(exist_ok=True)
         descriptor = os.open(tree.remote / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -75,7 +76,7 @@ def _alone(tree: Tree) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise LakeBusyError(
-            f"publishing {tree.root} to object storage: another process is doing that",
+            f"{doing} {tree.root} in object storage: another process is doing so",
             hint="wait for it to end; a running daemon publishes by itself",
         ) from error
     finally:

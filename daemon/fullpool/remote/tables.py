@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
@@ -24,12 +24,12 @@ from fullpool.remote.naming import TABLES
 _HINT: Final = "version-hint.text"
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What a commit of one table did: whether it changed, and the objects that it names."""
 
-    is_changed: bool = False
-    named: list[str] = field(default_factory=list)
+    is_changed: bool
+    named: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Table:
             if change:
                 after = self._with_snapshot(after, change, contents, moment)
             self._write(after)
-        return Commit(is_changed, list(self._named()))
+        return Commit(is_changed, tuple(self._named()))
 
     def _new(self) -> Metadata:
         location = self._bucket.url(f"{TABLES}/{self._kind.table}")
@@ -88,7 +88,7 @@ class Table:
         if hint is None:
             return 0, {}
         if not hint.strip().isdigit():
-            raise _damaged(self._bucket.url(f"{self._folder}/{_HINT}"), "it is no number")
+            raise _damaged(self._bucket.url(f"{self._folder}/{_HINT}"), "it is not a number")
         version = int(hint)
         location = self._bucket.url(self._path(version))
         return version, _parsed(location, self._object(location))
@@ -106,8 +106,15 @@ class Table:
             self._put_hint()
 
     def _current_manifests(self) -> list[ManifestFile]:
-        """Return the manifests of the current snapshot that have files of the table."""
-        return [one for one in self._all_current() if manifests.has_files(one)]
+        """Return the manifests of the current snapshot that have files of the table.
+
+        Raises RemoteError if the bucket has lost one.
+        """
+        current = [one for one in self._all_current() if manifests.has_files(one)]
+        for one in current:
+            if self._name(one.manifest_path) not in self._inventory.objects:
+                raise _damaged(one.manifest_path, "it is not there")
+        return current
 
     def _all_current(self) -> list[ManifestFile]:
         own = metadata.current(self._metadata)
@@ -115,7 +122,7 @@ class Table:
             return []
         location = own["manifest-list"]
         content = self._object(location)
-        with _read(location):
+        with _mapped(location):
             return manifests.listed_in(location, content)
 
     def _object(self, location: str) -> bytes:
@@ -165,7 +172,7 @@ class Table:
     def _entries(self, outdated: Sequence[ManifestFile]) -> Iterator[ManifestEntry]:
         for one in outdated:
             content = self._object(one.manifest_path)
-            with _read(one.manifest_path):
+            with _mapped(one.manifest_path):
                 entries = manifests.entries_in(one, content)
             yield from entries
 
@@ -189,7 +196,7 @@ class Table:
         return location.removeprefix(f"{self._bucket.to}/")
 
     def _named(self) -> Iterator[str]:
-        """Yield the objects that the current version needs: what older ones do has its grace."""
+        """Yield the objects that the current version needs; older ones have their grace."""
         if self._version:
             yield self._path(self._version)
             yield f"{self._folder}/{_HINT}"
@@ -199,20 +206,20 @@ class Table:
 
     def _is_foreign(self) -> RemoteError:
         return RemoteError(
-            f"writing {self._bucket.url(self._folder)}: somebody else writes there as well",
+            f"writing {self._bucket.url(self._folder)}: another process also writes there",
             hint="let one lake publish to it, or give this one another prefix in publish.to",
         )
 
 
 def _parsed(location: str, content: bytes) -> Metadata:
-    with _read(location):
+    with _mapped(location):
         found: Metadata = orjson.loads(content)
         return found
 
 
 @contextmanager
-def _read(location: str) -> Iterator[None]:
-    """Raise what a file of metadata that is none makes of its reader as RemoteError."""
+def _mapped(location: str) -> Iterator[None]:
+    """Raise RemoteError if metadata cannot be parsed."""
     try:
         yield
     except (ValueError, TypeError, KeyError, EOFError, IndexError, AssertionError) as error:
@@ -220,9 +227,10 @@ def _read(location: str) -> Iterator[None]:
 
 
 def _damaged(location: str, what: str) -> RemoteError:
+    folder = location.rpartition("/")[0]
     return RemoteError(
         f"reading {location}: {what}",
-        hint=f"delete {location.rpartition('/')[0]} there to have the table written anew",
+        hint=f"delete {folder} in the bucket; the next publication writes the table again",
     )
 
 

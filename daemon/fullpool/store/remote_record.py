@@ -19,8 +19,8 @@ class RemoteRecord:
     """How far the remote copy *to* is: which *generation* it has, and when it got that.
 
     *publication* counts what came to its end there. *due_at* is when the next old object is to be
-    deleted. *tried_at* is when it was last tried; *reason* says
-    why that failed. *is_whole*: what is there is on record; else the objects are listed again.
+    deleted. *tried_at* is when it was last tried; *reason* says why that failed, *hint* what to do.
+    *is_whole*: what is there is on record; else the objects are listed again.
     """
 
     to: str
@@ -33,6 +33,7 @@ class RemoteRecord:
     tried_at: datetime | None = None
     due_at: datetime | None = None
     reason: str = ""
+    hint: str = ""
     is_whole: bool = False
 
     def has(self, generation: int, to: str) -> bool:
@@ -43,8 +44,9 @@ class RemoteRecord:
         """Whether nothing is left to do: all tables are there, and nothing is to be deleted."""
         return self.delta == delta and not (self.due_at and self.due_at <= now)
 
-    def failed(self, reason: str, now: datetime) -> "RemoteRecord":
-        return replace(self, reason=reason, tried_at=now, is_whole=False)
+    def failed(self, reason: str, now: datetime, hint: str = "") -> "RemoteRecord":
+        """Return the record after an attempt that came to nothing."""
+        return replace(self, reason=reason, hint=hint, tried_at=now, is_whole=False)
 
     def write(self, tree: Tree) -> None:
         """Replace the file. Raises OSError."""
@@ -68,6 +70,12 @@ def read(tree: Tree) -> RemoteRecord | None:
         return RemoteRecord(**given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def read_for(tree: Tree, to: str) -> RemoteRecord | None:
+    """Return what is known of the copy at *to*; None if nothing is."""
+    known = read(tree)
+    return known if known and known.to == to else None
 
 
 def _instant(text: str) -> datetime:
@@ -102,7 +110,9 @@ def words_of(known: RemoteRecord | None, newest: int, to: str) -> str:
     there = f"generation {known.generation} of {newest}" if known.published_at else "nothing yet"
     if known.reason:
         return f"{there}; the last attempt failed: {known.reason}"
-    return f"{there}; the rest is being sent, or is with the next publication"
+    if known.generation == newest:
+        return f"generation {newest}; it is being checked, or sent again"
+    return f"{there}; the next publication brings it up to date"
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

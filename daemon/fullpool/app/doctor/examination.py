@@ -81,19 +81,24 @@ def _remote(config: Config, tree: Tree) -> Iterator[Finding]:
     to, newest = config.publish.to, tree.published()
     if not (to and newest):
         return
-    known = remote_record.read(tree)
-    if known is None or known.to != to:
+    known = remote_record.read_for(tree, to)
+    if known is None:
         yield Finding(f"nothing is published to {to} yet", "run `fullpool publish`")
     elif known.reason:
-        yield Finding(f"{to}: {words_of(known, newest, to)}", RemoteError.hint)
-    elif not known.has(newest, to) and _is_late(config, known, clock.now()):
+        yield Finding(f"{to}: {words_of(known, newest, to)}", known.hint or RemoteError.hint)
+    elif not known.has(newest, to) and _is_late(config, tree, known, clock.now()):
         yield Finding(f"{to}: {words_of(known, newest, to)}", "run `fullpool publish`")
 
 
-def _is_late(config: Config, known: RemoteRecord, now: datetime) -> bool:
-    """Whether the copy has not been brought up to the lake for longer than it should take."""
+def _is_late(config: Config, tree: Tree, known: RemoteRecord, now: datetime) -> bool:
+    """Whether a generation has waited for its publication longer than that should take."""
+    waiting = [number for number in tree.generations() if number > known.generation]
     allowed = _REMOTE_LATE + timedelta(seconds=config.publish.every_s)
-    return known.published_at is None or now - known.published_at > allowed
+    for number in waiting:
+        with suppress(FileNotFoundError):  # it was removed meanwhile
+            at = tree.catalogue(number).stat().st_mtime
+            return now - datetime.fromtimestamp(at, UTC) > allowed
+    return False
 
 
 def _asked_for(config: Config) -> Iterator[Finding]:

@@ -25,6 +25,8 @@ log = logs.get_logger()
 
 _LOOK_S: Final = 1.0
 _PATIENCE_S: Final = 2.0
+# Of how these ends came about the process has told itself, or there is nothing to tell.
+_TOLD: Final = (Exit.OK, Exit.REMOTE, Exit.LAKE_BUSY)
 
 
 class RemoteCopy:
@@ -37,6 +39,7 @@ class RemoteCopy:
         self._thread = threading.Thread(target=self._run, name="remote", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = float("-inf")
+        self._to = ""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -73,11 +76,10 @@ class RemoteCopy:
     def _note_end(self) -> None:
         """Record that the last process ended in a way of which it could say nothing itself."""
         ended, self._process = self._process, None
-        if ended is None or ended.returncode in (0, Exit.REMOTE):
+        if ended is None or ended.returncode in _TOLD:
             return
-        known, to = remote_record.read(self._tree), self._config().publish.to
-        if to and not (known and known.to == to and known.reason):
-            record = known if known and known.to == to else RemoteRecord(to)
+        record = remote_record.read_for(self._tree, self._to) or RemoteRecord(self._to)
+        if not record.reason:
             reason = f"the process ended with {ended.returncode}: see the log"
             log.error("remote.failed", reason=reason)
             with suppress(OSError):
@@ -85,6 +87,7 @@ class RemoteCopy:
 
     def _start(self) -> None:
         config, self._started = self._config(), time.monotonic()
+        self._to = config.publish.to
         order = {
             "root": str(self._tree.root),
             "publish": asdict(config.publish),
@@ -92,6 +95,6 @@ class RemoteCopy:
         }
         command = [sys.executable, "-P", "-m", "fullpool.remote", json.dumps(order)]
         try:
-            self._process = subprocess.Popen(command)  # noqa: S603 - our own
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own
         except OSError as error:
             log.error("remote.failed", reason=str(error))  # noqa: TRY400 - it is told

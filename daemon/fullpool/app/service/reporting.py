@@ -175,5 +175,4 @@ class Reporting:
     def _remote(self) -> RemoteRecord | None:
         """Return how far the copy in object storage is; None if there is to be none."""
         to = self.config.publish.to
-        known = remote_record.read(self._tree) if to else None
-        return known if known and known.to == to else None
+        return remote_record.read_for(self._tree, to) if to else None
