@@ -192,11 +192,8 @@ def _not_listed(series: Series, period: Period, now: datetime) -> Known:
 
 def one_of_each(found: Iterable[Known]) -> list[Known]:
     """Return each archive once, as listed where it is: parts of a series can share a month."""
-    each: dict[Archive, Known] = {}
-    for known in found:
-        if known.archive not in each or known.status is Status.LISTED:
-            each[known.archive] = known
-    return list(each.values())
+    ordered = sorted(found, key=lambda known: known.status is Status.LISTED)
+    return list({known.archive: known for known in ordered}.values())
 
 
 def unrecorded(chosen: Iterable[Known], known: Sequence[Known]) -> list[Known]:
@@ -272,7 +269,7 @@ def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now
 
 def steps(
     due: Iterable[Known],
-    files: Iterable[PartitionFile],
+    files: Sequence[PartitionFile],
     compared: AbstractSet[tuple[str, str]],
     now: datetime,
 ) -> Iterator[Step]:
@@ -281,6 +278,7 @@ def steps(
     Also yields steps without archives: folds of a closed year's monthly files into one, and files
     that may have rows of the day next to them, unless the paths of the two are *compared* already.
     """
+    now = cut_at(files, now)
     archives: dict[tuple[Series, Period], list[Known]] = defaultdict(list)
     placed = [(known, known.archive.series, _unit(known.archive, now)) for known in due]
     units = {(series, unit) for _, series, unit in placed}
@@ -324,6 +322,21 @@ def _unit(item: Archive | Partition, now: datetime) -> Period:
     lake = _lake_period(item.series, item.period, now)
     longer = _LENGTH_ORDER[item.period.cadence] > _LENGTH_ORDER[lake.cadence]
     return item.period if longer else lake
+
+
+def cut_at(files: Iterable[PartitionFile], now: datetime) -> datetime:
+    """Return *now*, but not before the years of *files* were closed, if a clock was set back.
+
+    Else a month would be written beside the file of its year.
+    """
+    years = (file.partition.period.first.year for file in files if _is_folded(file.partition))
+    return max([now, *map(vendor.closes_at, years)])
+
+
+def _is_folded(one: Partition) -> bool:
+    """Whether a file of a year was one for each month before the year was closed."""
+    before = _lake_period(one.series, one.period, vendor.beginning())
+    return one.period.cadence is Cadence.YEAR and before.cadence is Cadence.MONTH
 
 
 def _lake_period(series: Series, period: Period, now: datetime) -> Period:

@@ -198,6 +198,11 @@ def first_open_year(now: datetime) -> int:
     return (now - _UNTIL_CLOSED).year
 
 
+def closes_at(year: int) -> datetime:
+    """Return when a year is over and its December had time to be published."""
+    return datetime(year + 1, 1, 1, tzinfo=UTC) + _UNTIL_CLOSED
+
+
 def is_closed_year(moment: datetime, now: datetime) -> bool:
     """Whether the year of *moment* is over and its December had time to be published."""
     return moment.year < first_open_year(now)

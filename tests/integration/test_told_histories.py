@@ -12,6 +12,7 @@ from test_history import (  # type: ignore[import-not-found]
     FIRST,
     LAST,
     Days,
+    FoldedYear,
     History,
     RawTrades,
     Trades,
@@ -134,6 +135,15 @@ def a_month_wanted_in_parts_has_no_days(one: History) -> None:
     one.publish("AUSDT", 6, [(91, 30), (34, 1)], "sync")
 
 
+def a_clock_is_set_back_over_the_close_of_a_year(one: History) -> None:
+    begin(one, start=5, count=50, then="sync", is_late=True, is_by_cron=False)
+    one.publish("BUSDT", 6, [(44, 1), (63, 24)], "")
+    one.run_at_another_time(days=-40, name="audit")
+    for table in ("klines", "klines_exact"):
+        sql = f"SELECT count(*) - count(DISTINCT (symbol, open_time)) FROM {table}"
+        assert ask(one.config, sql) == [(0,)]
+
+
 TOLD: list[tuple[type[History], Steps]] = [
     (History, an_archive_is_published_anew),
     (RawTrades, an_archive_is_published_anew),
@@ -153,6 +163,7 @@ TOLD: list[tuple[type[History], Steps]] = [
     (Days, a_part_of_a_month_loses_its_days),
     (RawTrades, a_part_of_a_month_loses_its_days),
     (History, a_month_wanted_in_parts_has_no_days),
+    (FoldedYear, a_clock_is_set_back_over_the_close_of_a_year),
 ]
 
 

@@ -35,6 +35,7 @@ from fullpool.planning import (
     Want,
     caught_up,
     choose,
+    cut_at,
     first_day_to_list,
     has_month_of,
     known_until,
@@ -532,6 +533,20 @@ def test_rows_of_rest_go_into_the_partition_of_their_moment() -> None:
     assert (step.series, step.unit, step.archives) == (M1, period_from("2024-06"), ())
     year = patch_step(M1, period_from("2024"), files)
     assert year.files == (files[1], files[0])  # in the order of time
+
+
+def test_a_clock_that_was_set_back_does_not_open_a_year_that_is_one_file() -> None:
+    """Its rows would be there twice: in the file of the year, and in one of the month beside it."""
+    january = at("2024-01-28")
+    year, other = held(M1, "2023"), held(H1, "2023")  # files of 1h are of a year anyway
+    known = Known(Archive(M1, period_from("2023-12-07")), Status.LISTED, "", IDENTITY)
+
+    assert cut_at([year], january) == at("2024-02-01") > january
+    assert cut_at([year], NOW) == NOW
+    assert cut_at([other, held(M1, "2024-01")], january) == january
+    (step,) = steps([known], [year], set(), january)
+    assert (step.unit, step.files) == (period_from("2023"), (year,))
+    assert step.partitions == (Partition(M1, period_from("2023")),)
 
 
 def trades_of(label: str, first: int, last: int, *moments: str) -> PartitionFile:

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 from fullpool import planning
 from fullpool.errors import RestError
 from fullpool.gaps import Patch
-from fullpool.model import Period, Series, Span, instant
+from fullpool.model import PartitionFile, Period, Series, Span, instant
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.rounds import Round
@@ -44,21 +45,23 @@ class PatchBuilds:
                 inquiry.rows, inquiry.places = {}, []
 
     def _units(self, inquiry: Inquiry) -> set[Unit]:
-        series, now = inquiry.gap.series, self._work.now()
+        series = inquiry.gap.series
+        now = self._cut_at(self._state.queries.files.of({series})[series])
         moments = (instant(moment) for moment, _ in inquiry.rows.values())
         return {(series, planning.unit_at(series, moment, now)) for moment in moments}
 
     def _build_together(self, inquiries: Sequence[Inquiry]) -> set[Unit]:
         """Build in the rows of some gaps; return the units that could not be written."""
-        now = self._work.now()
+        files = self._state.queries.files.of({one.gap.series for one in inquiries if one.rows})
         lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
         for inquiry in inquiries:
+            series = inquiry.gap.series
+            now = self._cut_at(files[series])
             for key, (moment, line) in inquiry.rows.items():
-                unit = planning.unit_at(inquiry.gap.series, instant(moment), now)
-                lines[inquiry.gap.series, unit][key] = (moment, line)
+                unit = planning.unit_at(series, instant(moment), now)
+                lines[series, unit][key] = (moment, line)
         if not lines:
             return set()
-        files = self._state.queries.files.of({series for series, _ in lines})
         patches = {
             (series, unit): (self._patch(series, rows),) for (series, unit), rows in lines.items()
         }
@@ -70,6 +73,9 @@ class PatchBuilds:
         for series, unit in patches.keys() - round_.unbuilt.keys():
             self._outcome.failed.pop(f"{series}/{unit}", None)
         return set(round_.unbuilt)
+
+    def _cut_at(self, files: Sequence[PartitionFile]) -> datetime:
+        return planning.cut_at(files, self._work.now())
 
     def _patch(self, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
         ordered = [rows[key] for key in sorted(rows)]
