@@ -18,6 +18,7 @@ from fullpool.errors import FullpoolError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
 from fullpool.store.catalogue import publication, relations, sync_tables
 from fullpool.store.catalogue.reader import Reader, generations, reading
+from fullpool.store.tree import give_name
 from served import Vendor, ask, dataset, kline, snapshot, sync, tree_of
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
@@ -406,3 +407,36 @@ def test_a_large_table_is_published_in_parts_and_only_what_changed_is_written(
     assert len(written) == 1
     changed = f"SELECT DISTINCT symbol FROM read_parquet('{written[0]}')"
     assert ask(config, changed) == [("AUSDT",)]
+
+
+def test_generations_are_thinned_by_hour_and_then_by_day(vendor: Vendor, tmp_path: Path) -> None:
+    """All of the last day stay, of each hour of the last week one, of what is older one a day."""
+    tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
+    now = datetime(2030, 1, 31, 12, 30, tzinfo=UTC)
+    times = [now - timedelta(days=days, minutes=10 * k) for days in (0, 3, 10) for k in range(3)]
+    times.append(now - timedelta(days=10, hours=5))
+    with opened_state(tree) as state:
+        known = {one.number for one in generations(tree)}
+        numbers = {state.next_value("generation"): at for at in sorted(times)}
+        for number, at in numbers.items():
+            state.generations.record(number, at)
+        publication.thin(state, tree, now)
+        left = {
+            number
+            for (number,) in state.connection.execute(
+                "SELECT generation FROM sync.generations"
+            ).fetchall()
+        }
+
+    days_ago = [(now - numbers[number]).days for number in sorted(left - known)]
+    assert days_ago == [10, 3, 0, 0, 0]
+
+
+def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> None:
+    staged, target = tmp_path / "staged", tmp_path / "target"
+    staged.write_bytes(b"new")
+    target.write_bytes(b"old")
+
+    with pytest.raises(FileExistsError):
+        give_name(staged, target)
+    assert (target.read_bytes(), staged.read_bytes()) == (b"old", b"new")

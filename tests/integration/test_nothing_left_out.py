@@ -15,6 +15,7 @@ from fullpool.app.doctor import examination
 from fullpool.config import Config
 from fullpool.errors import ConfigError, UsageError
 from fullpool.simulator import Fault, bucket
+from fullpool.simulator.generate import zipped
 from fullpool.store import inventory
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
 from served import Vendor, dataset, tree_of
@@ -811,3 +812,77 @@ def test_days_of_a_month_that_is_held_are_not_fetched_after_an_edit_and_a_rebuil
         assert lab.ask("SELECT DISTINCT volume FROM klines WHERE open_time < '2024-04-01'") == [
             (1,)
         ]
+
+
+def put_day_of_hours(lab: Lab, day: str, *, text: str = "") -> None:
+    first = at(day)
+    lab.put(HOURS.format("daily", day), text or bars(first, first + DAY, HOUR))
+
+
+def test_of_a_zip_that_is_damaged_behind_its_rows_none_is_kept() -> None:
+    """Its rows had gone to the others of the step by the time that its sum was found wrong."""
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        put_day_of_hours(lab, "2024-03-01")
+        key = HOURS.format("daily", "2024-03-02")
+        first = at("2024-03-02")
+        content = bytearray(
+            zipped(
+                key.rpartition("/")[2].replace(".zip", ".csv"),
+                bars(first, first + DAY, HOUR).encode(),
+            )
+        )
+        central = content.rindex(b"PK\x01\x02")
+        content[central + 16] ^= 1  # its CRC, in the directory at the end
+        lab.vendor.put_bytes(key, bytes(content), at("2024-03-03"))
+        lab.run("sync", "2024-03-03T08:00")
+
+        assert lab.ask("SELECT count(*), max(open_time) FROM klines") == [
+            (24, at("2024-03-01T23:00").replace(tzinfo=None))
+        ]
+        sql = "SELECT period FROM sync.archives WHERE status = 'quarantined'"
+        assert lab.ask(sql) == [("2024-03-02",)]
+
+
+def test_a_row_of_a_day_that_no_archive_has_keeps_its_archive_out() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        put_day_of_hours(lab, "2024-03-04")
+        lines = bars(at("2024-03-05"), at("2024-03-06"), HOUR).splitlines(keepends=True)
+        stray = bar(at("2024-03-03T05:00"), HOUR)
+        put_day_of_hours(lab, "2024-03-05", text="".join([*lines[:9], stray, *lines[9:]]))
+        lab.run("sync", "2024-03-06T08:00")
+
+        assert lab.ask("SELECT count(*) FROM klines WHERE open_time < '2024-03-04'") == [(0,)]
+        sql = "SELECT period, reason FROM sync.archives WHERE status = 'quarantined'"
+        ((period, reason),) = lab.ask(sql)
+        assert period == "2024-03-05"
+        assert "1 rows lie outside" in reason
+
+
+def test_rows_of_a_month_of_trades_come_back_where_the_file_of_a_day_is_lost() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01"), has_api=False) as lab:
+        lines = [trade(n, at("2024-03-01") + n * 6 * HOUR) for n in range(31 * 4)]
+        key = "data/futures/um/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"
+        lab.put(key, HEADER + "".join(lines))
+        lab.run("sync", "2024-04-10T08:00")
+        tree = tree_of(lab.config)
+        (lost,) = (path for path, _ in inventory.partition_files(tree) if "/2024-03-15." in path)
+        (tree.root / lost).unlink()
+        lab.run("sync", "2024-04-11T08:00")
+
+        assert lab.ask("SELECT count(*) FROM agg_trades") == [(31 * 4,)]
+
+
+def test_a_file_that_is_lost_after_its_archive_was_withdrawn_is_a_gap_at_once() -> None:
+    asked = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-04-30")
+    with Lab(asked, has_api=False) as lab:
+        for month, end in (("2024-03", "2024-04-01"), ("2024-04", "2024-05-01")):
+            key = f"data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-{month}.zip"
+            lab.put(key, bars(at(f"{month}-01"), at(end), MINUTE))
+        lab.run("sync", "2024-05-10T08:00")
+        tree = tree_of(lab.config)
+        (lost,) = (path for path, _ in inventory.partition_files(tree) if "/2024-03." in path)
+        (tree.root / lost).unlink()
+        lab.vendor.remove("data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-2024-03.zip")
+        lab.run("sync", "2024-05-10T10:00")
+
+        assert lab.ask("SELECT sum(row_count) FROM sync.gaps") == [(31 * 24 * 60,)]
