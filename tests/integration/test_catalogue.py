@@ -440,3 +440,28 @@ def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> No
     with pytest.raises(FileExistsError):
         give_name(staged, target)
     assert (target.read_bytes(), staged.read_bytes()) == (b"old", b"new")
+
+
+def test_a_replaced_file_stays_until_a_generation_without_it_had_its_grace(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    """Nothing may be published for longer than the grace: then readers still need the old one."""
+    tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
+    with opened_state(tree) as state:
+        ((path, published),) = state.connection.execute(
+            "SELECT min(path), (SELECT max(published_at) FROM sync.generations)"
+            " FROM sync.partitions"
+        ).fetchall()
+        replaced = published.replace(tzinfo=UTC) + timedelta(days=10)
+        state.connection.execute(
+            "INSERT INTO sync.retired (path, size_bytes, retired_at) VALUES (?, 1, ?)",
+            [path, replaced.replace(tzinfo=None)],
+        )
+        publication.retire(state, tree, replaced + timedelta(hours=2))
+        before = (tree.root / path).exists()
+        number = state.next_value("generation")
+        state.generations.record(number, replaced + timedelta(hours=1))
+        publication.retire(state, tree, replaced + timedelta(hours=2))
+
+    assert before
+    assert not (tree.root / path).exists()
