@@ -6,6 +6,7 @@ As in test_faults, the lake is afterwards what one is that met none.
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -302,3 +303,61 @@ def test_where_processes_can_share_nothing_a_thread_builds(
     assert done.returncode == Exit.OK, done.stderr
     assert world.digest() == clean
     world.require_sound(clean)
+
+
+CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\()(.*)$")
+PATHS = re.compile(r'"([^"]*)"|<([^>]*)>')
+
+
+def traced(world: World, log: Path) -> list[tuple[str, list[str]]]:
+    """Run a sync; return its calls that put files in their places, as they ended, with paths."""
+    calls = "fsync,fdatasync,link,linkat,rename,renameat,renameat2,symlink,symlinkat"
+    done = world.sync("strace", "-f", "-qq", "-y", "-e", f"trace={calls}", "-o", str(log))
+    assert done.returncode == 0, done.stderr
+    begun: dict[str, str] = {}
+    found = []
+    for line in log.read_text().splitlines():
+        if (call := CALL.match(line)) is None:
+            continue
+        process, name, rest = call.groups()
+        if rest.endswith("<unfinished ...>"):
+            begun[process] = rest
+        elif rest.rstrip().endswith("= 0"):
+            text = begun.pop(process, "") + rest
+            found.append((name, [quoted or opened for quoted, opened in PATHS.findall(text)]))
+    return found
+
+
+@pytest.mark.usefixtures("strace")
+def test_what_has_a_name_is_on_disk_and_so_is_its_name(world: World, tmp_path: Path) -> None:
+    """After a power cut a file is whole or not there: content first, then the name, its folder."""
+    calls = traced(world, tmp_path / "calls")
+    synced = [(n, paths[0]) for n, (name, paths) in enumerate(calls) if name.endswith("sync")]
+
+    def is_synced(path: str, *, after: int = -1, before: int = len(calls)) -> bool:
+        return any(after < n < before and one == path for n, one in synced)
+
+    named = [
+        (n, *[path for path in paths if path.startswith("/")][-2:])
+        for n, (name, paths) in enumerate(calls)
+        if name.startswith(("link", "rename"))
+    ]
+    files = [one for one in named if one[2].endswith(".parquet") and "/.catalogue/" not in one[2]]
+    assert len(files) == 5
+    for n, staged, target in files:
+        assert is_synced(staged, before=n), target
+        assert is_synced(str(Path(target).parent), after=n), target
+    lake = str(world.lake)
+    swaps = [n for n, _, target in named if target == f"{lake}/lake.duckdb"]
+    assert swaps
+    published = {path for _, path in synced if path.endswith("/lake.duckdb")}
+    assert len(published) >= len(swaps)
+    for n in swaps:
+        assert is_synced(lake, after=n)
+        assert is_synced(f"{lake}/.catalogue", before=n)
+    for path in published:
+        first = min(n for n, one in synced if one == path)
+        assert is_synced(str(Path(path).parent), after=first)
+    ((made, new, state),) = [one for one in named if one[2].endswith("/state.duckdb")]
+    assert is_synced(new, before=made)
+    assert is_synced(str(Path(state).parent), after=made)
