@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from threading import Event
 
+import duckdb
 import pytest
 
 from fullpool.app import rebuild, verify
@@ -17,6 +18,7 @@ from fullpool.errors import ConfigError, UsageError
 from fullpool.simulator import Fault, bucket
 from fullpool.simulator.generate import zipped
 from fullpool.store import inventory
+from fullpool.store.partitions.provenance import origin_of
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
 from served import Vendor, dataset, tree_of
 
@@ -886,3 +888,41 @@ def test_a_file_that_is_lost_after_its_archive_was_withdrawn_is_a_gap_at_once() 
         lab.run("sync", "2024-05-10T10:00")
 
         assert lab.ask("SELECT sum(row_count) FROM sync.gaps") == [(31 * 24 * 60,)]
+
+
+def test_what_a_day_has_otherwise_than_its_month_beside_it_is_a_conflict() -> None:
+    """Where a day of a part of a month is lost, the month comes with the others, in one step."""
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-05"), has_api=False) as lab:
+        month = bars(at("2024-03-01"), at("2024-04-01"), HOUR)
+        lab.put(HOURS.format("monthly", "2024-03"), month)
+        for number in (5, 6, *range(8, 32)):
+            first = at(f"2024-03-{number:02d}")
+            text = bars(first, first + DAY, HOUR, volume=11 if number == 6 else 10)
+            put_day_of_hours(lab, f"{first:%Y-%m-%d}", text=text)
+        lab.run("sync", "2024-04-10T08:00")
+
+        rows = "SELECT count(*), min(volume), max(volume) FROM klines"
+        assert lab.ask(rows) == [(744, 10, 10)]
+        sql = (
+            "SELECT column_name, kept_source, kept_value::INTEGER, other_source,"
+            " other_value::INTEGER, count(*) FROM sync.conflicts GROUP BY ALL"
+        )
+        assert lab.ask(sql) == [("volume", "archive", 10, "daily", 11, 24)]
+
+
+def test_a_file_of_a_day_names_the_archives_of_that_day_alone() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-05"), has_api=False) as lab:
+        moments = [at("2024-03-01") + n * 6 * HOUR for n in range(31 * 4)]
+        lines = [trade(number, moment) for number, moment in enumerate(moments)]
+        lab.put(TRADES.format("monthly", "AUSDT", "AUSDT", "2024-03"), HEADER + "".join(lines))
+        for number in (5, 6, *range(8, 32)):
+            own = lines[4 * (number - 1) : 4 * number]
+            key = TRADES.format("daily", "AUSDT", "AUSDT", f"2024-03-{number:02d}")
+            lab.put(key, HEADER + "".join(own))
+        lab.run("sync", "2024-04-10T08:00")
+        tree = tree_of(lab.config)
+        (path,) = (path for path, _ in inventory.partition_files(tree) if "/2024-03-06." in path)
+        with duckdb.connect() as connection:
+            sources = origin_of(connection, [tree.root / path]).sources
+
+        assert {source.period for source in sources} == {"2024-03", "2024-03-06"}
