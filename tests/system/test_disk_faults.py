@@ -337,11 +337,11 @@ def test_what_has_a_name_is_on_disk_and_so_is_its_name(world: World, tmp_path: P
     def is_synced(path: str, *, after: int = -1, before: int = len(calls)) -> bool:
         return any(after < n < before and one == path for n, one in synced)
 
-    named = [
-        (n, *[path for path in paths if path.startswith("/")][-2:])
-        for n, (name, paths) in enumerate(calls)
-        if name.startswith(("link", "rename"))
-    ]
+    named: list[tuple[int, str, str]] = []
+    for n, (name, paths) in enumerate(calls):
+        if name.startswith(("link", "rename")):
+            staged, target = [path for path in paths if path.startswith("/")][-2:]
+            named.append((n, staged, target))
     files = [one for one in named if one[2].endswith(".parquet") and "/.catalogue/" not in one[2]]
     assert len(files) == 5
     for n, staged, target in files:
