@@ -94,6 +94,7 @@ def a_symbol_trades_again(one: History) -> None:
     for day in (30, 31, 32):
         one.publish("AUSDT", day, [], "")
         one.api_learns("AUSDT", day, [])
+    one.time_passes(30)
     one.run("sync")
     sql = (
         "SELECT count(*) FROM sync.gaps AS g, sync.coverage AS c WHERE g.symbol = c.symbol"
