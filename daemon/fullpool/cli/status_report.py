@@ -124,7 +124,7 @@ def _remote(settings: Config, tree: Tree) -> None:
     if settings.publish.to:
         to = settings.publish.to
         known = remote_record.read_for(tree, to)
-        sys.stdout.write(f"{to}: {words_of(known, tree.published(), to)}\n")
+        sys.stdout.write(f"{to}: {words_of(known, tree.published())}\n")
 
 
 def status(

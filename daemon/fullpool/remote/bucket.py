@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
 from fullpool.config.addresses import LOOPBACK
 from fullpool.errors import RemoteError
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, S3Config, S3Store
+    from obstore.store import ClientConfig, S3Config
 
 # S3 lists and deletes so many at once.
 _AT_ONCE: Final = 1000
@@ -65,8 +74,6 @@ class Bucket:
 
     def put_file(self, path: str, file: Path) -> Object:
         """Send a file. Raises FileNotFoundError if it is gone."""
-        import obstore  # noqa: PLC0415 - an extra
-
         size_bytes = file.stat().st_size
         try:
             with self._mapped(f"sending {path} to"):
@@ -80,8 +87,6 @@ class Bucket:
 
     def put(self, path: str, content: bytes) -> Object:
         """Write an object, whatever is there."""
-        import obstore  # noqa: PLC0415 - an extra
-
         with self._mapped(f"writing {path} in"):
             return Object(path, len(content), _etag(obstore.put(self._store, path, content)))
 
@@ -90,9 +95,6 @@ class Bucket:
 
         If the answer to our own write was lost, it is there when the request is repeated.
         """
-        import obstore  # noqa: PLC0415 - an extra
-        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 - an extra
-
         with self._mapped(f"creating {path} in"):
             try:
                 obstore.put(self._store, path, content, mode="create")
@@ -102,8 +104,6 @@ class Bucket:
 
     def get(self, path: str) -> bytes | None:
         """Return what an object holds; None if there is none."""
-        import obstore  # noqa: PLC0415 - an extra
-
         with self._mapped(f"reading {path} in"):
             try:
                 return bytes(obstore.get(self._store, path).bytes())
@@ -112,8 +112,6 @@ class Bucket:
 
     def head(self, path: str) -> Object | None:
         """Return what is said of an object; None if there is none."""
-        import obstore  # noqa: PLC0415 - an extra
-
         with self._mapped(f"looking at {path} in"):
             try:
                 found = obstore.head(self._store, path)
@@ -123,8 +121,6 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Object]:
         """Yield the objects below a folder."""
-        import obstore  # noqa: PLC0415 - an extra
-
         with self._mapped(f"listing {prefix} of"):
             for page in obstore.list(self._store, prefix, chunk_size=_AT_ONCE):
                 for one in page:
@@ -132,8 +128,6 @@ class Bucket:
 
     def delete(self, paths: Sequence[str]) -> None:
         """Remove objects; one that is not there is no error."""
-        import obstore  # noqa: PLC0415 - an extra
-
         for start in range(0, len(paths), _AT_ONCE):
             with self._mapped("deleting objects of"):
                 obstore.delete(self._store, paths[start : start + _AT_ONCE])
@@ -141,12 +135,6 @@ class Bucket:
     @contextmanager
     def _mapped(self, doing: str) -> Iterator[None]:
         """Raise what obstore says as RemoteError."""
-        from obstore.exceptions import (  # noqa: PLC0415 - an extra
-            BaseError,
-            PermissionDeniedError,
-            UnauthenticatedError,
-        )
-
         try:
             yield
         except (PermissionDeniedError, UnauthenticatedError) as error:
@@ -170,9 +158,8 @@ def _require_sound(to: str, environment: Mapping[str, str]) -> None:
             )
     endpoint = endpoint_in(environment)
     try:
-        is_address = urlsplit(endpoint).scheme in ("http", "https") and bool(
-            urlsplit(endpoint).hostname
-        )
+        parts = urlsplit(endpoint)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         is_address = False
     if endpoint and not is_address:
@@ -198,9 +185,7 @@ def is_local(endpoint: str) -> bool:
     return bool(endpoint) and urlsplit(endpoint).hostname in LOOPBACK
 
 
-def _opened(to: str, environment: Mapping[str, str], timeout_s: float) -> "S3Store":
-    from obstore.store import S3Store  # noqa: PLC0415 - an extra
-
+def _opened(to: str, environment: Mapping[str, str], timeout_s: float) -> S3Store:
     parts = urlsplit(to)
     endpoint = endpoint_in(environment)
     options: ClientConfig = {"timeout": timedelta(seconds=timeout_s)}

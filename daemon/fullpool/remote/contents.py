@@ -92,6 +92,10 @@ class Group:
     def is_tail(self) -> bool:
         return bool(self.keys[5])
 
+    def partition_of(self, file: DataFile) -> dict[str, str | None]:
+        """Return what the folders of a file are called, by their keys."""
+        return {"market": self.market, "interval": self.interval, "symbol": file.symbol}
+
 
 class Contents:
     """The files of one generation in groups, in a temporary table of the reader's connection."""

@@ -41,11 +41,8 @@ class DeltaTables:
 
     def commit(
         self, kind: Kind, groups: Sequence[Group], contents: Contents, moment: Moment
-    ) -> bool:
-        """Make a kind's table that of a generation; return whether it changed.
-
-        Raises RemoteError.
-        """
+    ) -> None:
+        """Make a kind's table that of a generation. Raises RemoteError."""
         try:
             import deltalake  # noqa: PLC0415 - an extra
             from deltalake.exceptions import DeltaError  # noqa: PLC0415 - an extra
@@ -62,8 +59,9 @@ class DeltaTables:
         try:
             if deltalake.DeltaTable.is_deltatable(uri, options):
                 table = deltalake.DeltaTable(uri, storage_options=options)
-                return _changed(table, kind, wanted, moment)
-            return _created(uri, options, kind, wanted, moment)
+                _change(table, kind, wanted, moment)
+            elif wanted:
+                _create(uri, options, kind, wanted, moment)
         except (DeltaError, OSError) as error:
             raise RemoteError(f"publishing the Delta table {uri}: {error}") from error
 
@@ -81,13 +79,9 @@ class DeltaTables:
 _Wanted = Mapping[str, tuple[Group, DataFile]]
 
 
-def _created(
-    uri: str, options: dict[str, str], kind: Kind, wanted: _Wanted, moment: Moment
-) -> bool:
+def _create(uri: str, options: dict[str, str], kind: Kind, wanted: _Wanted, moment: Moment) -> None:
     from deltalake.transaction import create_table_with_add_actions  # noqa: PLC0415 - an extra
 
-    if not wanted:
-        return False
     create_table_with_add_actions(
         uri,
         _schema(kind),
@@ -97,23 +91,20 @@ def _created(
         storage_options=options,
         commit_properties=_properties(moment),
     )
-    return True
 
 
-def _changed(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> bool:
+def _change(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> None:
     """Add the files that are not in the table, and remove those that are no longer wanted."""
     held = _held(table, kind)
     actions = [
         _added(kind, path, *found, moment) for path, found in wanted.items() if path not in held
     ]
     actions += [_removed(path, *held[path], moment) for path in held if path not in wanted]
-    if not actions:
-        return False
-    table.create_write_transaction(
-        actions, "append", _schema(kind), list(hive_keys(kind)),
-        commit_properties=_properties(moment),
-    )  # fmt: skip
-    return True
+    if actions:
+        table.create_write_transaction(
+            actions, "append", _schema(kind), list(hive_keys(kind)),
+            commit_properties=_properties(moment),
+        )  # fmt: skip
 
 
 def _held(table: Any, kind: Kind) -> dict[str, tuple[int, dict[str, str | None]]]:
@@ -135,7 +126,7 @@ def _path(kind: Kind, file: DataFile) -> str:
 def _added(kind: Kind, path: str, group: Group, file: DataFile, moment: Moment) -> Any:
     from deltalake.transaction import AddAction  # noqa: PLC0415 - an extra
 
-    values = {"market": group.market, "interval": group.interval, "symbol": file.symbol}
+    values = group.partition_of(file)
     return AddAction(
         path=path,
         size=file.size_bytes,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fullpool.remote.bucket import Bucket, Object
 from fullpool.remote.naming import FOLDERS, NEWEST, TABLES, is_own
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, replace_file
 
 _NAME: Final = "objects.json"
 
@@ -72,9 +72,7 @@ class Inventory:
             "publication": self.publication,
             "objects": {path: _values(one) for path, one in self.objects.items()},
         }
-        staged = tree.remote / f"{_NAME}.new"
-        staged.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-        staged.replace(tree.remote / _NAME)
+        replace_file(tree.remote / _NAME, json.dumps(content, ensure_ascii=False))
 
     def add(self, one: Object) -> None:
         self.objects[one.path] = Stock(one.size_bytes, one.etag)

@@ -111,7 +111,7 @@ def data_file(layout: Layout, group: Group, file: contents.DataFile) -> DataFile
     """Return what a manifest says of a file of a group."""
     field = layout.schema.find_field(layout.time)
     time = cast("PrimitiveType", field.field_type)
-    keys = {"market": group.market, "interval": group.interval, "symbol": file.symbol}
+    keys = group.partition_of(file)
     names = [layout.schema.find_column_name(one.source_id) or "" for one in layout.spec.fields]
     bounds = [
         {} if at is None else {field.field_id: to_bytes(time, _bound(at, time))}

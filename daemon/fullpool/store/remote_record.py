@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from fullpool.store.tree import Tree, sync_file, sync_folder
+from fullpool.store.tree import Tree, replace_file
 
 _NAME: Final = "status.json"
 _LAKE: Final = "lake"
@@ -50,13 +50,8 @@ class RemoteRecord:
 
     def write(self, tree: Tree) -> None:
         """Replace the file. Raises OSError."""
-        tree.remote.mkdir(exist_ok=True)
-        target = tree.remote / _NAME
-        staged = target.with_name(f"{_NAME}.new")
-        staged.write_text(json.dumps(_plain(asdict(self)), ensure_ascii=False) + "\n", "utf-8")
-        sync_file(staged)
-        staged.replace(target)
-        sync_folder(target.parent)
+        content = json.dumps(_plain(asdict(self)), ensure_ascii=False) + "\n"
+        replace_file(tree.remote / _NAME, content)
 
 
 def read(tree: Tree) -> RemoteRecord | None:
@@ -92,20 +87,16 @@ def name_of(tree: Tree) -> str:
     with suppress(OSError):
         if known := file.read_text(encoding="utf-8").strip():
             return known
-    tree.remote.mkdir(exist_ok=True)
-    staged = file.with_name(f"{_LAKE}.new")
-    staged.write_text(f"{uuid4()}\n", "utf-8")
-    sync_file(staged)
-    staged.replace(file)
-    sync_folder(file.parent)
-    return file.read_text(encoding="utf-8").strip()
+    name = str(uuid4())
+    replace_file(file, f"{name}\n")
+    return name
 
 
-def words_of(known: RemoteRecord | None, newest: int, to: str) -> str:
-    """Return in words how far the copy at *to* is, when *newest* is the lake's generation."""
-    if known is None or known.to != to:
+def words_of(known: RemoteRecord | None, newest: int) -> str:
+    """Return in words how far a copy is, when *newest* is the lake's generation."""
+    if known is None:
         return "nothing is published there yet"
-    if known.has(newest, to):
+    if known.has(newest, known.to):
         return f"generation {newest}, as in the lake"
     there = f"generation {known.generation} of {newest}" if known.published_at else "nothing yet"
     if known.reason:

@@ -199,6 +199,16 @@ def ends_whole(path: Path) -> bool:
         return content.read() == _PARQUET
 
 
+def replace_file(path: Path, content: str) -> None:
+    """Write a file as a whole: after a power cut it is the old one or this one. Raises OSError."""
+    path.parent.mkdir(exist_ok=True)
+    staged = path.with_name(f"{path.name}.new")
+    staged.write_text(content, encoding="utf-8")
+    sync_file(staged)
+    staged.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -85,9 +85,9 @@ def _remote(config: Config, tree: Tree) -> Iterator[Finding]:
     if known is None:
         yield Finding(f"nothing is published to {to} yet", "run `fullpool publish`")
     elif known.reason:
-        yield Finding(f"{to}: {words_of(known, newest, to)}", known.hint or RemoteError.hint)
+        yield Finding(f"{to}: {words_of(known, newest)}", known.hint or RemoteError.hint)
     elif not known.has(newest, to) and _is_late(config, tree, known, clock.now()):
-        yield Finding(f"{to}: {words_of(known, newest, to)}", "run `fullpool publish`")
+        yield Finding(f"{to}: {words_of(known, newest)}", "run `fullpool publish`")
 
 
 def _is_late(config: Config, tree: Tree, known: RemoteRecord, now: datetime) -> bool:
