@@ -14,7 +14,7 @@ import pytest
 
 from fullpool.app.assembly import opened_state
 from fullpool.config import Config
-from fullpool.errors import FullpoolError, NoLakeError, QueryError, UsageError
+from fullpool.errors import FullpoolError, LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
 from fullpool.store.catalogue import publication, relations, sync_tables
 from fullpool.store.catalogue.reader import Reader, generations, reading
@@ -438,8 +438,20 @@ def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> No
     target.write_bytes(b"old")
 
     with pytest.raises(FileExistsError):
-        give_name(staged, target)
+        give_name(staged, tmp_path, target.name)
     assert (target.read_bytes(), staged.read_bytes()) == (b"old", b"new")
+
+
+def test_a_lake_that_was_removed_is_not_made_anew_by_who_had_it_open(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
+    with opened_state(tree) as state:
+        shutil.rmtree(tree.root)
+
+        with pytest.raises(LakeUnwritableError, match="publishing generation 2"):
+            publication.publish(state, tree, 2, NOW)
+    assert not tree.root.exists()
 
 
 def test_a_replaced_file_stays_until_a_generation_without_it_had_its_grace(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fullpool import vendor
 from fullpool.model import Archive, Zipped
-from fullpool.store.tree import TAKEN_OUT, Tree
+from fullpool.store.tree import TAKEN_OUT, Tree, make_folder
 
 
 def quarantined(tree: Tree, archive: Archive) -> Path:
@@ -17,7 +17,7 @@ def quarantined(tree: Tree, archive: Archive) -> Path:
 def quarantine(tree: Tree, archive: Archive, zipped: Zipped, reason: str, now: datetime) -> None:
     """Put *zipped* in quarantine and write the reason next to it; a file is moved there."""
     target = quarantined(tree, archive)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(tree.root, target.parent)
     if isinstance(zipped, Path):
         zipped.replace(target)
     else:

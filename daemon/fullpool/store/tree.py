@@ -152,6 +152,15 @@ def partition_in(path: str) -> Partition | None:
     return Partition(series, period) if kind else None
 
 
+def make_folder(root: Path, folder: Path) -> None:
+    """Make a folder of the lake, but never the lake's own: who removed that wants it gone.
+
+    Raises FileNotFoundError if the lake's folder is not there.
+    """
+    for part in (*reversed(folder.relative_to(root).parents[:-1]), folder.relative_to(root)):
+        (root / part).mkdir(exist_ok=True)
+
+
 def generation_in(path: str) -> int | None:
     """Return which generation wrote the partition file of that name; None if it is no such."""
     stem, _, ending = path.rpartition(".")
@@ -159,15 +168,17 @@ def generation_in(path: str) -> int | None:
     return int(number) if ending == "parquet" and number != stem and number.isdigit() else None
 
 
-def give_name(staged: Path, target: Path) -> None:
+def give_name(staged: Path, root: Path, path: str) -> None:
     """Give a finished file its name for good: on disk first, then named, then the name on disk.
 
-    The target's folder is made if need be. Raises FileExistsError if the name was used before.
+    *path* is that in the lake's folder *root*. Folders in between are made if need be. Raises
+    FileExistsError if the name was used before.
     """
+    target = root / path
     close_to_writing(staged)
     sync_file(staged)
     made = [folder for folder in (target.parent, *target.parents[1:]) if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(root, target.parent)
     _name(staged, target)
     for folder in dict.fromkeys((target.parent, *(f.parent for f in made))):
         sync_folder(folder)
@@ -264,6 +275,6 @@ def link_or_copy(file: Path, target: Path) -> None:
 def _room_for(tree: Tree, path: str) -> Path:
     """Return where a file is to lie that is taken out, with nothing of that name there."""
     target = taken_out(tree, path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(tree.root, target.parent)
     target.unlink(missing_ok=True)  # to rename one hard link to another does nothing
     return target

@@ -27,6 +27,7 @@ from fullpool.store.tree import (
     CATALOGUE_NAME,
     Tree,
     close_to_writing,
+    make_folder,
     sync_file,
     sync_folder,
 )
@@ -58,7 +59,7 @@ def publish(
     target = tree.catalogue(generation)
     with duck.map_errors(f"publishing generation {generation}"):
         create_skeletons(state.connection, tree)
-        target.parent.mkdir(parents=True)
+        target.parent.mkdir()
         try:
             _write(state, tree, (generation, naive(now), manner.is_tail), manner)
         except BaseException:
@@ -171,13 +172,15 @@ def create_skeletons(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
         }
         selects[views.tail_skeleton_path(kind)] = views.tail_skeleton_select(kind)
         for path, select in selects.items():
-            _create_skeleton(connection, tree.root / path, select)
+            _create_skeleton(connection, tree, tree.root / path, select)
 
 
-def _create_skeleton(connection: duckdb.DuckDBPyConnection, path: Path, select: str) -> None:
+def _create_skeleton(
+    connection: duckdb.DuckDBPyConnection, tree: Tree, path: Path, select: str
+) -> None:
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(tree.root, path.parent)
     staged = path.with_suffix(".new")
     connection.execute(f"COPY ({select}) TO {duck.quoted(staged)} (FORMAT parquet)")
     sync_file(staged)

@@ -131,7 +131,7 @@ def _part(
 def _in_the_lake(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
     described = file_of(partition, path, order.generation, part)
-    give_name(part.path, order.root / path)
+    give_name(part.path, order.root, path)
     return described
 
 

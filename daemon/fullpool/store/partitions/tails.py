@@ -185,7 +185,7 @@ def _write(
         staged.unlink()
         return None
     size_bytes = staged.stat().st_size
-    give_name(staged, tree.root / new.path)
+    give_name(staged, tree.root, new.path)
     return TailFile(new.key, new.path, new.generation, found[0], size_bytes)
 
 
