@@ -28,6 +28,7 @@ class Exit(IntEnum):
     UNHEALTHY = 17
     WEB = 18
     REMOTE = 19
+    CLUSTER = 20
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -198,6 +199,16 @@ class RemoteError(FullpoolError):
     hint = (
         "check publish.to, AWS_ENDPOINT_URL, AWS_REGION and the network; the lake itself is not"
         " affected, and the next publication sends what is missing"
+    )
+
+
+class ClusterError(FullpoolError):
+    """The cluster that is to do the steps cannot be used."""
+
+    exit_code = Exit.CLUSTER
+    hint = (
+        "check the address, that `dask scheduler` and `dask worker` run, and that they have the"
+        " same fullpool; what was imported is kept, and the next sync goes on"
     )
 
 

@@ -120,7 +120,7 @@ def built(tree: Tree, content: bytes, number: int) -> Built:
     edition = Edition(ARCHIVE, "0" * 64, Identity("x", len(content), DAY))
     unit = period_from("2024-06")
     step = Step(SERIES, unit, (), (), (Partition(SERIES, unit),), "test")
-    order = Order(step, (Input(edition, content),), tree.root, number, 256, 1 << 20)
+    order = Order(step, (Input(edition, content),), tree.root, tree.staging, number, 256, 1 << 20)
     return build(order)
 
 

@@ -150,7 +150,7 @@ def built(tree: Tree, held: tuple[PartitionFile, ...], archives: dict[str, str])
         edition = Edition(Archive(series, period_from(name)), text[:64], Identity(name, 9, DAY))
         inputs.append(Input(edition, content))
     step = Step(series, unit, (), held, (Partition(series, unit),), "test")
-    return build(Order(step, tuple(inputs), tree.root, len(archives), 256, 1 << 24))
+    return build(Order(step, tuple(inputs), tree.root, tree.staging, len(archives), 256, 1 << 24))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Self, TypeVar
 
 from fullpool.app.assembly import opened_state, working
@@ -74,6 +74,7 @@ class Inline:
 
     def __init__(self, done: Callable[[], object] = lambda: None) -> None:
         self._done = done
+        self._alone = Lock()
 
     def start(self) -> None: ...
 
@@ -82,8 +83,9 @@ class Inline:
     ) -> Iterator[Done[A, B]]:
         for item in items:
             try:
-                built = function(item)
-                self._done()
+                with self._alone:  # steps call it from threads of their own
+                    built = function(item)
+                    self._done()
                 yield Done(item, built, None)
             except FullpoolError as error:
                 yield Done(item, None, error)

@@ -10,7 +10,7 @@ from typing import Final
 from fullpool.app import clock, pools
 from fullpool.app.configuration import tls_context, tree_of
 from fullpool.app.lock import Held
-from fullpool.config import Config, Network
+from fullpool.config import Config, Limits, Network
 from fullpool.counting import CountRequest, uncounted
 from fullpool.errors import StateDamagedError, UsageError
 from fullpool.model import Ban, Stop
@@ -21,6 +21,8 @@ from fullpool.store.state.opening import open_state
 from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, Tree, empty
 from fullpool.sync.maps import Builders
+from fullpool.sync.steps.fetch import Source
+from fullpool.sync.steps.step import LocalSteps, Steps, Tools
 from fullpool.sync.watcher import Watcher
 from fullpool.sync.work import Following, Work
 from fullpool.vision import Access, Fetcher, Opener
@@ -28,6 +30,10 @@ from fullpool.vision import Access, Fetcher, Opener
 _MB: Final = 1_000_000
 # API requests that wait for a thread: each is a few hundred bytes.
 AHEAD: Final = 160
+# Steps that are being built, or wait for that, while as many as there are connections are fetched.
+_STEPS_AHEAD: Final = 16
+# Archives of steps under way, for each connection.
+_ARCHIVES_AHEAD: Final = 8
 
 
 @contextmanager
@@ -61,35 +67,56 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
     sleep: Callable[[float], None] | None = None,
     following: Following | None = None,
     client: Client | None = None,
+    elsewhere: Callable[[Steps], Steps] | None = None,
 ) -> Iterator[Work]:
     """Open what one pass works with. Once *draining* is set it starts nothing new.
 
-    The API is asked through *client*, which stays open, if there is one.
+    The API is asked through *client*, which stays open, if there is one. *elsewhere* makes what
+    does steps on other machines, given what does them here.
     """
-    limits, rest, context = config.limits, config.rest, tls_context(config.network)
-    sleep = sleep or clock.sleeper(stop)
+    rest, context = config.rest, tls_context(config.network)
+    sleep, draining = sleep or clock.sleeper(stop), draining or stop
     with (
         openers(config.network, context, stop, watcher.requested) as opener,
         builders as build_map,
-        pools.threads(config.network.connections, limits.staging_mb * _MB, stop) as fetch_map,
+        pools.threads(config.network.connections, _staging_bytes(config), stop) as fetch_map,
         pools.threads(rest.max_keepalive_connections, AHEAD, stop) as rest_map,
         nullcontext(client)
         if client
         else _client(config, context, stop, bans, sleep, watcher.requested) as rest_client,
     ):
-        yield Work(
-            config=config, tree=tree_of(config),
-            now=clock.now, monotonic=time.monotonic, sleep=sleep,
-            stop=stop,
-            draining=draining or stop,
-            opener=opener,
-            fetcher=lambda: Fetcher(
-                opener(), config.network.archive_url, limits.archive_mb * _MB, watcher.received
-            ),
-            fetch_map=fetch_map, build_map=build_map, watcher=watcher,
-            rest=rest_client if rest.enabled else None,
-            rest_map=rest_map, following=following,
-        )  # fmt: skip
+        fetcher = fetcher_of(config.network, config.limits, opener, watcher.received)
+        source = Source(fetcher, tree_of(config), config.checks)
+        tools = Tools(source, fetch_map, build_map, draining.is_set, stop.is_set)
+        with _local_steps(config, tools, stop) as here:
+            yield Work(
+                config=config, tree=source.tree, watcher=watcher, following=following,
+                now=clock.now, monotonic=time.monotonic, sleep=sleep, stop=stop, draining=draining,
+                opener=opener, fetcher=fetcher, fetch_map=fetch_map, build_map=build_map,
+                steps=elsewhere(here) if elsewhere else here,
+                rest=rest_client if rest.enabled else None, rest_map=rest_map,
+            )  # fmt: skip
+
+
+@contextmanager
+def _local_steps(config: Config, tools: Tools, stop: Stop) -> Iterator[LocalSteps]:
+    """Yield what does steps here: some are built, while others are fetched by all connections."""
+    connections, limit_bytes = config.network.connections, _staging_bytes(config)
+    least_bytes = limit_bytes // (_ARCHIVES_AHEAD * connections)
+    with pools.threads(connections + _STEPS_AHEAD, limit_bytes, stop, ahead=1) as step_map:
+        yield LocalSteps(tools, step_map, least_bytes)
+
+
+def _staging_bytes(config: Config) -> int:
+    return config.limits.staging_mb * _MB
+
+
+def fetcher_of(
+    network: Network, limits: Limits, opener: Callable[[], Opener], received: Callable[[int], None]
+) -> Callable[[], Fetcher]:
+    """Return what gives each thread its own fetcher; *received* is told of bytes as they arrive."""
+    url, limit_bytes = network.archive_url, limits.archive_mb * _MB
+    return lambda: Fetcher(opener(), url, limit_bytes, received)
 
 
 @contextmanager

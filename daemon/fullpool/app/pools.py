@@ -44,12 +44,14 @@ B = TypeVar("B")
 
 
 @contextmanager
-def threads(count: int, limit: int, stop: Stop) -> Iterator[Map]:
-    """Yield a map over *count* threads that draws items up to *limit* of weight."""
+def threads(count: int, limit: int, stop: Stop, *, ahead: int = 8) -> Iterator[Map]:
+    """Yield a map over *count* threads that draws items up to *limit* of weight.
+
+    It draws so many *ahead* of each thread that nobody idles while the consumer is busy elsewhere.
+    """
     pool = ThreadPoolExecutor(count, thread_name_prefix="fetch")
     try:
-        # Enough ahead that nobody idles while the consumer is busy elsewhere.
-        yield partial(_bounded, pool, _Bounds(8 * count, limit, stop))
+        yield partial(_bounded, pool, _Bounds(ahead * count, limit, stop))
     finally:
         # A thread that waits for a host would keep a daemon that is to stop.
         pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
@@ -67,17 +69,24 @@ def processes(
     clock.add_to_variable("PYTHONWARNINGS", _QUIET)
     if not _has_semaphores():
         log.warning("workers.unavailable", path="/dev/shm", builders=1)  # noqa: S108
-        pool = ThreadPoolExecutor(1, thread_name_prefix="build")
-        try:
-            yield _InProcess(partial(_bounded, pool, _Bounds(8, 1, stop)))
-        finally:
-            pool.shutdown(cancel_futures=True)  # what it is at writes into the lake
+        with one_thread(stop) as build_map:
+            yield build_map
         return
     workers = _Workers(count, stop, started)
     try:
         yield workers
     finally:
         workers.shutdown()
+
+
+@contextmanager
+def one_thread(stop: Stop) -> Iterator[Builders]:
+    """Yield a map over one thread of this process."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="build")
+    try:
+        yield _InProcess(partial(_bounded, pool, _Bounds(8, 1, stop)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # what it is at writes into the lake
 
 
 def _has_semaphores() -> bool:

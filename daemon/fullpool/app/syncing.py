@@ -1,7 +1,7 @@
 """`fullpool sync` and `plan`: one pass, with everything it needs opened and closed."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from fullpool.app import clock, pools
 from fullpool.app.assembly import opened_state, working
@@ -18,40 +18,50 @@ from fullpool.sync.damage import tell_gone
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_audited_pass, run_pass
 from fullpool.sync.preview import Preview, preview
+from fullpool.sync.steps.step import Steps
 from fullpool.sync.watcher import Watcher
 from fullpool.sync.work import Work
 
+Elsewhere = AbstractContextManager[Callable[[Steps], Steps] | None]
 
-def sync(config: Config, watcher: Watcher, stop: Stop, *, command: str = "sync") -> Outcome:
+
+def sync(
+    config: Config, watcher: Watcher, stop: Stop, *, elsewhere: Elsewhere | None = None
+) -> Outcome:
     """Run one pass over everything configured, retrying what fails in its rounds.
 
-    It audits once a day. Raises whatever made the pass stop; what is still missing by its end is in
-    the outcome.
+    It audits once a day. Steps are done by what *elsewhere* opens, or else on this machine. Raises
+    whatever made the pass stop; what is still missing by its end is in the outcome.
     """
-    return _synced(config, watcher, stop, command, run_pass)
+    return _synced(config, watcher, stop, run_pass, elsewhere)
 
 
-def audited_sync(config: Config, watcher: Watcher, stop: Stop) -> Outcome:
+def audited_sync(
+    config: Config, watcher: Watcher, stop: Stop, *, elsewhere: Elsewhere | None = None
+) -> Outcome:
     """Do what `sync` does, and audit, whenever that was done last."""
-    return _synced(config, watcher, stop, "sync", run_audited_pass)
+    return _synced(config, watcher, stop, run_audited_pass, elsewhere)
 
 
 def _synced(
     config: Config,
     watcher: Watcher,
     stop: Stop,
-    command: str,
     act: Callable[[Work, State, str], Outcome],
+    elsewhere: Elsewhere | None,
 ) -> Outcome:
     tree = tree_of(config)
-    with writing(tree, command, clock.now()) as held, opened_state(tree, held) as state:
+    with writing(tree, "sync", clock.now()) as held, opened_state(tree, held) as state:
         tell_gone(inventory.sweep(state, tree, clock.now()))
         builders = pools.processes(config.limits.builders, stop)
         with (
             inventory.swept_if_cut_short(state, tree, stop, held.is_ours),
-            working(config, watcher, stop, builders, bans=state.queries.bans()) as work,
+            elsewhere or nullcontext() as steps,
+            working(
+                config, watcher, stop, builders, bans=state.queries.bans(), elsewhere=steps
+            ) as work,
         ):
-            return act(work, state, command)
+            return act(work, state, "sync")
 
 
 def require_complete(outcome: Outcome) -> None:

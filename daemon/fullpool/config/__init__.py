@@ -3,6 +3,7 @@
 from fullpool.config.parsing import lake_path_in, parse, parse_bytes
 from fullpool.config.settings import (
     Checks,
+    Cluster,
     Config,
     Dataset,
     Discovery,
@@ -18,6 +19,7 @@ from fullpool.config.settings import (
 
 __all__ = [
     "Checks",
+    "Cluster",
     "Config",
     "Dataset",
     "Discovery",

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from fullpool.kinds import is_hive_key
 
+# How the address of a scheduler begins, and how Dask itself writes that.
+SCHEDULERS: Final = {"dask": "tcp", "dask+tls": "tls"}
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -24,6 +26,19 @@ def is_address(text: str) -> str:
     host, port = host_and_port(text)
     if text and (not host or not 1 <= port <= 65_535):
         raise ValueError("must be an address of this machine like 127.0.0.1:9187, or empty")
+    return text
+
+
+def is_scheduler(text: str) -> str:
+    """Return the address of a cluster's scheduler. Raises ValueError if it is none."""
+    parts = urlsplit(text)
+    host, port = host_and_port(parts.netloc)
+    is_whole = parts.scheme in SCHEDULERS and host and port and not parts.path
+    if text and not is_whole:
+        raise ValueError(
+            'must be the address of a Dask scheduler, such as "dask://scheduler:8786", or'
+            ' "dask+tls://scheduler:8786", or empty'
+        )
     return text
 
 

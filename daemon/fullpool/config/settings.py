@@ -14,7 +14,14 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, ConfigDict, Field
 
 from fullpool import vendor
-from fullpool.config.addresses import LOOPBACK, host_and_port, is_address, is_bucket, is_url
+from fullpool.config.addresses import (
+    LOOPBACK,
+    host_and_port,
+    is_address,
+    is_bucket,
+    is_scheduler,
+    is_url,
+)
 from fullpool.config.spelling import nearest
 from fullpool.kinds import KINDS, is_hive_key
 from fullpool.model import Interval, Market, Series, Span, is_symbol
@@ -106,6 +113,7 @@ Day = Annotated[date, Field(strict=True), AfterValidator(_is_day)]
 KindName = Annotated[str, AfterValidator(_is_kind)]
 TimingText = Annotated[str, AfterValidator(_is_timing)]
 Bucket = Annotated[str, AfterValidator(is_bucket)]
+Scheduler = Annotated[str, AfterValidator(is_scheduler)]
 Listen = Annotated[str, AfterValidator(is_address)]
 ProxyText = Annotated[str, AfterValidator(_is_proxy)]
 Seconds = Annotated[Number, Field(gt=0, le=86_400)]
@@ -342,6 +350,16 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What does the steps of a sync, if not this machine."""
+
+    __pydantic_config__ = _STRICT
+
+    scheduler: Scheduler = ""
+    exchange: Bucket = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a user can set."""
 
@@ -356,6 +374,7 @@ class Config:
     schedule: Schedule = field(default_factory=Schedule)
     metrics: Metrics = field(default_factory=Metrics)
     publish: Publish = field(default_factory=Publish)
+    cluster: Cluster = field(default_factory=Cluster)
     dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
 
     def wants(self, series: Series) -> bool:

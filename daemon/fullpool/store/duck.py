@@ -16,7 +16,7 @@ from fullpool.errors import (
     StateDamagedError,
     refused,
 )
-from fullpool.store.tree import SPILL, Tree
+from fullpool.store.tree import SPILL
 
 _NO_ROOM_WORDS: Final = (
     "No space left on device",
@@ -53,13 +53,16 @@ def connect(root: Path | None, **settings: str | int | bool) -> duckdb.DuckDBPyC
 
 
 @functools.lru_cache(maxsize=1)
-def of_worker(root: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    """Return the one connection of this worker process: opening one costs 15 ms a build."""
+def of_worker(root: Path, staging: Path, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+    """Return the one connection of this worker process: opening one costs 15 ms a build.
+
+    What does not fit into its memory it writes below *staging*.
+    """
     return connect(
         root,
         threads=threads,
         memory_limit=f"{memory_mb}MB",
-        temp_directory=str(Tree(root).staging / SPILL),
+        temp_directory=str(staging / SPILL),
         preserve_insertion_order=True,
     )
 

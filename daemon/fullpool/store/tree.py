@@ -1,11 +1,14 @@
 """Folders and file names of a lake, and how a file gets its name."""
 
 import errno
+import filecmp
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from fullpool.errors import NO_LINKS, LakeUnwritableError
 from fullpool.kinds import KINDS, kind_of
@@ -172,7 +175,7 @@ def give_name(staged: Path, root: Path, path: str) -> None:
     """Give a finished file its name for good: on disk first, then named, then the name on disk.
 
     *path* is that in the lake's folder *root*. Folders in between are made if need be. Raises
-    FileExistsError if the name was used before.
+    FileExistsError if another file has it.
     """
     target = root / path
     close_to_writing(staged)
@@ -185,9 +188,16 @@ def give_name(staged: Path, root: Path, path: str) -> None:
 
 
 def _name(staged: Path, target: Path) -> None:
-    """Give a file its name. Raises FileExistsError if that is taken, unlike a rename."""
+    """Give a file its name. Raises FileExistsError if another file has it, unlike a rename.
+
+    One of the same bytes is as good: it may be of a try before, whose success nobody heard of.
+    """
     try:
         os.link(staged, target)
+    except FileExistsError:
+        if not filecmp.cmp(staged, target, shallow=False):
+            raise
+        staged.unlink()
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
@@ -237,9 +247,15 @@ def empty(folder: Path, *, keep: str = "") -> None:
         if entry.name == keep:
             continue
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            remove_folder(entry)
         else:
             entry.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that is in it. Who still writes there finds it gone at once."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder.rename(folder.with_name(f"gone-{uuid4().hex}")), ignore_errors=True)
 
 
 def taken_out(tree: Tree, path: str) -> Path:

@@ -8,7 +8,7 @@ from fullpool.gaps import Patch
 from fullpool.kinds import KINDS, grid_of, is_counted, kind_of
 from fullpool.model import EVER, PartitionFile, Run, Series, Span, Step
 from fullpool.store.partitions import tails
-from fullpool.store.partitions.messages import Followed
+from fullpool.store.partitions.messages import Followed, end_of
 from fullpool.store.partitions.tails import TailFile, TailKey, Taken
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
@@ -24,12 +24,10 @@ def taken_in(
 ) -> Followed | None:
     """Return the followed rows that the partitions of a step are to take in, if there are any.
 
-    *spans* are those of the archives and patches that are built. All that lie before the end of
-    what they will hold: there a followed row would be taken for one that is in them.
+    *spans* are those of the archives and patches that are to be built.
     """
     runs, whole = state.tails.of(step.series), step.unit.span
-    ends = [*(span.end for span in spans), *(file.last_time for file in step.files)]
-    until = Span(whole.start, max([whole.start, *ends])).meet(whole)
+    until = Span(whole.start, end_of(step, spans)).meet(whole)
     if not runs or runs[0].first_time >= until.end:
         return None
     files = [file for file in state.tails.files().values() if file.key.fits(step.series)]
@@ -37,7 +35,7 @@ def taken_in(
     paths = [file.path for file in inside if tails.is_whole(tree, file)]
     rows = sum(run.rows for run in runs)
     patch = Patch(step.series, until, b"", rows, now, "followed")
-    return Followed(tuple(paths), patch) if paths else None
+    return Followed(tuple(paths), patch, runs[0].first_time) if paths else None
 
 
 def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:

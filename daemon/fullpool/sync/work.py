@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from fullpool.config import Config
-from fullpool.errors import DiskFullError, LakeUnwritableError, UntrustedError
+from fullpool.errors import ClusterError, DiskFullError, LakeUnwritableError, UntrustedError
 from fullpool.model import Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
 from fullpool.sync.maps import Builders, Map
+from fullpool.sync.steps.step import Steps
 from fullpool.sync.watcher import Watcher
 from fullpool.vision import Fetcher, Opener
 
 # Errors that would be the same for every archive: the pass ends instead of failing each.
-FATAL: Final = (DiskFullError, LakeUnwritableError, UntrustedError)
+FATAL: Final = (ClusterError, DiskFullError, LakeUnwritableError, UntrustedError)
 # This many in a row that find no host: it is away, and the others would only wait for the same.
 AWAY_AFTER: Final = 8
 
@@ -32,9 +33,9 @@ class Work:
     """Everything a pass acts through. *opener* and *fetcher* are those of the calling thread.
 
     *stop*: stop at once. *draining*: start no archive and no gap any more, but finish what was
-    begun. *rest* asks the API; None if that is switched off. *following* keeps up with the market
-    between two results, for a pass may take hours; None: the pass does so by its own connections,
-    once.
+    begun. *steps* fetches and builds, on this machine or on a cluster. *rest* asks the API; None if
+    that is switched off. *following* keeps up with the market between two results, for a pass may
+    take hours; None: the pass does so by its own connections, once.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Work:
     fetcher: Callable[[], Fetcher]
     fetch_map: Map
     build_map: Builders
+    steps: Steps
     watcher: Watcher
     rest: Client | None
     rest_map: Map

@@ -89,13 +89,13 @@ def _require_whole(order: Order) -> None:
 def scan(order: Scan) -> tuple[PartitionFile, ...]:
     """Return the files with what a build would have found in them: holes, and rows of REST."""
     with duck.map_errors("looking for gaps"):
-        connection = duck.of_worker(order.root, order.memory_mb, 1)
+        connection = duck.of_worker(order.root, Tree(order.root).staging, order.memory_mb, 1)
         return tuple(finish.scanned(connection, order.root, file) for file in order.files)
 
 
 @contextmanager
 def _scratch(order: Order) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="build-", dir=Tree(order.root).staging))
+    folder = Path(tempfile.mkdtemp(prefix="build-", dir=order.staging))
     try:
         yield folder
     finally:
@@ -306,6 +306,8 @@ def _followed(order: Order) -> list[str]:
     if order.followed is None:
         return []
     kind, paths = kind_of(order.step.series), [order.root / path for path in order.followed.paths]
+    if gone := next((path for path in paths if not path.exists()), None):
+        raise ArchiveError(f"taking in followed rows: {gone} was written again meanwhile")
     return [tails.select_of(kind, order.step.series.symbol, paths, order.followed.patch.span)]
 
 
@@ -393,4 +395,4 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:
-    return duck.of_worker(order.root, order.memory_mb, order.threads)
+    return duck.of_worker(order.root, order.staging, order.memory_mb, order.threads)

@@ -9,7 +9,7 @@ from typing import Final
 
 import duckdb
 
-from fullpool.errors import MalformedError
+from fullpool.errors import ArchiveError, MalformedError
 from fullpool.kinds import Kind, grid_of, kind_of
 from fullpool.model import Hole, Partition, PartitionFile, Run, Series, Span, instant
 from fullpool.store import duck
@@ -131,7 +131,10 @@ def _part(
 def _in_the_lake(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
     described = file_of(partition, path, order.generation, part)
-    give_name(part.path, order.root, path)
+    try:
+        give_name(part.path, order.root, path)
+    except FileExistsError as error:
+        raise ArchiveError(f"naming {path}: another file has that name") from error
     return described
 
 

@@ -1,11 +1,12 @@
 """What a build is given and returns: values that pass between processes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Checksum, Identity, PartitionFile, Series, Step, Zipped
+from fullpool.model import Archive, Checksum, Identity, PartitionFile, Series, Span, Step, Zipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +29,45 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Files with followed rows of the series, which come into the partition as *patch* says."""
+    """Files with followed rows of the series, which come into the partition as *patch* says.
+
+    The first of these rows is of *first_time*.
+    """
 
     paths: tuple[str, ...]
     patch: Patch
+    first_time: datetime
+
+    def before(self, end: datetime) -> "Followed | None":
+        """Return what of it lies before *end*; None if nothing does."""
+        until = Span(self.patch.span.start, min(self.patch.span.end, end))
+        if until.end <= self.first_time:
+            return None
+        return replace(self, patch=replace(self.patch, span=until))
+
+
+def end_of(step: Step, spans: Iterable[Span]) -> datetime:
+    """Return where what the partitions of a step will hold ends, if *spans* are built into them.
+
+    A followed row before that would be taken for one that is in them.
+    """
+    start = step.unit.span.start
+    ends = [*(span.end for span in spans), *(file.last_time for file in step.files)]
+    return max([start, *ends])
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What one build is to do. *generation* is part of the names of the files it writes.
 
-    *threads* and *memory_mb* are what DuckDB may use for it.
+    Until they have their names they lie in *staging*, where downloads are put as well. *threads*
+    and *memory_mb* are what DuckDB may use for it.
     """
 
     step: Step
     inputs: tuple[Input, ...]
     root: Path
+    staging: Path
     generation: int
     memory_mb: int
     inflated_bytes: int

@@ -17,7 +17,7 @@ from fullpool.model import PartitionFile, Series, Span
 from fullpool.store import duck
 from fullpool.store.partitions import finish, rows
 from fullpool.store.partitions.provenance import Source, origin_of
-from fullpool.store.tree import partition_in
+from fullpool.store.tree import Tree, partition_in
 
 # What DuckDB says of a file that is no Parquet, is cut short, or has other columns.
 _NOT_OURS: Final = (
@@ -116,7 +116,7 @@ def read(order: RecoveryOrder) -> RecoveredFile:
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
     with duck.map_errors(f"reading {path}"):
-        connection = duck.of_worker(order.root, order.memory_mb, 1)
+        connection = duck.of_worker(order.root, Tree(order.root).staging, order.memory_mb, 1)
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])

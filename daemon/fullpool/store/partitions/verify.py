@@ -15,6 +15,7 @@ from fullpool.store import duck
 from fullpool.store.partitions import finish, rows
 from fullpool.store.partitions.held import damage_of
 from fullpool.store.partitions.provenance import origin_of
+from fullpool.store.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +94,4 @@ def _wrong_origin(order: Inspection, path: Path) -> list[str]:
 
 
 def _connection(order: Inspection) -> duckdb.DuckDBPyConnection:
-    return duck.of_worker(order.root, order.memory_mb, 1)
+    return duck.of_worker(order.root, Tree(order.root).staging, order.memory_mb, 1)

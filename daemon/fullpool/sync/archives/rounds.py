@@ -1,6 +1,6 @@
 """One round: downloads, builds and records every step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from fullpool import attempts, logs
@@ -8,15 +8,14 @@ from fullpool.attempts import Tried
 from fullpool.errors import DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
 from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
-from fullpool.store.partitions.build import build
-from fullpool.store.partitions.messages import Built, Followed, Input, Order
+from fullpool.store.partitions.messages import Built, Followed, Order
 from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state.writer import State
-from fullpool.sync.archives.fetch import Fetching, drop
+from fullpool.sync.archives.answers import Answers, drop
 from fullpool.sync.damage import give_up_damaged
-from fullpool.sync.maps import Done
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
+from fullpool.sync.steps.step import StepResult
 from fullpool.sync.tails import taken_in
 from fullpool.sync.work import FATAL, Work
 
@@ -78,12 +77,11 @@ class Round:
         }
         if any(step.archives for step in steps):
             self._work.watcher.planned(steps)
-        fetching = Fetching(self._work, self._outcome, self._record_result)
-        orders = (self._order(step, inputs) for step, inputs in fetching.inputs(steps))
-        ready = (order for order in orders if order.inputs or not order.step.archives)
+        answers = Answers(self._work, self._outcome, self._record_result)
         try:
-            for done in self._work.build_map(build, ready, lambda _: 1):
-                self._take(done)
+            for result in self._work.steps(map(self._order, self._begun(steps))):
+                answers.take(result)
+                self._take(result)
                 self._work.meanwhile()
                 if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
                     self._record()
@@ -92,26 +90,39 @@ class Round:
         finally:
             self._record()
 
-    def _order(self, step: Step, inputs: list[Input]) -> Order:
+    def _begun(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """Yield the steps in turn. What the API gave is built even if the pass is ending."""
+        yield from (step for step in steps if not step.archives)
+        for step in steps:
+            if self._work.is_ending:
+                return
+            if step.archives:
+                yield step
+
+    def _order(self, step: Step) -> Order:
         limits, threads = self._work.config.limits, self._threads(step)
         return Order(
             step=step,
-            inputs=tuple(sorted(inputs, key=lambda item: item.edition.archive.period.span)),
+            inputs=(),
             root=self._work.tree.root,
+            staging=self._work.tree.staging,
             generation=self._generation,
             memory_mb=limits.builder_memory_mb * threads,
             inflated_bytes=limits.inflated_mb * _MB,
             patches=self._patches.get((step.series, step.unit), ()),
-            followed=self._followed(step, inputs),
+            followed=self._followed(step),
             threads=threads,
         )
 
-    def _followed(self, step: Step, inputs: Sequence[Input]) -> Followed | None:
-        """Return the followed rows that the partitions of the step are to take in."""
+    def _followed(self, step: Step) -> Followed | None:
+        """Return the followed rows that the partitions take in if all archives come."""
         if not (self._has_tails or self._work.config.follows(step.series)):
             return None  # or the state were asked for each of thousands of steps
         patches = self._patches.get((step.series, step.unit), ())
-        spans = [*(item.edition.archive.period.span for item in inputs), *(p.span for p in patches)]
+        spans = [
+            *(known.archive.period.span for known in step.archives),
+            *(p.span for p in patches),
+        ]
         return taken_in(self._state, self._work.tree, step, spans, self._work.now())
 
     def _threads(self, step: Step) -> int:
@@ -122,14 +133,14 @@ class Round:
         share = step.size_bytes / max(1, self._size_bytes)
         return max(1, round(self._work.config.limits.builders * share))
 
-    def _take(self, done: Done[Order, Built]) -> None:
+    def _take(self, result: StepResult) -> None:
         """Record what a build did, or that it failed; throw its downloads away."""
-        order, built = done.item, done.value
-        if isinstance(done.error, FATAL):
-            raise done.error
-        if built is None:
-            self._blame(order, done.error)
-        else:
+        order, built = result.order, result.built
+        if isinstance(result.error, FATAL):
+            raise result.error
+        if result.error is not None:
+            self._blame(order, result.error)
+        elif built is not None:
             self._built.append(built)
             self.unbuilt.pop((order.step.series, order.step.unit), None)
             for rejected in built.rejected:
@@ -141,7 +152,7 @@ class Round:
         for item in order.inputs:
             drop(item.zipped)
 
-    def _blame(self, order: Order, error: FullpoolError | None) -> None:
+    def _blame(self, order: Order, error: FullpoolError) -> None:
         """Record a build that came to nothing, for every archive that was to be in it."""
         if isinstance(error, DamagedError):
             give_up_damaged(self._work, self._state, self._outcome, order.step)
@@ -204,10 +215,10 @@ class Round:
 
     def _record(self) -> None:
         now = self._work.now()
+        if self._tried:  # first, for what was built may have archives due that were looked at
+            self._state.record_tried(self._tried, now)
         if self._built:
             self._state.record_built(self._built, now)
-        if self._tried:
-            self._state.record_tried(self._tried, now)
         self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
         self._built, self._tried, self._recorded = [], [], self._work.monotonic()
 

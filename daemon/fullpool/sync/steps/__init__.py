@@ -1,0 +1,1 @@
+"""Does steps: fetches archives and builds partitions, on this machine or another."""
