@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from fullpool.attempts import unchanged
 from fullpool.errors import LakeNewerError, StateDamagedError
 from fullpool.model import (
     Archive,
@@ -83,6 +84,20 @@ def test_an_archive_that_an_older_version_recorded_twice_is_there_once(tmp_path:
     state.close()
 
 
+def test_an_archive_that_an_older_version_took_for_there_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "state.duckdb"
+    state = open_state(path, path.parent / "spill", NOW)
+    archive = Archive(BTC, period_from("2024-06-01"))
+    state.record_tried([Known(archive, Status.PRESENT, "", None, 3)], NOW)
+    name = "0012_expect_lost_again"
+    state.connection.execute(f"DELETE FROM sync.migrations WHERE name = '{name}'")
+    state.close()
+    state = open_state(path, path.parent / "spill", NOW)
+
+    assert [known.status for known in state.queries.due(NOW)] == [Status.EXPECTED]
+    state.close()
+
+
 def state_log(folder: Path) -> Path:
     """What was committed and is not in the database's own file yet."""
     return folder / "state.duckdb.wal"
@@ -113,6 +128,20 @@ def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
 
     assert state.queries.due(NOW) == []
     assert len(state.queries.due(later)) == 1
+    state.close()
+
+
+def test_what_was_lost_while_it_was_looked_at_is_still_expected(tmp_path: Path) -> None:
+    state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
+    archive = Archive(BTC, period_from("2024-06-01"))
+    state.record_tried([Known(archive, Status.PRESENT, "", None, 0, NOW)], NOW)
+    state.connection.execute("UPDATE sync.archives SET row_count = 5")
+    (before,) = state.queries.due(NOW)
+    lost = "UPDATE sync.archives SET row_count = NULL, status = 'expected', next_try_at = NULL"
+    state.connection.execute(lost)
+    state.record_tried([unchanged(before, NOW)], NOW)
+
+    assert [known.status for known in state.queries.due(NOW)] == [Status.EXPECTED]
     state.close()
 
 

@@ -145,6 +145,27 @@ def a_clock_is_set_back_over_the_close_of_a_year(one: History) -> None:
         assert ask(one.config, sql) == [(0,)]
 
 
+def a_damaged_file_is_met_while_an_archive_in_it_is_looked_at(one: History) -> None:
+    """A day with a hole is looked at in the step that was to keep its rows."""
+    begin(one, outage=(22, 4), then="sync")
+    one.lose(number=0, is_damaged=True)
+    one.time_passes(30)
+    one.publish("AUSDT", 31, [], "tick")
+
+
+def a_month_is_published_anew_at_the_last_look_at_its_days(one: History) -> None:
+    lacking = [(2, 1), (26, 1), (50, 1)]
+    begin(one, start=FIRST)
+    for day in (None, 3, 4, 5):
+        one.publish("AUSDT", day, lacking, "")
+    one.run("sync")
+    for _ in range(2):
+        one.time_passes(6)
+        one.run("tick")
+    one.time_passes(30)
+    one.publish("AUSDT", None, [(0, 72)], "audit")
+
+
 TOLD: list[tuple[type[History], Steps]] = [
     (History, an_archive_is_published_anew),
     (RawTrades, an_archive_is_published_anew),
@@ -165,6 +186,8 @@ TOLD: list[tuple[type[History], Steps]] = [
     (RawTrades, a_part_of_a_month_loses_its_days),
     (History, a_month_wanted_in_parts_has_no_days),
     (FoldedYear, a_clock_is_set_back_over_the_close_of_a_year),
+    (History, a_damaged_file_is_met_while_an_archive_in_it_is_looked_at),
+    (History, a_month_is_published_anew_at_the_last_look_at_its_days),
 ]
 
 

@@ -187,6 +187,14 @@ def record_archives_once(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def expect_lost_again(connection: duckdb.DuckDBPyConnection) -> None:
+    """Expect archives again whose rows were lost while they were looked at."""
+    connection.execute(
+        "UPDATE sync.archives SET status = 'expected', reason = 'no file of the lake has it',"
+        " attempts = 0, next_try_at = NULL WHERE status = 'present' AND row_count IS NULL"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -199,6 +207,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0009_add_tails", add_tails),
     ("0010_add_ids_followed", add_ids_followed),
     ("0011_record_archives_once", record_archives_once),
+    ("0012_expect_lost_again", expect_lost_again),
 )
 
 

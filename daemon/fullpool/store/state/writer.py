@@ -8,6 +8,7 @@ from datetime import datetime
 
 import duckdb
 
+from fullpool import vendor
 from fullpool.model import (
     Checksum,
     Damage,
@@ -19,7 +20,7 @@ from fullpool.model import (
 from fullpool.planning import Listed, one_of_each
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.build_records import write_built, write_findings
-from fullpool.store.state.bulk import AMONG, insert, replace, update
+from fullpool.store.state.bulk import AMONG, insert, replace, update, values_of
 from fullpool.store.state.gap_records import (
     is_behind,
     take_back,
@@ -128,9 +129,18 @@ class State:
             update(self._session.connection, "sync.archives", "key", columns, rows)
 
     def record_tried(self, known: Sequence[Known], at: datetime) -> None:
-        """Record archives that a try did not bring into the lake."""
-        rows = [tried_row(archive, at) for archive in known]
+        """Record archives that a try did not bring into the lake.
+
+        Not one that the lake had when it was tried, and has no more: it stays expected.
+        """
+        held = {vendor.archive_key(one.archive): one for one in known if one.is_held}
         with self._session.transaction():
+            lost = self._session.rows(
+                f"SELECT key FROM sync.archives WHERE row_count IS NULL AND key{AMONG}",
+                [values_of(held)],
+            )
+            gone = {held[key].archive for (key,) in lost}
+            rows = [tried_row(one, at) for one in known if one.archive not in gone]
             replace(self._session.connection, "sync.archives", ("key",), TRIED_COLUMNS, rows)
 
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
