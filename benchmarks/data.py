@@ -31,6 +31,18 @@ def small(folder: Path) -> Path:
     return _made(folder, jobs)
 
 
+def many_symbols(count: int) -> list[str]:
+    return [f"M{number:04}USDT" for number in range(count)]
+
+
+def many(folder: Path, symbols: int) -> Path:
+    """Make 100 daily 1m archives of each of so many symbols."""
+    days = [SMALL_FIRST + timedelta(days=n) for n in range(SMALL_DAYS)]
+    return _made(
+        folder, [(folder, symbol, day) for symbol in many_symbols(symbols) for day in days]
+    )
+
+
 def one_symbol(folder: Path) -> Path:
     """Make 12 monthly and 20 daily 1m archives of BTCUSDT."""
     months = [(folder, "BTCUSDT", date(2024, month, 1)) for month in range(1, 13)]

@@ -34,6 +34,7 @@ def sync(
     audit: Annotated[
         bool, typer.Option("--audit", help="Look for republished and late archives now.")
     ] = False,
+    on: Annotated[str, typer.Option("--on", help="Scheduler of a cluster: dask://host:8786.")] = "",
 ) -> None:
     """Download and import everything due. Exits 0 if everything available was imported.
 
@@ -46,6 +47,7 @@ def sync(
     from fullpool.app import syncing
     from fullpool.app.configuration import find_config, load_config
     from fullpool.cli import pass_report, screen
+    from fullpool.cli.clusters import elsewhere
     from fullpool.cli.publishing import publish_after_sync
 
     logs.configure(log_level.upper())
@@ -53,7 +55,7 @@ def sync(
     act = syncing.audited_sync if audit else syncing.sync
     settings = load_config(find_config(config))
     with screen.watcher() as watcher:
-        outcome = act(settings, watcher, stop)
+        outcome = act(settings, watcher, stop, elsewhere=elsewhere(settings, on, watcher, stop))
     pass_report.outcome(outcome, is_json=json)
     failure = None if stop.is_set() else publish_after_sync(settings, is_quiet=json)
     if failure and outcome.troubles:  # which are what the command ends with

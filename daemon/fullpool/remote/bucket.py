@@ -110,6 +110,18 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
+    def get_file(self, path: str, file: Path) -> bool:
+        """Write what an object holds to a file; return whether there is one."""
+        with self._mapped(f"reading {path} in"):
+            try:
+                content = obstore.get(self._store, path)
+            except FileNotFoundError:
+                return False
+            with file.open("wb") as target:
+                for chunk in content.stream():
+                    target.write(chunk)
+        return True
+
     def head(self, path: str) -> Object | None:
         """Return what is said of an object; None if there is none."""
         with self._mapped(f"looking at {path} in"):

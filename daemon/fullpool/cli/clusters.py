@@ -1,0 +1,32 @@
+"""Chooses where a sync fetches and builds."""
+
+from typing import TYPE_CHECKING
+
+from fullpool.errors import UsageError
+
+if TYPE_CHECKING:
+    from fullpool.app.syncing import Elsewhere
+    from fullpool.config import Config
+    from fullpool.model import Stop
+    from fullpool.sync.watcher import Watcher
+
+
+def elsewhere(settings: "Config", on: str, watcher: "Watcher", stop: "Stop") -> "Elsewhere | None":
+    """Return what opens the cluster *on*, or the configured one; None for this machine.
+
+    Raises UsageError for what is no address, ClusterError if the extra is not installed.
+    """
+    from fullpool.cluster.installed import require_installed
+    from fullpool.config.addresses import is_scheduler
+
+    address = on or settings.cluster.scheduler
+    if not address:
+        return None
+    try:
+        is_scheduler(address)
+    except ValueError as error:
+        raise UsageError(f"--on {on}: {error}", hint="write it as dask://scheduler:8786") from error
+    require_installed()
+    from fullpool.cluster.connecting import on_cluster
+
+    return on_cluster(settings, address, watcher, stop)
