@@ -167,7 +167,7 @@ def main() -> None:
     for size in sizes:
         command = [sys.executable, __file__, "--one", str(size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(done.stdout))
+        found.append(json.loads(done.stdout.splitlines()[-1]))
         print(found[-1], flush=True)
     with tempfile.TemporaryDirectory() as name:
         sent = messages(Path(name))

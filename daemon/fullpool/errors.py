@@ -208,7 +208,7 @@ class ClusterError(FullpoolError):
     exit_code = Exit.CLUSTER
     hint = (
         "check the address, that `dask scheduler` and `dask worker` run, and that they have the"
-        " same fullpool; what was imported is kept, and the next sync goes on"
+        " same fullpool; imported data is kept, and the next sync resumes"
     )
 
 
@@ -290,3 +290,7 @@ def refused(error: OSError, doing: str) -> FullpoolError:
     if error.errno in NO_FILES:
         return FilesError(message)
     return LakeUnwritableError(message)
+
+
+# Errors that would be the same for every archive: the pass ends instead of failing each.
+FATAL: Final = (ClusterError, DiskFullError, LakeUnwritableError, UntrustedError)

@@ -37,11 +37,15 @@ def wait_until(is_so: Callable[[], bool], what: str, within_s: float = _STARTED_
 class DaskCluster:
     """One scheduler, and workers without nannies: who is killed stays dead.
 
-    *tls* holds Dask's options for that.
+    *tls* holds Dask's options for that, *of_scheduler* variables of the scheduler alone.
     """
 
     def __init__(
-        self, folder: Path, env: Mapping[str, str] | None = None, tls: Sequence[str] = ()
+        self,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        tls: Sequence[str] = (),
+        of_scheduler: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -51,12 +55,12 @@ class DaskCluster:
         self.port = free_port()
         self.scheme = "tls" if tls else "tcp"
         self.address = f"{'dask+tls' if tls else 'dask'}://127.0.0.1:{self.port}"
-        self._tls = tls
+        self._tls, self._of_scheduler = tls, of_scheduler or {}
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self.start_scheduler()
+        self.start_scheduler(**self._of_scheduler)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,10 +68,11 @@ class DaskCluster:
             if process is not None:
                 self.kill(process)
 
-    def start_scheduler(self, *options: str) -> None:
+    def start_scheduler(self, **env: str) -> None:
         self.scheduler = self._start(
             "scheduler", "--host", f"{self.scheme}://127.0.0.1", "--port", str(self.port),
-            "--dashboard-address", "127.0.0.1:0", "--no-show", *self._tls, *options,
+            "--dashboard-address", "127.0.0.1:0", "--no-show", *self._tls,
+            env=env,
         )  # fmt: skip
         wait_until(self._answers, "the scheduler answers")
 
@@ -76,12 +81,17 @@ class DaskCluster:
         self._env |= env
 
     def start_worker(
-        self, *options: str, threads: int = 8, before: Sequence[str] = (), **env: str
+        self,
+        *options: str,
+        threads: int = 8,
+        nanny: str = "--no-nanny",
+        before: Sequence[str] = (),
+        **env: str,
     ) -> subprocess.Popen[bytes]:
         """Start a worker, perhaps under another program; return once it is ready for work."""
         name = f"worker{len(self.workers)}"
         worker = self._start(
-            "worker", f"{self.scheme}://127.0.0.1:{self.port}", "--no-nanny", "--no-dashboard",
+            "worker", f"{self.scheme}://127.0.0.1:{self.port}", nanny, "--no-dashboard",
             "--nthreads", str(threads), "--host", f"{self.scheme}://127.0.0.1", "--name", name,
             "--local-directory", str(self._folder / name), *self._tls, *options,
             log=name, before=before, env=env,

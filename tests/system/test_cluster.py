@@ -102,6 +102,21 @@ def test_a_sync_on_a_cluster_leaves_what_one_here_does(
     assert sums(world) == sums(here)  # byte by byte
 
 
+def test_two_lakes_share_a_cluster_at_once(
+    world: World, clean: list[Any], cluster: DaskCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = World(world.vendor, tmp_path / "other")
+    world.vendor.fail(Fault("*.zip", "slow", 300))
+
+    for code, _, err in map(end, [begin(one, cluster.address) for one in (world, other)]):
+        assert code == Exit.OK, err
+
+    for one in (world, other):
+        assert one.digest() == clean
+        require_no_orphan(one)
+
+
 def test_requests_of_workers_are_counted(world: World, cluster: DaskCluster) -> None:
     _, err = done(world, cluster)
     asked = len(world.vendor.archive_requests())
@@ -229,6 +244,25 @@ def test_a_worker_that_does_not_see_the_lake_is_named(world: World, own: DaskClu
     assert world.sync().returncode == Exit.OK
 
 
+def test_workers_with_nannies_build_in_a_thread(
+    world: World, clean: list[Any], own: DaskCluster
+) -> None:
+    own.start_worker(nanny="--nanny", DASK_DISTRIBUTED__WORKER__DAEMON="True")
+    done(world, own)
+
+    assert world.digest() == clean
+
+
+def test_a_scheduler_without_fullpool_is_refused(world: World, tmp_path: Path) -> None:
+    (tmp_path / "none" / "fullpool").mkdir(parents=True)
+    (tmp_path / "none" / "fullpool" / "__init__.py").write_text("")
+    without = {"PYTHONPATH": str(tmp_path / "none")}
+    with DaskCluster(tmp_path / "dask", of_scheduler=without) as one:
+        one.start_worker()
+
+        assert "looking at the scheduler" in refused(world, one.address)
+
+
 def test_a_worker_of_another_version_is_refused(
     world: World, tmp_path: Path, own: DaskCluster
 ) -> None:
@@ -278,7 +312,7 @@ def test_what_is_no_cluster_is_told(world: World, own: DaskCluster) -> None:
     code, _, err = end(begin(world, "localhost:8786"))
     assert (code, "dask://scheduler:8786" in err) == (Exit.USAGE, True)
     assert "connecting to the scheduler dask://127.0.0.1:1" in refused(world, "dask://127.0.0.1:1")
-    assert "looking at the workers" in refused(world, own.address)  # it has none
+    assert "Only 0/1 workers arrived" in refused(world, own.address)
 
 
 def test_a_cluster_by_tls(world: World, clean: list[Any], tmp_path: Path) -> None:

@@ -107,23 +107,22 @@ def test_a_step_waits_until_there_is_room_for_its_bytes() -> None:
 
 def test_what_was_asked_and_received_is_told_once() -> None:
     told: list[dict[str, Any]] = []
-    progress = Progress()
-    progress.tell = told.append
+    progress = Progress(told.append)
     for _ in range(2):
         progress.requested("host", 200)
     progress.requested("host", None)
     progress.received(10)
 
-    progress.tell_now()
-    progress.tell_now()
+    progress.report_now()
+    progress.report_now()
 
     assert told == [{"requests": [["host", 200, 2], ["host", None, 1]], "received_bytes": 10}]
 
 
 def test_workers_of_another_version_are_refused() -> None:
-    require_equal(("fullpool 1",), ("fullpool 1",), "w")
-    with pytest.raises(ClusterError, match="w: it has fullpool 2; this machine has fullpool 1"):
-        require_equal(("fullpool 1",), ("fullpool 2",), "w")
+    require_equal(("fullpool 1",), ("fullpool 1",), "worker w")
+    with pytest.raises(ClusterError, match="worker w: it has fullpool 2; this machine has full"):
+        require_equal(("fullpool 1",), ("fullpool 2",), "worker w")
 
 
 @pytest.mark.parametrize("text", ["", "dask://scheduler:8786", "dask+tls://[::1]:8786"])

@@ -99,6 +99,10 @@ def _has_semaphores() -> bool:
     return True
 
 
+# A process has one connection to build with, of whichever lake that is.
+_ALONE: Final = threading.Lock()
+
+
 class _InProcess:
     """Builders that are one thread."""
 
@@ -111,7 +115,12 @@ class _InProcess:
     def __call__(
         self, function: Callable[[A], B], items: Iterable[A], weight: Callable[[A], int]
     ) -> Iterator[Done[A, B]]:
-        return self._map(function, items, weight)
+        return self._map(partial(_alone, function), items, weight)
+
+
+def _alone(function: Callable[[A], B], item: A) -> B:
+    with _ALONE:
+        return function(item)
 
 
 class Idle:

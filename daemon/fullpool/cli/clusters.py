@@ -25,7 +25,7 @@ def elsewhere(settings: "Config", on: str, watcher: "Watcher", stop: "Stop") -> 
     try:
         is_scheduler(address)
     except ValueError as error:
-        raise UsageError(f"--on {on}: {error}", hint="write it as dask://scheduler:8786") from error
+        raise UsageError(f"--on {address}: {error}", hint="write it as dask://host:8786") from error
     require_installed()
     from fullpool.cluster.connecting import on_cluster
 

@@ -1,1 +1,1 @@
-"""Has the steps of a sync done by the workers of a Dask cluster; state and verdicts stay here."""
+"""Runs the steps of a sync on a Dask cluster; lock, state and verdicts stay with the sync."""

@@ -1,38 +1,42 @@
-"""Looks, on a worker, at whether it can do the steps of a sync."""
+"""Checks, on a worker, whether it can do the steps of a sync."""
 
 from dataclasses import dataclass
 from socket import gethostname
 from uuid import uuid4
 
-from fullpool.cluster.settings import Session, WorkerSettings, versions
+from fullpool.app.configuration import tls_context
+from fullpool.cluster.settings import Session, WorkerSettings, exchange_of, unseen, versions
 from fullpool.errors import FullpoolError
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """A worker's host and versions, and why it cannot write where it is to, if so."""
+class WorkerReport:
+    """A worker's host and versions, and what keeps it from doing steps, if anything."""
 
     host: str
     versions: tuple[str, ...]
-    trouble: str
+    problem: FullpoolError | None
 
 
-def inspect_worker(settings: WorkerSettings, session: Session) -> Inspection:
+def report_on_worker(settings: WorkerSettings, session: Session) -> WorkerReport:
     """Return what this worker has, and whether it can write where files go."""
-    trouble = ""
+    host, problem = gethostname(), None
     try:
-        _try(settings, session)
-    except (OSError, ImportError, FullpoolError) as error:
-        trouble = str(error)
-    return Inspection(gethostname(), versions(), trouble)
+        _try(settings, session, host)
+    except FullpoolError as error:
+        problem = error
+    return WorkerReport(host, versions(), problem)
 
 
-def _try(settings: WorkerSettings, session: Session) -> None:
+def _try(settings: WorkerSettings, session: Session, host: str) -> None:
+    """Raise what keeps this worker from doing steps."""
+    tls_context(settings.network)
     if settings.exchange:
-        from fullpool.cluster.exchange import Exchange  # noqa: PLC0415 - needs the extra s3
-
-        Exchange(settings.exchange, session.lake, session.name).probe()
+        exchange_of(settings, session).probe()
         return
     probe = session.folder / f"probe-{uuid4().hex}"
-    probe.mkdir()
-    probe.rmdir()
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise unseen(session.folder, host, error) from error

@@ -5,7 +5,7 @@ from typing import Final
 
 from fullpool.errors import ClusterError
 
-# Dask would write, into the output of a command, of its own what we tell of it.
+# Dask would log errors that we report ourselves.
 _LOGGING: Final = {"distributed": "critical", "distributed.client": "critical"}
 
 

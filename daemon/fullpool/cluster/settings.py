@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from socket import gethostname
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fullpool import __version__
 from fullpool.config import Checks, Limits, Network
 from fullpool.errors import ClusterError
+
+if TYPE_CHECKING:
+    from fullpool.cluster.exchange import Exchange
 
 # Two versions of these would write other files.
 _COMPARED: Final = ("duckdb",)
@@ -33,7 +35,8 @@ class WorkerSettings:
 class Session:
     """One sync of a *lake*: its *name*, and the folder in staging that is there while it runs.
 
-    A worker that is thought dead and goes on writes nothing once the folder is gone.
+    What a worker writes lies there until it gets its name in the lake. So one that is thought dead
+    and goes on can name nothing any more once the folder is gone.
     """
 
     lake: str
@@ -46,16 +49,26 @@ def versions() -> tuple[str, ...]:
     return (f"fullpool {__version__}", *(f"{name} {version(name)}" for name in _COMPARED))
 
 
-def require_same(settings: WorkerSettings) -> None:
-    """Raise ClusterError if this worker has another version than the coordinator."""
-    require_equal(settings.versions, versions(), gethostname())
-
-
-def require_equal(ours: tuple[str, ...], theirs: tuple[str, ...], worker: str) -> None:
-    """Raise ClusterError if a worker has other versions, with both named."""
+def require_equal(ours: tuple[str, ...], theirs: tuple[str, ...], whose: str) -> None:
+    """Raise ClusterError if another machine has other versions, with both named."""
     if ours != theirs:
         raise ClusterError(
-            f"using the worker {worker}: it has {', '.join(theirs)}; this machine has"
-            f" {', '.join(ours)}",
+            f"using the {whose}: it has {', '.join(theirs)}; this machine has {', '.join(ours)}",
             hint="install the same version of fullpool on all machines, and restart the workers",
         )
+
+
+def unseen(folder: Path, worker: str, reason: object) -> ClusterError:
+    """Return the error of a worker that cannot write where the others do."""
+    return ClusterError(
+        f"using the worker {worker}: it cannot write in {folder}: {reason}",
+        hint="mount the lake's file system there under the same path, writable, or set"
+        " cluster.exchange to a bucket",
+    )
+
+
+def exchange_of(settings: WorkerSettings, session: Session) -> "Exchange":
+    """Return the bucket that the files of a sync go through. It needs the extra s3."""
+    from fullpool.cluster.exchange import Exchange  # noqa: PLC0415 - needs the extra s3
+
+    return Exchange(settings.exchange, session.lake, session.name)

@@ -201,7 +201,7 @@ def _name(staged: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        if target.exists():  # no one else writes here
+        if target.exists() and not filecmp.cmp(staged, target, shallow=False):
             raise FileExistsError(errno.EEXIST, "the name is already taken", str(target)) from error
         staged.rename(target)
     else:

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from fullpool.config import Config
-from fullpool.errors import ClusterError, DiskFullError, LakeUnwritableError, UntrustedError
 from fullpool.model import Stop
 from fullpool.rest import Client
 from fullpool.store.tree import Tree
@@ -14,11 +13,6 @@ from fullpool.sync.maps import Builders, Map
 from fullpool.sync.steps.step import Steps
 from fullpool.sync.watcher import Watcher
 from fullpool.vision import Fetcher, Opener
-
-# Errors that would be the same for every archive: the pass ends instead of failing each.
-FATAL: Final = (ClusterError, DiskFullError, LakeUnwritableError, UntrustedError)
-# This many in a row that find no host: it is away, and the others would only wait for the same.
-AWAY_AFTER: Final = 8
 
 
 class Following(Protocol):

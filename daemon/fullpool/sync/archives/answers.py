@@ -5,14 +5,14 @@ from pathlib import Path
 
 from fullpool import attempts, logs
 from fullpool.attempts import Tried
-from fullpool.errors import FullpoolError, RedirectedError, UnreachableError
+from fullpool.errors import FATAL, FullpoolError, RedirectedError, UnreachableError
 from fullpool.model import Checksum, Fault, Known, Status, Zipped
 from fullpool.store.partitions.messages import Edition
 from fullpool.store.quarantine import quarantine
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.steps.fetch import Answer, Looked, Value, is_look
-from fullpool.sync.steps.step import StepResult
-from fullpool.sync.work import AWAY_AFTER, FATAL, Work
+from fullpool.sync.steps.step import AWAY_AFTER, StepResult
+from fullpool.sync.work import Work
 from fullpool.vision import NO_SUM, Fetched, NoSum, NotModified, NotThere, Unchanged, WrongSum
 
 log = logs.get_logger()

@@ -11,7 +11,8 @@ from fullpool.model import Known, Series
 from fullpool.planning import Listing, Want
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_listing_failure
-from fullpool.sync.work import AWAY_AFTER, Work
+from fullpool.sync.steps.step import AWAY_AFTER
+from fullpool.sync.work import Work
 
 log = logs.get_logger()
 

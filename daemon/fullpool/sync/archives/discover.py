@@ -14,7 +14,8 @@ from fullpool.model import Archive, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.listing import list_series, note_listing_failure
-from fullpool.sync.work import AWAY_AFTER, Work
+from fullpool.sync.steps.step import AWAY_AFTER
+from fullpool.sync.work import Work
 from fullpool.vision import list_symbols
 
 log = logs.get_logger()

@@ -1,11 +1,12 @@
 """One round: downloads, builds and records every step."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
 from fullpool import attempts, logs
 from fullpool.attempts import Tried
-from fullpool.errors import DamagedError, FullpoolError, MalformedError
+from fullpool.errors import FATAL, DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
 from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
 from fullpool.store.partitions.messages import Built, Followed, Order
@@ -17,7 +18,7 @@ from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
 from fullpool.sync.steps.step import StepResult
 from fullpool.sync.tails import taken_in
-from fullpool.sync.work import FATAL, Work
+from fullpool.sync.work import Work
 
 log = logs.get_logger()
 
@@ -79,14 +80,15 @@ class Round:
             self._work.watcher.planned(steps)
         answers = Answers(self._work, self._outcome, self._record_result)
         try:
-            for result in self._work.steps(map(self._order, self._begun(steps))):
-                answers.take(result)
-                self._take(result)
-                self._work.meanwhile()
-                if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
-                    self._record()
-                    self._publish_if_due()
-                    self._tell_progress()
+            with closing(self._work.steps(map(self._order, self._begun(steps)))) as results:
+                for result in results:
+                    self._take(result)  # first: what was built has its name in the lake
+                    answers.take(result)
+                    self._work.meanwhile()
+                    if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
+                        self._record()
+                        self._publish_if_due()
+                        self._tell_progress()
         finally:
             self._record()
 

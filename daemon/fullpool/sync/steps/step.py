@@ -4,26 +4,29 @@ The threads and processes of this machine run this function, and so do the worke
 What it means for the state is decided where that is (`answers`, `rounds`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import Final, Protocol
 
-from fullpool.errors import FullpoolError
-from fullpool.model import Known, Span
+from fullpool.errors import FATAL, FullpoolError, RedirectedError, UnreachableError
+from fullpool.model import Known, Span, Step
 from fullpool.store.partitions.build import build
 from fullpool.store.partitions.messages import Built, Followed, Input, Order, end_of
-from fullpool.sync.maps import Map
+from fullpool.sync.maps import Done, Map
 from fullpool.sync.steps.fetch import Answer, Source, Value, fetch, input_of, staged_name
+
+# This many in a row that find no host: it is away, and the others would only wait for the same.
+AWAY_AFTER: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a machine does steps with: connections, builders, and when it begins no more.
 
-    Once *is_ending* no archive is begun. Once *is_over* nobody waits for what comes of it.
+    Once *is_ending* no step is begun. Once *is_over* nobody waits for what comes of one.
     """
 
     source: Source
@@ -49,14 +52,18 @@ class StepResult:
 class Steps(Protocol):
     """Does many steps at once, and yields in any order what came of each."""
 
-    def __call__(self, orders: Iterable[Order]) -> Iterator[StepResult]: ...
+    def __call__(self, orders: Iterable[Order]) -> Generator[StepResult, None, None]: ...
 
 
 def run_step(tools: Tools, order: Order) -> StepResult:
     """Fetch the archives of a step, and build its partitions of those that came."""
+    if order.step.archives and tools.is_ending():
+        return StepResult(order)
     answers = _answers(tools, order)
-    found = (input_of(answer, tools.source.checks) for answer in answers)
-    inputs = sorted((item for item in found if item), key=_span_of)
+    inputs = sorted(
+        (item for answer in answers if (item := input_of(answer, tools.source.checks))),
+        key=_span_of,
+    )
     order = replace(order, inputs=tuple(inputs), followed=_followed(order, inputs))
     if (order.step.archives and not inputs) or tools.is_over():
         return StepResult(order, answers)
@@ -66,14 +73,32 @@ def run_step(tools: Tools, order: Order) -> StepResult:
     return StepResult(order, answers, done.value, done.error)
 
 
+def failed(order: Order, error: FullpoolError) -> StepResult:
+    """Return a step of which nothing came: each of its archives is tried again."""
+    if isinstance(error, FATAL):
+        return StepResult(order, error=error)
+    return StepResult(order, tuple(Answer(known, error=error) for known in order.step.archives))
+
+
 def _answers(tools: Tools, order: Order) -> tuple[Answer, ...]:
-    """Fetch the archives of a step, side by side."""
-    done = tools.fetch_map(partial(_fetch, tools, order.staging), order.step.archives, _size_bytes)
-    return tuple(Answer(one.item, one.value, one.error) for one in done)
+    """Fetch the archives of a step, side by side, until it is of no use to go on."""
+    answers, unreachable = [], 0
+    fetch_one = partial(_fetch, tools, order.staging)
+    for done in tools.fetch_map(fetch_one, order.step.archives, _size_bytes):
+        answers.append(Answer(done.item, done.value, done.error))
+        unreachable = unreachable + 1 if _is_away(done) else 0
+        is_fatal = isinstance(done.error, FATAL) and not isinstance(done.error, RedirectedError)
+        if is_fatal or unreachable >= AWAY_AFTER:
+            break
+    return tuple(answers)
+
+
+def _is_away(done: Done[Known, Value | None]) -> bool:
+    return isinstance(done.error, UnreachableError | RedirectedError)
 
 
 def _fetch(tools: Tools, staging: Path, known: Known) -> Value | None:
-    if tools.is_ending() or tools.is_over():
+    if tools.is_over():
         return None
     return fetch(tools.source, known, staging / staged_name(known.archive))
 
@@ -84,6 +109,11 @@ def _span_of(item: Input) -> Span:
 
 def _size_bytes(known: Known) -> int:
     return known.identity.size_bytes if known.identity else 0
+
+
+def weight_of(step: Step, least_bytes: int) -> int:
+    """Return the bytes that a step takes up, where each archive counts *least_bytes* at least."""
+    return sum(max(_size_bytes(known), least_bytes) for known in step.archives)
 
 
 def _followed(order: Order, inputs: Sequence[Input]) -> Followed | None:
@@ -104,14 +134,17 @@ class LocalSteps:
         self._map = step_map
         self._least_bytes = least_bytes
 
-    def __call__(self, orders: Iterable[Order]) -> Iterator[StepResult]:
+    def __call__(self, orders: Iterable[Order]) -> Generator[StepResult, None, None]:
         is_left = Event()
         tools = replace(self._tools, is_over=lambda: is_left.is_set() or self._tools.is_over())
         try:
             for done in self._map(partial(run_step, tools), orders, self._weight):
-                yield done.value or StepResult(done.item, error=done.error)
+                if done.error is not None:
+                    yield failed(done.item, done.error)
+                elif done.value is not None:
+                    yield done.value
         finally:
             is_left.set()  # what is still being fetched is of no use
 
     def _weight(self, order: Order) -> int:
-        return sum(max(_size_bytes(known), self._least_bytes) for known in order.step.archives)
+        return weight_of(order.step, self._least_bytes)
