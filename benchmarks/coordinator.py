@@ -105,7 +105,7 @@ def coordinated(archives: int, folder: Path) -> dict[str, Any]:
     wants = [Want(one, Span(datetime(2025, 1, 1, tzinfo=UTC), NOW)) for one in names]
     due = timed(found, "load_due_s", lambda: state.queries.due(NOW))
     steps = timed(found, "plan_s", lambda: due_steps(due, state.queries, wants, NOW))
-    found["steps"] = len(steps)
+    found |= {"steps": len(steps), "planned_mb": peak_mb()}
     done = [built(step) for step in steps]
 
     def record_all() -> None:
@@ -115,9 +115,12 @@ def coordinated(archives: int, folder: Path) -> dict[str, Any]:
     timed(found, "record_built_s", record_all)
     generation = state.next_value("generation")
     timed(found, "publication_s", lambda: publish_state(state, tree, generation, NOW))
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     state.close()
     return found
+
+
+def peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def nothing(_order: Order, answer: bytes) -> bytes:
