@@ -239,7 +239,7 @@ def test_a_worker_that_does_not_see_the_lake_is_named(world: World, own: DaskClu
 
     message = refused(world, own.address)
 
-    assert f"cannot write in {world.lake}/.staging/cluster-" in message
+    assert f"it does not see {world.lake}/.staging/cluster-" in message
     assert "cluster.exchange" in message
     assert world.sync().returncode == Exit.OK
 
@@ -260,7 +260,9 @@ def test_a_scheduler_without_fullpool_is_refused(world: World, tmp_path: Path) -
     with DaskCluster(tmp_path / "dask", of_scheduler=without) as one:
         one.start_worker()
 
-        assert "looking at the scheduler" in refused(world, one.address)
+        message = refused(world, one.address)
+    assert f"using the scheduler {one.address}: No module named" in message
+    assert "pip install" in message
 
 
 def test_a_worker_of_another_version_is_refused(
@@ -312,7 +314,10 @@ def test_what_is_no_cluster_is_told(world: World, own: DaskCluster) -> None:
     code, _, err = end(begin(world, "localhost:8786"))
     assert (code, "dask://scheduler:8786" in err) == (Exit.USAGE, True)
     assert "connecting to the scheduler dask://127.0.0.1:1" in refused(world, "dask://127.0.0.1:1")
-    assert "Only 0/1 workers arrived" in refused(world, own.address)
+    assert f"using the scheduler {own.address}: it has no worker" in refused(world, own.address)
+    assert end(begin(world, ""))[0] == Exit.USAGE
+    page = world.vendor.simulator.url.replace("http://", "dask://")
+    assert "it answers, but not as a scheduler of Dask" in refused(world, page)
 
 
 def test_a_cluster_by_tls(world: World, clean: list[Any], tmp_path: Path) -> None:

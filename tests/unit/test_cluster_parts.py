@@ -132,7 +132,15 @@ def test_addresses_of_schedulers(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["scheduler:8786", "tcp://scheduler:8786", "dask://scheduler", "dask://:1", "dask://a:1/b"],
+    [
+        "scheduler:8786",
+        "tcp://scheduler:8786",
+        "dask://scheduler",
+        "dask://:1",
+        "dask://a:1/b",
+        "dask://a:99999",
+        "dask://u:p@a:1",
+    ],
 )
 def test_what_is_no_address_of_a_scheduler(text: str) -> None:
     with pytest.raises(ValueError, match="Dask scheduler"):

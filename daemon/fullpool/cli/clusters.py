@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from fullpool.sync.watcher import Watcher
 
 
-def elsewhere(settings: "Config", on: str, watcher: "Watcher", stop: "Stop") -> "Elsewhere | None":
+def elsewhere(
+    settings: "Config", on: str | None, watcher: "Watcher", stop: "Stop"
+) -> "Elsewhere | None":
     """Return what opens the cluster *on*, or the configured one; None for this machine.
 
     Raises UsageError for what is no address, ClusterError if the extra is not installed.
@@ -19,11 +21,11 @@ def elsewhere(settings: "Config", on: str, watcher: "Watcher", stop: "Stop") -> 
     from fullpool.cluster.installed import require_installed
     from fullpool.config.addresses import is_scheduler
 
-    address = on or settings.cluster.scheduler
-    if not address:
+    address = settings.cluster.scheduler if on is None else on
+    if not address and on is None:
         return None
     try:
-        is_scheduler(address)
+        is_scheduler(address or "-")
     except ValueError as error:
         raise UsageError(f"--on {address}: {error}", hint="write it as dask://host:8786") from error
     require_installed()

@@ -34,7 +34,9 @@ def sync(
     audit: Annotated[
         bool, typer.Option("--audit", help="Look for republished and late archives now.")
     ] = False,
-    on: Annotated[str, typer.Option("--on", help="Scheduler of a cluster: dask://host:8786.")] = "",
+    on: Annotated[
+        str | None, typer.Option("--on", help="Scheduler of a cluster: dask://host:8786.")
+    ] = None,
 ) -> None:
     """Download and import everything due. Exits 0 if everything available was imported.
 

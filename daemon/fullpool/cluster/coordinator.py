@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from distributed import CancelledError, Client, Future
 
+from fullpool import logs
 from fullpool.cluster.settings import Session, WorkerSettings
 from fullpool.cluster.worker import Delivery, run_order
 from fullpool.errors import ArchiveError, ClusterError, FullpoolError, refused
@@ -20,6 +21,8 @@ from fullpool.sync.steps.step import StepResult, Steps, failed
 
 if TYPE_CHECKING:
     from fullpool.cluster.exchange import Exchange
+
+log = logs.get_logger()
 
 Task = Future[Any]
 Inbox = SimpleQueue[tuple[Task, StepResult]]
@@ -155,8 +158,15 @@ class Coordinator:
         while not self._is_closed.wait(_COUNT_EVERY_S):
             with suppress(Exception):  # what it is, the connection's status says
                 self._threads = sum(self._cluster.client.nthreads().values())
-                since = self._workless_since or time.monotonic()
-                self._workless_since = None if self._threads else since
+                self._note_workers()
+
+    def _note_workers(self) -> None:
+        if self._threads:
+            self._workless_since = None
+        elif self._workless_since is None:
+            self._workless_since = time.monotonic()
+            address = self._cluster.address
+            log.error("cluster.deserted", scheduler=address, limit_s=_NO_WORKER_LIMIT_S)
 
     def _collect(self) -> None:
         """Collect what workers return. Runs in threads of its own."""
@@ -191,7 +201,7 @@ class Coordinator:
         try:
             delivery: Delivery = task.result()
         except CancelledError:
-            error = self._cluster.lost("it has forgotten what it was to do")
+            error = self._cluster.lost("the connection was lost")
         except ImportError as cause:
             error = ClusterError(f"using a worker: {cause}")
         except Exception as cause:  # noqa: BLE001 - whatever it was, it costs one step

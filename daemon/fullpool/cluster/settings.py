@@ -58,10 +58,12 @@ def require_equal(ours: tuple[str, ...], theirs: tuple[str, ...], whose: str) ->
         )
 
 
-def unseen(folder: Path, worker: str, reason: object) -> ClusterError:
+def unseen(folder: Path, worker: str, reason: OSError) -> ClusterError:
     """Return the error of a worker that cannot write where the others do."""
+    is_there = not isinstance(reason, FileNotFoundError)
+    problem = f"cannot write in {folder}: {reason}" if is_there else f"does not see {folder}"
     return ClusterError(
-        f"using the worker {worker}: it cannot write in {folder}: {reason}",
+        f"using the worker {worker}: it {problem}",
         hint="mount the lake's file system there under the same path, writable, or set"
         " cluster.exchange to a bucket",
     )

@@ -34,7 +34,7 @@ class Delivery:
 def run_order(settings: WorkerSettings, session: Session, order: Order) -> Delivery:
     """Do a step. What went wrong is in what is returned."""
     try:
-        require_equal(settings.versions, versions(), f"worker {gethostname()}")
+        require_equal(settings.versions, versions(), f"worker {_name()}")
         with _runner(settings, session) as runner:
             result = runner.run(order)
             if not settings.exchange or result.built is None:
@@ -51,8 +51,12 @@ def run_order(settings: WorkerSettings, session: Session, order: Order) -> Deliv
 def _with_host(error: FullpoolError | None) -> FullpoolError | None:
     """Name this machine in an error that ends the sync."""
     if isinstance(error, FATAL) and not isinstance(error, ClusterError):
-        return type(error)(f"on the worker {gethostname()}: {error}", hint=error.hint)
+        return type(error)(f"on the worker {_name()}: {error}", hint=error.hint)
     return error
+
+
+def _name() -> str:
+    return f"{get_worker().address} ({gethostname()})"
 
 
 @contextmanager

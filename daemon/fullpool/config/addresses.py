@@ -33,7 +33,8 @@ def is_scheduler(text: str) -> str:
     """Return the address of a cluster's scheduler. Raises ValueError if it is none."""
     parts = urlsplit(text)
     host, port = host_and_port(parts.netloc)
-    is_whole = parts.scheme in SCHEDULERS and host and port and not parts.path
+    is_plain = "@" not in host and not parts.path and not parts.query
+    is_whole = parts.scheme in SCHEDULERS and host and 1 <= port <= 65_535 and is_plain
     if text and not is_whole:
         raise ValueError(
             'must be the address of a Dask scheduler, such as "dask://scheduler:8786", or'
