@@ -28,8 +28,8 @@ from fullpool.simulator.generate import zipped
 from fullpool.store import remote_record
 from running import QUICK, Running
 from seaweed import Faulty, credentials
-from served import ask, audit, sync, tree_of, wait
-from world import World
+from served import ask, audit, dataset, sync, tree_of, wait
+from world import FIRST, World
 
 pytestmark = pytest.mark.seaweed
 
@@ -372,10 +372,15 @@ def test_a_server_that_stalls_fails_the_publication_and_the_next_completes_it(co
 
 def killed_at(copy: Copy, number: int) -> int:
     """Publish in a process that is killed with its write of that number; return how many it did."""
+    return killed_when(copy, lambda count, _: count == number)
+
+
+def killed_when(copy: Copy, is_it: Callable[[int, str], bool]) -> int:
+    """Publish in a process that is killed with a certain write; return how many it did."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def act(count: int, _: str) -> str:
-        if count == number:
+    def act(count: int, path: str) -> str:
+        if is_it(count, path):
             started[0].kill()
             return "reset"
         return ""
@@ -418,6 +423,27 @@ def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
     named = {*copy.files("klines"), *copy.files("agg_trades")}
     data = {path for path in copy.objects() if not path.startswith((".", "_"))}
     assert data == named
+
+
+def test_a_kill_inside_the_upload_of_a_large_file(copy: Copy) -> None:
+    """Its parts are invisible; the next publication sends it as a whole."""
+    world = copy.world
+    copy.publish()
+    before = copy.files("agg_trades")
+    world.vendor.publish("spot/aggTrades/BIGUSDT", FIRST, FIRST, trades_a_day=1_000_000)
+    world.datasets += dataset("spot/aggTrades/BIGUSDT", start=str(FIRST), end=str(FIRST))
+    world.configure()
+    sync(world.config)
+    world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
+    sizes = ask(world.config, "SELECT max(size_bytes) FROM sync.partitions")
+
+    killed_when(copy, lambda _, path: "partNumber=2" in path)
+
+    assert sizes[0][0] > PART
+    assert copy.files("agg_trades") == before
+    copy.require_whole()
+    copy.publish()
+    copy.require_newest()
 
 
 def test_of_many_who_create_an_object_one_wins(copy: Copy) -> None:
