@@ -100,7 +100,7 @@ def measured(root: Path, address: str, to: str) -> dict[str, float]:
         "root": str(root / "lake"), "publish": {"to": to}, "grace_s": GRACE.total_seconds(),
     }  # fmt: skip
     command = [sys.executable, "-m", "fullpool.remote", json.dumps(order)]
-    environment = {**os.environ, **credentials(address)}
+    environment = {**os.environ, **credentials(address), "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [sys.executable, "-I", "-c", WATCH, *command],
         check=True, capture_output=True, text=True, env=environment,

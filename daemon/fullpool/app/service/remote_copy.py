@@ -27,6 +27,8 @@ _LOOK_S: Final = 1.0
 _PATIENCE_S: Final = 2.0
 # Of how these ends came about the process has told itself, or there is nothing to tell.
 _TOLD: Final = (Exit.OK, Exit.REMOTE, Exit.LAKE_BUSY)
+# For the C library: one heap for all threads of obstore, which saves 8 of 150 MB.
+_FRUGAL: Final = {"MALLOC_ARENA_MAX": "1"}
 
 
 class RemoteCopy:
@@ -95,6 +97,11 @@ class RemoteCopy:
         }
         command = [sys.executable, "-P", "-m", "fullpool.remote", json.dumps(order)]
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own
+            self._process = subprocess.Popen(  # noqa: S603 - our own
+                command,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                env={**clock.environment(), **_FRUGAL},
+            )
         except OSError as error:
             log.error("remote.failed", reason=str(error))  # noqa: TRY400 - it is told
