@@ -47,7 +47,7 @@ def _logged() -> set[str]:
     """Return every text in the sources that has the form of an event."""
     nouns = (
         "archive|series|partition|generation|pass|gap|row|rest|config|clock|control|daemon"
-        "|housekeeping|job|workers|instruments|follow|tail|remote"
+        "|housekeeping|job|workers|instruments|follow|tail|remote|cluster"
     )
     event = re.compile(rf'"((?:{nouns}|metrics)\.[a-z_]+)"')
     found = {name for path in SOURCES for name in event.findall(path.read_text())}
