@@ -6,12 +6,12 @@ Usage: cluster.py [ARCHIVES]
 
 import shutil
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import data
 import harness
-from serve import Server, serving
+import small
+from serve import serving
 
 from dask_cluster import DaskCluster
 
@@ -20,26 +20,14 @@ WORKERS = (1, 2, 4)
 DELAYS_MS = (20, 150)
 
 
-def config(server: Server, lake: Path, path: Path, symbols: int) -> Path:
-    last = data.SMALL_FIRST + timedelta(days=data.SMALL_DAYS - 1)
-    names = ", ".join(f'"{symbol}"' for symbol in data.many_symbols(symbols))
-    path.write_text(
-        f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
-        f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"
-        "[rest]\nenabled = false\n"
-        f"[[dataset]]\nmarket = 'spot'\nkind = 'klines'\nsymbols = [{names}]\nintervals = ['1m']\n"
-        f"start = {data.SMALL_FIRST}\nend = {last}\n"
-    )
-    return path
-
-
 def measure(root: Path, delay_ms: int, symbols: int) -> None:
     scratch = harness.CACHE / "run"
     shutil.rmtree(scratch, ignore_errors=True)
     with serving(root, scratch / "nginx", tls=True, delay_ms=delay_ms) as server:
 
         def sync(name: str, *options: str) -> harness.Run:
-            path = config(server, scratch / name, scratch / f"{name}.toml", symbols)
+            names = data.many_symbols(symbols)
+            path = small.config(server, scratch / name, scratch / f"{name}.toml", names)
             done = harness.run(
                 [sys.executable, "-m", "fullpool", "sync", "-c", str(path), *options]
             )

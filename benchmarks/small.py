@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import data
@@ -12,9 +13,11 @@ ROUNDS = 5
 PREFIXES = [f"data/spot/daily/klines/{symbol}/1m/" for symbol in data.SMALL_SYMBOLS]
 
 
-def config(server: Server, lake: Path, path: Path) -> Path:
+def config(
+    server: Server, lake: Path, path: Path, symbols: Sequence[str] = data.SMALL_SYMBOLS
+) -> Path:
     last = data.SMALL_FIRST.replace(month=9, day=8)
-    names = ", ".join(f'"{symbol}"' for symbol in data.SMALL_SYMBOLS)
+    names = ", ".join(f'"{symbol}"' for symbol in symbols)
     path.write_text(
         f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{server.archive_url}'\n"
         f"listing_url = '{server.listing_url}'\nca_file = '{server.ca_file or ''}'\n"

@@ -13,16 +13,9 @@ from typing import Final, Self
 
 import pytest
 
-from served import wait
+from served import free_port, wait
 
 _STARTED_S: Final = 60.0
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 def wait_until(is_so: Callable[[], bool], what: str, within_s: float = _STARTED_S) -> None:

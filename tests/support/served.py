@@ -1,6 +1,7 @@
 """The vendor, as the tests see it: a folder of archives served by the simulator."""
 
 import os
+import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ from fullpool.sync.passes import run_audit
 
 # Waits for so many seconds; for processes and threads that are real.
 wait = clock.sleeper(Flag())
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
 
 KLINE = (
     "{t},1.00000000,2.00000000,0.50000000,1.50000000,10.00000000,{c},15.00000000,3,"

@@ -65,6 +65,11 @@ def end(process: "subprocess.Popen[str]", within_s: float = 90) -> tuple[int, st
     return process.returncode, out, err
 
 
+def wait_for_requests(world: World) -> None:
+    """Wait until the vendor is asked for the first archive."""
+    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+
+
 def done(world: World, cluster: DaskCluster, **env: str) -> tuple[str, str]:
     """Sync on a cluster, for good; return output and errors."""
     code, out, err = end(begin(world, cluster.address, **env))
@@ -300,7 +305,7 @@ def test_a_worker_of_another_version_that_joins_late_is_refused(
     first = own.start_worker(threads=1)
     world.vendor.fail(Fault("*.zip", "slow", 3000))
     syncing = begin(world, own.address)
-    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+    wait_for_requests(world)
     own.start_worker(PYTHONPATH=str(other))
     own.kill(first)
 
@@ -354,7 +359,7 @@ def test_a_worker_is_killed_at_any_moment(
     first, _ = own.start_worker(threads=2), own.start_worker(threads=2)
     world.vendor.fail(Fault("*.zip", "slow", 150))
     syncing = begin_exchanging(world, own, s3, is_shared=is_shared)
-    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+    wait_for_requests(world)
 
     kill_later(0.2 * moment, own, first)
 
@@ -377,7 +382,7 @@ def test_the_scheduler_is_killed_at_any_moment(
     own.start_worker()
     world.vendor.fail(Fault("*.zip", "slow", 300))
     syncing = begin(world, own.address)
-    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+    wait_for_requests(world)
 
     assert own.scheduler is not None
     kill_later(0.15 * moment, own, own.scheduler)
@@ -398,7 +403,7 @@ def test_the_coordinator_is_killed_at_any_moment(
     own.start_worker(threads=2)
     world.vendor.fail(Fault("*.zip", "slow", 150))
     syncing = begin_exchanging(world, own, s3, is_shared=is_shared)
-    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+    wait_for_requests(world)
     wait(0.15 * moment)
     syncing.kill()
     syncing.communicate()
@@ -417,7 +422,7 @@ def test_an_interrupt_ends_a_sync_on_a_cluster(
 ) -> None:
     world.vendor.fail(Fault("*.zip", "slow", 1500))
     syncing = begin(world, cluster.address)
-    wait_until(lambda: bool(world.vendor.archive_requests()), "archives are asked for")
+    wait_for_requests(world)
     syncing.send_signal(signal.SIGINT)
 
     code, _, err = end(syncing, within_s=10)

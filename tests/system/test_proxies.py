@@ -18,7 +18,7 @@ from fullpool.errors import Exit
 from fullpool.proxies import proxies, proxy_in
 from fullpool.simulator import Api, Bucket, Simulator
 from lab import HOUR, bars
-from served import Vendor, dataset, wait
+from served import Vendor, dataset, free_port, wait
 
 ENVIRONMENT = {"https": "http://one:3128", "http": "two:80", "no": "localhost,.direct.example"}
 
@@ -134,12 +134,6 @@ http_access allow known
 http_access deny all
 shutdown_lifetime 0 seconds
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @dataclass

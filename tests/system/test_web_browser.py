@@ -17,7 +17,7 @@ from fullpool.app.assembly import opened_state
 from fullpool.store.tree import Tree
 from fullpool.sync.publishing import publish_state
 from running import Running
-from served import Vendor, dataset, sync, wait
+from served import Vendor, dataset, free_port, sync, wait
 from site_client import Site, made_demo
 
 pytestmark = pytest.mark.browser
@@ -307,11 +307,6 @@ http {{
   }}
 }}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def listening(port: int) -> None:

@@ -19,16 +19,20 @@ def elsewhere(
     Raises UsageError for what is no address, ClusterError if the extra is not installed.
     """
     from fullpool.cluster.installed import require_installed
-    from fullpool.config.addresses import is_scheduler
 
-    address = settings.cluster.scheduler if on is None else on
-    if not address and on is None:
+    address = settings.cluster.scheduler if on is None else _checked(on)
+    if not address:
         return None
-    try:
-        is_scheduler(address or "-")
-    except ValueError as error:
-        raise UsageError(f"--on {address}: {error}", hint="write it as dask://host:8786") from error
     require_installed()
     from fullpool.cluster.connecting import on_cluster
 
     return on_cluster(settings, address, watcher, stop)
+
+
+def _checked(on: str) -> str:
+    from fullpool.config.addresses import is_scheduler
+
+    try:
+        return is_scheduler(on or "-")  # which may be empty in the configuration alone
+    except ValueError as error:
+        raise UsageError(f"--on {on}: {error}", hint="write it as dask://host:8786") from error

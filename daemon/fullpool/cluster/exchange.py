@@ -8,9 +8,8 @@ from uuid import uuid4
 from fullpool.app import clock
 from fullpool.errors import ArchiveError
 from fullpool.remote.bucket import Bucket
-from fullpool.store.partitions.finish import sha256_of
+from fullpool.store.partitions.finish import name_file, sha256_of
 from fullpool.store.partitions.messages import Built
-from fullpool.store.tree import give_name
 
 # An object that is not sent or read by then is tried again with its step.
 _TIMEOUT_S: Final = 120.0
@@ -72,10 +71,7 @@ class Exchange:
             is_there = bucket.get_file(f"{at}/{file.path}", staged)
             if not is_there or sha256_of(staged) != file.sha256:
                 raise ArchiveError(f"bringing {file.path} from {self.to}: it is not what was built")
-            try:
-                give_name(staged, root, file.path)
-            except FileExistsError as error:
-                raise ArchiveError(f"naming {file.path}: another file has that name") from error
+            name_file(staged, root, file.path)
         bucket.delete(_objects(at, built))
 
     @property

@@ -7,8 +7,7 @@ from pathlib import Path
 from fullpool.errors import MalformedError
 from fullpool.model import Archive, Zipped
 from fullpool.store.partitions.messages import Input
-from fullpool.sync.archives.answers import drop
-from fullpool.sync.steps.fetch import Answer, Recalled, is_lasting
+from fullpool.sync.steps.fetch import Answer, Recalled, drop, is_lasting
 from fullpool.sync.steps.step import StepResult
 from fullpool.vision import Fetched, WrongSum
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fullpool import __version__
 from fullpool.config import Checks, Limits, Network
@@ -11,9 +11,6 @@ from fullpool.errors import ClusterError
 
 if TYPE_CHECKING:
     from fullpool.cluster.exchange import Exchange
-
-# Two versions of these would write other files.
-_COMPARED: Final = ("duckdb",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Session:
 
 def versions() -> tuple[str, ...]:
     """Return what must be the same on all machines, each as "name version"."""
-    return (f"fullpool {__version__}", *(f"{name} {version(name)}" for name in _COMPARED))
+    return (f"fullpool {__version__}", f"duckdb {version('duckdb')}")
 
 
 def require_equal(ours: tuple[str, ...], theirs: tuple[str, ...], whose: str) -> None:

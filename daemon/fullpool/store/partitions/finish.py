@@ -131,11 +131,16 @@ def _part(
 def _in_the_lake(order: Order, partition: Partition, part: Checked) -> PartitionFile:
     path = partition_path(partition, order.generation)
     described = file_of(partition, path, order.generation, part)
+    name_file(part.path, order.root, path)
+    return described
+
+
+def name_file(staged: Path, root: Path, path: str) -> None:
+    """Give a built file its name. Raises ArchiveError if another file has it: that costs a step."""
     try:
-        give_name(part.path, order.root, path)
+        give_name(staged, root, path)
     except FileExistsError as error:
         raise ArchiveError(f"naming {path}: another file has that name") from error
-    return described
 
 
 def file_of(partition: Partition, path: str, generation: int, part: Checked) -> PartitionFile:

@@ -10,6 +10,7 @@ import duckdb
 
 from fullpool import vendor
 from fullpool.model import (
+    Archive,
     Checksum,
     Damage,
     Known,
@@ -133,15 +134,18 @@ class State:
 
         Not one that the lake had when it was tried, and has no more: it stays expected.
         """
-        held = {vendor.archive_key(one.archive): one for one in known if one.is_held}
         with self._session.transaction():
-            lost = self._session.rows(
-                f"SELECT key FROM sync.archives WHERE row_count IS NULL AND key{AMONG}",
-                [values_of(held)],
-            )
-            gone = {held[key].archive for (key,) in lost}
+            gone = self._lost_of([one.archive for one in known if one.is_held])
             rows = [tried_row(one, at) for one in known if one.archive not in gone]
             replace(self._session.connection, "sync.archives", ("key",), TRIED_COLUMNS, rows)
+
+    def _lost_of(self, held: Sequence[Archive]) -> set[Archive]:
+        """Return those of archives that the lake had whose rows it has no more."""
+        if not held:
+            return set()  # or each record would read the table
+        by_key = {vendor.archive_key(archive): archive for archive in held}
+        sql = f"SELECT key FROM sync.archives WHERE row_count IS NULL AND key{AMONG}"
+        return {by_key[key] for (key,) in self._session.rows(sql, [values_of(by_key)])}
 
     def record_built(self, built: Sequence[Built], at: datetime) -> None:
         """Record files that are in the lake now, the archives in them, and what they replace."""

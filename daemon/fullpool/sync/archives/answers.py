@@ -1,17 +1,16 @@
 """Decides what the vendor's answers mean for the archives of a step, and notes it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from fullpool import attempts, logs
 from fullpool.attempts import Tried
-from fullpool.errors import FATAL, FullpoolError, RedirectedError, UnreachableError
+from fullpool.errors import FullpoolError
 from fullpool.model import Checksum, Fault, Known, Status, Zipped
 from fullpool.store.partitions.messages import Edition
 from fullpool.store.quarantine import quarantine
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.steps.fetch import Answer, Looked, Value, is_look
-from fullpool.sync.steps.step import AWAY_AFTER, StepResult
+from fullpool.sync.steps.fetch import Answer, Looked, Value, drop, is_look
+from fullpool.sync.steps.step import AWAY_AFTER, StepResult, ends_pass, is_away
 from fullpool.sync.work import Work
 from fullpool.vision import NO_SUM, Fetched, NoSum, NotModified, NotThere, Unchanged, WrongSum
 
@@ -50,7 +49,7 @@ class Answers:
     def _take_other(self, answer: Answer) -> None:
         """Record an archive of which nothing came that could be built."""
         known, value, error = answer.known, answer.value, answer.error
-        if isinstance(error, FATAL) and not isinstance(error, RedirectedError):
+        if error is not None and ends_pass(error):
             raise error
         now = self._work.now()
         if isinstance(value, Unchanged | Looked):
@@ -71,19 +70,13 @@ class Answers:
         drop(zipped)
 
     def _note_reach(self, error: FullpoolError | None) -> None:
-        if not isinstance(error, UnreachableError | RedirectedError):
+        if error is None or not is_away(error):
             self._unreachable = 0
             return
         self._unreachable += 1
         self._outcome.hint = error.hint
         if self._unreachable >= AWAY_AFTER:
             raise error
-
-
-def drop(zipped: Zipped) -> None:
-    """Throw a download away."""
-    if isinstance(zipped, Path):
-        zipped.unlink(missing_ok=True)
 
 
 def _tried(known: Known, value: Value | None, error: FullpoolError | None) -> Tried:

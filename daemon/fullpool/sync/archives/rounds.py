@@ -12,10 +12,11 @@ from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
 from fullpool.store.partitions.messages import Built, Followed, Order
 from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state.writer import State
-from fullpool.sync.archives.answers import Answers, drop
+from fullpool.sync.archives.answers import Answers
 from fullpool.sync.damage import give_up_damaged
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import Publisher
+from fullpool.sync.steps.fetch import drop
 from fullpool.sync.steps.step import StepResult
 from fullpool.sync.tails import taken_in
 from fullpool.sync.work import Work

@@ -60,20 +60,27 @@ def fetch(source: Source, known: Known, target: Path) -> Value:
 
     Raises as `Fetcher.fetch` does.
     """
-    fetcher, held = source.fetcher(), quarantined(source.tree, known.archive)
+    fetcher = source.fetcher()
     if is_look(known):
         return Looked(fetcher.checksum(known.archive))
-    etag = None
-    if known.status is Status.QUARANTINED and known.identity is not None and held.exists():
-        etag = known.identity.etag or None
+    copy = _copy_of(source, known)
+    etag = known.identity.etag or None if copy and known.identity else None
     fetched = fetcher.fetch(known.archive, etag, target, held=_held(known))
     if isinstance(fetched, NoSum) and known.identity and source.checks.accept_missing_checksum:
         return fetcher.fetch_unsigned(known.archive, target)
     # One that was taken in without its CHECKSUM may not be what that names by now.
-    if isinstance(fetched, NotModified) and sha256_of(held) == fetched.sha256:
-        shutil.copyfile(held, target)
+    if copy and isinstance(fetched, NotModified) and sha256_of(copy) == fetched.sha256:
+        shutil.copyfile(copy, target)
         return Recalled(fetched.sha256, target)
     return fetched
+
+
+def _copy_of(source: Source, known: Known) -> Path | None:
+    """Return the copy of an archive that is in quarantine; None if there is none."""
+    if known.status is not Status.QUARANTINED:
+        return None
+    copy = quarantined(source.tree, known.archive)
+    return copy if copy.exists() else None
 
 
 def input_of(answer: Answer, checks: Checks) -> Input | None:
@@ -93,6 +100,12 @@ def input_of(answer: Answer, checks: Checks) -> Input | None:
 def _input(archive: Archive, fetched: Fetched) -> Input:
     edition = Edition(archive, fetched.sha256, fetched.identity, fetched.checksum)
     return Input(edition, fetched.zipped)
+
+
+def drop(zipped: Zipped) -> None:
+    """Throw a download away."""
+    if isinstance(zipped, Path):
+        zipped.unlink(missing_ok=True)
 
 
 def staged_name(archive: Archive) -> str:

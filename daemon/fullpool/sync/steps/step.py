@@ -15,7 +15,7 @@ from fullpool.errors import FATAL, FullpoolError, RedirectedError, UnreachableEr
 from fullpool.model import Known, Span, Step
 from fullpool.store.partitions.build import build
 from fullpool.store.partitions.messages import Built, Followed, Input, Order, end_of
-from fullpool.sync.maps import Done, Map
+from fullpool.sync.maps import Map
 from fullpool.sync.steps.fetch import Answer, Source, Value, fetch, input_of, staged_name
 
 # This many in a row that find no host: it is away, and the others would only wait for the same.
@@ -86,15 +86,20 @@ def _answers(tools: Tools, order: Order) -> tuple[Answer, ...]:
     fetch_one = partial(_fetch, tools, order.staging)
     for done in tools.fetch_map(fetch_one, order.step.archives, _size_bytes):
         answers.append(Answer(done.item, done.value, done.error))
-        unreachable = unreachable + 1 if _is_away(done) else 0
-        is_fatal = isinstance(done.error, FATAL) and not isinstance(done.error, RedirectedError)
-        if is_fatal or unreachable >= AWAY_AFTER:
+        unreachable = unreachable + 1 if is_away(done.error) else 0
+        if ends_pass(done.error) or unreachable >= AWAY_AFTER:
             break
     return tuple(answers)
 
 
-def _is_away(done: Done[Known, Value | None]) -> bool:
-    return isinstance(done.error, UnreachableError | RedirectedError)
+def is_away(error: FullpoolError | None) -> bool:
+    """Whether an archive's host did not answer, or sent us elsewhere."""
+    return isinstance(error, UnreachableError | RedirectedError)
+
+
+def ends_pass(error: FullpoolError | None) -> bool:
+    """Whether other archives would meet the same; one that is redirected may be the only one."""
+    return isinstance(error, FATAL) and not isinstance(error, RedirectedError)
 
 
 def _fetch(tools: Tools, staging: Path, known: Known) -> Value | None:
