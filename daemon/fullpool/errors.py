@@ -74,6 +74,13 @@ class ConfigError(FullpoolError):
         self.problems = problems
 
 
+class NoSeriesError(FullpoolError):
+    """The configuration is valid, and names nothing that the vendor has."""
+
+    exit_code = Exit.CONFIG
+    hint = "correct the symbols in the configuration; `fullpool symbols` lists what the vendor has"
+
+
 class IncompleteError(FullpoolError):
     """Something due is still missing for a reason that is ours or the network's."""
 

@@ -42,7 +42,8 @@ _USED_WEIGHT: Final = "fullpool_rest_used_weight"
 class Live:
     """What only the running daemon knows. *weights* is what was used of each API's.
 
-    *requests* counts them by host and status, *quarantines* archives that failed a check.
+    *requests* counts them by host and status, *quarantines* archives that failed a check. The last
+    run of following left *follow_behind* series to the next, and could not ask for *follow_failed*.
     """
 
     since: datetime
@@ -53,6 +54,8 @@ class Live:
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantines: int = 0
     remote: RemoteRecord | None = None
+    follow_behind: int = 0
+    follow_failed: int = 0
 
 
 class Gauges(Collector):
@@ -105,6 +108,10 @@ class Gauges(Collector):
         yield _counter("downloaded_bytes", "bytes of archives received", live.downloaded_bytes)
         yield _counter("quarantines", "archives that failed a check", live.quarantines)
         yield from _of_remote(live.remote)
+        yield _gauge("follow_behind", "series that wait for the API's weight", live.follow_behind)
+        yield _gauge(
+            "follow_failed", "series whose last bars were not to be had", live.follow_failed
+        )
         yield _labelled(
             "rest_used_weight", "weight used at the API in the last minute asked", "market",
             dict.fromkeys(map(str, REST_URL), 0) | dict(live.weights),

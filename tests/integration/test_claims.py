@@ -239,6 +239,20 @@ def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_pat
     assert remarks.remarks_on(config) == []
 
 
+def test_a_sync_of_nothing_that_the_vendor_has_fails(vendor: Vendor, tmp_path: Path) -> None:
+    day = at("2024-01-01").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+    path = tmp_path / "one.toml"
+    for names, code in (
+        ("BTCUSTD", Exit.CONFIG), ("XYZ*", Exit.CONFIG), ("BTCUSTD,BTCUSDT", Exit.OK),
+    ):  # fmt: skip
+        asked = dataset(f"spot/klines/{names}/1h", start="2024-01-01", end="2024-01-01")
+        path.write_text(vendor.config_text(tmp_path / "lake", asked))
+        done = run("sync", "-c", path)
+        assert done.returncode == code, done.stderr
+        assert ("the vendor has none of the configured series" in done.stderr) == bool(code)
+
+
 def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT,NOSUCH/1h", start="2024-03-01")
     put_days(lab, "2024-03-01")

@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fullpool import __version__
 from fullpool.app.assembly import opened_state
+from fullpool.app.service.reporting import Reporting
+from fullpool.app.signals import Flag
 from fullpool.errors import Exit
 from fullpool.gaps import Explanation
 from fullpool.metrics import Gauges, Live, last_written
@@ -159,6 +161,22 @@ def test_what_only_the_daemon_knows(lab: Lab) -> None:
     assert later['requests_total{host="api.binance.com",status="429"}'] == 2
     assert found['rest_used_weight{market="spot"}'] == 0
     assert later['rest_used_weight{market="spot"}'] == 1200
+
+
+def test_following_that_fails_is_in_the_metrics(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    reporting = Reporting(Path("fullpool.toml"), lab.config, Flag())
+    file = tree_of(lab.config).root / lab.config.metrics.file
+    seen = []
+    for behind, troubles in ((0, []), (2, []), (0, ["AUSDT: HTTP 500"]), (0, [])):
+        reporting.activity.followed(behind, troubles)
+        with opened_state(tree_of(lab.config)) as state:
+            reporting.measured(figures_of(state.connection))
+        lines = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines())
+        seen.append([float(lines[f"fullpool_follow_{what}"]) for what in ("behind", "failed")])
+
+    assert seen == [[0, 0], [2, 0], [0, 1], [0, 0]]
 
 
 def test_how_long_passes_took_and_until_when_a_host_has_banned_us(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from fullpool.app.assembly import opened_state, working
 from fullpool.app.configuration import tree_of
 from fullpool.app.lock import writing
 from fullpool.config import Config
-from fullpool.errors import IncompleteError
+from fullpool.errors import IncompleteError, NoSeriesError
 from fullpool.model import Stop
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
@@ -65,12 +65,17 @@ def _synced(
 
 
 def require_complete(outcome: Outcome) -> None:
-    """Raise IncompleteError if something is missing for a reason that is ours or the network's."""
+    """Raise IncompleteError if something is missing for a reason that is ours or the network's.
+
+    And NoSeriesError if nothing could ever come: whoever looks at exit codes alone has to see that.
+    """
     if reasons := outcome.troubles:
         raise IncompleteError(
             f"syncing: {len(reasons)} could not be imported\n{_first(reasons)}",
             hint=outcome.hint or None,
         )
+    if outcome.remarks and not outcome.has_series:
+        raise NoSeriesError("syncing: the vendor has none of the configured series")
 
 
 def require_listed(found: Preview) -> None:

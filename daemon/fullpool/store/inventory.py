@@ -145,11 +145,13 @@ def take_out_unrecorded(state: State, tree: Tree, found: Iterable[tuple[str, int
 def swept_if_cut_short(
     state: State, tree: Tree, stop: Stop, is_ours: Callable[[], bool]
 ) -> Iterator[None]:
-    """Take out what a pass has built but not recorded, if it ends with an error or is stopped.
+    """Remove what a pass has built but not recorded, if it ends with an error or is stopped.
 
     To be left once no worker is at work any more. Nothing is touched unless the lake *is_ours*
-    still: what the state does not know may be another machine's.
+    still: what the state does not know may be another machine's. What was there before the pass is
+    left to `sweep`, which keeps a copy.
     """
+    before = files_in(tree)
     is_whole = False
     try:
         yield
@@ -157,7 +159,9 @@ def swept_if_cut_short(
     finally:
         if not is_whole and is_ours():
             with suppress(FullpoolError, OSError):  # the next start sweeps as well
-                take_out_unrecorded(state, tree, partition_files(tree))
+                built = {path for path, _ in partition_files(tree)} - before
+                for path in built - known_paths(state.queries):
+                    (tree.root / path).unlink()
 
 
 def forget_gone(state: State, tree: Tree, now: datetime) -> list[PartitionFile]:

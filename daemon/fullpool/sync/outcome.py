@@ -10,10 +10,11 @@ class Outcome:
     """Counts of a pass, and what is missing by its end.
 
     *failed* and *listing_failures* hold what is missing for a reason that is ours or the network's;
-    *unknown* the series the vendor has no archive of, *remarks* describes them; *missing* counts
-    the archives that are missing, by status. *patched_rows* came from the API, in *requests*;
-    *open_gaps* holds gaps that could not be filled, with the reason. *lost* counts files found
-    damaged or gone. *is_audited*: all that is recorded was compared with the vendor's
+    *unknown* the series the vendor has no archive of, *remarks* describes them, *has_series* is
+    false if it has none of those that are configured; *missing* counts the archives that
+    are missing, by status. *patched_rows* came from the API, in *requests*; *open_gaps* holds gaps
+    that could not be filled, with the reason. *lost* counts files found damaged or gone.
+    *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
     about a host that is away. *told* has the reasons that are in the log: that a host is away is
     one event, not one for each of its archives.
@@ -28,6 +29,7 @@ class Outcome:
     listing_failures: dict[str, str] = field(default_factory=dict)
     unknown: tuple[Series, ...] = ()
     remarks: tuple[str, ...] = ()
+    has_series: bool = True
     missing: dict[str, int] = field(default_factory=dict)
     patched_rows: int = 0
     requests: int = 0

@@ -22,6 +22,7 @@ class Activity:
 
     def __init__(self, liveness: Liveness) -> None:
         self.downloaded_bytes = self.open_gaps = 0
+        self.follow_behind = self.follow_failed = 0
         self.refused: tuple[str, ...] = ()
         self._liveness = liveness
         self._lock = threading.Lock()
@@ -90,6 +91,7 @@ class Activity:
         """Record how following went: how many series the weight did not suffice for, and errors."""
         self._liveness.moved()
         self._missing.pop("follow", None)
+        self.follow_behind, self.follow_failed = behind, len(troubles)
         if troubles:
             self._missing["follow"] = (len(troubles), _short(troubles[0]))
         elif behind:

@@ -170,6 +170,8 @@ class Reporting:
             requests=dict(self.activity.requests),
             quarantines=self.activity.quarantines,
             remote=self._remote(),
+            follow_behind=self.activity.follow_behind,
+            follow_failed=self.activity.follow_failed,
         )
 
     def _remote(self) -> RemoteRecord | None:
