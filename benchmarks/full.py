@@ -83,12 +83,12 @@ def invent(root: Path, series: int) -> Path:
 def _fill(state: State, series: int, size_bytes: int) -> None:
     run = state.connection.execute
     names = f"range({series}) AS s(s)"
-    run("DELETE FROM sync.partitions")
+    run("DELETE FROM internal.partitions")
     run("DELETE FROM sync.archives")
-    run("DELETE FROM sync.listings")
-    run("DELETE FROM sync.expected")
+    run("DELETE FROM internal.listings")
+    run("DELETE FROM internal.expected")
     run(
-        "INSERT INTO sync.partitions BY NAME SELECT 'spot' AS market, 'klines' AS kind,"
+        "INSERT INTO internal.partitions BY NAME SELECT 'spot' AS market, 'klines' AS kind,"
         " 'S' || s || 'USDT' AS symbol, '1m' AS interval, p AS period,"
         " 'klines/market=spot/interval=1m/symbol=S' || s || 'USDT/' || p || '.g000001.parquet'"
         " AS path, 1 AS generation, date_diff('minute', a, b) AS row_count,"
@@ -109,7 +109,7 @@ def _fill(state: State, series: int, size_bytes: int) -> None:
         f" b + INTERVAL 7 HOUR AS recorded_at FROM {names}, ({_MONTHS_AND_DAYS})"
     )
     run(
-        "INSERT INTO sync.listings BY NAME SELECT 'spot' AS market, 'klines' AS kind,"
+        "INSERT INTO internal.listings BY NAME SELECT 'spot' AS market, 'klines' AS kind,"
         " 'S' || s || 'USDT' AS symbol, '1m' AS interval, TIMESTAMP '2018-01-01' AS listed_from,"
         " TIMESTAMP '2200-01-01' AS listed_to, TIMESTAMP '2026-11-28 08:00' AS listed_at,"
         f" TIMESTAMP '2026-11-28' AS known_until FROM {names}"
@@ -139,7 +139,9 @@ def wants(series: int) -> list[Want]:
 
 def publication(state: State, tree: Tree, _series: int) -> None:
     """Publish the change of one partition."""
-    state.connection.execute("UPDATE sync.partitions SET sha256 = uuid()::VARCHAR WHERE rowid = 7")
+    state.connection.execute(
+        "UPDATE internal.partitions SET sha256 = uuid()::VARCHAR WHERE rowid = 7"
+    )
     publish_state(state, tree, state.next_value("generation"), NOW)
 
 

@@ -69,12 +69,13 @@ def change_one(root: Path) -> None:
     state = open_state(tree.state, tree.staging / "spill", full.NOW)
     generation = state.next_value("generation")
     ((old,),) = state.connection.execute(
-        "SELECT path FROM sync.partitions WHERE symbol = 'S7USDT' ORDER BY path DESC LIMIT 1"
+        "SELECT path FROM internal.partitions WHERE symbol = 'S7USDT' ORDER BY path DESC LIMIT 1"
     ).fetchall()
     new = old.replace(".g000001.", f".g{generation:06d}.")
     os.link(tree.root / old, tree.root / new)
     state.connection.execute(
-        "UPDATE sync.partitions SET path = ?, generation = ? WHERE path = ?", [new, generation, old]
+        "UPDATE internal.partitions SET path = ?, generation = ? WHERE path = ?",
+        [new, generation, old],
     )
     publish_state(state, tree, generation, full.NOW)
     state.close()

@@ -240,7 +240,7 @@ def test_a_repair_trusts_no_state_of_another_time(config: Config) -> None:
     old = tree_of(config).state.read_bytes()
     audit(config)
     with duckdb.connect(str(tree_of(config).state)) as state:
-        state.execute("UPDATE sync.partitions SET written_at = now() + INTERVAL 1 HOUR")
+        state.execute("UPDATE internal.partitions SET written_at = now() + INTERVAL 1 HOUR")
     sync(config)
     kept = snapshot(tree_of(config).root)
     tree_of(config).state.write_bytes(old)
@@ -300,7 +300,7 @@ def state_run(config: Config, sql: str) -> None:
     """Write into the state, and publish it."""
     with duckdb.connect(str(tree_of(config).state)) as state:
         state.execute(sql)
-        state.execute("UPDATE sync.partitions SET written_at = now() + INTERVAL 1 HOUR")
+        state.execute("UPDATE internal.partitions SET written_at = now() + INTERVAL 1 HOUR")
     sync(config)
 
 

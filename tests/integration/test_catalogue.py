@@ -462,11 +462,11 @@ def test_a_replaced_file_stays_until_a_generation_without_it_had_its_grace(
     with opened_state(tree) as state:
         ((path, published),) = state.connection.execute(
             "SELECT min(path), (SELECT max(published_at) FROM sync.generations)"
-            " FROM sync.partitions"
+            " FROM internal.partitions"
         ).fetchall()
         replaced = published.replace(tzinfo=UTC) + timedelta(days=10)
         state.connection.execute(
-            "INSERT INTO sync.retired (path, size_bytes, retired_at) VALUES (?, 1, ?)",
+            "INSERT INTO internal.retired (path, size_bytes, retired_at) VALUES (?, 1, ?)",
             [path, replaced.replace(tzinfo=None)],
         )
         publication.retire(state, tree, replaced + timedelta(hours=2))

@@ -135,7 +135,7 @@ def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_w
     _, before = sync(config)
     with opened_state(tree_of(config)) as state:  # their times stay: as of a clock that stood still
         number = state.next_value("generation")
-        state.connection.execute("UPDATE sync.partitions SET generation = ?", [number])
+        state.connection.execute("UPDATE internal.partitions SET generation = ?", [number])
     _, after = sync(config)
 
     assert not before.generations

@@ -84,7 +84,9 @@ def test_a_midnight_that_two_months_have_is_there_once() -> None:
         lab.run("sync", "2024-02-03T12:00")
         lab.run("sync", "2024-02-04T12:00")
 
-        assert lab.ask("SELECT count(*), count(DISTINCT period) FROM sync.partitions") == [(2, 2)]
+        assert lab.ask("SELECT count(*), count(DISTINCT period) FROM internal.partitions") == [
+            (2, 2)
+        ]
         assert lab.ask(COUNT) == [(287 + 288, 287 + 288)]
         assert lab.ask("FROM sync.gaps") == []
 

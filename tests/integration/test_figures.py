@@ -78,7 +78,7 @@ def test_what_a_full_lake_has(lab: Lab) -> None:
     assert {name for name in known if found[name]} == {'archives{status="present"}'}
     assert found["open_gaps"] == 0
     assert found["rows"] == 48
-    files, size_bytes = lab.ask("SELECT count(*), sum(size_bytes) FROM sync.partitions")[0]
+    files, size_bytes = lab.ask("SELECT count(*), sum(size_bytes) FROM internal.partitions")[0]
     assert (found["files"], found["lake_bytes"]) == (files, size_bytes)
     assert found["generation"] == done.generation
     assert found['last_pass_complete{command="sync"}'] == 1

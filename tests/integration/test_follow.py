@@ -276,7 +276,7 @@ def test_a_lake_that_was_rebuilt_follows_again(lab: Lab) -> None:
     tree = tree_of(lab.config)
     with opened_state(tree) as state:
         state.connection.execute("DELETE FROM sync.followed")
-        state.connection.execute("DELETE FROM sync.tail_files")
+        state.connection.execute("DELETE FROM internal.tail_files")
     lab.run("sync", "2024-03-10T09:40:20")
 
     rows(lab, "2024-03-10T09:40")

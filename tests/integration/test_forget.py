@@ -18,7 +18,10 @@ DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-2024-03-08.zip"
 TWIN = "data/spot/monthly/klines/{s}/1m/{s}-1m-2024-03.zip"
 OTHER = Series(Market.SPOT, "klines", "BUSDT", Interval.M1)
 HELD = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
-TABLES = ("archives", "partitions", "listings", "gaps", "expected", "followed", "coverage")
+TABLES = (
+    "sync.archives", "internal.partitions", "internal.listings", "sync.gaps", "internal.expected",
+    "sync.followed", "sync.coverage",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_nothing_of_a_forgotten_series_is_left_but_the_past(lab: Lab) -> None:
 
     assert lab.ask(HELD) == [("AUSDT", 1500)]
     for table in TABLES:
-        assert lab.ask(f"SELECT DISTINCT symbol FROM sync.{table}") in ([("AUSDT",)], [])
+        assert lab.ask(f"SELECT DISTINCT symbol FROM {table}") in ([("AUSDT",)], [])
     with reading(tree_of(lab.config), str(before)) as reader:
         assert reader.query(HELD).rows == [("AUSDT", 1500), ("BUSDT", 1500)]
     lab.run("sync", "2024-03-09T01:02:20")
@@ -86,7 +89,7 @@ def test_a_rebuild_does_not_bring_a_forgotten_series_back(lab: Lab) -> None:
     rebuild(lab.config, Flag())
 
     assert lab.ask("SELECT DISTINCT symbol FROM klines") == [("AUSDT",)]
-    assert lab.ask("SELECT count(*) FROM sync.retired WHERE path LIKE '%BUSDT%'") == [(1,)]
+    assert lab.ask("SELECT count(*) FROM internal.retired WHERE path LIKE '%BUSDT%'") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -550,8 +550,8 @@ def test_rows_that_an_older_version_wrote_are_looked_through_for_gaps(twin: Twin
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     sync(twin.vendor.config(twin.lake, datasets))
     with duckdb.connect(str(configuration.tree_of(twin.config(datasets)).state)) as state:
-        state.execute("UPDATE sync.partitions SET patched_rows = NULL, first_key = NULL")
-        state.execute("DELETE FROM sync.holes")
+        state.execute("UPDATE internal.partitions SET patched_rows = NULL, first_key = NULL")
+        state.execute("DELETE FROM internal.holes")
         state.execute("DELETE FROM sync.gaps")
     outcome, _ = sync(twin.config(datasets))
 

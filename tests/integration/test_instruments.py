@@ -115,7 +115,7 @@ def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -
 
     assert outcome.is_complete
     assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 12:00:00", None)]
-    ((reason,),) = lab.ask("SELECT reason FROM sync.instrument_lists")
+    ((reason,),) = lab.ask("SELECT reason FROM internal.instrument_lists")
     assert "the answer lists none" in reason
 
 

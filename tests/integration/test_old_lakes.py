@@ -71,6 +71,21 @@ def test_an_old_lake_is_taken_over_and_kept_up(old: Path) -> None:
         assert ask(settings, "SELECT count(*) FROM agg_trades") == [(120,)]
 
 
+def test_commands_read_what_an_old_version_published(old: Path) -> None:
+    lake = old / "lake"
+    status, shown = (
+        subprocess.run(
+            [sys.executable, "-m", "fullpool", *command, "--lake", str(lake)],
+            check=False, capture_output=True, text=True,
+        )
+        for command in (["status"], ["sql", "--csv", "SELECT count(*) FROM klines"])
+    )  # fmt: skip
+
+    assert (status.returncode, status.stderr) == (0, "")
+    assert "spot/klines/1h" in status.stdout
+    assert shown.stdout.split() == ["count_star()", "141"]
+
+
 def test_an_old_lake_whose_state_is_lost_is_rebuilt(old: Path) -> None:
     with Vendor(old / "vendor") as vendor:
         settings = config(vendor, old)

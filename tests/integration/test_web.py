@@ -423,7 +423,7 @@ def insert_hostile(connection: Any, values: dict[str, str]) -> None:
     """Have a series of that name, without rows, and hostile reasons."""
     names, texts = ", ".join(values), ", ".join(map(quoted, values.values()))
     connection.execute(
-        f"INSERT INTO sync.expected ({names}, wanted_from, wanted_to, expected_from,"
+        f"INSERT INTO internal.expected ({names}, wanted_from, wanted_to, expected_from,"
         f" expected_until, row_count) VALUES ({texts}, '2024-03-01', '2024-03-02', '2024-03-01',"
         " '2024-03-02', 24)"
     )
@@ -722,7 +722,7 @@ def test_what_was_not_looked_through_is_not_called_whole(vendor: Vendor, tmp_pat
         checked = shown.get("/coverage.json").json
         checked_page = shown.get("/series/spot/klines/AUSDT/1h").body
         with opened_state(tree_of(config)) as state:
-            state.connection.execute("DELETE FROM sync.expected")
+            state.connection.execute("DELETE FROM internal.expected")
             publish_state(state, tree_of(config), state.next_value("generation"), at("2024-06-06"))
         unchecked = shown.get("/coverage.json").json
         unchecked_page = shown.get("/series/spot/klines/AUSDT/1h").body

@@ -88,7 +88,7 @@ def refused(world: World, address: str, *options: str) -> str:
 def sums(world: World) -> list[tuple[Any, ...]]:
     return ask(
         world.config,
-        "SELECT market, symbol, period, sha256, row_count FROM sync.partitions ORDER BY ALL",
+        "SELECT market, symbol, period, sha256, row_count FROM internal.partitions ORDER BY ALL",
     )
 
 

@@ -100,7 +100,7 @@ def test_after_days_of_downtime_one_ordinary_pass_catches_up(place: Place) -> No
         daemon.until(lambda: "up to date" in daemon.status())
         daemon.stop()
         with duckdb.connect(str(place.lake / ".state" / "state.duckdb")) as state:
-            state.execute("UPDATE sync.listings SET listed_at = listed_at - INTERVAL 8 DAY")
+            state.execute("UPDATE internal.listings SET listed_at = listed_at - INTERVAL 8 DAY")
         place.vendor.publish(A, today - timedelta(8), today - timedelta(2))
         daemon.start()
         daemon.until(lambda: place.ask("SELECT count(*) FROM klines") == [(19 * 1440,)])

@@ -109,11 +109,13 @@ class Copy:
     def require_newest(self) -> None:
         """The tables have the files of the lake's newest generation, byte for byte."""
         for kind in ("klines", "aggTrades"):
-            sql = f"SELECT path, row_count FROM sync.partitions WHERE kind = '{kind}'"
+            sql = f"SELECT path, row_count FROM internal.partitions WHERE kind = '{kind}'"
             expected = dict(ask(self.world.config, sql))
             assert self.files(KINDS[kind].table) == expected
         objects = self.objects()
-        for path, size in ask(self.world.config, "SELECT path, size_bytes FROM sync.partitions"):
+        for path, size in ask(
+            self.world.config, "SELECT path, size_bytes FROM internal.partitions"
+        ):
             assert objects[path] == size
         tree = tree_of(self.world.config)
         assert self.bucket.get(NEWEST) == tree.current.read_bytes()
@@ -403,7 +405,7 @@ def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
         copy.change(1)
         copy.publish(through=proxy.address)
     writes = len(proxy.writes)
-    sql = "SELECT path, row_count FROM sync.partitions WHERE kind = 'klines'"
+    sql = "SELECT path, row_count FROM internal.partitions WHERE kind = 'klines'"
     generations = [copy.files("klines")]
     for number in range(1, writes + 1):
         copy.change(number + 1)
@@ -435,7 +437,7 @@ def test_a_kill_inside_the_upload_of_a_large_file(copy: Copy) -> None:
     world.configure()
     sync(world.config)
     world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
-    sizes = ask(world.config, "SELECT max(size_bytes) FROM sync.partitions")
+    sizes = ask(world.config, "SELECT max(size_bytes) FROM internal.partitions")
 
     killed_when(copy, lambda _, path: "partNumber=2" in path)
 

@@ -263,7 +263,7 @@ def many(tree: Tree, count: int) -> None:
     """Publish so many series more, without rows: each ended after eight years."""
     with opened_state(tree) as state:
         state.connection.execute(
-            "INSERT INTO sync.expected (market, kind, symbol, interval, wanted_from, wanted_to,"
+            "INSERT INTO internal.expected (market, kind, symbol, interval, wanted_from, wanted_to,"
             " expected_from, expected_until, row_count) SELECT 'spot', 'klines',"
             " 'Z' || format('{:04d}', n) || 'USDT', '1h', '2018-06-01', '2200-01-01',"
             f" '2018-06-01', '2026-09-01', 72000 FROM range({count}) AS r(n)"
@@ -274,7 +274,7 @@ def many(tree: Tree, count: int) -> None:
             " gap_start + INTERVAL 20 DAY AS gap_end, 0 AS first_place, 480 AS end_place,"
             " 480 AS row_count, if(hash(symbol) % 3 = 0, 'open', 'explained') AS status,"
             " 'delisted' AS explanation, '' AS reason, '' AS evidence, TIMESTAMP '2026-01-01'"
-            " AS found_at, 0 AS attempts FROM sync.expected WHERE symbol LIKE 'Z%USDT'"
+            " AS found_at, 0 AS attempts FROM internal.expected WHERE symbol LIKE 'Z%USDT'"
         )
         publish_state(state, tree, state.next_value("generation"), datetime.now(UTC))  # noqa: TID251
 

@@ -40,7 +40,7 @@ def unwanted(config: Config, patterns: Sequence[str]) -> list[Held]:
         rows = reader.query(
             "SELECT n.*, coalesce(row_count, 0), coalesce(files, 0), coalesce(size_bytes, 0)"
             f" FROM (SELECT {SERIES} FROM sync.coverage UNION SELECT {SERIES} FROM sync.archives"
-            f" UNION SELECT {SERIES} FROM sync.listings) AS n LEFT JOIN sync.coverage AS c ON"
+            f" UNION SELECT {SERIES} FROM internal.listings) AS n LEFT JOIN sync.coverage AS c ON"
             f" {same_series('n', 'c')} ORDER BY ALL"
         ).rows
     held = [Held(series_in(row), *row[4:]) for row in rows]

@@ -26,7 +26,7 @@ _LAGS: Final = (
     "SELECT market, kind, symbol, interval,"
     " lag_s + date_diff('second', published_at, ?::TIMESTAMP)"
     " FROM sync.coverage AS c, sync.published WHERE is_trading AND lag_s IS NOT NULL"
-    f" AND NOT EXISTS (FROM sync.instruments AS i WHERE i.market = c.market"
+    f" AND NOT EXISTS (FROM internal.instruments AS i WHERE i.market = c.market"
     " AND i.symbol = c.symbol AND i.valid_to IS NULL"
     f" AND i.status <> '{vendor.TRADING}') ORDER BY ALL"
 )

@@ -74,7 +74,7 @@ _LEFT_SQL: Final = """
     SELECT market, kind, symbol, interval FROM sync.coverage WHERE NOT is_wanted ORDER BY ALL"""
 
 _REPLACED_SQL: Final = """
-    SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM sync.retired"""
+    SELECT count(*) AS files, coalesce(sum(size_bytes), 0)::BIGINT AS bytes FROM internal.retired"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Source:
             assert partition is not None
             self._files[series].append((path, partition.period.span))
         for series, path, period in self._rows(
-            f"{_ALL_SYMBOLS}, path, period FROM sync.tail_files"
+            f"{_ALL_SYMBOLS}, path, period FROM internal.tail_files"
         ):
             self._tails[series].append((tree.root / path, span_of(period)))
 
@@ -95,7 +95,9 @@ class Source:
 
     def recorded(self) -> dict[str, Written]:
         """Return what is recorded of each partition file, by its path in the lake."""
-        found = self._rows("path, row_count, size_bytes, coalesce(sha256, '') FROM sync.partitions")
+        found = self._rows(
+            "path, row_count, size_bytes, coalesce(sha256, '') FROM internal.partitions"
+        )
         return {path: Written(_plain(path), *values) for path, *values in found}
 
     def followed(self, series: Sequence[Held]) -> list[str]:

@@ -19,7 +19,8 @@ _GROUPED: Final = f"""
 CREATE OR REPLACE TEMP TABLE grouped AS
 WITH files AS (
     SELECT kind, market, coalesce(interval, '') AS interval, symbol, left(period, 7) AS month, path,
-        size_bytes, row_count, first_time, last_time, sha256, false AS is_tail FROM sync.partitions
+        size_bytes, row_count, first_time, last_time, sha256, false AS is_tail
+    FROM internal.partitions
 ), dated AS (
     SELECT *, month >= left(max(month) OVER same, length(month)) AS is_newest FROM files
     WINDOW same AS (PARTITION BY kind, market, interval)
@@ -39,7 +40,7 @@ SELECT kind, market, interval, is_newest, part::BIGINT AS part, is_tail, symbol,
 FROM dated JOIN cut USING (kind, market, interval, is_newest, symbol)
 UNION ALL
 SELECT kind, market, coalesce(interval, ''), true, 0, true, NULL, path, size_bytes, row_count,
-    NULL, NULL, '' FROM sync.tail_files
+    NULL, NULL, '' FROM internal.tail_files
 """
 _KEYS: Final = "kind, market, interval, is_newest, part, is_tail"
 _GROUPS: Final = (

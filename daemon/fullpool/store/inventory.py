@@ -19,6 +19,7 @@ from fullpool.store.catalogue.publication import remove_foreign_log
 from fullpool.store.catalogue.reader import reading
 from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.queries import StateQueries
+from fullpool.store.state.tables import qualified
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in, take_out
 
@@ -69,7 +70,7 @@ def is_readable(tree: Tree) -> bool:
             if reader.query("SELECT format FROM sync.published").rows != [(sync_tables.FORMAT,)]:
                 return False
             for table in sync_tables.TABLES:
-                reader.query(f"SELECT max(hash(t)) FROM sync.{table} AS t")
+                reader.query(f"SELECT max(hash(t)) FROM {qualified(table)} AS t")
     except (FullpoolError, duckdb.Error):
         return False
     return True

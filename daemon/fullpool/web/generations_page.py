@@ -17,7 +17,7 @@ _FILES: Final = """
       count(*) FILTER (o.path = n.path) AS same,
       coalesce(sum(n.size_bytes) FILTER (o.path IS NULL), 0)::BIGINT AS added_bytes,
       coalesce(sum(o.size_bytes) FILTER (n.path IS NULL), 0)::BIGINT AS removed_bytes
-    FROM older.sync.partitions AS o FULL JOIN sync.partitions AS n USING (path)"""
+    FROM older.sync.files AS o FULL JOIN sync.files AS n USING (path)"""
 _SERIES: Final = f"""
     SELECT coalesce(n.market, o.market) AS market, coalesce(n.kind, o.kind) AS kind,
       coalesce(n.symbol, o.symbol) AS symbol, coalesce(n.interval, o.interval) AS interval,

@@ -53,7 +53,7 @@ _GROWTH: Final = f"""
     SELECT coalesce(sum(size_bytes * greatest(0, epoch(last_time - greatest(first_time,
       newest - INTERVAL {_GROWTH_DAYS} DAY))) / greatest(1, epoch(last_time - first_time))), 0)
       / {_GROWTH_DAYS} AS bytes_a_day, sum(size_bytes)::BIGINT AS size_bytes
-    FROM sync.partitions, (SELECT max(last_time) AS newest FROM sync.partitions)"""
+    FROM internal.partitions, (SELECT max(last_time) AS newest FROM internal.partitions)"""
 
 
 def page(site: Site, asked: Mapping[str, str]) -> dict[str, Any]:

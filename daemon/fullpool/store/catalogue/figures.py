@@ -68,7 +68,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
     with duck.map_errors("counting what the state holds"):
         files, held, size_bytes = rows(
             "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT,"
-            " coalesce(sum(size_bytes), 0)::BIGINT FROM sync.partitions"
+            " coalesce(sum(size_bytes), 0)::BIGINT FROM internal.partitions"
         )[0]
         return Figures(
             freshness=tuple(Freshness(*_utc(row)) for row in rows(_FRESHNESS)),
@@ -100,7 +100,7 @@ _SERIES: Final = ("market", "kind", "symbol", "interval")
 def _trading(held: str, last: str = "max(last_time) AS last_time") -> str:
     """Return what selects from wanted series w that still trade, with the last row h of *held*."""
     return (
-        f"FROM sync.wanted AS w JOIN sync.listings AS l ON {_same('l')}"
+        f"FROM sync.wanted AS w JOIN internal.listings AS l ON {_same('l')}"
         f" LEFT JOIN (SELECT {', '.join(_SERIES)}, {last} FROM {held}"
         f" GROUP BY ALL) AS h ON {_same('h')} WHERE {TRADING}"
     )
@@ -118,7 +118,7 @@ _FRESHNESS: Final = (
 _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
 _LAST_ROWS: Final = (
     "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time, h.last_key"
-    f" {_trading('sync.partitions', _NEWEST)} AND w.wanted_from <= $now AND w.wanted_to > $now"
+    f" {_trading('internal.partitions', _NEWEST)} AND w.wanted_from <= $now AND w.wanted_to > $now"
     " ORDER BY ALL"
 )
 _PASSES: Final = (

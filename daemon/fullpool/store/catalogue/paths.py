@@ -23,13 +23,13 @@ LINES: Final = (
     " || string_agg(stem || ';' || files, '|' ORDER BY stem) AS line FROM"
     " (SELECT kind, market, interval, symbol, left(period, length(period) - 2) AS stem,"
     " string_agg(right(period, 2) || '.' || generation, ',' ORDER BY period) AS files"
-    " FROM state.sync.partitions GROUP BY ALL)"
+    " FROM state.internal.partitions GROUP BY ALL)"
     " GROUP BY kind, market, interval, symbol ORDER BY line"
 )
 # Selects each kind with the files of followed rows, after their market and interval.
 TAILS: Final = (
     "SELECT kind, concat_ws('/', market, nullif(interval, '')) || ':' || path"
-    " FROM state.sync.tail_files ORDER BY ALL"
+    " FROM state.internal.tail_files ORDER BY ALL"
 )
 _NEW_LINE: Final = "chr(10)"
 # The SQL of names inside lists: of a line l, of a group g of it, of a file f of that; d is the

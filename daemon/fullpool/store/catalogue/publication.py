@@ -103,16 +103,17 @@ def _detach(state: State) -> None:
 def _write_relations(
     connection: duckdb.DuckDBPyConnection, tree: Tree, record: sync_tables.Record, manner: Manner
 ) -> None:
-    """Write schema `sync` and `instruments`: what the state holds, and what follows from that."""
+    """Write `sync`, `internal` and `instruments`: what the state holds, and what follows."""
     generation, now, _ = record
     folder, before = tree.catalogue(generation).parent, tree.current.resolve().parent
     shelf = Shelf(tree.root, folder, before, is_trusted=not manner.is_afresh)
-    connection.execute("CREATE SCHEMA sync")
+    for schema in ("sync", "internal"):
+        connection.execute(f"CREATE SCHEMA {schema}")
     sources = {
         relation.name: publish_table(connection, shelf, relation)
         for relation in sync_tables.copied(record)
     }
-    connection.execute(sync_tables.files_of(sources["sync.partitions"]))
+    connection.execute(sync_tables.files_of(sources["internal.partitions"]))
     for relation in sync_tables.derived(now):
         publish_result(connection, shelf, relation)
     connection.execute(instruments_on())

@@ -15,6 +15,7 @@ import duckdb
 
 from fullpool.errors import LakeUnwritableError, NoLakeError, QueryError, UsageError
 from fullpool.store import duck
+from fullpool.store.catalogue.older import add_internal, has_internal
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.tree import Tree
 
@@ -217,12 +218,24 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     """
     path = path_of(tree, as_of)
     try:
-        connection = duck.connect_read_only(path)
+        connection = _opened(path)
     except duckdb.Error as error:
         raise NoLakeError(f"opening {path}: {duck.summary(error)}") from error
     with connection:
         connection.execute("SET VARIABLE lake_root = " + duck.quoted(tree.root))
         yield Reader(connection)
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duck.connect_read_only(path)
+    if has_internal(connection, path.stem):
+        return connection
+    connection.close()
+    connection = duck.attached(path, path.stem, {})
+    add_internal(connection, path.stem)
+    connection.execute(f"USE {path.stem}")
+    duck.configure(connection)
+    return connection
 
 
 def path_of(tree: Tree, as_of: str | None = None) -> Path:

@@ -16,6 +16,7 @@ import duckdb
 
 from fullpool.errors import NoLakeError, QueryError
 from fullpool.store import duck
+from fullpool.store.catalogue.older import add_internal
 from fullpool.store.catalogue.reader import available, fetched, generations, path_of, require_one
 from fullpool.store.tree import Tree
 
@@ -64,6 +65,7 @@ class Session:
                 identity = _identity(path)
                 if self._opened is None or self._opened.identity != identity:
                     opened = duck.attached(path, _NAME, self._settings)
+                    add_internal(opened, _NAME)
                     self._opened = _Opened(identity, opened)
             except (duckdb.Error, OSError) as error:
                 failure = error

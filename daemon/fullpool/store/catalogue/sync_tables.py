@@ -1,4 +1,4 @@
-"""The SQL of schema `sync`: the tables that describe the lake."""
+"""The SQL of the schemas `sync` and `internal`: the tables that describe the lake."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +11,7 @@ from fullpool.model import Cadence, Interval
 from fullpool.store.catalogue.relations import Relation
 from fullpool.store.catalogue.universe import INSTRUMENTS
 from fullpool.store.duck import quoted
-from fullpool.store.state.tables import MISSING, same_series
+from fullpool.store.state.tables import MISSING, qualified, same_series
 
 # That of a generation in `sync.generations`: its number, its time, whether it only follows.
 Record = tuple[int, datetime, bool]
@@ -21,18 +21,18 @@ def copied(record: Record) -> Iterator[Relation]:
     """Yield the tables of the state as a generation has them, with its own *record* in them."""
     number, at, is_tail = record
     for table in TABLES:
-        select = f"FROM state.sync.{table}"
+        select = f"FROM state.{qualified(table)}"
         if table in _OF_SERIES:
             select = f"SELECT * REPLACE (nullif(interval, '') AS interval) {select}"
         elif table == "generations":
             select += f" UNION ALL SELECT {number}, TIMESTAMP '{at}', {is_tail}"
-        yield Relation(f"sync.{table}", select, is_of_symbols=table in _OF_SYMBOLS)
+        yield Relation(qualified(table), select, is_of_symbols=table in _OF_SYMBOLS)
 
 
 def files_of(partitions: str) -> str:
     """Return what creates `sync.files`, of the source that *partitions* are published in."""
     # No view finds a table: see `derived`.
-    what = "TABLE" if partitions == "sync.partitions" else "VIEW"
+    what = "TABLE" if partitions == "internal.partitions" else "VIEW"
     return (
         f"CREATE {what} sync.files AS SELECT path, market,"
         " kind, symbol, interval, period, generation, row_count, size_bytes, first_time,"
@@ -49,7 +49,7 @@ def derived(now: datetime) -> Iterator[Relation]:
     yield Relation(
         "sync.patched",
         f"SELECT {series}, runs.first_time, runs.last_time, runs.row_count, path"
-        " FROM state.sync.runs JOIN sync.partitions USING (path) ORDER BY ALL",
+        " FROM state.sync.runs JOIN internal.partitions USING (path) ORDER BY ALL",
     )
     yield Relation("sync.coverage", _coverage(series, now))
     yield Relation(
@@ -85,14 +85,14 @@ _OF_SERIES: Final = (
 )  # fmt: skip
 _OF_SYMBOLS: Final = (*_OF_SERIES[:-2], "followed", "symbols", "instruments")
 # Counts up when the tables or views change: then the lake is published again.
-FORMAT: Final = 11
+FORMAT: Final = 12
 
 
 # What is held of each series: in files, and of what is followed.
 HELD: Final = (
     "SELECT market, kind, symbol, interval, first_time, last_time, row_count, size_bytes,"
-    " 1 AS files FROM sync.partitions UNION ALL SELECT market, kind, symbol, interval, first_time,"
-    " last_time, row_count, 0, 0 FROM sync.followed"
+    " 1 AS files FROM internal.partitions UNION ALL SELECT market, kind, symbol, interval,"
+    " first_time, last_time, row_count, 0, 0 FROM sync.followed"
 )
 
 
@@ -182,10 +182,10 @@ def _coverage(series: str, now: datetime) -> str:
         f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
         " AS patched_rows FROM sync.patched AS n"
         f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
-        f" AS part FROM sync.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL),"
+        f" AS part FROM internal.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL),"
         f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
         " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
-        " FROM sync.expected GROUP BY ALL),"
+        " FROM internal.expected GROUP BY ALL),"
         f" missing_rows AS (SELECT {series},"
         " coalesce(sum(row_count) FILTER (status = 'explained'), 0)::BIGINT AS explained_rows,"
         " coalesce(sum(row_count) FILTER (status = 'open'), 0)::BIGINT AS open_rows"
@@ -201,7 +201,7 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
         f" coalesce({TRADING}, false) AS is_trading, archived_until, followed_until"
-        f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM sync.expected) AS n"
+        f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM internal.expected) AS n"
         f" LEFT JOIN held ON {same_series('held', 'n')}"
         f" LEFT JOIN expected ON {same_series('expected', 'n')}"
         f" LEFT JOIN missing_rows ON {same_series('missing_rows', 'n')}"
@@ -209,5 +209,5 @@ def _coverage(series: str, now: datetime) -> str:
         f" LEFT JOIN archived ON {same_series('archived', 'n')}"
         f" LEFT JOIN tails ON {same_series('tails', 'n')}"
         f" LEFT JOIN sync.wanted AS w ON {same_series('w', 'n')}"
-        f" LEFT JOIN sync.listings AS l ON {same_series('l', 'n')} ORDER BY ALL"
+        f" LEFT JOIN internal.listings AS l ON {same_series('l', 'n')} ORDER BY ALL"
     )

@@ -23,18 +23,18 @@ def _instruments() -> str:
     texts = ", ".join(f"nullif(i.{name}, '') AS {name}" for name in _TEXTS)
     numbers = ", ".join(f"try_cast(i.{name} AS DECIMAL(38,18)) AS {name}" for name in _DECIMALS)
     return (
-        "WITH known AS (SELECT market, symbol FROM sync.symbols"
+        "WITH known AS (SELECT market, symbol FROM internal.symbols"
         f" WHERE {_is_traded()} UNION SELECT market, symbol FROM sync.archives"
         f" WHERE {_is_traded()}"
-        " UNION SELECT market, symbol FROM sync.instruments),"
+        " UNION SELECT market, symbol FROM internal.instruments),"
         " published AS (SELECT market, symbol, min(period_start) AS first_archive,"
         " max(period_end) AS last_archive FROM sync.archives"
         " WHERE status IN ('listed', 'present') GROUP BY ALL),"
         " held AS (SELECT market, symbol, min(first_time) AS first_time,"
-        " max(last_time) AS last_time FROM sync.partitions GROUP BY ALL)"
+        " max(last_time) AS last_time FROM internal.partitions GROUP BY ALL)"
         f" SELECT k.market, k.symbol, {texts}, {numbers}, i.listed_at, i.delivers_at,"
         " p.first_archive, p.last_archive, h.first_time, h.last_time, i.valid_from, i.valid_to"
-        " FROM known AS k LEFT JOIN sync.instruments AS i USING (market, symbol)"
+        " FROM known AS k LEFT JOIN internal.instruments AS i USING (market, symbol)"
         " LEFT JOIN published AS p USING (market, symbol)"
         " LEFT JOIN held AS h USING (market, symbol) ORDER BY k.market, k.symbol, i.valid_from"
     )
@@ -54,7 +54,7 @@ def instruments_on() -> str:
         f"{after} AND coalesce(last_time, period_end) >= {day})"
         f" OR (status = 'listed' AND period_start < {after} AND period_end > {day}))"
         " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"
-        " LEFT JOIN sync.instrument_lists USING (market)"
+        " LEFT JOIN internal.instrument_lists USING (market)"
         f" WHERE status = {quoted(vendor.TRADING)} AND valid_from < {after}"
         f" AND coalesce(valid_to, asked_at + INTERVAL 1 DAY) > {day}"
         " UNION ALL SELECT market, symbol, 3, 'dates' FROM instruments"

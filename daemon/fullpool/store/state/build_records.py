@@ -21,6 +21,7 @@ from fullpool.store.state.tables import (
     naive,
     partition_row,
     present_row,
+    qualified,
     revision_row,
     run_rows,
     series_values,
@@ -80,7 +81,7 @@ def write_built(
         ),
         ("compared", ("path", "beside"), _compared(built)),
     ):
-        insert(connection, f"sync.{table}", columns, rows)
+        insert(connection, qualified(table), columns, rows)
     present = [present_row(accepted, at) for build in built for accepted in build.accepted]
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for month in _new_months(built, at):
@@ -90,6 +91,6 @@ def write_built(
 def write_findings(connection: duckdb.DuckDBPyConnection, files: Sequence[PartitionFile]) -> None:
     """Write the holes in files, and the runs of rows of REST."""
     holes = [row for file in files for row in hole_rows(file)]
-    insert(connection, "sync.holes", HOLE_COLUMNS, holes)
+    insert(connection, "internal.holes", HOLE_COLUMNS, holes)
     runs = [row for file in files for row in run_rows(file)]
     insert(connection, "sync.runs", RUN_COLUMNS, runs)

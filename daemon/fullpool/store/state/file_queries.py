@@ -26,14 +26,14 @@ _END: Final = (
 )
 _SPANS: Final = (
     f"SELECT {SERIES_NAME} AS series, path, first_time, last_time, {_START} AS starts,"
-    f" {_END} AS ends FROM sync.partitions"
+    f" {_END} AS ends FROM internal.partitions"
 )
 # The series with rows outside the period of their file that may be in the one next to it.
 _ASTRAY: Final = (
     f"SELECT p.series FROM ({_SPANS}) AS p JOIN ({_SPANS}) AS o ON p.series = o.series"
     " AND ((p.last_time >= p.ends AND o.starts = p.ends AND o.first_time <= p.last_time)"
     " OR (p.first_time < p.starts AND o.ends = p.starts AND o.last_time >= p.first_time))"
-    " WHERE p.path NOT IN (SELECT path FROM sync.compared)"
+    " WHERE p.path NOT IN (SELECT path FROM internal.compared)"
 )
 
 
@@ -56,7 +56,7 @@ class FileQueries:
         found = rows_of(
             self._connection,
             f"{PARTITIONS} {OF_SERIES} OR {SERIES_NAME} IN (SELECT {SERIES_NAME}"
-            " FROM sync.partitions"
+            " FROM internal.partitions"
             f" WHERE length(period) = ? AND left(period, 4) < ? UNION {_ASTRAY})",
             [series_names(series), MONTH_LENGTH, f"{open_year:04d}"],
         )
@@ -68,8 +68,8 @@ class FileQueries:
         holes: dict[str, list[Hole]] = defaultdict(list)
         for path, before, after, before_time, after_time in rows_of(
             self._connection,
-            "SELECT path, before_key, after_key, before_time, after_time FROM sync.holes"
-            f" SEMI JOIN (SELECT path FROM sync.partitions {OF_SERIES})"
+            "SELECT path, before_key, after_key, before_time, after_time FROM internal.holes"
+            f" SEMI JOIN (SELECT path FROM internal.partitions {OF_SERIES})"
             " USING (path) ORDER BY before_key",
             [names],
         ):
@@ -84,21 +84,25 @@ class FileQueries:
 
     def compared(self) -> set[tuple[str, str]]:
         """Return the files that have no row of one next to them, with that."""
-        return {(path, other) for path, other in rows_of(self._connection, "FROM sync.compared")}
+        return {
+            (path, other) for path, other in rows_of(self._connection, "FROM internal.compared")
+        }
 
     def paths(self) -> set[str]:
         """Return the current partition files."""
-        return {path for (path,) in rows_of(self._connection, "SELECT path FROM sync.partitions")}
+        return {
+            path for (path,) in rows_of(self._connection, "SELECT path FROM internal.partitions")
+        }
 
     def sums(self) -> dict[str, str]:
         """Return the sha256 of each current partition file, by path; "" if it is not known."""
         return dict(
-            rows_of(self._connection, "SELECT path, coalesce(sha256, '') FROM sync.partitions")
+            rows_of(self._connection, "SELECT path, coalesce(sha256, '') FROM internal.partitions")
         )
 
     def retired(self) -> set[str]:
         """Return the files that were replaced and are still there."""
-        return {path for (path,) in rows_of(self._connection, "SELECT path FROM sync.retired")}
+        return {path for (path,) in rows_of(self._connection, "SELECT path FROM internal.retired")}
 
     def unscanned(self) -> list[PartitionFile]:
         """Return the files whose holes are not known yet."""

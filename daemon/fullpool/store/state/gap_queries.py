@@ -42,7 +42,7 @@ class GapQueries:
         for row in rows_of(
             self._connection,
             "SELECT market, kind, symbol, interval, wanted_from, wanted_to, expected_until"
-            " FROM sync.expected WHERE wanted_from IS NOT NULL AND wanted_to IS NOT NULL"
+            " FROM internal.expected WHERE wanted_from IS NOT NULL AND wanted_to IS NOT NULL"
             " ORDER BY ALL",
         ):
             start, end, until = map(at_utc, row[4:])

@@ -32,8 +32,8 @@ _TAKEN_BACK: Final = (
     AND period_end > $limit AND status IN ('expected', 'not_published', 'absent')""",
     """UPDATE sync.archives SET next_try_at = NULL, attempts = 0, recorded_at = NULL
     WHERE recorded_at > $limit""",
-    "DELETE FROM sync.listings WHERE listed_at > $limit",
-    "DELETE FROM sync.symbols WHERE listed_at > $limit",
+    "DELETE FROM internal.listings WHERE listed_at > $limit",
+    "DELETE FROM internal.symbols WHERE listed_at > $limit",
     "DELETE FROM sync.rest_bans WHERE banned_at > $limit",
     "DELETE FROM sync.evidence WHERE asked_at > $limit",
     """UPDATE sync.gaps SET status = 'open', explanation = NULL, asked_at = NULL, attempts = 0,
@@ -74,13 +74,13 @@ def write_expected(connection: duckdb.DuckDBPyConnection, expected: Sequence[Exp
     """Write again where rows of some series should be."""
     forget_expected(connection, {one.series for one in expected})
     insert_many(
-        connection, "sync.expected", EXPECTED_COLUMNS, [expected_row(one) for one in expected]
+        connection, "internal.expected", EXPECTED_COLUMNS, [expected_row(one) for one in expected]
     )
 
 
 def forget_expected(connection: duckdb.DuckDBPyConnection, series: Iterable[Series]) -> None:
     """Forget where rows of some series should be, so that it is worked out again."""
-    sql = f"DELETE FROM sync.expected WHERE {SERIES_NAME}{AMONG}"
+    sql = f"DELETE FROM internal.expected WHERE {SERIES_NAME}{AMONG}"
     connection.execute(sql, [series_names(series)])
 
 

@@ -31,8 +31,8 @@ class Generations:
             "SELECT count(*) > 0 AND coalesce(max(published_at) >= max(last.written_at)"
             " AND max(generation) >= max(last.number), true) FROM sync.generations,"
             " (SELECT max(written_at) AS written_at, max(generation) AS number FROM"
-            " (SELECT written_at, generation FROM sync.partitions"
-            " UNION ALL SELECT written_at, generation FROM sync.tail_files)) AS last"
+            " (SELECT written_at, generation FROM internal.partitions"
+            " UNION ALL SELECT written_at, generation FROM internal.tail_files)) AS last"
         )
         return bool(found[0][0])
 
@@ -57,8 +57,8 @@ class Generations:
     def unnamed_tails(self, folder: str) -> list[str]:
         """Return the retired files below *folder* that no generation that is kept can name."""
         sql = (
-            "SELECT path FROM sync.retired AS r WHERE starts_with(path, ? || '/') AND NOT EXISTS"
-            " (SELECT 1 FROM sync.generations AS g"
+            "SELECT path FROM internal.retired AS r WHERE starts_with(path, ? || '/')"
+            " AND NOT EXISTS (SELECT 1 FROM sync.generations AS g"
             " WHERE g.generation >= r.generation AND g.generation < r.retired_by)"
         )
         return [path for (path,) in self._session.rows(sql, [folder])]
@@ -86,11 +86,11 @@ class Generations:
     def retired_before(self, moment: datetime) -> list[str]:
         """Return the files that only generations replaced before *moment* refer to."""
         sql = (
-            "SELECT path FROM sync.retired WHERE retired_at <="
+            "SELECT path FROM internal.retired WHERE retired_at <="
             " (SELECT max(published_at) FROM sync.generations WHERE published_at < ?)"
         )
         return [path for (path,) in self._session.rows(sql, [naive(moment)])]
 
     def forget_retired(self, paths: Sequence[str]) -> None:
         with self._session.transaction():
-            self._session.run(f"DELETE FROM sync.retired WHERE path{AMONG}", [values_of(paths)])
+            self._session.run(f"DELETE FROM internal.retired WHERE path{AMONG}", [values_of(paths)])

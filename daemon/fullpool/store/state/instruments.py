@@ -24,14 +24,14 @@ class Instruments:
 
     def asked_at(self, market: Market) -> tuple[datetime | None, str]:
         """Return when the symbols of a market were asked for last, and why there were none."""
-        sql = "SELECT asked_at, reason FROM sync.instrument_lists WHERE market = ?"
+        sql = "SELECT asked_at, reason FROM internal.instrument_lists WHERE market = ?"
         found = self._session.rows(sql, [str(market)])
         return (at_utc(found[0][0]), found[0][1]) if found else (None, "")
 
     def current(self, market: Market) -> dict[str, Instrument]:
         """Return what is valid of a market, by symbol."""
         rows = self._session.rows(
-            f"SELECT {', '.join(_VALUES)} FROM sync.instruments"
+            f"SELECT {', '.join(_VALUES)} FROM internal.instruments"
             " WHERE market = ? AND valid_to IS NULL",
             [str(market)],
         )
@@ -41,18 +41,20 @@ class Instruments:
         """Record what a list of a market said, or the *reason* that there was none."""
         rows = [(*_row(one), naive(at)) for one in changes.begun]
         with self._session.transaction():
-            self._session.run("DELETE FROM sync.instrument_lists WHERE market = ?", [str(market)])
             self._session.run(
-                "INSERT INTO sync.instrument_lists VALUES (?, ?, ?)",
+                "DELETE FROM internal.instrument_lists WHERE market = ?", [str(market)]
+            )
+            self._session.run(
+                "INSERT INTO internal.instrument_lists VALUES (?, ?, ?)",
                 [str(market), naive(at), reason],
             )
             self._session.run(
-                "UPDATE sync.instruments SET valid_to = ?"
+                "UPDATE internal.instruments SET valid_to = ?"
                 f" WHERE market = ? AND valid_to IS NULL AND symbol{AMONG}",
                 [naive(at), str(market), values_of(changes.ended)],
             )
             columns = (*_VALUES, "valid_from")
-            insert(self._session.connection, "sync.instruments", columns, rows)
+            insert(self._session.connection, "internal.instruments", columns, rows)
 
 
 def _row(one: Instrument) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """The migrations of the state's tables, each run once in one transaction.
 
-The tables live in a schema called `sync`, so that the same queries read them in the catalogue.
+The tables live in schemas called `sync` and `internal`, as in the catalogue, so that the same
+queries read both.
 There are no keys and no indexes: DuckDB has lost their entries after a crash before, and every
 write here is a set anyway.
 """
@@ -195,6 +196,17 @@ def expect_lost_again(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def move_internal_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Part what is for the lake's own work from what people read in the catalogue."""
+    connection.execute("CREATE SCHEMA internal")
+    for table in (
+        "partitions", "listings", "symbols", "expected", "retired", "holes", "compared",
+        "instruments", "instrument_lists", "tail_files",
+    ):  # fmt: skip
+        connection.execute(f"CREATE TABLE internal.{table} AS FROM sync.{table}")
+        connection.execute(f"DROP TABLE sync.{table}")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -208,6 +220,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0010_add_ids_followed", add_ids_followed),
     ("0011_record_archives_once", record_archives_once),
     ("0012_expect_lost_again", expect_lost_again),
+    ("0013_move_internal_tables", move_internal_tables),
 )
 
 

@@ -74,8 +74,8 @@ class StateQueries:
             symbol
             for (symbol,) in rows_of(
                 self._connection,
-                "SELECT symbol FROM sync.symbols WHERE market = ? AND kind = ? AND listed_at >= ?"
-                " ORDER BY symbol",
+                "SELECT symbol FROM internal.symbols WHERE market = ? AND kind = ?"
+                " AND listed_at >= ? ORDER BY symbol",
                 [market, kind, naive(since)],
             )
         ]
@@ -124,7 +124,7 @@ class StateQueries:
     def since_listing(self) -> list[Known]:
         """Return the archives whose names were computed since their series was listed."""
         found = rows_of(
-            self._connection, f"{ARCHIVES} JOIN sync.listings AS l {_SAME_SERIES} AND {_SINCE}"
+            self._connection, f"{ARCHIVES} JOIN internal.listings AS l {_SAME_SERIES} AND {_SINCE}"
         )
         return [known_in(row) for row in found]
 
@@ -218,7 +218,7 @@ class StateQueries:
             self._connection,
             "SELECT kind, a.size_bytes, p.size_bytes FROM (SELECT kind, sum(size_bytes)::BIGINT"
             " AS size_bytes FROM sync.archives WHERE status = 'present' GROUP BY kind) AS a JOIN"
-            " (SELECT kind, sum(size_bytes)::BIGINT AS size_bytes FROM sync.partitions"
+            " (SELECT kind, sum(size_bytes)::BIGINT AS size_bytes FROM internal.partitions"
             " GROUP BY kind) AS p USING (kind)",
         )
         ((archives, size_bytes, seconds),) = rows_of(

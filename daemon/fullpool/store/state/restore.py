@@ -5,7 +5,7 @@ newest catalogue, if that can be read; else it is found out again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from fullpool.store.state.tables import (
     hole_rows,
     naive,
     partition_row,
+    qualified,
     run_rows,
     series_in,
     tried_row,
@@ -67,7 +68,7 @@ def restore(
             ("retired", (*_RETIRED_COLUMNS, "retired_by"), _tail_rows(tree, now, last)),
             ("generations", ("generation", "published_at"), generations),
         ):
-            insert(connection, f"sync.{table}", columns, rows)
+            insert(connection, qualified(table), columns, rows)
         connection.execute("UPDATE sync.counters SET value = ? WHERE name = 'generation'", [last])
     if _restore_from_catalogue(connection, tree):
         # Without it every series is listed from its start: that may fetch months that are held by
@@ -151,9 +152,11 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
         return False
     try:
         tables = connection.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'before'"
+            "SELECT table_name, concat_ws('.', table_catalog, table_schema, table_name)"
+            " FROM information_schema.tables"
+            " WHERE table_catalog = 'before' AND table_schema <> 'main'"
         ).fetchall()
-        for sql in _taken_over({name for (name,) in tables}):
+        for sql in _taken_over(dict(tables)):
             connection.execute(sql)
     except duckdb.Error:
         return False  # made by an older version, or damaged
@@ -162,13 +165,14 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
     return True
 
 
-def _taken_over(tables: Collection[str]) -> Iterator[str]:
+def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
+    """Yield what takes over the rows of *tables*: what they are called, and where they are."""
     for table in _HISTORY:
-        yield f"INSERT INTO state.sync.{table} BY NAME SELECT * FROM before.sync.{table}"
-    same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM before.sync"
+        yield f"INSERT INTO state.{qualified(table)} BY NAME SELECT * FROM {tables[table]}"
+    same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM"
     for table in _HISTORY_OF_SERIES:
         name = table if table in tables else _OLD_NAMES.get(table, table)
-        yield f"INSERT INTO state.sync.{table} BY NAME {same}.{name}"
+        yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[name]}"
     taken = {"present": Status.EXPECTED, **OLD_STATUS}
     cases = " ".join(
         f"WHEN {duck.quoted(old)} THEN {duck.quoted(new)}" for old, new in taken.items()
@@ -178,7 +182,7 @@ def _taken_over(tables: Collection[str]) -> Iterator[str]:
         f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE ({status} AS status,"
         " if(status = 'present', 'no file of the lake has it', reason) AS reason,"
         " if(status = 'present', NULL, next_try_at) AS next_try_at,"
-        f" NULL::BIGINT AS row_count) FROM ({same}.archives)"
+        f" NULL::BIGINT AS row_count) FROM ({same} {tables['archives']})"
         " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
     )
     yield (

@@ -11,7 +11,7 @@ from fullpool.store.state.tables import SERIES_NAME, naive, series_names
 
 # What has rows of a series, beside what `retire` knows by their paths.
 _OF_SERIES: Final = (
-    "sync.archives", "sync.listings", "sync.gaps", "sync.evidence", "sync.expected",
+    "sync.archives", "internal.listings", "sync.gaps", "sync.evidence", "internal.expected",
     "sync.conflicts", "sync.revisions", "sync.wanted", "sync.followed",
 )  # fmt: skip
 
@@ -21,14 +21,14 @@ def retire(session: Session, paths: list[str], at: datetime) -> None:
     if not paths:
         return
     session.run(
-        "INSERT INTO sync.retired (path, generation, retired_at, size_bytes)"
-        " SELECT path, generation, ?, size_bytes FROM sync.partitions"
+        "INSERT INTO internal.retired (path, generation, retired_at, size_bytes)"
+        " SELECT path, generation, ?, size_bytes FROM internal.partitions"
         f" WHERE path{AMONG}",
         [naive(at), values_of(paths)],
     )
-    for table in ("sync.partitions", "sync.holes", "sync.runs", "sync.compared"):
+    for table in ("internal.partitions", "internal.holes", "sync.runs", "internal.compared"):
         session.run(f"DELETE FROM {table} WHERE path{AMONG}", [values_of(paths)])
-    session.run(f"DELETE FROM sync.compared WHERE beside{AMONG}", [values_of(paths)])
+    session.run(f"DELETE FROM internal.compared WHERE beside{AMONG}", [values_of(paths)])
 
 
 class SeriesWriter:
@@ -42,7 +42,7 @@ class SeriesWriter:
         names = [series_names(series)]
         with self._session.transaction():
             paths = self._session.rows(
-                f"SELECT path FROM sync.partitions WHERE {SERIES_NAME}{AMONG}", names
+                f"SELECT path FROM internal.partitions WHERE {SERIES_NAME}{AMONG}", names
             )
             retire(self._session, [path for (path,) in paths], at)
             for table in _OF_SERIES:

@@ -50,11 +50,11 @@ MISSING: Final = (
 )
 PARTITIONS: Final = (
     "SELECT market, kind, symbol, interval, period, path, generation, row_count, size_bytes,"
-    " first_time, last_time, patched_rows, first_key, last_key, sha256 FROM sync.partitions"
+    " first_time, last_time, patched_rows, first_key, last_key, sha256 FROM internal.partitions"
 )
 LISTINGS: Final = (
     "SELECT market, kind, symbol, interval, listed_from, listed_to, listed_at,"
-    " known_until, left_out FROM sync.listings"
+    " known_until, left_out FROM internal.listings"
 )
 
 SERIES_COLUMNS: Final = ("market", "kind", "symbol", "interval")
@@ -88,6 +88,18 @@ WANTED_COLUMNS: Final = (*SERIES_COLUMNS, "wanted_from", "wanted_to")
 LISTING_COLUMNS: Final = (
     *SERIES_COLUMNS, "listed_from", "listed_to", "listed_at", "known_until", "left_out",
 )  # fmt: skip
+
+
+# Tables for the lake's own work. What people are to read is in schema `sync`.
+_INTERNAL: Final = frozenset((
+    "partitions", "listings", "symbols", "expected", "retired", "holes", "compared", "instruments",
+    "instrument_lists", "tail_files",
+))  # fmt: skip
+
+
+def qualified(table: str) -> str:
+    """Return a table's name with its schema."""
+    return f"{'internal' if table in _INTERNAL else 'sync'}.{table}"
 
 
 def naive(moment: datetime) -> datetime:

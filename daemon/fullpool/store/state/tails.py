@@ -44,7 +44,7 @@ class Tails:
 
     def files(self) -> dict[TailKey, TailFile]:
         """Return the current files of followed rows."""
-        sql = f"SELECT {', '.join(_FILES)} FROM sync.tail_files ORDER BY ALL"
+        sql = f"SELECT {', '.join(_FILES)} FROM internal.tail_files ORDER BY ALL"
         files = map(_file_in, self._session.rows(sql))
         return {file.key: file for file in files}
 
@@ -66,8 +66,8 @@ class Tails:
         same = " AND ".join(f"f.{name} IS NOT DISTINCT FROM p.{name}" for name in SERIES_COLUMNS)
         names = ", ".join(f"f.{name}" for name in SERIES_COLUMNS)
         rows = self._session.rows(
-            f"SELECT DISTINCT {names} FROM sync.followed AS f JOIN sync.partitions AS p ON {same}"
-            f" AND p.first_time - {_LEEWAY} <= f.last_time"
+            f"SELECT DISTINCT {names} FROM sync.followed AS f JOIN internal.partitions AS p"
+            f" ON {same} AND p.first_time - {_LEEWAY} <= f.last_time"
             f" AND p.last_time + {_LEEWAY} >= f.first_time AND (f.first_id IS NULL"
             " OR (p.first_key <= f.last_id AND p.last_key >= f.first_id))"
         )
@@ -85,15 +85,16 @@ class Tails:
         lines = [_run_row(series, run) for series, own in runs.items() for run in own]
         with self._session.transaction():
             self._session.run(
-                "INSERT INTO sync.retired (path, generation, retired_at, size_bytes, retired_by)"
-                " SELECT path, generation, ?, size_bytes, (SELECT value FROM sync.counters WHERE"
-                f" name = 'generation') FROM sync.tail_files WHERE path{AMONG}",
+                "INSERT INTO internal.retired (path, generation, retired_at, size_bytes,"
+                " retired_by) SELECT path, generation, ?, size_bytes,"
+                " (SELECT value FROM sync.counters WHERE name = 'generation')"
+                f" FROM internal.tail_files WHERE path{AMONG}",
                 [naive(at), paths],
             )
-            self._session.run(f"DELETE FROM sync.tail_files WHERE path{AMONG}", [paths])
+            self._session.run(f"DELETE FROM internal.tail_files WHERE path{AMONG}", [paths])
             names = series_names(runs)
             self._session.run(f"DELETE FROM sync.followed WHERE {SERIES_NAME}{AMONG}", [names])
-            insert(self._session.connection, "sync.tail_files", _FILES, _rows(new, at))
+            insert(self._session.connection, "internal.tail_files", _FILES, _rows(new, at))
             insert(self._session.connection, "sync.followed", _RUNS, lines)
 
 

@@ -98,12 +98,12 @@ class State:
     def record_symbols(self, market: str, kind: str, symbols: Sequence[str], at: datetime) -> None:
         with self._session.transaction():
             self._session.run(
-                "DELETE FROM sync.symbols WHERE market = ? AND kind = ?", [market, kind]
+                "DELETE FROM internal.symbols WHERE market = ? AND kind = ?", [market, kind]
             )
             rows = [(market, kind, symbol, naive(at)) for symbol in symbols]
             insert(
                 self._session.connection,
-                "sync.symbols",
+                "internal.symbols",
                 ("market", "kind", "symbol", "listed_at"),
                 rows,
             )
@@ -116,7 +116,7 @@ class State:
         archives = [tried_row(known, at, is_tried=False) for known in one_of_each(found)]
         with self._session.transaction():
             replace(
-                self._session.connection, "sync.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows
+                self._session.connection, "internal.listings", SERIES_COLUMNS, LISTING_COLUMNS, rows
             )
             replace(self._session.connection, "sync.archives", ("key",), TRIED_COLUMNS, archives)
             # Where the first one is known, rows are expected, also if none can be had.
@@ -158,7 +158,7 @@ class State:
     def _doubt(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for again, by this pass or whichever comes."""
         self._session.run(
-            f"UPDATE sync.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}",
+            f"UPDATE internal.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}",
             [series_names(series)],
         )
 
@@ -188,7 +188,7 @@ class State:
         columns = ("path", "patched_rows", "first_key", "last_key")
         rows = [(f.path, f.patched_rows, f.first_key, f.last_key) for f in files]
         with self._session.transaction():
-            update(self._session.connection, "sync.partitions", "path", columns, rows)
+            update(self._session.connection, "internal.partitions", "path", columns, rows)
             write_findings(self._session.connection, files)
             self._doubt({file.partition.series for file in files})
 
