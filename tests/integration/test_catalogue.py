@@ -442,6 +442,31 @@ def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> No
     assert (target.read_bytes(), staged.read_bytes()) == (b"old", b"new")
 
 
+def test_what_generations_are_begun_from_may_be_damaged_or_of_another_place(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    tree = tree_of(config)
+    (template,) = tree.state.parent.glob("views-*")
+    shown = "SELECT count(*) FROM duckdb_functions() WHERE function_type = 'table_macro'"
+    macros = ask(config, shown)
+    for content in (b"", b"no database", template.read_bytes()[:5000]):
+        template.write_bytes(content)
+        with opened_state(tree) as state:
+            publication.publish(state, tree, state.next_value("generation"), NOW)
+        assert ask(config, shown) == macros
+        assert ask(config, "SELECT count(*) FROM klines") == [(10,)]
+
+    tree.root.rename(tmp_path / "elsewhere")
+    moved = vendor.config(tmp_path / "elsewhere", dataset("spot/klines/AUSDT/1m"))
+    with opened_state(tree_of(moved)) as state:
+        publication.publish(state, tree_of(moved), state.next_value("generation"), NOW)
+    (made,) = tree_of(moved).state.parent.glob("views-*")
+    assert made.name != template.name
+    with duckdb.connect(str(tree_of(moved).current), read_only=True) as client:
+        assert client.execute("SELECT count(*) FROM metrics_of('AUSDT')").fetchall() == [(0,)]
+
+
 def test_a_lake_that_was_removed_is_not_made_anew_by_who_had_it_open(
     vendor: Vendor, tmp_path: Path
 ) -> None:

@@ -2,23 +2,19 @@
 
 import re
 import tomllib
-from datetime import timedelta
 from pathlib import Path
 
-from fullpool.app import clock
 from fullpool.cli.program import program
 from fullpool.errors import Exit, FullpoolError
 from fullpool.gaps import Explanation
 from fullpool.jobs import Job
 from fullpool.kinds import KINDS
 from fullpool.model import Cadence, Market, Status
-from served import Vendor, dataset, reading_of, sync
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 SOURCES = sorted((ROOT / "daemon" / "fullpool").rglob("*.py"))
-YESTERDAY = clock.now().date() - timedelta(days=1)
 
 
 def section(title: str) -> str:
@@ -83,21 +79,6 @@ def test_its_configuration_parses() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
     assert tomllib.loads(block)["dataset"][0]["market"] == "um"
-
-
-def test_its_queries_run(vendor: Vendor, tmp_path: Path) -> None:
-    for series in ("spot/klines/BTCUSDT/1m", "spot/klines/ETHUSDT/1m", "um/aggTrades/BTCUSDT"):
-        vendor.publish(series, YESTERDAY, YESTERDAY)
-    end = f"{YESTERDAY}"  # it may be the day before that by now
-    text = dataset("spot/klines/BTCUSDT,ETHUSDT/1m", end=end)
-    text += dataset("um/aggTrades/BTCUSDT", end=end)
-    config = vendor.config(tmp_path / "lake", text)
-    sync(config)
-
-    with reading_of(config) as reader:
-        answers = [reader.query(sql) for sql in re.findall(r"```sql\n(.*?)```", README, re.DOTALL)]
-
-    assert [len(answer.rows) for answer in answers] == [2, 5, 5, 5, 2, 2, 0]
 
 
 def test_its_links_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """Publishes a generation: a database of views over the current files, behind a symlink.
 
 A generation is never written again, so a reader is never disturbed, and a generation that is kept
-is the lake as it was. Storage version v1.0.0 is what every client from DuckDB 1.1 on can read.
+is the lake as it was.
 """
 
 import shutil
@@ -17,8 +17,13 @@ import duckdb
 from fullpool.kinds import KINDS
 from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
-from fullpool.store.catalogue.paths import FILES_VARIABLE, LINES, TAILS, Files
+from fullpool.store.catalogue.paths import LINES, TAILS
 from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
+from fullpool.store.catalogue.template import (
+    begin,
+    create_views,
+    forget_template,
+)
 from fullpool.store.catalogue.universe import instruments_on
 from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.tables import naive
@@ -32,7 +37,6 @@ from fullpool.store.tree import (
     sync_folder,
 )
 
-STORAGE_VERSION: Final = "v1.0.0"
 _ALL_KEPT: Final = timedelta(days=1)
 _HOURLY_KEPT: Final = timedelta(days=7)
 
@@ -61,9 +65,12 @@ def publish(
         create_skeletons(state.connection, tree)
         target.parent.mkdir()
         try:
+            if manner.is_afresh:
+                forget_template(tree)
             _write(state, tree, (generation, naive(now), manner.is_tail), manner)
         except BaseException:
             shutil.rmtree(target.parent, ignore_errors=True)
+            forget_template(tree)
             raise
         for file in target.parent.iterdir():
             sync_file(file)
@@ -76,9 +83,7 @@ def publish(
 
 def _write(state: State, tree: Tree, record: sync_tables.Record, manner: Manner) -> None:
     run, target = state.connection.execute, tree.catalogue(record[0])
-    # Nobody sees it before it is whole and on disk: a log would only be written twice as much.
-    options = f"STORAGE_VERSION {duck.quoted(STORAGE_VERSION)}, RECOVERY_MODE 'no_wal_writes'"
-    run(f"ATTACH {duck.quoted(target)} AS lake ({options})")
+    begin(state.connection, tree, target, "lake")
     try:
         run("USE lake")
         # Each statement by itself would wait for the disk.
@@ -95,7 +100,6 @@ def _detach(state: State) -> None:
     try:
         state.connection.execute("USE state")
         state.connection.execute("DETACH lake")
-        state.connection.execute(f"RESET VARIABLE {FILES_VARIABLE}")
     except duckdb.Error:
         state.renew()
 
@@ -121,16 +125,10 @@ def _write_relations(
 
 
 def _write_views(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
-    """Write the views and macros of all kinds."""
+    """Write the views and macros of the kinds that have files; the template has the others."""
     lines, tails = _by_kind(connection, LINES), _by_kind(connection, TAILS)
-    for one in KINDS.values():
-        for flavour in views.FLAVOURS:
-            first = views.skeleton_path(one, flavour)
-            only = duck.listed([str(tree.root / first)])
-            connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
-            files = Files(one, tree.root, lines[one.name], first, tails[one.name])
-            for statement in views.statements(files, flavour):
-                connection.execute(statement)
+    for name in sorted(lines.keys() | tails.keys()):
+        create_views(connection, tree.root, KINDS[name], lines=lines[name], tails=tails[name])
 
 
 def _by_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, list[str]]:

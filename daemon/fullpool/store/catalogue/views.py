@@ -67,7 +67,7 @@ def statements(files: Files, flavour: str) -> Iterator[str]:
 def _view(name: str, files: Files, flavour: str) -> str:
     """Return what creates a view. DuckDB looks at every file of one as it creates it."""
     listed = f"coalesce(getvariable({quoted(FILES_VARIABLE)}), {files.all()})"
-    return f"CREATE VIEW {name} AS {_select(files.kind, flavour, listed, files.tail())}"
+    return f"CREATE OR REPLACE VIEW {name} AS {_select(files.kind, flavour, listed, files.tail())}"
 
 
 def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
@@ -80,15 +80,16 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
     market += ", interval_ := '1m'" if kind.intervals else ""
     own = f"{SYMBOL} = symbol_" if tail else ""
     of = _select(kind, flavour, files.of_series(), tail, own)
-    yield f"CREATE MACRO {kind.table}_of{suffix}(symbol_, {market}) AS TABLE {of}"
+    yield f"CREATE OR REPLACE MACRO {kind.table}_of{suffix}(symbol_, {market}) AS TABLE {of}"
     slack = f"INTERVAL {kind.slack.total_seconds():.0f} SECOND"
     first = f"strftime(from_::TIMESTAMP - {slack}, '%Y-%m-%d')"
     last = f"strftime(to_::TIMESTAMP + {slack} - INTERVAL 1 MICROSECOND, '%Y-%m-%d')"
     inside = f"{time} >= from_::TIMESTAMP AND {time} < to_::TIMESTAMP"
     between = _select(kind, flavour, files.between(first, last), tail, inside)
-    yield f"CREATE MACRO {kind.table}_between{suffix}(from_, to_, {market}) AS TABLE {between}"
+    span = f"from_, to_, {market}"
+    yield f"CREATE OR REPLACE MACRO {kind.table}_between{suffix}({span}) AS TABLE {between}"
     latest = _latest(kind, flavour, files.newest().of_market(), tail)
-    yield f"CREATE MACRO {kind.table}_latest{suffix}({market}) AS TABLE {latest}"
+    yield f"CREATE OR REPLACE MACRO {kind.table}_latest{suffix}({market}) AS TABLE {latest}"
 
 
 def _guarded(kind: Kind, files: Files) -> str:

@@ -1,0 +1,88 @@
+"""A catalogue of views and macros over no files: what each generation is begun from.
+
+Most lakes hold few of the kinds, so most of what a generation has to create is always the same.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import duckdb
+
+from fullpool import __version__
+from fullpool.kinds import KINDS, Kind
+from fullpool.store import duck
+from fullpool.store.catalogue import sync_tables, views
+from fullpool.store.catalogue.paths import FILES_VARIABLE, Files
+from fullpool.store.tree import Tree
+
+_NAME: Final = "views"
+
+
+def begin(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, name: str) -> None:
+    """Write a catalogue in which every kind is without files, and attach it as *name*."""
+    try:
+        _copy(connection, tree, target)
+        _attach(connection, target, name)
+    except duckdb.Error:  # the template is damaged
+        forget_template(tree)
+        _copy(connection, tree, target)
+        _attach(connection, target, name)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path) -> None:
+    template = _path(tree)
+    if not template.exists():
+        forget_template(tree)
+        _create(connection, tree, template)
+    shutil.copyfile(template, target)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> None:
+    # Storage that every client from DuckDB 1.1 on can read; nobody sees a catalogue before it is
+    # whole and on disk, so a log would only be written twice as much.
+    options = "STORAGE_VERSION 'v1.0.0', RECOVERY_MODE 'no_wal_writes'"
+    connection.execute(f"ATTACH {duck.quoted(file)} AS {name} ({options})")
+
+
+def forget_template(tree: Tree) -> None:
+    """Remove templates, those of other versions too: the next generation makes its own."""
+    for file in tree.state.parent.glob(f"{_NAME}-*"):
+        file.unlink()
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, root: Path, kind: Kind, *, lines: list[str],
+    tails: list[str],
+) -> None:  # fmt: skip
+    """Create the views and macros of one kind in the catalogue that the connection uses."""
+    for flavour in views.FLAVOURS:
+        first = views.skeleton_path(kind, flavour)
+        only = duck.listed([str(root / first)])
+        connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
+        for statement in views.statements(Files(kind, root, lines, first, tails), flavour):
+            connection.execute(statement)
+    connection.execute(f"RESET VARIABLE {FILES_VARIABLE}")
+
+
+def _path(tree: Tree) -> Path:
+    """Return the template's path: another one for whatever changes what is in it."""
+    versions = (__version__, sync_tables.FORMAT, duckdb.__version__)
+    key = crc32(repr((str(tree.root), versions, KINDS)).encode())
+    return tree.state.with_name(f"{_NAME}-{key:08x}.duckdb")
+
+
+def _create(connection: duckdb.DuckDBPyConnection, tree: Tree, template: Path) -> None:
+    staged = template.with_suffix(".new")
+    staged.unlink(missing_ok=True)
+    _attach(connection, staged, "template")
+    try:
+        connection.execute("USE template")
+        with duck.transaction(connection):
+            for kind in KINDS.values():
+                create_views(connection, tree.root, kind, lines=[], tails=[])
+    finally:
+        connection.execute("USE state")
+        connection.execute("DETACH template")
+    staged.rename(template)
