@@ -150,6 +150,13 @@ class LakeBusyError(FullpoolError):
     hint = "wait for it to end, or stop it; commands that only read work meanwhile"
 
 
+class LakeOlderError(FullpoolError):
+    """An older version wrote the lake, and nobody has brought it up to date yet."""
+
+    exit_code = Exit.STATE_DAMAGED
+    hint = "the next `fullpool sync`, or the daemon as it starts, brings it up to date"
+
+
 class LakeNewerError(FullpoolError):
     """The lake was written by a newer version of fullpool."""
 

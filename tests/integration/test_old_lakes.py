@@ -12,8 +12,9 @@ import duckdb
 import pytest
 import time_machine
 
-from fullpool.app import syncing
+from fullpool.app import syncing, verify
 from fullpool.app.assembly import opened_state
+from fullpool.app.doctor.examination import examine_lake
 from fullpool.app.rebuild import rebuild
 from fullpool.app.signals import Flag
 from fullpool.config import Config
@@ -26,6 +27,8 @@ from served import Seen, Vendor, ask, dataset, sync
 # Written by the last commit before the words were changed. In it are seven days of bars: one is in
 # quarantine, one was published anew, two bars are from the API, and three are missing there too.
 ARCHIVED = Path(__file__).parents[1] / "support" / "fixtures" / "lake-515d430.tar.xz"
+# A lake of each format of before 0.1.0, of three days, and their archives.
+FORMATS = ARCHIVED.with_name("lakes-of-formats-1-to-11.tar.xz")
 WRITTEN = datetime(2026, 11, 28, 19, tzinfo=UTC)
 DATASETS = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-10") + dataset(
     "um/aggTrades/BTCUSDT", start="2024-03-08", end="2024-03-09"
@@ -69,6 +72,26 @@ def test_an_old_lake_is_taken_over_and_kept_up(old: Path) -> None:
         assert ask(settings, "SELECT count(*) FROM sync.conflicts") == [(0,)]
         assert ask(settings, "SELECT rows_changed FROM sync.revisions") == [(2,)]
         assert ask(settings, "SELECT count(*) FROM agg_trades") == [(120,)]
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, number: int) -> None:
+    with tarfile.open(FORMATS) as archived:
+        archived.extractall(tmp_path, filter="tar")  # with the rights of its folders
+    lake = tmp_path / f"format-{number:02}"
+    with Vendor(tmp_path / "vendor") as vendor:
+        days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")
+        settings = vendor.config(lake, days)
+        assert ask(settings, "SELECT count(*) FROM klines") == [(72,)]
+        told = [(one.what, one.advice) for one in examine_lake(Tree(lake))]
+        assert [fix for _, fix in told] == ["`fullpool sync` publishes it again"], told
+        outcome, _ = sync(settings)
+
+        assert (outcome.archives, outcome.failed) == (0, {})
+        assert ask(settings, "SELECT row_count, files FROM sync.coverage") == [(72, 1)]
+        assert ask(settings, "SELECT DISTINCT status FROM sync.archives") == [("present",)]
+        assert verify.verify(settings, Flag(), lambda _: None).is_whole
+        assert examine_lake(Tree(lake)) == []
 
 
 def test_commands_read_what_an_old_version_published(old: Path) -> None:

@@ -16,6 +16,7 @@ from fullpool.errors import (
     DamagedError,
     FullpoolError,
     LakeBusyError,
+    LakeOlderError,
     NoLakeError,
     StateDamagedError,
 )
@@ -96,7 +97,7 @@ def _state(tree: Tree) -> Iterator[Finding]:
             closing(open_state_to_look(tree.state)) as state,
         ):
             inventory.require_own_state(state, tree, found)
-    except LakeBusyError:
+    except (LakeBusyError, LakeOlderError):
         return
     except FullpoolError as error:
         yield Finding(str(error), error.hint)

@@ -7,7 +7,7 @@ from typing import Final
 
 import duckdb
 
-from fullpool.errors import LakeNewerError, StateDamagedError
+from fullpool.errors import LakeNewerError, LakeOlderError, StateDamagedError
 from fullpool.store import duck
 from fullpool.store.state.migrations import MIGRATIONS
 from fullpool.store.state.tables import naive
@@ -32,13 +32,22 @@ def open_state(path: Path, spill: Path, now: datetime) -> State:
 
 
 def open_state_to_look(path: Path) -> State:
-    """Open the state without changing it. Raises StateDamagedError if it cannot be opened."""
+    """Open the state without changing it.
+
+    Raises StateDamagedError if it cannot be opened, LakeOlderError if it has to be migrated first.
+    """
 
     def connect() -> duckdb.DuckDBPyConnection:
         with duck.map_errors(f"opening the state {path}"):
             return duck.connect_read_only(path)
 
-    return State(connect)
+    state = State(connect)
+    with duck.map_errors(f"opening the state {path}"):
+        done = _applied(state.connection)
+    if set(done) < {name for name, _ in MIGRATIONS}:
+        state.close()
+        raise LakeOlderError(f"opening the state {path}: an older version wrote it")
+    return state
 
 
 def _connected(path: Path, spill: Path) -> duckdb.DuckDBPyConnection:
@@ -94,7 +103,8 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -
 
 def _applied(connection: duckdb.DuckDBPyConnection) -> list[str]:
     found = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'state' AND table_name = 'migrations'"
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND table_name = 'migrations'"
     ).fetchall()
     if not found:
         return []
