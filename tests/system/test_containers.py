@@ -13,37 +13,16 @@ import pytest
 
 from fullpool.metrics import Gauges, Live
 from fullpool.store.catalogue.figures import Ended, Figures, Freshness
+from podman import BASE, LIMITS, podman, runtime
 from served import Vendor, dataset, wait
 
 pytestmark = pytest.mark.containers
+__all__ = ["runtime"]  # a fixture
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "systemd"
-IMAGE, BASE = "localhost/fullpool-test", "localhost/fullpool-base"
+IMAGE = "localhost/fullpool-test"
 NAME = f"fullpool-test-{os.getpid()}"
-# Limits that any machine lets a container have.
-LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 TEMPORARY = "/tmp"  # noqa: S108 - in the container
-
-
-def podman(*words: str, check: bool = True) -> str:
-    done = subprocess.run(
-        ["podman", *words], check=False, capture_output=True, text=True, timeout=300
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def runtime() -> tuple[str, ...]:
-    """The options of podman with which a container runs here."""
-    if shutil.which("podman") is None:
-        pytest.skip("podman is not installed: make test-containers installs it, as root")
-    said = podman("image", "exists", BASE, check=False)
-    for options in ((), ("--runtime", "runc")):
-        said = podman(*options, "run", "--rm", *LIMITS, BASE, "true", check=False)
-        if not said.strip():
-            return options
-    pytest.skip(f"podman runs no container here: {said.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="module")
