@@ -1,34 +1,34 @@
 """A kind that is invented here is one row of the table, and all the rest follows from it."""
 
+import re
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from fullpool.export.exporting import export
 from fullpool.export.order import Order
-from fullpool.kinds import KINDS, Api, Column, Kind, Type
-from fullpool.model import Market
+from fullpool.kinds import KINDS, Kind
 from fullpool.simulator import Fault
 from lab import HOUR, Lab, at, uncounted
 from served import dataset, tree_of
 
-NEW = Kind(
-    name="tideTables",
-    table="tide_tables",
-    markets=frozenset({Market.UM}),
-    columns=(
-        Column("at", "measured_at", Type.TIME, aliases=("measured",)),
-        Column("note", "note", Type.TEXT, is_nullable=True),
-        Column("level", "water_level", Type.PRICE),
-    ),
-    time="measured_at",
-    key=("measured_at",),
-    step=timedelta(hours=1),
-    api=Api.FUNDING,
-)
+PAGE = Path(__file__).parents[2] / "docs" / "adding-a-kind.md"
+
+
+def of_the_page() -> Kind:
+    """Return the kind that the documentation adds."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - our own documentation
+    found = names["NEW"]
+    assert isinstance(found, Kind)
+    return found
+
+
+NEW = of_the_page()
 FOLDER = "data/futures/um/daily/tideTables/BTCUSDT/BTCUSDT-tideTables-"
 
 
