@@ -16,7 +16,7 @@ ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak docs claims release \
+.PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak docs workflows claims release \
 	wheel install-service lock clean
 .DEFAULT_GOAL := help
 
@@ -36,7 +36,13 @@ demo: $(INSTALLED) ## Fill a lake from the built-in simulated vendor, offline, a
 test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
 	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
 
-test: $(INSTALLED) ## Run the tests
+test: $(INSTALLED) ## Run the tests, but those that take long: three minutes
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and "$(ANYWHERE) $(ARGS)
+
+test-slow: $(INSTALLED) ## Run those that take long: histories, the daemon, whole commands
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and "$(ANYWHERE) $(ARGS)
+
+test-all: $(INSTALLED) ## Run both
 	$(BIN)/python -m pytest -n auto --dist worksteal -m $(ANYWHERE) $(ARGS)
 
 coverage: $(INSTALLED) ## Run the tests with coverage of all processes: at least 95 % of branches
@@ -85,6 +91,9 @@ pictures: $(INSTALLED) ## Take the pictures of the README from the demo's lake
 	sh tests/support/browser.sh $(VENV) && PYTHONPATH=$(VENV)/browser $(BIN)/python tests/support/pictures.py docs/pictures
 	$(BIN)/python tests/support/terminal.py docs/pictures/demo.svg
 
+workflows: $(INSTALLED) ## Check the workflows with actionlint, and the issue forms
+	sh tests/support/workflows.sh $(PYTHON) $(VENV)
+
 docs: $(INSTALLED) ## Build the documentation as a site in .cache/site; every link is checked
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/docs mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings==1.0.8 \
 		mkdocstrings-python==2.0.11
@@ -120,6 +129,9 @@ soak: $(INSTALLED) ## The daemon at accelerated time for 10 minutes; plot in ben
 wheel: $(INSTALLED)
 	rm -rf dist && $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --wheel-dir dist .
+
+release: $(INSTALLED) ## Build what is released into dist: sdist, wheel, image, bill of materials, checksums
+	sh tests/support/release.sh $(PYTHON) $(VENV)
 
 install-service: wheel ## Install or upgrade as a systemd service (as root); see docs/operate.md
 	sh systemd/install.sh $(PYTHON) dist/fullpool-*.whl

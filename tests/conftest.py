@@ -12,7 +12,16 @@ from running import QUICK, Running
 from served import Vendor, sync
 from world import World
 
+# Tests that take long, a line each: `make test` leaves them to `make test-slow`.
+SLOW = Path(__file__).with_name("slow.txt")
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = set(SLOW.read_text().split())
+    for item in items:
+        if item.nodeid.partition("[")[0] in slow:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -110,5 +110,12 @@ def test_no_text_names_a_document_that_is_not_here() -> None:
     assert wrong == []
 
 
+def test_the_tests_that_are_called_slow_are_there() -> None:
+    for line in (ROOT / "tests" / "slow.txt").read_text().split():
+        file, *names = line.split("::")
+        source = (ROOT / file).read_text()
+        assert re.search(rf"^(def|class) {names[0]}\b|^{names[0]} = ", source, re.MULTILINE), line
+
+
 def test_there_is_no_package_called_daemon() -> None:
     assert not (ROOT / "daemon" / "__init__.py").exists()
