@@ -18,6 +18,7 @@ TITLES = {
     "month": "A month of spot trades over TLS, with a CSV of more than 4 GB",
     "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
     "urllib-httpx": "One archive of more than 100 MB: urllib against httpx",
+    "sizes": "Bytes for each row of real archives, as downloaded and in the lake",
     "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",
     "rest": "500 gaps of 60 to 1,500 bars over REST, 20 ms, TLS",
     "gaps": "Looking for gaps in 200 symbols x 24 months of 1m bars (210 million rows)",

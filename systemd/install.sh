@@ -19,8 +19,9 @@ echo "installing fullpool into $prefix"
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
     -r "$here/../requirements-service.lock"
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-install -D -m 644 "$here/../docs/operate.md" $prefix/share/doc/fullpool/operate.md
-install -D -m 644 "$here/../docs/web.md" $prefix/share/doc/fullpool/web.md
+install -d $prefix/share/doc/fullpool
+install -m 644 "$here"/../docs/*.md $prefix/share/doc/fullpool
+rm -f $prefix/share/doc/fullpool/configuration.md $prefix/share/doc/fullpool/security.md # pages of the site alone
 install -D -m 644 "$here/../config/fullpool.toml" $prefix/share/doc/fullpool/fullpool.toml
 
 if [ ! -e /etc/fullpool/fullpool.toml ]; then
