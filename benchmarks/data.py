@@ -113,7 +113,7 @@ def _klines(symbol: str, first: date, rows: int) -> bytes:
 def _write_trades(folder: Path, symbol: str, day: date, rows: int) -> None:
     start = (day - date(1970, 1, 1)).days * 86_400_000
     sql = f"""
-        SELECT {start} * 100 + i,
+        SELECT {start} // 10 + i,
                (60000 + 500 * sin(i / 9e4) + (hash(i) % 1000) / 1e1)::DECIMAL(18,1),
                ((hash(i, 1) % 3000) / 1e3)::DECIMAL(18,3), {start} + i * 2,
                {start} + i * 2 + hash(i, 2) % 3, {start} + (i * 86400000 // {rows}),

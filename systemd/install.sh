@@ -19,9 +19,11 @@ echo "installing fullpool into $prefix"
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
     -r "$here/../requirements-service.lock"
 $prefix/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-install -d $prefix/share/doc/fullpool
-install -m 644 "$here"/../docs/*.md $prefix/share/doc/fullpool
-rm -f $prefix/share/doc/fullpool/configuration.md $prefix/share/doc/fullpool/security.md # pages of the site alone
+rm -rf $prefix/share/doc/fullpool
+mkdir -p $prefix/share/doc
+cp -R "$here/../docs" $prefix/share/doc/fullpool
+rm $prefix/share/doc/fullpool/configuration.md $prefix/share/doc/fullpool/security.md # pages of the site alone
+chmod -R u=rwX,go=rX $prefix/share/doc/fullpool
 install -D -m 644 "$here/../config/fullpool.toml" $prefix/share/doc/fullpool/fullpool.toml
 
 if [ ! -e /etc/fullpool/fullpool.toml ]; then

@@ -43,7 +43,8 @@ class Live:
     """What only the running daemon knows. *weights* is what was used of each API's.
 
     *requests* counts them by host and status, *quarantines* archives that failed a check. The last
-    run of following left *follow_behind* series to the next, and could not ask for *follow_failed*.
+    run of following left *follow_behind* series to the next, and failed for *follow_failed* series
+    and markets.
     """
 
     since: datetime
@@ -110,7 +111,7 @@ class Gauges(Collector):
         yield from _of_remote(live.remote)
         yield _gauge("follow_behind", "series that wait for the API's weight", live.follow_behind)
         yield _gauge(
-            "follow_failed", "series whose last bars were not to be had", live.follow_failed
+            "follow_failed", "series and markets that could not be followed", live.follow_failed
         )
         yield _labelled(
             "rest_used_weight", "weight used at the API in the last minute asked", "market",

@@ -36,6 +36,14 @@ def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
     return lines
 
 
+def strange(unknown: Iterable[Series], symbols: Symbols) -> Iterable[Series]:
+    """Yield the series whose symbol the vendor does not have; nothing where none were listed."""
+    for series in unknown:
+        names = symbols.get((series.market, series.kind), ())
+        if names and series.symbol not in names:
+            yield series
+
+
 def unfit_pattern(market: Market, kind: str, pattern: str) -> str:
     """Say that no symbol fits a pattern."""
     return f"{market}/{kind}: no symbol of the vendor matches {pattern}"

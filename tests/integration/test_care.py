@@ -126,6 +126,9 @@ def test_what_a_killed_pass_left_is_no_damage_and_the_next_takes_it_out(config: 
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: bool) -> None:
     tree, stop = tree_of(config), Event()
+    with opened_state(tree) as state:
+        before = unrecorded(config, state)
+        before = before.rename(before.with_name(before.name.replace("2024-07", "2024-08")))
     with (
         writing(tree, "run", clock.now()),
         opened_state(tree) as state,
@@ -138,6 +141,7 @@ def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: 
             raise UntrustedError("asking the vendor: redirected")
 
     assert not left.exists()
+    assert before.exists()  # of a pass before: a copy of it is kept by the next one
 
 
 def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:

@@ -1,5 +1,6 @@
 """What readers see: generations, views, macros, exports, a moved lake."""
 
+import os
 import resource
 import shutil
 import subprocess
@@ -465,6 +466,22 @@ def test_what_generations_are_begun_from_may_be_damaged_or_of_another_place(
     assert made.name != template.name
     with duckdb.connect(str(tree_of(moved).current), read_only=True) as client:
         assert client.execute("SELECT count(*) FROM metrics_of('AUSDT')").fetchall() == [(0,)]
+
+
+def test_what_generations_are_begun_from_is_made_once(vendor: Vendor, tmp_path: Path) -> None:
+    config = lake_of_two(vendor, tmp_path / "lake", 1)
+    (template,) = tree_of(config).state.parent.glob("views-*")
+    program = (
+        "import sys; from pathlib import Path; from fullpool.store.tree import Tree;"
+        "from fullpool.store.catalogue import template;"
+        "print(template._path(Tree(Path(sys.argv[1]))).name)"
+    )
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tree_of(config).root)],
+            check=True, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        assert done.stdout.strip() == template.name
 
 
 def test_a_lake_that_was_removed_is_not_made_anew_by_who_had_it_open(

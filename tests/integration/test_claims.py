@@ -13,7 +13,7 @@ import time_machine
 
 from damaging import file_of, flip, run, verified
 from fullpool import unknown
-from fullpool.app import remarks, syncing, verify
+from fullpool.app import clock, remarks, syncing, verify
 from fullpool.app.assembly import opened_state
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.config import parse
@@ -244,13 +244,26 @@ def test_a_sync_of_nothing_that_the_vendor_has_fails(vendor: Vendor, tmp_path: P
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     path = tmp_path / "one.toml"
     for names, code in (
-        ("BTCUSTD", Exit.CONFIG), ("XYZ*", Exit.CONFIG), ("BTCUSTD,BTCUSDT", Exit.OK),
+        ("BTCUSTD", Exit.CONFIG), ("XYZ*", Exit.CONFIG), ("BTC*,!BTCUSDT", Exit.CONFIG),
+        ("BTCUSTD,BTCUSDT", Exit.OK),
     ):  # fmt: skip
         asked = dataset(f"spot/klines/{names}/1h", start="2024-01-01", end="2024-01-01")
         path.write_text(vendor.config_text(tmp_path / "lake", asked))
         done = run("sync", "-c", path)
         assert done.returncode == code, done.stderr
         assert ("the vendor has none of the configured series" in done.stderr) == bool(code)
+
+
+def test_a_sync_before_the_first_archive_does_not_fail(vendor: Vendor, tmp_path: Path) -> None:
+    day = at("2024-01-01").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+    path = tmp_path / "one.toml"
+    asked = dataset("spot/klines/BTCUSDT/1h", start=str(clock.now().date()))
+    path.write_text(vendor.config_text(tmp_path / "lake", asked))
+    done = run("sync", "-c", path)
+
+    assert done.returncode == Exit.OK, done.stderr
+    assert "no archive in the configured time" in done.stdout
 
 
 def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> None:

@@ -83,7 +83,8 @@ def test_a_fine_number_is_what_was_written(tmp_path: Path, texts: list[str]) -> 
     [
         (Type.PRICE, "0.123456789"), (Type.AMOUNT, "0.123456789"),
         (Type.FINE, "0.12345678901234567"), (Type.PRICE, ""), (Type.PRICE, "NaN"),
-        (Type.PRICE, "1e400"), (Type.COUNT, "1.5"), (Type.COUNT, ""), (Type.FLAG, "maybe"),
+        (Type.PRICE, "1e400"), (Type.COUNT, "1.5"), (Type.COUNT, "1.0004"),
+        (Type.COUNT, ""), (Type.FLAG, "maybe"),
         (Type.PRICE, "12345678901"), (Type.TEXT, ""), (Type.SYMBOL, "Y"), (Type.SYMBOL, ""),
     ],
 )  # fmt: skip

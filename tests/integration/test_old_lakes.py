@@ -93,6 +93,10 @@ def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, nu
         assert verify.verify(settings, Flag(), lambda _: None).is_whole
         assert examine_lake(Tree(lake)) == []
 
+        shutil.rmtree(Tree(lake).state.parent)
+        rebuild(settings, Flag())
+        assert ask(settings, "SELECT row_count, files FROM sync.coverage") == [(72, 1)]
+
 
 def test_commands_read_what_an_old_version_published(old: Path) -> None:
     lake = old / "lake"
@@ -107,6 +111,25 @@ def test_commands_read_what_an_old_version_published(old: Path) -> None:
     assert (status.returncode, status.stderr) == (0, "")
     assert "spot/klines/1h" in status.stdout
     assert shown.stdout.split() == ["count_star()", "141"]
+
+
+@pytest.mark.parametrize("number", [1, 5, 8, 11])
+def test_a_lake_of_an_old_format_is_rebuilt_before_it_was_brought_up_to_date(
+    tmp_path: Path, number: int
+) -> None:
+    with tarfile.open(FORMATS) as archived:
+        archived.extractall(tmp_path, filter="tar")
+    lake = tmp_path / f"format-{number:02}"
+    shutil.rmtree(lake / ".state")
+    with Vendor(tmp_path / "vendor") as vendor:
+        days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")
+        settings = vendor.config(lake, days)
+        rebuild(settings, Flag())
+        outcome, _ = sync(settings)
+
+    assert (outcome.archives, outcome.failed) == (0, {})
+    assert ask(settings, "SELECT count(*) FROM klines") == [(72,)]
+    assert ask(settings, "SELECT count(*) > 0 FROM sync.passes WHERE version <> ''") == [(True,)]
 
 
 def test_an_old_lake_whose_state_is_lost_is_rebuilt(old: Path) -> None:

@@ -22,6 +22,7 @@ from fullpool.model import (
 )
 from fullpool.store.state.migrations import MIGRATIONS
 from fullpool.store.state.opening import open_state
+from fullpool.store.state.tables import qualified
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
@@ -33,6 +34,15 @@ def test_a_state_is_made_and_opened_again(tmp_path: Path) -> None:
         state = open_state(path, path.parent / "spill", NOW)
         assert state.next_value("generation") == expected
         state.close()
+
+
+def test_tables_have_the_schema_that_queries_look_for_them_in(tmp_path: Path) -> None:
+    with open_state(tmp_path / "state.duckdb", tmp_path, NOW).connection as connection:
+        sql = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'state'"
+        tables = connection.execute(sql).fetchall()
+
+    assert all(qualified(name) == f"{schema}.{name}" for schema, name in tables), tables
+    assert {schema for schema, _ in tables} == {"internal", "sync"}
 
 
 def test_a_state_with_an_unknown_change_is_newer(tmp_path: Path) -> None:

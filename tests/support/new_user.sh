@@ -3,13 +3,24 @@
 set -eu
 cd /root
 
+# wait_for COMMAND...: try it for a minute at most.
+wait_for() {
+    for _ in $(seq 300); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.2
+    done
+    echo "waited in vain for: $*"
+    cat ./*.log
+    exit 1
+}
+
 # vendor FOLDER PORT OPTION...: serve a folder of archives as Binance does, until `kill $served`.
 vendor() {
     folder=$1 port=$2
     shift 2
     fullpool simulator "$folder" --port "$port" "$@" >"$port.log" 2>&1 &
     served=$!
-    until grep -q archive_url "$port.log"; do sleep 0.2; done
+    wait_for grep -q archive_url "$port.log"
 }
 
 # point FILE PORT: have a configuration use the vendor at that port.
@@ -42,14 +53,14 @@ fullpool doctor
 # The daemon, the page, Python.
 fullpool run >run.log 2>&1 &
 daemon=$!
-until fullpool health >/dev/null 2>&1; do sleep 0.5; done
+wait_for fullpool health
 fullpool reload
 kill "$daemon"
 wait "$daemon"
 echo "daemon: $?"
 fullpool web --lake lake --port 8787 >web.log &
 page=$!
-until grep -q http web.log; do sleep 0.2; done
+wait_for grep -q http web.log
 python -c "import urllib.request as r; print('web:', r.urlopen('http://127.0.0.1:8787/live').read().decode())"
 kill "$page"
 wait "$page" || true
@@ -74,5 +85,6 @@ kill "$served"
 # And away again.
 env/bin/pip uninstall --quiet --yes fullpool
 test ! -e env/bin/fullpool
-find / -xdev -newer demo.log -name '*fullpool*' -not -path '/root/*' -not -path '/proc/*'
+left=$(find / -xdev -newer demo.log -name '*fullpool*' -not -path '/root/*' -not -path '/proc/*')
+test -z "$left"
 echo removed

@@ -10,11 +10,16 @@ rm -rf dist
 sh tests/support/beside.sh "$python" "$venv/release" cyclonedx-bom==7.5.0
 "$venv/release/bin/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible \
     --output-file "dist/fullpool-$version.cdx.json" requirements-service.lock
-if command -v podman >/dev/null && podman build --quiet ${BASE:+--build-arg "BASE=$BASE"} \
-    --format docker --tag "fullpool:$version" . >/dev/null; then
-    podman save --quiet --format docker-archive "fullpool:$version" | gzip -n >"dist/fullpool-$version-image.tar.gz"
+base=${BASE:-docker.io/library/python:3.13-slim}
+if ! command -v podman >/dev/null; then
+    echo "release.sh: NOT BUILT: the image needs podman" >&2
+elif ! podman image exists "$base" && ! podman pull --quiet "$base" >/dev/null 2>&1; then
+    echo "release.sh: NOT BUILT: the image needs $base, which cannot be pulled" >&2
 else
-    echo "release.sh: NOT BUILT: the image needs podman and its base image" >&2
+    # shellcheck disable=SC2086 # options of podman, with blanks between
+    podman build --quiet --build-arg "BASE=$base" ${BUILD_OPTIONS:-} --format docker --tag "fullpool:$version" .
+    podman save --quiet --format docker-archive --output "dist/fullpool-$version-image.tar" "fullpool:$version"
+    gzip -n "dist/fullpool-$version-image.tar"
 fi
 # It does not know versions that are read from the code.
 "$venv/bin/python" - "dist/fullpool-$version.cdx.json" "$version" <<'EOF'

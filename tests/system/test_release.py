@@ -18,6 +18,12 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "systemd"
 FIXTURES = ROOT / "tests" / "support" / "fixtures"
 
+# How the image is built without a network.
+IMAGE = {
+    "BASE": BASE,
+    "BUILD_OPTIONS": f"--isolation chroot --volume {CACHE / 'wheels'}:/wheels:ro"
+    " --build-arg PIP_FIND_LINKS=/wheels --build-arg PIP_NO_INDEX=1",
+}
 # Each step is what the documentation tells a new user to do.
 STORY = ROOT / "tests" / "support" / "new_user.sh"
 
@@ -52,14 +58,16 @@ def release(folder: Path) -> Path:
     (source / ".venv").symlink_to(ROOT / ".venv")
     done = subprocess.run(
         ["sh", "tests/support/release.sh", "python3", ".venv"],
-        cwd=source, check=False, capture_output=True, text=True, env={**os.environ, "BASE": BASE},
+        cwd=source, check=False, capture_output=True, text=True, env={**os.environ, **IMAGE},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return source / "dist"
 
 
-def test_what_is_released_is_whole(tmp_path: Path) -> None:
+def test_what_is_released_is_whole(runtime: tuple[str, ...], tmp_path: Path) -> None:
+    assert runtime is not None
     dist = release(tmp_path)
+    assert (dist / f"fullpool-{__version__}-image.tar.gz").stat().st_size > 1_000_000
     wheel, sdist = (next(dist.glob(form)) for form in ("*.whl", "fullpool-?.?.?.tar.gz"))
     sums = dict(line.split()[::-1] for line in (dist / "SHA256SUMS").read_text().splitlines())
     for file in dist.iterdir():

@@ -74,7 +74,7 @@ def require_complete(outcome: Outcome) -> None:
             f"syncing: {len(reasons)} could not be imported\n{_first(reasons)}",
             hint=outcome.hint or None,
         )
-    if outcome.remarks and not outcome.has_series:
+    if not outcome.has_series:
         raise NoSeriesError("syncing: the vendor has none of the configured series")
 
 

@@ -149,10 +149,10 @@ def swept_if_cut_short(
     """Remove what a pass has built but not recorded, if it ends with an error or is stopped.
 
     To be left once no worker is at work any more. Nothing is touched unless the lake *is_ours*
-    still: what the state does not know may be another machine's. What was there before the pass is
-    left to `sweep`, which keeps a copy.
+    still: what the state does not know may be another machine's. A file without a number of this
+    pass is left to `sweep`, which keeps a copy.
     """
-    before = files_in(tree)
+    last = state.last_value("generation")
     is_whole = False
     try:
         yield
@@ -160,7 +160,7 @@ def swept_if_cut_short(
     finally:
         if not is_whole and is_ours():
             with suppress(FullpoolError, OSError):  # the next start sweeps as well
-                built = {path for path, _ in partition_files(tree)} - before
+                built = {path for path, number in partition_files(tree) if number > last}
                 for path in built - known_paths(state.queries):
                     (tree.root / path).unlink()
 

@@ -194,8 +194,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
         state.reopen_quarantined(checksum)
     outcome.listing_failures, outcome.hint = found.failed, found.hint
     outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
-    unknown = set(found.unknown)
-    outcome.has_series = any(want.series not in unknown for want in found.wants)
+    outcome.has_series = found.has_series
     is_news = any(series in found.listings or series not in known for series in found.unknown)
     if is_news or found.symbols:  # once a day, when they are looked for again
         for remark in found.remarks:

@@ -40,6 +40,7 @@ from fullpool.store.state.passes import ConfigEdit
 from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, empty
 from fullpool.sync.damage import tell_gone
+from fullpool.sync.follow import Followed
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.passes import run_audit, run_patch, run_tick
 from fullpool.sync.publishing import publish_state
@@ -210,9 +211,9 @@ class Daemon:
     def follow_now(self) -> None:
         """Ask for what was closed since the last time, between two results of a pass as well."""
         with logs.bound(job=str(Job.FOLLOW)), self._guarded(Job.FOLLOW):
-            followed = self._follower.run(self._config)
+            told = (followed := self._follower.run(self._config)) or Followed()
+            self._reporting.activity.followed(told.behind, list(told.troubles.values()))
             if followed is not None:
-                self._reporting.activity.followed(followed.behind, list(followed.troubles.values()))
                 self._reporting.measured_if_old(lambda: figures_of(self._state.connection))
 
     def _pass(self, job: Job) -> Outcome:

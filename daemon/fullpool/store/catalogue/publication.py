@@ -7,6 +7,7 @@ is the lake as it was.
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from fullpool.store.catalogue import sync_tables, views
 from fullpool.store.catalogue.paths import LINES, TAILS
 from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
 from fullpool.store.catalogue.template import (
-    begin,
+    attach_copy,
     create_views,
     forget_template,
 )
@@ -68,9 +69,11 @@ def publish(
             if manner.is_afresh:
                 forget_template(tree)
             _write(state, tree, (generation, naive(now), manner.is_tail), manner)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(target.parent, ignore_errors=True)
-            forget_template(tree)
+            if isinstance(error, duckdb.Error):
+                with suppress(OSError):
+                    forget_template(tree)
             raise
         for file in target.parent.iterdir():
             sync_file(file)
@@ -83,7 +86,7 @@ def publish(
 
 def _write(state: State, tree: Tree, record: sync_tables.Record, manner: Manner) -> None:
     run, target = state.connection.execute, tree.catalogue(record[0])
-    begin(state.connection, tree, target, "lake")
+    attach_copy(state.connection, tree, target, "lake")
     try:
         run("USE lake")
         # Each statement by itself would wait for the disk.

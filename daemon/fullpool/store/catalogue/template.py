@@ -4,6 +4,7 @@ Most lakes hold few of the kinds, so most of what a generation has to create is 
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -15,28 +16,23 @@ from fullpool.kinds import KINDS, Kind
 from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
 from fullpool.store.catalogue.paths import FILES_VARIABLE, Files
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, sync_file, sync_folder
 
 _NAME: Final = "views"
 
 
-def begin(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, name: str) -> None:
+def attach_copy(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, name: str) -> None:
     """Write a catalogue in which every kind is without files, and attach it as *name*."""
-    try:
-        _copy(connection, tree, target)
-        _attach(connection, target, name)
-    except duckdb.Error:  # the template is damaged
-        forget_template(tree)
-        _copy(connection, tree, target)
-        _attach(connection, target, name)
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path) -> None:
     template = _path(tree)
-    if not template.exists():
-        forget_template(tree)
-        _create(connection, tree, template)
+    if template.exists():
+        shutil.copyfile(template, target)
+        with suppress(duckdb.Error):  # the template is damaged
+            _attach(connection, target, name)
+            return
+    forget_template(tree)
+    _create(connection, tree, template)
     shutil.copyfile(template, target)
+    _attach(connection, target, name)
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> None:
@@ -57,20 +53,30 @@ def create_views(
     tails: list[str],
 ) -> None:  # fmt: skip
     """Create the views and macros of one kind in the catalogue that the connection uses."""
-    for flavour in views.FLAVOURS:
-        first = views.skeleton_path(kind, flavour)
-        only = duck.listed([str(root / first)])
-        connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
-        for statement in views.statements(Files(kind, root, lines, first, tails), flavour):
-            connection.execute(statement)
-    connection.execute(f"RESET VARIABLE {FILES_VARIABLE}")
+    try:
+        for flavour in views.FLAVOURS:
+            skeleton = views.skeleton_path(kind, flavour)
+            only = duck.listed([str(root / skeleton)])
+            connection.execute(f"SET VARIABLE {FILES_VARIABLE} = {only}")
+            for statement in views.statements(Files(kind, root, lines, skeleton, tails), flavour):
+                connection.execute(statement)
+    finally:
+        with suppress(duckdb.Error):
+            connection.execute(f"RESET VARIABLE {FILES_VARIABLE}")
 
 
 def _path(tree: Tree) -> Path:
     """Return the template's path: another one for whatever changes what is in it."""
     versions = (__version__, sync_tables.FORMAT, duckdb.__version__)
-    key = crc32(repr((str(tree.root), versions, KINDS)).encode())
-    return tree.state.with_name(f"{_NAME}-{key:08x}.duckdb")
+    kinds = [
+        (kind.name, kind.table, kind.columns, kind.derived, kind.time, kind.key, kind.intervals)
+        for kind in KINDS.values()
+    ]  # no sets: their order differs from one process to the next
+    return tree.state.with_name(f"{_NAME}-{_sum((str(tree.root), versions, kinds)):08x}.duckdb")
+
+
+def _sum(value: object) -> int:
+    return crc32(repr(value).encode())
 
 
 def _create(connection: duckdb.DuckDBPyConnection, tree: Tree, template: Path) -> None:
@@ -82,7 +88,11 @@ def _create(connection: duckdb.DuckDBPyConnection, tree: Tree, template: Path) -
         with duck.transaction(connection):
             for kind in KINDS.values():
                 create_views(connection, tree.root, kind, lines=[], tails=[])
+        connection.execute("CHECKPOINT template")
     finally:
-        connection.execute("USE state")
-        connection.execute("DETACH template")
+        with suppress(duckdb.Error):  # what went wrong before says more
+            connection.execute("USE state")
+            connection.execute("DETACH template")
+    sync_file(staged)
     staged.rename(template)
+    sync_folder(template.parent)

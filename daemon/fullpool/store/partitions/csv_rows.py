@@ -42,9 +42,8 @@ class Width(StrEnum):
 
 _READ_AS: Final = {Width.NARROW: "DECIMAL(18,9)", Width.WIDE: "DECIMAL(38,9)"}
 _FINE_READ_AS: Final = "DECIMAL(38,17)"
-# Read as whole numbers, 1.5 would be 2. Two decimals show that, and leave 16 digits: the numbers of
-# order books have 13, and a file with longer ones would be read as wide as the widest amounts.
-_COUNT_READ_AS: Final = {Width.NARROW: "DECIMAL(18,2)", Width.WIDE: "DECIMAL(38,2)"}
+# Read as whole numbers, 1.5 would be 2.
+_COUNT_READ_AS: Final = {Width.NARROW: "DECIMAL(18,4)", Width.WIDE: "DECIMAL(38,4)"}
 # The least that a number of that type can hold.
 _LEAST: Final = {
     Type.PRICE: "0.00000001", Type.AMOUNT: "0.00000001", Type.FINE: "0.0000000000000001",

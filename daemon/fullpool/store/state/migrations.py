@@ -197,7 +197,7 @@ def expect_lost_again(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def move_internal_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Part what is for the lake's own work from what people read in the catalogue."""
+    """Move the tables for the lake's own work to a schema of their own."""
     connection.execute("CREATE SCHEMA internal")
     for table in (
         "partitions", "listings", "symbols", "expected", "retired", "holes", "compared",

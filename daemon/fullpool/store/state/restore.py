@@ -158,7 +158,7 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
         ).fetchall()
         for sql in _taken_over(dict(tables)):
             connection.execute(sql)
-    except duckdb.Error:
+    except (duckdb.Error, KeyError):  # a table is not there
         return False  # made by an older version, or damaged
     finally:
         connection.execute("DETACH before")

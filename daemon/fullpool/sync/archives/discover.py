@@ -39,7 +39,8 @@ class Discovered:
     *failed* holds what could not be listed, with the reason; *unknown* the series
     that are named and the vendor has no archive of in the time asked for, *remarks* describes
     them and the patterns that no symbol matches; *new* are series that were listed for the first
-    time, as a whole. *hint* says what to do about a host that is away.
+    time, as a whole. *has_series*: the vendor may have some of what is configured. *hint* says what
+    to do about a host that is away.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Discovered:
     unknown: list[Series] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     new: set[Series] = field(default_factory=set)
+    has_series: bool = True
     hint: str = ""
 
 
@@ -95,7 +97,10 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
     work.watcher.discovered(len(set(wanted) - set(found.unknown)))
-    found.remarks += unknown.told(found.unknown, _symbols_beside(work, queries, found, now))
+    symbols = _symbols_beside(work, queries, found, now)
+    found.remarks += unknown.told(found.unknown, symbols)
+    strange = set(unknown.strange(found.unknown, symbols))
+    found.has_series = any(want.series not in strange for want in found.wants)
     return found
 
 
