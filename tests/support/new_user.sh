@@ -40,7 +40,7 @@ fullpool demo demo-lake >demo.log
 grep 'The lake stays in demo-lake/lake' demo.log
 
 # The first real lake.
-vendor vendor 8765 --series spot/klines/BTCUSDT/1m --days 3
+vendor vendor 8765 --api api --series spot/klines/BTCUSDT/1m --days 3
 first=$served
 fullpool init --lake /root/lake --symbols BTCUSDT --intervals 1m --follow
 point fullpool.toml 8765
@@ -68,8 +68,7 @@ python -c "import fullpool; print('python:', fullpool.open('lake').klines('BTCUS
 kill "$first"
 
 # Lakes of every older format.
-mkdir old
-tar -C old -xJf /fixtures/lakes-of-formats-1-to-11.tar.xz
+python -c "import tarfile; tarfile.open('/fixtures/lakes-of-formats-1-to-11.tar.xz').extractall('old')"
 vendor old/vendor 8766
 for lake in old/format-*; do
     fullpool init --lake "/root/$lake" --symbols BTCUSDT --intervals 1h --start 2024-03-04 old.toml >/dev/null

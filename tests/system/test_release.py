@@ -28,32 +28,11 @@ IMAGE = {
 STORY = ROOT / "tests" / "support" / "new_user.sh"
 
 
-def test_a_new_user_gets_from_the_wheel_to_a_lake_and_back(
-    runtime: tuple[str, ...], tmp_path: Path
-) -> None:
-    dist = release(tmp_path)
-    said = podman(
-        *runtime, "run", "--rm", *LIMITS, "--network", "none", "--shm-size", "256m",
-        "--env", f"VERSION={__version__}", "--volume", f"{dist}:/dist:ro",
-        "--volume", f"{CACHE / 'wheels'}:/wheels:ro", "--volume", f"{FIXTURES}:/fixtures:ro",
-        "--volume", f"{STORY}:/story.sh:ro", BASE, "sh", "/story.sh",
-    )  # fmt: skip
-
-    lines = said.splitlines()
-    assert f"fullpool {__version__}" in lines
-    assert lines[-1] == "removed", said
-    whole, followed = lines[lines.index("whole,followed") + 1].split(",")
-    assert whole == "true"
-    assert int(followed) > 0
-    assert {"daemon: 0", "web: ok", "python: 2"} <= set(lines), said
-    upgraded = [line for line in lines if line.startswith("upgraded:")]
-    assert len(upgraded) == 11
-    assert all(line.endswith(" 72") for line in upgraded), upgraded
-
-
-def release(folder: Path) -> Path:
-    """Build what is released from the files that git knows; return the folder of it."""
-    source = folder / "source"
+@pytest.fixture(scope="module")
+def dist(runtime: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of what is released, built from the files that git knows."""
+    assert runtime is not None
+    source = tmp_path_factory.mktemp("release") / "source"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
     (source / ".venv").symlink_to(ROOT / ".venv")
     done = subprocess.run(
@@ -64,9 +43,29 @@ def release(folder: Path) -> Path:
     return source / "dist"
 
 
-def test_what_is_released_is_whole(runtime: tuple[str, ...], tmp_path: Path) -> None:
-    assert runtime is not None
-    dist = release(tmp_path)
+def test_a_new_user_gets_from_the_wheel_to_a_lake_and_back(
+    runtime: tuple[str, ...], dist: Path
+) -> None:
+    said = podman(
+        *runtime, "run", "--rm", *LIMITS, "--network", "none", "--shm-size", "256m",
+        "--env", f"VERSION={__version__}", "--volume", f"{dist}:/dist:ro",
+        "--volume", f"{CACHE / 'wheels'}:/wheels:ro", "--volume", f"{FIXTURES}:/fixtures:ro",
+        "--volume", f"{STORY}:/story.sh:ro", BASE, "sh", "/story.sh",
+    )  # fmt: skip
+
+    lines = said.splitlines()
+    assert f"fullpool {__version__}" in lines
+    assert "removed" in lines, said
+    whole, followed = lines[lines.index("whole,followed") + 1].split(",")
+    assert whole == "true"
+    assert int(followed) > 0
+    assert {"daemon: 0", "web: ok", "python: 2"} <= set(lines), said
+    upgraded = [line for line in lines if line.startswith("upgraded:")]
+    assert len(upgraded) == 11
+    assert all(line.endswith(" 72") for line in upgraded), upgraded
+
+
+def test_what_is_released_is_whole(dist: Path) -> None:
     assert (dist / f"fullpool-{__version__}-image.tar.gz").stat().st_size > 1_000_000
     wheel, sdist = (next(dist.glob(form)) for form in ("*.whl", "fullpool-?.?.?.tar.gz"))
     sums = dict(line.split()[::-1] for line in (dist / "SHA256SUMS").read_text().splitlines())
