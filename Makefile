@@ -98,7 +98,7 @@ docs: $(INSTALLED) ## Build the documentation as a site in .cache/site; every li
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/docs mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings==1.0.8 \
 		mkdocstrings-python==2.0.11
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet
-	@echo "open .cache/site/index.html"
+	@echo "The site is in .cache/site: begin with index.html"
 
 test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake with 1.1, 1.5.6 and 2.0
 	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)

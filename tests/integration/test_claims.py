@@ -230,6 +230,25 @@ def test_unknown_symbols_are_one_line_in_every_command(spelled: Path) -> None:
     assert _lines(run("doctor", "-c", spelled)) == [f"- {line}"]
 
 
+def test_a_misspelled_symbol_beside_a_pattern_is_told_after_one_sync(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    day = at("2024-01-01").date()
+    vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+    path, end = tmp_path / "one.toml", {"start": "2024-01-01", "end": "2024-01-01"}
+    for names in ("BTCUSDT", "BTCUSDT,BTCUSTD,*UDST"):
+        asked = dataset(f"spot/klines/{names}/1h", **end)
+        path.write_text(vendor.config_text(tmp_path / "lake", asked))
+        assert run("sync", "-c", path).returncode == Exit.OK
+
+    for command in (("doctor",), ("status",), ("check", str(path))):
+        options = () if "check" in command else ("-c", path)
+        said = run(*command, *options).stdout
+        assert "the vendor has no symbol BTCUSTD (did you mean BTCUSDT?)" in said, command
+        assert "no symbol of the vendor matches *UDST" in said
+        assert "has not been looked up" not in said
+
+
 def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)

@@ -78,7 +78,7 @@ def test_the_commands_are_those_of_the_code() -> None:
 def test_its_configuration_parses() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
-    assert tomllib.loads(block)["dataset"][0]["market"] == "um"
+    assert tomllib.loads(block)["dataset"][0]["market"] == "spot"
 
 
 def test_its_links_lead_somewhere() -> None:

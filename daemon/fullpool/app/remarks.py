@@ -50,10 +50,18 @@ def remarks_on(config: Config) -> list[str]:
 
 
 def never_listed(reader: Reader, config: Config) -> list[Series]:
-    """Return the series that a configuration spells out and no pass has listed yet."""
+    """Return the series that a configuration spells out and no pass has looked for yet.
+
+    Those were whose symbol is not in the vendor's list, which is read for patterns beside them.
+    """
     known = reader.queries.listings()
     wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
-    return [series for series in wanted if series not in known]
+    symbols = {
+        (one.market, one.kind): reader.queries.symbols(one.market, one.kind, vendor.beginning())
+        for one in config.dataset
+    }
+    strange = set(unknown.strange(wanted, symbols))
+    return [series for series in wanted if series not in known and series not in strange]
 
 
 def remarks_by(reader: Reader, config: Config) -> list[str]:

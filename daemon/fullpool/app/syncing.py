@@ -71,7 +71,7 @@ def require_complete(outcome: Outcome) -> None:
     """
     if reasons := outcome.troubles:
         raise IncompleteError(
-            f"syncing: {len(reasons)} could not be imported\n{_first(reasons)}",
+            f"syncing: {len(reasons)} of what is due could not be imported\n{_first(reasons)}",
             hint=outcome.hint or None,
         )
     if not outcome.has_series:

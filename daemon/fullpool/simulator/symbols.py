@@ -62,7 +62,7 @@ def symbol_info(market: str, symbol: str, *, ended: bool) -> dict[str, Any]:
         "pair": base + quote,
         "contractType": "PERPETUAL" if is_perpetual else "CURRENT_QUARTER",
         "contractStatus" if market == "cm" else "status": "BREAK" if ended else "TRADING",
-        "contractSize": 100 if base == "BTC" else 10,
+        **({"contractSize": 100 if base == "BTC" else 10} if market == "cm" else {}),
         "deliveryDate": _FOR_EVER,
         "onboardDate": 1_567_965_300_000,
         "marginAsset": base if market == "cm" else quote,

@@ -183,6 +183,7 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     now = work.now()
     for listed in found.symbols:
         state.record_symbols(listed.market, listed.kind, listed.symbols, now)
+        outcome.is_dirty = True  # by these, readers tell misspelled symbols
     if found.listings or found.found:
         state.record_listings(list(found.listings.values()), found.found, now)
         outcome.is_dirty = True

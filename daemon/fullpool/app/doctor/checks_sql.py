@@ -62,8 +62,8 @@ ILLS: Final = (
         f"SELECT status, {_ARCHIVES}, reason, coalesce('after ' || strftime(min(next_try_at),"
         " '%Y-%m-%d %H:%M UTC'), 'by the next pass') AS again,"
         " if(max(checksum IN ('missing', 'wrong')),"
-        " '; [checks] in the configuration lets such in', '') AS checks FROM sync.missing"
-        " WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
+        " '; [checks] in the configuration can accept such archives', '') AS checks"
+        " FROM sync.missing WHERE status IN ('quarantined', 'failed') GROUP BY status, reason"
         f" ORDER BY count(*) DESC, reason LIMIT {_SHOWN}",
         "{archives} {status}: {reason}",
         "asked for again {again}; `fullpool sql 'FROM sync.missing'` lists them{checks}",
@@ -102,9 +102,12 @@ ILLS: Final = (
         "check the network and [rest] of the configuration; `fullpool sync` asks again at once",
     ),
     Ill(
-        "SELECT host, banned_until FROM sync.rest_bans WHERE banned_until > now()",
+        "SELECT host, banned_until, CASE WHEN status IN (403, 451) THEN 'the API does not serve"
+        " this machine: name another host in [rest], or set rest.enabled = false' ELSE 'lower"
+        " rest.weight_share if other programs share this address' END AS advice"
+        " FROM sync.rest_bans WHERE banned_until > now()",
         "the API's host {host} is blocked until {banned_until} UTC",
-        "gaps wait until then; lower rest.weight_share if other programs share this address",
+        "gaps wait until then; {advice}",
     ),
     Ill(
         "SELECT reason, ended_at FROM sync.passes WHERE outcome = 'stopped'"
