@@ -37,10 +37,10 @@ def told(unknown: Iterable[Series], symbols: Symbols) -> list[str]:
 
 
 def strange(unknown: Iterable[Series], symbols: Symbols) -> Iterable[Series]:
-    """Yield the series whose symbol the vendor does not have; nothing where none were listed."""
+    """Yield the series whose symbol the vendor does not have, where its symbols were listed."""
     for series in unknown:
-        names = symbols.get((series.market, series.kind), ())
-        if names and series.symbol not in names:
+        names = symbols.get((series.market, series.kind))
+        if names is not None and series.symbol not in names:
             yield series
 
 

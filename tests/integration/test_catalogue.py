@@ -451,8 +451,18 @@ def test_what_generations_are_begun_from_may_be_damaged_or_of_another_place(
     (template,) = tree.state.parent.glob("views-*")
     shown = "SELECT count(*) FROM duckdb_functions() WHERE function_type = 'table_macro'"
     macros = ask(config, shown)
-    for content in (b"", b"no database", template.read_bytes()[:5000]):
-        template.write_bytes(content)
+    with duckdb.connect(tmp_path / "empty.duckdb") as empty:
+        empty.execute("CHECKPOINT")
+    contents = (
+        b"", b"no database", template.read_bytes()[:5000], (tmp_path / "empty.duckdb").read_bytes(),
+        tree.current.read_bytes(), None,
+    )  # fmt: skip
+    for content in contents:
+        template.unlink()
+        if content is None:
+            template.mkdir()
+        else:
+            template.write_bytes(content)
         with opened_state(tree) as state:
             publication.publish(state, tree, state.next_value("generation"), NOW)
         assert ask(config, shown) == macros

@@ -270,7 +270,7 @@ def test_a_sync_of_nothing_that_the_vendor_has_fails(vendor: Vendor, tmp_path: P
         path.write_text(vendor.config_text(tmp_path / "lake", asked))
         done = run("sync", "-c", path)
         assert done.returncode == code, done.stderr
-        assert ("the vendor has none of the configured series" in done.stderr) == bool(code)
+        assert ("the vendor has none of the configured symbols" in done.stderr) == bool(code)
 
 
 def test_a_sync_before_the_first_archive_does_not_fail(vendor: Vendor, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fullpool.app.doctor.examination import examine_lake
 from fullpool.app.rebuild import rebuild
 from fullpool.app.signals import Flag
 from fullpool.config import Config
+from fullpool.errors import Exit
 from fullpool.model import Status
 from fullpool.simulator import Api
 from fullpool.store.state.tables import known_in
@@ -74,6 +75,12 @@ def test_an_old_lake_is_taken_over_and_kept_up(old: Path) -> None:
         assert ask(settings, "SELECT count(*) FROM agg_trades") == [(120,)]
 
 
+def fullpool(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fullpool", *words], check=False, capture_output=True, text=True
+    )
+
+
 @pytest.mark.parametrize("number", range(1, 12))
 def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, number: int) -> None:
     with tarfile.open(FORMATS) as archived:
@@ -83,6 +90,12 @@ def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, nu
         days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")
         settings = vendor.config(lake, days)
         assert ask(settings, "SELECT count(*) FROM klines") == [(72,)]
+        commands = (("status",), ("gaps",), ("generations",), ("report", str(tmp_path / "it.html")))
+        for command in (*commands, ("export", str(tmp_path / "out"))):
+            done = fullpool(*command, "--lake", str(lake))
+            is_read = number >= 10 or command[0] not in {"report", "export"}
+            assert done.returncode == (Exit.OK if is_read else Exit.NO_LAKE), done.stderr
+            assert is_read or "an older version published it" in done.stderr
         told = [(one.what, one.advice) for one in examine_lake(Tree(lake))]
         assert [fix for _, fix in told] == ["`fullpool sync` publishes it again"], told
         outcome, _ = sync(settings)

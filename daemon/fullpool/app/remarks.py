@@ -56,10 +56,10 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
     """
     known = reader.queries.listings()
     wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
-    symbols = {
-        (one.market, one.kind): reader.queries.symbols(one.market, one.kind, vendor.beginning())
-        for one in config.dataset
-    }
+    symbols = {}
+    for one in config.dataset:
+        if names := reader.queries.symbols(one.market, one.kind, vendor.beginning()):
+            symbols[one.market, one.kind] = names
     strange = set(unknown.strange(wanted, symbols))
     return [series for series in wanted if series not in known and series not in strange]
 

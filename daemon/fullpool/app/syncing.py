@@ -75,7 +75,7 @@ def require_complete(outcome: Outcome) -> None:
             hint=outcome.hint or None,
         )
     if not outcome.has_series:
-        raise NoSeriesError("syncing: the vendor has none of the configured series")
+        raise NoSeriesError("syncing: the vendor has none of the configured symbols")
 
 
 def require_listed(found: Preview) -> None:

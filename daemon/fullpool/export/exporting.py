@@ -12,7 +12,7 @@ from fullpool.export.order import Form, Order, Program, Types, Way
 from fullpool.export.source import Source
 from fullpool.export.target import SPILL, require_free, staged, write_manifest
 from fullpool.export.task import Counter, Result, Task
-from fullpool.store.catalogue.reader import reading
+from fullpool.store.catalogue.reader import reading, require_whole
 from fullpool.store.tree import Tree
 
 
@@ -36,6 +36,7 @@ def export(tree: Tree, target: Path, order: Order, counter: Counter) -> Exported
     _require_installed(order)
     require_free(tree, target)
     with reading(tree, order.as_of) as reader:
+        require_whole(reader)
         source = Source(tree, reader)
         series = chosen(order.choice, source.held())
         with staged(target) as folder:

@@ -12,7 +12,7 @@ from fullpool.app.service.status_file import DaemonStatus, is_fine, require_aliv
 from fullpool.config import Config
 from fullpool.errors import ConfigError, NotRunningError, UnhealthyError
 from fullpool.store.catalogue.bounded import BoundedSession, Limits
-from fullpool.store.catalogue.reader import generation_at
+from fullpool.store.catalogue.reader import generation_at, require_whole
 from fullpool.store.tree import Tree
 
 _PAST_SESSIONS: Final = 2
@@ -50,9 +50,9 @@ class Site:
         number = str(generation_at(self.tree, as_of)) if as_of else ""
         with self._lock:
             if number not in self._sessions:
-                self._sessions[number] = BoundedSession(
-                    self.tree, self.limits, number or None, self._turns
-                )
+                opened = BoundedSession(self.tree, self.limits, number or None, self._turns)
+                require_whole(opened)
+                self._sessions[number] = opened
             self._sessions.move_to_end(number)
             for name in self._outdated():
                 self._sessions.pop(name).close()

@@ -29,6 +29,8 @@ FILE_GONE: Final = (
 )
 _WRITABLE: Final = 0o222
 _AT_A_TIME: Final = 10_000
+# The first format that has all that exports and pages read.
+_OLDEST: Final = 10
 _DAMAGED: Final = "`fullpool verify` looks for files that are damaged"
 # What a sort of an export may take; a larger one spills.
 _MEMORY_MB: Final = 2000
@@ -65,6 +67,19 @@ class Queries(Protocol):
     """What runs one statement: a reader of a generation, or a session."""
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> QueryResult: ...
+
+
+def require_whole(source: Queries) -> None:
+    """Raise NoLakeError for a generation of so old a format that only `sql` can read it."""
+    try:
+        ((number,),) = source.query("SELECT format FROM sync.published").rows
+    except QueryError:
+        number = 0
+    if number < _OLDEST:
+        raise NoLakeError(
+            "reading a generation: an older version published it",
+            hint="`fullpool sync` publishes the newest one again; `fullpool sql` reads any",
+        )
 
 
 def require_one(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -12,11 +12,12 @@ from zlib import crc32
 import duckdb
 
 from fullpool import __version__
+from fullpool.errors import NO_ROOM
 from fullpool.kinds import KINDS, Kind
 from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
 from fullpool.store.catalogue.paths import FILES_VARIABLE, Files
-from fullpool.store.tree import Tree, sync_file, sync_folder
+from fullpool.store.tree import Tree, remove_folder, sync_file, sync_folder
 
 _NAME: Final = "views"
 
@@ -24,15 +25,38 @@ _NAME: Final = "views"
 def attach_copy(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path, name: str) -> None:
     """Write a catalogue in which every kind is without files, and attach it as *name*."""
     template = _path(tree)
-    if template.exists():
-        shutil.copyfile(template, target)
-        with suppress(duckdb.Error):  # the template is damaged
-            _attach(connection, target, name)
-            return
+    if _is_copied(template, target) and _is_attached(connection, tree.root, target, name):
+        return
     forget_template(tree)
     _create(connection, tree, template)
     shutil.copyfile(template, target)
     _attach(connection, target, name)
+
+
+def _is_copied(template: Path, target: Path) -> bool:
+    """Copy the template if there is one that can be read: it is no more than a cache."""
+    try:
+        shutil.copyfile(template, target)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        return False
+    return True
+
+
+def _is_attached(connection: duckdb.DuckDBPyConnection, root: Path, file: Path, name: str) -> bool:
+    """Attach a copy, unless it is damaged or something else than views of this lake."""
+    with suppress(duckdb.Error):
+        _attach(connection, file, name)
+        sql = (
+            "SELECT count(*), coalesce(bool_and(contains(sql, ?)), false) FROM duckdb_views()"
+            " WHERE database_name = ? AND NOT internal"
+        )
+        found = connection.execute(sql, [duck.quoted(root), name]).fetchone()
+        if found == (len(KINDS) * len(views.FLAVOURS), True):
+            return True
+        connection.execute(f"DETACH {name}")
+    return False
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> None:
@@ -45,7 +69,10 @@ def _attach(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> Non
 def forget_template(tree: Tree) -> None:
     """Remove templates, those of other versions too: the next generation makes its own."""
     for file in tree.state.parent.glob(f"{_NAME}-*"):
-        file.unlink()
+        if file.is_dir():
+            remove_folder(file)
+        else:
+            file.unlink()
 
 
 def create_views(
