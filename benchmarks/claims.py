@@ -19,7 +19,7 @@ ROOT = harness.HERE.parent
 # The benchmark that writes a result of another name than its own.
 _WRITTEN_BY = {
     "small-0ms": "small", "small-20ms": "small", "memory": "large", "peers": "peers_race",
-    "cluster-150ms": "cluster", "cluster-20ms": "cluster",
+    "peers-faults": "peers_faults", "cluster-150ms": "cluster", "cluster-20ms": "cluster",
 }  # fmt: skip
 _FIGURE = r"[\d.,]*\d"
 

@@ -17,6 +17,7 @@ TITLES = {
     "kinds": "The other kinds over TLS, one series each",
     "month": "A month of spot trades over TLS, with a CSV of more than 4 GB",
     "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
+    "peers-faults": "The same archives with faults: what is on disk afterwards",
     "urllib-httpx": "One archive of more than 100 MB: urllib against httpx",
     "sizes": "Bytes for each row of real archives, as downloaded and in the lake",
     "queries": "Queries on 200 symbols x 24 months of 1m bars (400 files)",
