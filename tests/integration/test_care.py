@@ -144,6 +144,22 @@ def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: 
     assert before.exists()  # of a pass before: a copy of it is kept by the next one
 
 
+def test_a_pass_whose_lake_was_taken_over_touches_no_file_of_who_has_it_now(
+    config: Config,
+) -> None:
+    tree = tree_of(config)
+    with (
+        writing(tree, "run", clock.now()),
+        opened_state(tree) as state,
+        pytest.raises(UntrustedError),
+        swept_if_cut_short(state, tree, Event(), lambda: False),
+    ):
+        left = unrecorded(config, state)
+        raise UntrustedError("asking the vendor: redirected")
+
+    assert left.exists()
+
+
 def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:
     vendor.fail(
         Fault(

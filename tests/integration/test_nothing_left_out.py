@@ -926,3 +926,41 @@ def test_a_file_of_a_day_names_the_archives_of_that_day_alone() -> None:
             sources = origin_of(connection, [tree.root / path]).sources
 
         assert {source.period for source in sources} == {"2024-03", "2024-03-06"}
+
+
+def test_rows_that_were_lost_with_their_file_are_a_gap_while_their_archives_fail() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")) as lab:
+        lab.has_api = False
+        for day in days_of("2024-03", 1, 3):
+            put_hours(lab, day)
+        lab.run("sync", "2024-03-05T09:00")
+        assert lab.ask("SELECT count(*) FROM klines") == [(72,)]
+        for file in tree_of(lab.config).root.glob("klines/**/*.g*.parquet"):
+            file.unlink()
+        lab.vendor.fail(Fault("*.zip*", "status", 404))
+        lab.run("sync", "2024-03-05T12:00")
+
+        assert lab.ask("SELECT sum(row_count) FROM sync.gaps WHERE status = 'open'") == [(72,)]
+        assert lab.ask("SELECT expected_rows, open_rows FROM sync.coverage") == [(72, 72)]
+
+
+def test_a_day_stands_for_itself_where_its_month_is_rejected_in_the_same_build() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        first, lacked, last = at("2024-03-01"), at("2024-03-10"), at("2024-04-01")
+        month = HOURS.format("monthly", "2024-03")
+        lab.put(month, bars(first, lacked, HOUR) + bars(lacked + DAY, last, HOUR))
+        put_hours(lab, "2024-03-10")
+        lab.run("sync", "2024-04-05T09:00")
+        assert lab.ask("SELECT count(*) FROM klines") == ALL_ROWS
+        root = tree_of(lab.config).root
+        for file in root.glob("klines/**/*.g*.parquet"):
+            file.unlink()
+        lab.put(month, "no,bars\n", at("2024-04-06"))
+        lab.run("sync", "2024-04-06T12:00")
+
+        (file,) = root.glob("klines/**/*.g*.parquet")
+        sql = f"SELECT source, count(*) FROM read_parquet('{file}', hive_partitioning=false)"
+        with duckdb.connect() as connection:
+            found = connection.execute(f"{sql} GROUP BY source").fetchall()
+        assert found == [("archive", 24)]
