@@ -619,6 +619,10 @@ def test_the_demo_runs_offline_from_nothing(tmp_path: Path) -> None:
     assert "0 archive requests" in done.stdout
     assert "BTCUSDT" in done.stdout
     assert "published generation" in done.stderr
+    lines = done.stderr.splitlines()
+    (failed,) = (line.split(": ")[1] for line in lines if line.startswith("failed: "))
+    assert f"imported on retry: {failed}" in lines
+    assert not [line for line in lines if line.startswith("6/6 archives")]
 
 
 QUERY = """SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d, true AS b,

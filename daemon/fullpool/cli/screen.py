@@ -31,7 +31,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fullpool.app.service import progress
-from fullpool.model import Known, Status, Step
+from fullpool.model import Archive, Known, Status, Step
 from fullpool.store.catalogue.reader import QueryStream
 from fullpool.sync.watcher import Watcher
 
@@ -69,13 +69,17 @@ class _Told:
 
     def __init__(self) -> None:
         self._reasons: set[str] = set()
+        self._failed: set[Archive] = set()
 
     def line(self, known: Known) -> str:
         """Return what is to be said of an archive; "" if nothing is."""
         is_failed = known.status is Status.FAILED
-        if known.status is Status.PRESENT or (is_failed and known.reason in self._reasons):
+        if known.status is Status.PRESENT:
+            return f"imported on retry: {known.archive}" if known.archive in self._failed else ""
+        if is_failed and known.reason in self._reasons:
             return ""
         self._reasons.add(known.reason)
+        self._failed |= {known.archive} if is_failed else set()
         return f"{known.status}: {known.archive}: {known.reason}"
 
 
@@ -161,7 +165,7 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._archives:
+        if self._size:  # else what was asked for last was not even listed
             self._line()
 
     def listing(self, series: int) -> None:
