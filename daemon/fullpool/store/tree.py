@@ -112,9 +112,10 @@ class Tree:
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)  # older versions left them to the umask
         if not self.notice.exists() or self.notice.read_bytes() != _NOTICE.encode():
-            staged = self.staging / self.notice.name
-            staged.write_bytes(_NOTICE.encode())
-            staged.replace(self.notice)
+            staged = self.staging / f"{uuid4().hex}-{self.notice.name}"  # others may open it, too
+            with suppress(FileNotFoundError):  # who holds the lake empties this folder
+                staged.write_bytes(_NOTICE.encode())
+                staged.replace(self.notice)
 
     def require_symlinks(self) -> None:
         """Raise LakeUnwritableError where readers could not be led to the newest generation."""
