@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,12 @@ class Claim:
         return self.text.format(*map(_shown, self.figures))
 
     def pattern(self) -> re.Pattern[str]:
-        """Return what finds the passage, whatever figures are in it and where its lines break."""
+        """Return what finds the passage, whatever figures are in it and where its lines break.
+
+        Its groups are what stands around the figures.
+        """
         parts = (re.escape(part).replace(r"\ ", r"\s+") for part in self.text.split("{}"))
-        return re.compile(f"({_FIGURE})".join(parts))
+        return re.compile(_FIGURE.join(f"({part})" for part in parts))
 
     def found(self) -> str | None:
         """Return the passage as it stands there; None if it does not."""
@@ -48,17 +52,11 @@ class Claim:
 
     def write(self) -> None:
         """Put the figures into the page."""
-        values = iter(map(_shown, self.figures))
         content = self.page.read_text()
-        match = self.pattern().search(content)
-        if match is None:
-            return
-        spans = [match.span(number) for number in range(1, len(self.figures) + 1)]
-        written = [content[match.start() : spans[0][0]]]
-        ends = [*(start for start, _ in spans[1:]), match.end()]
-        for (_, end), following in zip(spans, ends, strict=True):
-            written += [next(values), content[end:following]]
-        self.page.write_text(content[: match.start()] + "".join(written) + content[match.end() :])
+        if match := self.pattern().search(content):
+            values = [*map(_shown, self.figures), ""]
+            passage = "".join(chain.from_iterable(zip(match.groups(), values, strict=True)))
+            self.page.write_text(content[: match.start()] + passage + content[match.end() :])
 
 
 def claims() -> list[Claim]:

@@ -8,7 +8,6 @@ the rows on disk and whose values they have, as DuckDB reads them; not what the 
 import hashlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -37,25 +36,15 @@ def other_edition() -> bytes:
     return staged.read_bytes()
 
 
-def theirs(driver: str, python: str, server: Simulator, home: Path) -> None:
-    home.mkdir(exist_ok=True)
-    script = harness.HERE / "peers" / f"drive_{driver.replace('-', '_')}.py"
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TZ": "UTC"}
-    command = [python, str(script), server.url, str(home / "out")]
+def theirs(tool: str, python: str, server: Simulator, home: Path) -> None:
+    command, env = peers_race.driven(tool, python, server.url, home)
     subprocess.run(command, check=False, capture_output=True, env=env)
 
 
 def ours(server: Simulator, home: Path) -> None:
     home.mkdir(exist_ok=True)
-    path = home / "fullpool.toml"
-    path.write_text(
-        f"[lake]\npath = '{home}/lake'\n[network]\narchive_url = '{server.url}'\n"
-        f"listing_url = '{server.listing_url}'\n[rest]\nenabled = false\n"
-        "[[dataset]]\nmarket = 'spot'\nkind = 'klines'\nsymbols = ['BTCUSDT']\n"
-        "intervals = ['1m']\nstart = 2024-01-01\nend = 2025-01-20\n"
-    )
-    command = [sys.executable, "-m", "fullpool", "sync", "--audit", "-c", str(path)]
-    subprocess.run(command, check=False, capture_output=True)
+    command = peers_race.synced(server.url, server.listing_url, home / "lake")
+    subprocess.run([*command, "--audit"], check=False, capture_output=True)
 
 
 def left(home: Path) -> tuple[int, float]:

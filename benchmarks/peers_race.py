@@ -41,23 +41,34 @@ def python_of(tool: str, version: str) -> str:
 
 
 def theirs(tool: str, python: str, server: Server, scratch: Path, number: int) -> harness.Run:
-    home = scratch / f"{tool}{number}"
+    return harness.run(*driven(tool, python, server.archive_url, scratch / f"{tool}{number}"))
+
+
+def driven(
+    tool: str, python: str, archive_url: str, home: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs a tool into `out` below *home*, and its environment."""
     home.mkdir(exist_ok=True)
     driver = harness.HERE / "peers" / f"drive_{tool.replace('-', '_')}.py"
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "TZ": "UTC"}
-    return harness.run([python, str(driver), server.archive_url, str(home / "out")], env)
+    return [python, str(driver), archive_url, str(home / "out")], env
 
 
 def ours(server: Server, scratch: Path, number: int) -> harness.Run:
-    path = scratch / f"lake{number}.toml"
+    lake = scratch / f"lake{number}"
+    return harness.run(synced(server.archive_url, server.listing_url, lake))
+
+
+def synced(archive_url: str, listing_url: str, lake: Path) -> list[str]:
+    """Return the command that fills *lake*, whose configuration is written beside it."""
+    path = lake.with_suffix(".toml")
     path.write_text(
-        f"[lake]\npath = '{scratch}/lake{number}'\n"
-        f"[network]\narchive_url = '{server.archive_url}'\n"
-        f"listing_url = '{server.listing_url}'\n[rest]\nenabled = false\n"
+        f"[lake]\npath = '{lake}'\n[network]\narchive_url = '{archive_url}'\n"
+        f"listing_url = '{listing_url}'\n[rest]\nenabled = false\n"
         "[[dataset]]\nmarket = 'spot'\nkind = 'klines'\n"
         "symbols = ['BTCUSDT']\nintervals = ['1m']\nstart = 2024-01-01\nend = 2025-01-20\n"
     )
-    return harness.run([sys.executable, "-m", "fullpool", "sync", "-c", str(path)])
+    return [sys.executable, "-m", "fullpool", "sync", "-c", str(path)]
 
 
 def main() -> None:

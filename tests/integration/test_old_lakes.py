@@ -81,11 +81,16 @@ def fullpool(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def of_format(number: int, folder: Path) -> Path:
+    """Unpack the lakes and their vendor; return that of a format."""
+    with tarfile.open(FORMATS) as archived:
+        archived.extractall(folder, filter="tar")  # with the rights of its folders
+    return folder / f"format-{number:02}"
+
+
 @pytest.mark.parametrize("number", range(1, 12))
 def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, number: int) -> None:
-    with tarfile.open(FORMATS) as archived:
-        archived.extractall(tmp_path, filter="tar")  # with the rights of its folders
-    lake = tmp_path / f"format-{number:02}"
+    lake = of_format(number, tmp_path)
     with Vendor(tmp_path / "vendor") as vendor:
         days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")
         settings = vendor.config(lake, days)
@@ -112,14 +117,9 @@ def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, nu
 
 
 def test_commands_read_what_an_old_version_published(old: Path) -> None:
-    lake = old / "lake"
-    status, shown = (
-        subprocess.run(
-            [sys.executable, "-m", "fullpool", *command, "--lake", str(lake)],
-            check=False, capture_output=True, text=True,
-        )
-        for command in (["status"], ["sql", "--csv", "SELECT count(*) FROM klines"])
-    )  # fmt: skip
+    lake = str(old / "lake")
+    status = fullpool("status", "--lake", lake)
+    shown = fullpool("sql", "--lake", lake, "--csv", "SELECT count(*) FROM klines")
 
     assert (status.returncode, status.stderr) == (0, "")
     assert "spot/klines/1h" in status.stdout
@@ -130,9 +130,7 @@ def test_commands_read_what_an_old_version_published(old: Path) -> None:
 def test_a_lake_of_an_old_format_is_rebuilt_before_it_was_brought_up_to_date(
     tmp_path: Path, number: int
 ) -> None:
-    with tarfile.open(FORMATS) as archived:
-        archived.extractall(tmp_path, filter="tar")
-    lake = tmp_path / f"format-{number:02}"
+    lake = of_format(number, tmp_path)
     shutil.rmtree(lake / ".state")
     with Vendor(tmp_path / "vendor") as vendor:
         days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")

@@ -56,10 +56,8 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
     """
     known = reader.queries.listings()
     wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
-    symbols = {}
-    for one in config.dataset:
-        if names := reader.queries.symbols(one.market, one.kind, vendor.beginning()):
-            symbols[one.market, one.kind] = names
+    kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
+    symbols = reader.queries.symbol_lists(kinds, vendor.beginning())
     strange = set(unknown.strange(wanted, symbols))
     return [series for series in wanted if series not in known and series not in strange]
 
@@ -107,14 +105,11 @@ def _remarks(queries: StateQueries, config: Config) -> list[str]:
     # It is looked up once in that time; a symbol that was listed since is not misspelled.
     max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)
     listings, since = queries.listings(), clock.now() - max_age
-    symbols = {
-        (one.market, one.kind): queries.symbols(one.market, one.kind, since)
-        for one in config.dataset
-    }
+    kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
+    symbols = queries.symbol_lists(kinds, since)
     strange, unfit = set(), []
     for dataset in config.dataset:
-        listed = symbols[dataset.market, dataset.kind]
-        if listed:
+        if listed := symbols.get((dataset.market, dataset.kind)):
             strange.update(dataset.not_among(listed))
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in dataset.named_series:

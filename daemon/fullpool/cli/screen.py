@@ -79,7 +79,8 @@ class _Told:
         if is_failed and known.reason in self._reasons:
             return ""
         self._reasons.add(known.reason)
-        self._failed |= {known.archive} if is_failed else set()
+        if is_failed:
+            self._failed.add(known.archive)
         return f"{known.status}: {known.archive}: {known.reason}"
 
 

@@ -34,6 +34,7 @@ class Site:
     limits: Limits
     now: Callable[[], datetime] = clock.now
     _sessions: OrderedDict[str, BoundedSession] = field(default_factory=OrderedDict)
+    _whole: set[str] = field(default_factory=set)
     _kept: dict[str, OrderedDict[Any, Any]] = field(default_factory=dict)
     _making: dict[Any, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -50,13 +51,17 @@ class Site:
         number = str(generation_at(self.tree, as_of)) if as_of else ""
         with self._lock:
             if number not in self._sessions:
-                opened = BoundedSession(self.tree, self.limits, number or None, self._turns)
-                require_whole(opened)
-                self._sessions[number] = opened
+                self._sessions[number] = BoundedSession(
+                    self.tree, self.limits, number or None, self._turns
+                )
             self._sessions.move_to_end(number)
             for name in self._outdated():
                 self._sessions.pop(name).close()
-            return self._sessions[number]
+            found = self._sessions[number]
+        if number not in self._whole:  # not under the lock: a query may have to wait for its turn
+            require_whole(found)
+            self._whole.add(number)
+        return found
 
     def _outdated(self) -> list[str]:
         """Return the sessions that are too many, or of generations that were removed."""

@@ -7,7 +7,7 @@ import duckdb
 from fullpool.store.duck import quoted
 from fullpool.store.state.tables import qualified
 
-_INTERNAL: Final = "internal"
+_SCHEMA: Final = "internal"
 
 
 def add_internal(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -22,13 +22,13 @@ def add_internal(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         f"SELECT table_name FROM information_schema.tables WHERE table_catalog = {quoted(name)}"
         " AND table_schema = 'sync'"
     ).fetchall()
-    connection.execute(f"ATTACH ':memory:' AS {_INTERNAL}")
+    connection.execute(f"ATTACH ':memory:' AS {_SCHEMA}")
     for (table,) in tables:
-        if qualified(table).startswith(_INTERNAL):
-            connection.execute(f"CREATE VIEW {_INTERNAL}.main.{table} AS FROM {name}.sync.{table}")
+        if qualified(table).startswith(_SCHEMA):
+            connection.execute(f"CREATE VIEW {_SCHEMA}.main.{table} AS FROM {name}.sync.{table}")
 
 
 def has_internal(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     """Whether the catalogue attached as *name* has its schema `internal`."""
     sql = "SELECT 1 FROM duckdb_schemas() WHERE database_name = ? AND schema_name = ?"
-    return connection.execute(sql, [name, _INTERNAL]).fetchone() is not None
+    return connection.execute(sql, [name, _SCHEMA]).fetchone() is not None

@@ -20,11 +20,7 @@ from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
 from fullpool.store.catalogue.paths import LINES, TAILS
 from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
-from fullpool.store.catalogue.template import (
-    attach_copy,
-    create_views,
-    forget_template,
-)
+from fullpool.store.catalogue.template import attach_copy, create_views, forget_template
 from fullpool.store.catalogue.universe import instruments_on
 from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.tables import naive

@@ -99,11 +99,8 @@ def _path(tree: Tree) -> Path:
         (kind.name, kind.table, kind.columns, kind.derived, kind.time, kind.key, kind.intervals)
         for kind in KINDS.values()
     ]  # no sets: their order differs from one process to the next
-    return tree.state.with_name(f"{_NAME}-{_sum((str(tree.root), versions, kinds)):08x}.duckdb")
-
-
-def _sum(value: object) -> int:
-    return crc32(repr(value).encode())
+    key = crc32(repr((str(tree.root), versions, kinds)).encode())
+    return tree.state.with_name(f"{_NAME}-{key:08x}.duckdb")
 
 
 def _create(connection: duckdb.DuckDBPyConnection, tree: Tree, template: Path) -> None:

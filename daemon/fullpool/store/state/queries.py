@@ -14,6 +14,7 @@ from fullpool.model import (
     Ban,
     Checksum,
     Known,
+    Market,
     Period,
     Series,
     Status,
@@ -67,6 +68,13 @@ class StateQueries:
         self._connection = connection
         self.files = FileQueries(connection)
         self.gaps = GapQueries(connection)
+
+    def symbol_lists(
+        self, kinds: Iterable[tuple[Market, str]], since: datetime
+    ) -> dict[tuple[Market, str], list[str]]:
+        """Return the symbols of each market and kind, of those that were listed *since* then."""
+        found = {pair: self.symbols(*pair, since) for pair in dict.fromkeys(kinds)}
+        return {pair: symbols for pair, symbols in found.items() if symbols}
 
     def symbols(self, market: str, kind: str, since: datetime) -> list[str]:
         """Return the vendor's symbols as listed at *since* or later; empty if they were not."""

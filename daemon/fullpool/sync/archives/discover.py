@@ -112,10 +112,10 @@ def _symbols_beside(
     They are listed as often as the unknown series are.
     """
     just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
-    symbols: dict[tuple[Market, str], Sequence[str]] = {}
-    for market, kind in {(series.market, series.kind) for series in found.unknown}:
-        if known := queries.symbols(market, kind, vendor.beginning()):
-            symbols[market, kind] = known
+    kinds = [(series.market, series.kind) for series in found.unknown]
+    symbols: dict[tuple[Market, str], Sequence[str]] = {
+        **queries.symbol_lists(kinds, vendor.beginning())
+    }
     for market, kind in just:
         failed = dict(found.failed)
         with suppress(FullpoolError):
