@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration/test_rest.py
 # One gap of each kind, from the archives to the patched lake.
-GAPS_END_TO_END := tests/integration/test_gapless.py -k ends_with_exactly
+GAPS_END_TO_END := tests/integration/test_gapless.py -k exactly_their_missing_rows
 INSTALLED := $(VENV)/.installed
 # What reads a lake from object storage.
 ENGINES := duckdb==1.5.5 duckdb-extensions==1.5.5 \

@@ -66,7 +66,7 @@ def test_a_sound_lake_verifies(config: Config) -> None:
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES, ids=lambda one: getattr(one, "__name__", ""))
-def test_damage_is_found_and_mended_by_fetching_just_that_again(
+def test_repair_refetches_only_what_is_damaged(
     vendor: Vendor, config: Config, damage: Callable[[Path], None], words: str
 ) -> None:
     before = rows_of(config)
@@ -87,7 +87,7 @@ def test_damage_is_found_and_mended_by_fetching_just_that_again(
     assert verified(config).is_whole
 
 
-def test_a_foreign_file_is_found_and_taken_out(config: Config) -> None:
+def test_foreign_files_are_found_and_quarantined(config: Config) -> None:
     (victim,) = (path for path in files(config) if "AUSDT" in str(path))
     shutil.copy(victim, victim.with_name("2024-05.parquet"))
     shutil.copy(victim, victim.with_name("2024-07.g000001.parquet"))
@@ -110,7 +110,7 @@ def unrecorded(config: Config, state: State) -> Path:
     return left
 
 
-def test_what_a_killed_pass_left_is_no_damage_and_the_next_takes_it_out(config: Config) -> None:
+def test_leftovers_of_killed_passes_are_no_damage(config: Config) -> None:
     with opened_state(tree_of(config)) as state:
         left = unrecorded(config, state)
     found = verified(config)
@@ -124,7 +124,7 @@ def test_what_a_killed_pass_left_is_no_damage_and_the_next_takes_it_out(config: 
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: bool) -> None:
+def test_a_pass_cut_short_leaves_no_file(config: Config, *, is_stopped: bool) -> None:
     tree, stop = tree_of(config), Event()
     with opened_state(tree) as state:
         before = unrecorded(config, state)
@@ -144,7 +144,7 @@ def test_a_pass_that_is_cut_short_leaves_no_file(config: Config, *, is_stopped: 
     assert before.exists()  # of a pass before: a copy of it is kept by the next one
 
 
-def test_a_pass_whose_lake_was_taken_over_touches_no_file_of_who_has_it_now(
+def test_a_pass_removes_no_file_after_takeover(
     config: Config,
 ) -> None:
     tree, stop = tree_of(config), Event()
@@ -159,7 +159,7 @@ def test_a_pass_whose_lake_was_taken_over_touches_no_file_of_who_has_it_now(
     assert left.exists()
 
 
-def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:
+def test_vendor_checksums_tell_what_is_outdated(vendor: Vendor, config: Config) -> None:
     vendor.fail(
         Fault(
             "*AUSDT-1m-2024-06-02.zip.CHECKSUM", "body", text=f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
@@ -173,9 +173,7 @@ def test_the_vendors_checksums_tell_what_is_outdated(vendor: Vendor, config: Con
     assert found.unanswered == ()
 
 
-def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
-    vendor: Vendor, config: Config
-) -> None:
+def test_rebuilding_a_lost_state_fetches_nothing(vendor: Vendor, config: Config) -> None:
     lines = (vendor.folder / "data/spot/daily/klines/AUSDT/1m").glob("*06-02.zip")
     for path in lines:  # one revision, so that there are replaced files and history
         os.utime(path, (1_800_000_000, 1_800_000_000))
@@ -198,7 +196,7 @@ def test_a_state_that_is_lost_is_written_anew_and_nothing_is_fetched_again(
     assert ask(config, "SELECT count(*) > 1 FROM sync.passes") == [(True,)]
 
 
-def test_after_a_rebuild_what_comes_next_is_taken_in(vendor: Vendor, config: Config) -> None:
+def test_new_archives_enter_a_rebuilt_lake(vendor: Vendor, config: Config) -> None:
     shutil.rmtree(tree_of(config).state.parent)
     rebuild.rebuild(config, Event())
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 6))
@@ -209,7 +207,7 @@ def test_after_a_rebuild_what_comes_next_is_taken_in(vendor: Vendor, config: Con
     assert ask(config, "SELECT count(*) FROM klines WHERE symbol = 'AUSDT'") == [(6 * 1440,)]
 
 
-def test_a_rebuild_that_is_stopped_changes_nothing(config: Config) -> None:
+def test_a_stopped_rebuild_changes_nothing(config: Config) -> None:
     shutil.rmtree(tree_of(config).state.parent)
     stop, kept = Event(), snapshot(tree_of(config).root)
     stop.set()
@@ -223,9 +221,7 @@ def test_a_rebuild_that_is_stopped_changes_nothing(config: Config) -> None:
     assert snapshot(tree_of(config).root) == kept
 
 
-def test_what_is_damaged_when_the_state_is_rebuilt_is_fetched_again(
-    vendor: Vendor, config: Config
-) -> None:
+def test_damage_found_by_rebuild_is_refetched(vendor: Vendor, config: Config) -> None:
     before = rows_of(config)
     (victim,) = (path for path in files(config) if "AUSDT" in str(path))
     truncate(victim)
@@ -239,7 +235,7 @@ def test_what_is_damaged_when_the_state_is_rebuilt_is_fetched_again(
     assert rows_of(config) == before
 
 
-def test_what_was_missing_is_still_known_after_a_rebuild(vendor: Vendor, config: Config) -> None:
+def test_a_rebuild_remembers_what_was_missing(vendor: Vendor, config: Config) -> None:
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 6))
     vendor.fail(Fault("*AUSDT-1m-2024-06-05.zip", "status", 503))
     longer = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-06")
@@ -254,7 +250,7 @@ def test_what_was_missing_is_still_known_after_a_rebuild(vendor: Vendor, config:
     assert outcome.archives == 1
 
 
-def test_a_repair_trusts_no_state_of_another_time(config: Config) -> None:
+def test_a_repair_trusts_no_older_state(config: Config) -> None:
     found = verified(config)
     old = tree_of(config).state.read_bytes()
     audit(config)
@@ -269,7 +265,7 @@ def test_a_repair_trusts_no_state_of_another_time(config: Config) -> None:
     assert snapshot(tree_of(config).root) == kept
 
 
-def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:
+def test_a_damaged_state_can_be_rebuilt(config: Config) -> None:
     state = tree_of(config).state
     state.write_bytes(b"not a database" * 1000)
     with pytest.raises(StateDamagedError):
@@ -281,12 +277,12 @@ def test_a_state_that_is_damaged_can_be_rebuilt(config: Config) -> None:
     assert state.with_name("state.duckdb.before").exists()
 
 
-def test_there_is_nothing_to_rebuild_without_files(vendor: Vendor, tmp_path: Path) -> None:
+def test_without_files_nothing_can_be_rebuilt(vendor: Vendor, tmp_path: Path) -> None:
     with pytest.raises(NoLakeError, match="no partition files"):
         rebuild.rebuild(vendor.config(tmp_path / "lake", dataset(SERIES)), Event())
 
 
-def test_of_files_that_cover_the_same_time_the_newest_counts() -> None:
+def test_of_overlapping_files_the_newest_counts() -> None:
     folder = "klines/market=spot/interval=1m/symbol=AUSDT"
     current, replaced = newest_files(
         [
@@ -311,7 +307,7 @@ def doctor(config: Config) -> list[str]:
     return [one.what for one in examination.examine(config, Seen())]
 
 
-def test_a_healthy_lake_has_nothing_to_say(config: Config) -> None:
+def test_a_healthy_lake_has_no_problems(config: Config) -> None:
     assert doctor(config) == []
 
 
@@ -337,7 +333,7 @@ ILLS = [
 ]
 
 
-def test_every_ill_is_told_in_columns_of_its_query(config: Config) -> None:
+def test_ills_name_only_columns_of_their_query(config: Config) -> None:
     with reading(tree_of(config)) as reader:
         for ill in checks_sql.ILLS:
             told = Formatter().parse(ill.what + ill.advice)
@@ -369,7 +365,7 @@ def test_a_series_that_lags_is_told(vendor: Vendor, tmp_path: Path) -> None:
     assert any(f"spot/klines/AUSDT/1h lags by {lag} days" in one for one in found), found
 
 
-def test_a_vendor_that_is_away_and_a_full_disk_are_told(
+def test_absent_vendor_and_full_disk_are_told(
     vendor: Vendor, config: Config, tmp_path: Path
 ) -> None:
     text = vendor.config_text(tree_of(config).root, dataset(TRADES))

@@ -39,7 +39,7 @@ def lake_of_two(vendor: Vendor, lake: Path, last: int) -> Config:
     return config
 
 
-def test_a_generation_is_the_lake_as_it_was(vendor: Vendor, tmp_path: Path) -> None:
+def test_generation_shows_lake_as_it_was(vendor: Vendor, tmp_path: Path) -> None:
     first = lake_of_two(vendor, tmp_path / "lake", 1)
     config = lake_of_two(vendor, tmp_path / "lake", 2)
 
@@ -56,7 +56,7 @@ def test_a_generation_is_the_lake_as_it_was(vendor: Vendor, tmp_path: Path) -> N
     ("as_of", "error"),
     [("99", NoLakeError), ("2001-01-01", NoLakeError), ("yesterday", UsageError)],
 )
-def test_a_generation_that_is_not_kept_is_refused(
+def test_generation_not_kept_is_refused(
     vendor: Vendor, tmp_path: Path, as_of: str, error: type[Exception]
 ) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
@@ -65,14 +65,14 @@ def test_a_generation_that_is_not_kept_is_refused(
         pass
 
 
-def test_a_query_that_is_wrong_is_answered_in_duckdbs_words(vendor: Vendor, tmp_path: Path) -> None:
+def test_query_errors_use_duckdbs_words(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
 
     with reading(tree_of(config)) as reader, pytest.raises(QueryError, match="nothere"):
         reader.query("SELECT * FROM nothere")
 
 
-def test_every_kind_has_its_views_even_without_data(vendor: Vendor, tmp_path: Path) -> None:
+def test_every_kind_has_views_without_data(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
 
     for table in ("mark_price_klines", "agg_trades", "agg_trades_exact", "premium_index_klines"):
@@ -80,9 +80,7 @@ def test_every_kind_has_its_views_even_without_data(vendor: Vendor, tmp_path: Pa
     assert ask(config, "SELECT count(*) FROM agg_trades_of('AUSDT')") == [(0,)]
 
 
-def test_the_macro_has_the_rows_of_its_series_and_none_of_one_that_is_not_there(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_macro_has_only_its_series_rows(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
 
     assert ask(config, "SELECT DISTINCT symbol, interval FROM klines_of('BUSDT')") == [
@@ -102,7 +100,7 @@ def test_views_show_doubles_and_exact_decimals(vendor: Vendor, tmp_path: Path) -
     assert ask(config, "SELECT count(*) FROM klines WHERE close < 1.500000004") == [(10,)]
 
 
-def test_a_moved_lake_is_read_where_it_is(vendor: Vendor, tmp_path: Path) -> None:
+def test_moved_lake_is_still_readable(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     moved = tmp_path / "elsewhere"
     shutil.move(tree_of(config).root, moved)
@@ -114,14 +112,14 @@ def test_a_moved_lake_is_read_where_it_is(vendor: Vendor, tmp_path: Path) -> Non
     assert found == (10,)
 
 
-def test_the_catalogue_cannot_be_written_by_others(vendor: Vendor, tmp_path: Path) -> None:
+def test_catalogue_cannot_be_written_by_others(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
 
     assert tree_of(config).current.resolve().stat().st_mode & 0o222 == 0
     assert str(tree_of(config).current.readlink()).startswith(".catalogue/")
 
 
-def test_readers_in_other_processes_are_never_disturbed(vendor: Vendor, tmp_path: Path) -> None:
+def test_readers_in_other_processes_stay_undisturbed(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     program = (
         "import duckdb, sys\nseen = set()\nwhile len(seen) < 3:\n"
@@ -141,7 +139,7 @@ def test_readers_in_other_processes_are_never_disturbed(vendor: Vendor, tmp_path
     assert output.strip() == "[10, 20, 30]"
 
 
-def test_replaced_files_are_as_they_were_for_who_reads_them(vendor: Vendor, tmp_path: Path) -> None:
+def test_replaced_files_stay_as_they_were(vendor: Vendor, tmp_path: Path) -> None:
     lake_of_two(vendor, tmp_path / "lake", 1)
     before = snapshot(tmp_path / "lake")
 
@@ -151,9 +149,7 @@ def test_replaced_files_are_as_they_were_for_who_reads_them(vendor: Vendor, tmp_
     assert {path: after[path] for path in before} == before
 
 
-def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_failed_catalogue_costs_no_later_one(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     tree = tree_of(config)
     before = ask(config, "SELECT max(generation) FROM sync.generations")
@@ -178,7 +174,7 @@ def test_a_catalogue_that_cannot_be_written_whole_costs_no_later_one(
 @pytest.mark.parametrize("rows", [1, 2, 50, 2 * 527_040])
 @pytest.mark.parametrize("first", [-3, 0, 1, 7])
 @pytest.mark.parametrize("last", [-1, 0, 1, 40, 10**7])
-def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, last: int) -> None:
+def test_expected_rows_of_a_run_are_counted(rows: int, first: int, last: int) -> None:
     start, minute = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None), timedelta(minutes=1)
     moments = [start, start + (rows - 1) * minute, start + first * minute, start + last * minute]
     sql = (
@@ -205,7 +201,7 @@ def test_the_rows_of_a_run_that_are_expected_are_counted(rows: int, first: int, 
         ((None, "2026-01-01", 7), ("2026-01-31", "2026-02-01"), 7),
     ],
 )
-def test_rows_of_a_run_are_counted_inside_what_is_expected(
+def test_run_is_counted_within_expected_times(
     run: tuple[str | None, str, int], expected: tuple[str, str], inside: int
 ) -> None:
     (interval, first, count), (start, end) = run, expected
@@ -223,7 +219,7 @@ def test_rows_of_a_run_are_counted_inside_what_is_expected(
     assert found == (inside,)
 
 
-def test_no_connection_of_ours_draws_progress_on_the_program_s_output(tmp_path: Path) -> None:
+def test_our_connections_draw_no_progress_bar(tmp_path: Path) -> None:
     with duck.connect(tmp_path) as connection:
         found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
 
@@ -274,7 +270,7 @@ SPANS = (
         ("agg_trades", "spot", None), ("book_depth", "um", None), ("metrics", "um", None),
     ],
 )  # fmt: skip
-def test_what_lies_between_two_times_is_what_the_view_has(
+def test_between_macro_agrees_with_the_view(
     lake_of_periods: Reader,
     span: tuple[str, str],
     table: str,
@@ -301,7 +297,7 @@ def test_what_lies_between_two_times_is_what_the_view_has(
     assert found.rows == view.rows
 
 
-def test_what_lies_between_opens_no_other_files(vendor: Vendor, tmp_path: Path) -> None:
+def test_between_macro_opens_no_other_files(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1m", date(2023, 12, 31), date(2024, 1, 1))
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1m", start="2023-12-31"))
     sync(config)
@@ -328,7 +324,7 @@ def test_what_lies_between_opens_no_other_files(vendor: Vendor, tmp_path: Path) 
         ("trades", "trade_time", "", "spot", None),
     ],
 )
-def test_the_latest_rows_are_the_last_of_each_series(  # noqa: PLR0917 - one case
+def test_latest_rows_are_last_of_each_series(  # noqa: PLR0917 - one case
     lake_of_periods: Reader,
     table: str,
     time: str,
@@ -359,9 +355,7 @@ def test_a_name_is_no_pattern(lake_of_periods: Reader, symbol: str) -> None:
     assert lake_of_periods.query(asked, [symbol]).rows == [(0,)]
 
 
-def test_files_of_later_generations_than_a_million_are_found(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_files_beyond_a_million_generations_are_found(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     tree = tree_of(config)
     with opened_state(tree) as state:
@@ -373,9 +367,7 @@ def test_files_of_later_generations_than_a_million_are_found(
     assert ask(config, "SELECT count(*) FROM klines_of('AUSDT')") == [(15,)]
 
 
-def test_a_table_that_did_not_change_is_the_file_of_the_generation_before(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_unchanged_table_reuses_previous_generation_file(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 2)
     tree = tree_of(config)
     with opened_state(tree) as state:
@@ -389,7 +381,7 @@ def test_a_table_that_did_not_change_is_the_file_of_the_generation_before(
     assert ask(config, "SELECT max(generation) FROM sync.generations") == [(1001,)]
 
 
-def test_a_large_table_is_published_in_parts_and_only_what_changed_is_written(
+def test_large_table_rewrites_only_changed_parts(
     vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relations, "ROWS_A_FILE", 2)
@@ -410,7 +402,7 @@ def test_a_large_table_is_published_in_parts_and_only_what_changed_is_written(
     assert ask(config, changed) == [("AUSDT",)]
 
 
-def test_generations_are_thinned_by_hour_and_then_by_day(vendor: Vendor, tmp_path: Path) -> None:
+def test_generations_thin_by_hour_then_day(vendor: Vendor, tmp_path: Path) -> None:
     """All of the last day stay, of each hour of the last week one, of what is older one a day."""
     tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
     now = datetime(2030, 1, 31, 12, 30, tzinfo=UTC)
@@ -433,7 +425,7 @@ def test_generations_are_thinned_by_hour_and_then_by_day(vendor: Vendor, tmp_pat
     assert days_ago == [10, 3, 0, 0, 0]
 
 
-def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> None:
+def test_taken_name_stays_with_its_file(tmp_path: Path) -> None:
     staged, target = tmp_path / "staged", tmp_path / "target"
     staged.write_bytes(b"new")
     target.write_bytes(b"old")
@@ -443,9 +435,7 @@ def test_a_name_that_is_taken_is_not_given_to_another_file(tmp_path: Path) -> No
     assert (target.read_bytes(), staged.read_bytes()) == (b"old", b"new")
 
 
-def test_what_generations_are_begun_from_may_be_damaged_or_of_another_place(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_template_may_be_damaged_or_foreign(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     tree = tree_of(config)
     (template,) = tree.state.parent.glob("views-*")
@@ -478,7 +468,7 @@ def test_what_generations_are_begun_from_may_be_damaged_or_of_another_place(
         assert client.execute("SELECT count(*) FROM metrics_of('AUSDT')").fetchall() == [(0,)]
 
 
-def test_what_generations_are_begun_from_is_made_once(vendor: Vendor, tmp_path: Path) -> None:
+def test_generation_template_is_made_once(vendor: Vendor, tmp_path: Path) -> None:
     config = lake_of_two(vendor, tmp_path / "lake", 1)
     (template,) = tree_of(config).state.parent.glob("views-*")
     program = (
@@ -494,9 +484,7 @@ def test_what_generations_are_begun_from_is_made_once(vendor: Vendor, tmp_path: 
         assert done.stdout.strip() == template.name
 
 
-def test_a_lake_that_was_removed_is_not_made_anew_by_who_had_it_open(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_removed_lake_is_not_made_anew(vendor: Vendor, tmp_path: Path) -> None:
     tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
     with opened_state(tree) as state:
         shutil.rmtree(tree.root)
@@ -506,9 +494,7 @@ def test_a_lake_that_was_removed_is_not_made_anew_by_who_had_it_open(
     assert not tree.root.exists()
 
 
-def test_a_replaced_file_stays_until_a_generation_without_it_had_its_grace(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_replaced_file_waits_for_generation_without_it(vendor: Vendor, tmp_path: Path) -> None:
     """Nothing may be published for longer than the grace: then readers still need the old one."""
     tree = tree_of(lake_of_two(vendor, tmp_path / "lake", 1))
     with opened_state(tree) as state:

@@ -45,7 +45,7 @@ def put_days(lab: Lab, *days: str) -> None:
         lab.put(DAY_KEY.format("AUSDT", "1h", day), bars(at(day), at(day) + DAY, HOUR))
 
 
-def test_a_fresh_lake_lags_when_nobody_keeps_it(lab: Lab) -> None:
+def test_a_fresh_lake_lags_without_syncs(lab: Lab) -> None:
     put_days(lab, "2024-03-01", "2024-03-02")
     lab.run("sync", "2024-03-03T08:00")
 
@@ -61,7 +61,7 @@ def test_a_fresh_lake_lags_when_nobody_keeps_it(lab: Lab) -> None:
         ("3d", ["2024-02-26", "2024-02-29"], "2024-04-20", "2024-04-27"),
     ],
 )
-def test_what_is_published_by_month_lags_after_that(
+def test_what_is_published_monthly_lags_later(
     lab: Lab, interval: str, opens: list[str], silent: str, speaks: str
 ) -> None:
     lab.datasets = dataset(f"spot/klines/AUSDT/{interval}")
@@ -77,7 +77,7 @@ def test_what_is_published_by_month_lags_after_that(
     assert what.startswith(f"spot/klines/AUSDT/{interval} lags by ")
 
 
-def test_many_series_that_lag_are_one_line(lab: Lab) -> None:
+def test_many_lagging_series_are_one_line(lab: Lab) -> None:
     names = [f"{letter}USDT" for letter in "ABCDEFG"]
     lab.datasets = dataset(f"spot/klines/{','.join(names)}/1h", start="2024-03-01")
     for name in names:
@@ -89,7 +89,7 @@ def test_many_series_that_lag_are_one_line(lab: Lab) -> None:
     assert what.endswith("and 6 more lags by 6 days, more than usual")
 
 
-def test_a_gap_is_told_after_a_day(lab: Lab) -> None:
+def test_gaps_are_reported_after_a_day(lab: Lab) -> None:
     put_days(lab, "2024-03-01", "2024-03-03")
     rows = bars(at("2024-03-02"), at("2024-03-02T12:00"), HOUR)
     lab.put(DAY_KEY.format("AUSDT", "1h", "2024-03-02"), rows)
@@ -101,7 +101,7 @@ def test_a_gap_is_told_after_a_day(lab: Lab) -> None:
     assert reason == "no archive has these rows, and the API is not asked (rest.enabled = false)"
 
 
-def test_millions_of_missing_rows_are_told_at_once(lab: Lab) -> None:
+def test_huge_gaps_are_reported_at_once(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT/1s", start="2024-03-01")
     second = timedelta(seconds=1)
     for day in ("2024-03-01", "2024-03-14"):
@@ -113,7 +113,7 @@ def test_millions_of_missing_rows_are_told_at_once(lab: Lab) -> None:
     assert any(what.startswith(f"{missing:,} rows") for what in told(lab, "2024-03-15T09:00"))
 
 
-def test_a_pass_that_stopped_is_told_until_one_goes_well(lab: Lab) -> None:
+def test_a_stopped_pass_is_reported_until_success(lab: Lab) -> None:
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     put_days(lab, "2024-03-02")
@@ -129,7 +129,7 @@ def test_a_pass_that_stopped_is_told_until_one_goes_well(lab: Lab) -> None:
     assert told(lab, "2024-03-03T11:00") == []
 
 
-def test_generations_are_told_when_they_are_many(lab: Lab) -> None:
+def test_many_generations_are_reported(lab: Lab) -> None:
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     tree = tree_of(lab.config)
@@ -139,7 +139,7 @@ def test_generations_are_told_when_they_are_many(lab: Lab) -> None:
     assert told(lab, "2024-03-02T09:00") == ["502 generations are kept"]
 
 
-def test_a_ban_that_is_over_is_not_told(lab: Lab) -> None:
+def test_an_expired_ban_is_not_reported(lab: Lab) -> None:
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     with opened_state(tree_of(lab.config)) as state:
@@ -154,7 +154,7 @@ def test_a_ban_that_is_over_is_not_told(lab: Lab) -> None:
     assert told(lab, "2024-03-04T00:01") == []
 
 
-def test_what_is_lost_and_not_asked_for_any_more_is_told(lab: Lab) -> None:
+def test_lost_archives_no_longer_configured_are_reported(lab: Lab) -> None:
     lab.datasets += dataset("spot/klines/BUSDT/1h", start="2024-03-01")
     put_days(lab, "2024-03-01")
     lab.put(
@@ -170,7 +170,7 @@ def test_what_is_lost_and_not_asked_for_any_more_is_told(lab: Lab) -> None:
     assert what.startswith("1 archive of spot/klines/BUSDT lost")
 
 
-def test_what_is_outdated_is_mended_as_the_hint_says(vendor: Vendor, tmp_path: Path) -> None:
+def test_the_hint_mends_outdated_archives(vendor: Vendor, tmp_path: Path) -> None:
     day, key = at("2024-01-01").date(), DAY_KEY.format("BTCUSDT", "1h", "2024-01-01")
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     path = tmp_path / "fullpool.toml"
@@ -217,7 +217,7 @@ def _lines(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stdout.splitlines() if "the vendor has no" in line]
 
 
-def test_unknown_symbols_are_one_line_in_every_command(spelled: Path) -> None:
+def test_unknown_symbols_are_always_one_line(spelled: Path) -> None:
     first, second = (_lines(run("sync", "-c", spelled)) for _ in range(2))
 
     assert first == second
@@ -230,9 +230,7 @@ def test_unknown_symbols_are_one_line_in_every_command(spelled: Path) -> None:
     assert _lines(run("doctor", "-c", spelled)) == [f"- {line}"]
 
 
-def test_a_misspelled_symbol_beside_a_pattern_is_told_after_one_sync(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_misspelled_symbols_beside_patterns_are_reported(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     path, end = tmp_path / "one.toml", {"start": "2024-01-01", "end": "2024-01-01"}
@@ -249,7 +247,7 @@ def test_a_misspelled_symbol_beside_a_pattern_is_told_after_one_sync(
         assert "has not been looked up" not in said
 
 
-def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_path: Path) -> None:
+def test_the_vendors_symbols_cause_no_remarks(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/BTCUSDT/1h", end="2024-01-01"))
@@ -258,7 +256,7 @@ def test_symbols_that_the_vendor_has_are_not_remarked_on(vendor: Vendor, tmp_pat
     assert remarks.remarks_on(config) == []
 
 
-def test_a_sync_of_nothing_that_the_vendor_has_fails(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_sync_without_known_symbols_fails(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     path = tmp_path / "one.toml"
@@ -273,7 +271,7 @@ def test_a_sync_of_nothing_that_the_vendor_has_fails(vendor: Vendor, tmp_path: P
         assert ("the vendor has none of the configured symbols" in done.stderr) == bool(code)
 
 
-def test_a_sync_before_the_first_archive_does_not_fail(vendor: Vendor, tmp_path: Path) -> None:
+def test_sync_succeeds_before_the_first_archive(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     path = tmp_path / "one.toml"
@@ -285,7 +283,7 @@ def test_a_sync_before_the_first_archive_does_not_fail(vendor: Vendor, tmp_path:
     assert "no archive in the configured time" in done.stdout
 
 
-def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> None:
+def test_an_old_listing_calls_no_symbol_misspelled(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT,NOSUCH/1h", start="2024-03-01")
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
@@ -295,7 +293,7 @@ def test_a_symbol_that_was_listed_since_is_not_called_misspelled(lab: Lab) -> No
         assert remarks.remarks_on(lab.config) == []
 
 
-def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_shared_pattern_is_reported_once(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     asked = "".join(dataset(f"spot/klines/BTC*,XYZ*/{i}", end="2024-01-01") for i in ("1h", "1d"))
@@ -307,7 +305,7 @@ def test_one_pattern_of_two_datasets_is_told_once(vendor: Vendor, tmp_path: Path
     )
 
 
-def test_a_month_that_is_lost_is_missing_until_all_its_days_are_there(lab: Lab) -> None:
+def test_a_month_is_missing_until_days_complete_it(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-02-01")
     put_days(lab, *days_of("2024-02", 1, 14), *days_of("2024-02", 16, 29))
     lab.run("sync", "2024-03-08T08:00")  # a day is lost, so that the month is asked for
@@ -320,7 +318,7 @@ def test_a_month_that_is_lost_is_missing_until_all_its_days_are_there(lab: Lab) 
     assert lab.ask(ask) == []
 
 
-def test_a_pattern_that_no_symbol_fits_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_pattern_without_matches_is_reported(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     series = "spot/klines/BTC*,XYZ*,!*UPUSDT,!BTCUSTD/1h"
@@ -332,7 +330,7 @@ def test_a_pattern_that_no_symbol_fits_is_told(vendor: Vendor, tmp_path: Path) -
     assert list(outcome.remarks) == remarks.remarks_on(config) == told_of
 
 
-def test_a_symbol_that_lacks_an_interval_is_told_apart() -> None:
+def test_a_missing_interval_is_no_unknown_symbol() -> None:
     series = Series(Market.UM, "klines", "BTCUSDT", Interval.H1)
     said = unknown.told([series], {(Market.UM, "klines"): ["BTCUSDT"]})
 
@@ -346,7 +344,7 @@ def test_a_symbol_that_lacks_an_interval_is_told_apart() -> None:
         ("BTCUSD", "BTCUSD_PERP"), ("ETHUSDC_PERP", ""), ("QQQQ", ""),
     ],
 )  # fmt: skip
-def test_the_symbol_that_is_meant(symbol: str, meant: str) -> None:
+def test_the_nearest_symbol_is_suggested(symbol: str, meant: str) -> None:
     names = ["1000SHIBUSDT", "BTCUSDT", "BTCUSD_PERP", "SHIBBUSD"]
 
     assert nearest_symbol(symbol, names) == (f" (did you mean {meant}?)" if meant else "")
@@ -359,17 +357,17 @@ def test_the_symbol_that_is_meant(symbol: str, meant: str) -> None:
         ("240m", "4h"), ("45m", ""), ("10m", ""), ("1y", ""), ("", ""), ("1min", "1m"),
     ],
 )  # fmt: skip
-def test_the_interval_that_is_meant(text: str, meant: str) -> None:
+def test_the_nearest_interval_is_suggested(text: str, meant: str) -> None:
     assert nearest_interval(text) == (f" (did you mean {meant}?)" if meant else "")
 
 
-def test_a_configuration_of_nothing_is_refused() -> None:
+def test_an_empty_configuration_is_refused() -> None:
     for text in ("", "dataset = []\n"):
         with pytest.raises(ConfigError, match="dataset"):
             parse(text, "empty.toml")
 
 
-def test_what_is_missing_is_told_until_it_is_there(vendor: Vendor, tmp_path: Path) -> None:
+def test_missing_archives_are_reported_until_imported(vendor: Vendor, tmp_path: Path) -> None:
     first, last = at("2024-01-01").date(), at("2024-01-03").date()
     vendor.publish("spot/klines/BTCUSDT/1h", first, last)
     path = tmp_path / "fullpool.toml"
@@ -401,7 +399,7 @@ def test_what_is_missing_is_told_until_it_is_there(vendor: Vendor, tmp_path: Pat
     assert run("gaps", "-c", path).stdout == "no gaps\n"
 
 
-def test_gaps_that_got_no_answer_are_asked_for_by_each_sync_and_told(lab: Lab) -> None:
+def test_unanswered_gaps_are_retried_and_reported(lab: Lab) -> None:
     lab.has_api = True
     lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")
     put_days(lab, "2024-03-01", "2024-03-03")
@@ -419,7 +417,7 @@ def test_gaps_that_got_no_answer_are_asked_for_by_each_sync_and_told(lab: Lab) -
     assert told(lab, "2024-03-10T08:03") == []
 
 
-def test_what_was_never_looked_for_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_series_never_looked_up_are_reported(vendor: Vendor, tmp_path: Path) -> None:
     day = at("2024-01-01").date()
     vendor.publish("spot/klines/BTCUSDT/1h", day, day)
     asked = dataset("spot/klines/BTCUSDT/1h", start="2024-01-01", end="2024-01-01")
@@ -434,7 +432,7 @@ def test_what_was_never_looked_for_is_told(vendor: Vendor, tmp_path: Path) -> No
     assert done.returncode == Exit.UNHEALTHY
 
 
-def test_an_audit_that_failed_is_made_again(lab: Lab) -> None:
+def test_a_failed_audit_is_repeated(lab: Lab) -> None:
     put_days(lab, "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     lab.vendor.fail(Fault("data/spot/*/", "status", 503))
@@ -448,7 +446,7 @@ def test_an_audit_that_failed_is_made_again(lab: Lab) -> None:
 # The table
 
 
-def test_each_claim_is_tested_in_both_directions() -> None:
+def test_each_claim_is_tested_both_ways() -> None:
     """Each row of docs/claims.md names a test of where it speaks, and one of where it is silent."""
     defined = {
         name

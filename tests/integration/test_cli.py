@@ -65,9 +65,7 @@ def refused(done: subprocess.CompletedProcess[str], code: Exit, *words: str) -> 
         assert word in done.stderr
 
 
-def test_sync_status_sql_plan_generations_and_export_work_together(
-    config: Path, tmp_path: Path
-) -> None:
+def test_sync_plan_sql_and_export_work_together(config: Path, tmp_path: Path) -> None:
     planned = json.loads(run("plan", "-c", config, "--json").stdout)
     synced = json.loads(run("sync", "-c", config, "--json").stdout)
     status = json.loads(run("status", "-c", config, "--json").stdout)
@@ -86,9 +84,7 @@ def test_sync_status_sql_plan_generations_and_export_work_together(
     assert json.loads(run("plan", "-c", config, "--json").stdout)["archives"] == 0
 
 
-def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
-    config: Path, tmp_path: Path
-) -> None:
+def test_commands_print_tables_lines_and_csv(config: Path, tmp_path: Path) -> None:
     synced = run("sync", "-c", config)
 
     assert "archives: 1 " in synced.stdout
@@ -99,9 +95,7 @@ def test_tables_lines_and_csv_are_printed_for_people_and_pipes(
 
 
 @pytest.mark.parametrize(("columns", "shown"), [("200", "│   1 │"), ("32", "  one  1")])
-def test_a_row_too_wide_for_the_terminal_gets_a_line_a_value(
-    config: Path, columns: str, shown: str
-) -> None:
+def test_wide_rows_print_one_value_per_line(config: Path, columns: str, shown: str) -> None:
     run("sync", "-c", config)
     ours, terminal = pty.openpty()
     sql = "SELECT 1 AS one, 'a text of some length' AS two, 3 AS three"
@@ -116,7 +110,7 @@ def test_a_row_too_wide_for_the_terminal_gets_a_line_a_value(
     assert "a text of some" in text
 
 
-def test_too_few_open_files_are_told_as_such(config: Path) -> None:
+def test_too_many_open_files_is_reported(config: Path) -> None:
     run("sync", "-c", config)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))"
     starter = f"{limit}; import runpy; runpy.run_module('fullpool', run_name='__main__')"
@@ -136,7 +130,7 @@ def _other(config: Path, tmp_path: Path) -> Path:
     return other
 
 
-def test_a_query_comes_from_standard_input_too(config: Path) -> None:
+def test_a_query_can_come_from_stdin(config: Path) -> None:
     run("sync", "-c", config)
 
     done = subprocess.run(
@@ -156,23 +150,23 @@ def test_check_names_every_mistake(tmp_path: Path) -> None:
     refused(done, Exit.CONFIG, "bad.toml: 4 problems", "line 2, lake.pth", "did you mean spot?")
 
 
-def test_check_looks_for_the_certificates_that_are_named(config: Path) -> None:
+def test_check_looks_for_named_certificates(config: Path) -> None:
     nowhere = "[network]\nca_file = '/nowhere/ca.pem'\n"
     config.write_text(config.read_text().replace("[network]\n", nowhere))
 
     refused(run("check", config), Exit.CONFIG, "/nowhere/ca.pem", "network.ca_file", "PEM")
 
 
-def test_check_shows_what_a_right_file_asks_for(config: Path) -> None:
+def test_check_shows_what_is_configured(config: Path) -> None:
     assert "AUSDT" in run("check", config).stdout
 
 
-def test_a_config_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
+def test_a_missing_config_is_a_config_error(tmp_path: Path) -> None:
     refused(run("sync", "-c", tmp_path / "no.toml"), Exit.CONFIG, "cannot be read")
     refused(run("sync", FULLPOOL_CONFIG=str(tmp_path / "no.toml")), Exit.CONFIG, "no file found")
 
 
-def test_forget_removes_what_is_no_longer_configured(config: Path) -> None:
+def test_forget_removes_series_no_longer_configured(config: Path) -> None:
     run("sync", "-c", config)
     asked = ("forget", "spot/klines/AUSDT", "-c", config)
     refused(run(*asked), Exit.USAGE, "spot/klines/AUSDT/1m: the configuration asks for it")
@@ -188,7 +182,7 @@ def test_forget_removes_what_is_no_longer_configured(config: Path) -> None:
     assert run("verify", "-c", config).returncode == Exit.OK
 
 
-def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
+def test_init_writes_a_valid_configuration(tmp_path: Path) -> None:
     file = tmp_path / "fullpool.toml"
     given = ("--lake", '/srv/ü "lake', "--market", "um", "--symbols", "*USDT,!*UPUSDT")
     assert run("init", file, *given, "--start", "2024-01-01", "--follow").returncode == Exit.OK
@@ -207,7 +201,7 @@ def test_init_writes_a_configuration_that_is_right(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_init_asks_three_questions_on_a_terminal(tmp_path: Path) -> None:
+def test_init_asks_questions_on_a_terminal(tmp_path: Path) -> None:
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "init", tmp_path / "new.toml", "--kind", "aggTrades"],
@@ -233,7 +227,7 @@ def test_init_asks_three_questions_on_a_terminal(tmp_path: Path) -> None:
         lambda text: text.replace('market = "', "market = '"),
     ],
 )
-def test_what_only_reads_a_lake_takes_its_path_from_a_config_that_is_wrong(
+def test_reading_commands_find_lake_despite_invalid_config(
     config: Path, damage: Callable[[str], str]
 ) -> None:
     run("sync", "-c", config)
@@ -250,13 +244,13 @@ def test_what_only_reads_a_lake_takes_its_path_from_a_config_that_is_wrong(
     assert run("verify", "--repair", "-c", config).returncode == Exit.CONFIG
 
 
-def test_a_host_that_is_away(config: Path, vendor: Vendor) -> None:
+def test_sync_reports_an_unreachable_host(config: Path, vendor: Vendor) -> None:
     config.write_text(config.read_text().replace(vendor.simulator.url, "http://127.0.0.1:9"))
 
     refused(run("sync", "-c", config), Exit.UNREACHABLE, "connecting to 127.0.0.1")
 
 
-def test_a_certificate_nobody_vouches_for(config: Path, vendor: Vendor) -> None:
+def test_an_untrusted_certificate_is_refused(config: Path, vendor: Vendor) -> None:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
     with Simulator(Bucket(vendor.folder), tls=tls) as secure:
@@ -270,14 +264,14 @@ def test_a_certificate_nobody_vouches_for(config: Path, vendor: Vendor) -> None:
         assert run("sync", "-c", config).returncode == 0
 
 
-def test_an_archive_that_cannot_be_had(config: Path, vendor: Vendor) -> None:
+def test_sync_reports_an_unavailable_archive(config: Path, vendor: Vendor) -> None:
     vendor.fail(Fault("*.zip", "status", 500))
     config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
 
     refused(run("sync", "-c", config), Exit.INCOMPLETE, "AUSDT/1m/2024-06-01", "HTTP 500")
 
 
-def test_nothing_is_left_in_the_temporary_folder(config: Path, vendor: Vendor) -> None:
+def test_sync_leaves_temporary_folder_empty(config: Path, vendor: Vendor) -> None:
     with TemporaryDirectory() as folder:
         assert run("sync", "-c", config, TMPDIR=folder).returncode == Exit.OK
         vendor.fail(Fault("*.zip", "status", 500))
@@ -290,7 +284,7 @@ def test_nothing_is_left_in_the_temporary_folder(config: Path, vendor: Vendor) -
         assert list(Path(folder).iterdir()) == []
 
 
-def test_output_that_cannot_be_written_is_told() -> None:
+def test_unwritable_output_is_reported() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "fullpool", "--help"],
@@ -300,7 +294,7 @@ def test_output_that_cannot_be_written_is_told() -> None:
     refused(done, Exit.DISK_FULL, "the output", "No space left on device")
 
 
-def test_a_reader_that_has_had_enough_is_no_error(config: Path) -> None:
+def test_a_query_reader_may_stop_early(config: Path) -> None:
     assert run("sync", "-c", config).returncode == Exit.OK
     command = f"{sys.executable} -m fullpool sql -c {config} --csv 'FROM range(100000)'"
     piped = f"set -o pipefail; {command} | head -1; {command} | true"
@@ -310,7 +304,7 @@ def test_a_reader_that_has_had_enough_is_no_error(config: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "gaps", "plan", "check"])
-def test_a_reader_of_a_table_that_has_had_enough_is_no_error(config: Path, command: str) -> None:
+def test_a_table_reader_may_stop_early(config: Path, command: str) -> None:
     assert run("sync", "-c", config).returncode == Exit.OK
     option = "" if command == "check" else "-c"
     piped = f"set -o pipefail; {sys.executable} -m fullpool {command} {option} {config} | true"
@@ -321,7 +315,7 @@ def test_a_reader_of_a_table_that_has_had_enough_is_no_error(config: Path, comma
 
 
 @pytest.mark.parametrize("lost", ["2>/dev/full", "2>&-", "2>&1 | true"])
-def test_a_sync_goes_on_when_nobody_can_hear_it(config: Path, lost: str) -> None:
+def test_sync_goes_on_without_listeners(config: Path, lost: str) -> None:
     command = f"{sys.executable} -m fullpool sync --log-level debug -c {config} {lost}"
     subprocess.run(["bash", "-c", command], check=False, capture_output=True)
 
@@ -330,7 +324,7 @@ def test_a_sync_goes_on_when_nobody_can_hear_it(config: Path, lost: str) -> None
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_output_that_was_closed_is_no_error(closed: str) -> None:
+def test_closed_output_is_no_error(closed: str) -> None:
     done = subprocess.run(
         ["bash", "-c", f"exec {sys.executable} -m fullpool --help {closed}"],
         check=False, capture_output=True, text=True,
@@ -339,20 +333,20 @@ def test_output_that_was_closed_is_no_error(closed: str) -> None:
     assert (done.returncode, done.stderr) == (Exit.OK, "")
 
 
-def test_a_disk_without_room(config: Path) -> None:
+def test_sync_respects_reserved_disk_space(config: Path) -> None:
     config.write_text(config.read_text().replace("min_free_gb = 0.0", "min_free_gb = 1e9"))
 
     refused(run("sync", "-c", config), Exit.DISK_FULL, "reserved")
 
 
-def test_a_disk_without_room_for_a_lake(config: Path, tmp_path: Path) -> None:
+def test_opening_the_lake_reports_full_disk(config: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     with mounted(small, "-t", "tmpfs", "-o", "size=1m,nr_inodes=3", "none"):
         config.write_text(config.read_text().replace(f"{tmp_path}/lake", f"{small}/lake"))
         refused(run("sync", "-c", config), Exit.DISK_FULL, "opening the lake", "No space left")
 
 
-def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
+def test_sync_reports_a_disk_filling_up(config: Path, vendor: Vendor, tmp_path: Path) -> None:
     small = tmp_path / "small"
     with mounted(small, "-t", "tmpfs", "-o", "size=4m", "none"):
         vendor.put(DAY, kline(datetime(2024, 6, 1, tzinfo=UTC)) * 100_000)
@@ -360,7 +354,7 @@ def test_a_disk_that_fills_up(config: Path, vendor: Vendor, tmp_path: Path) -> N
         refused(run("sync", "-c", config), Exit.DISK_FULL, "No space left")
 
 
-def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
+def test_an_unwritable_lake_is_reported(config: Path, tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file where the folder should be")
 
     done = run("sync", "-c", config)
@@ -368,7 +362,7 @@ def test_a_lake_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     assert "name a folder instead" in done.stderr
 
 
-def test_a_lake_made_by_a_newer_version(config: Path, tmp_path: Path) -> None:
+def test_sync_refuses_a_newer_lake(config: Path, tmp_path: Path) -> None:
     run("sync", "-c", config)
     with duckdb.connect(str(tmp_path / "lake/.state/state.duckdb")) as connection:
         connection.execute("INSERT INTO sync.migrations VALUES ('9999_later', now())")
@@ -377,18 +371,18 @@ def test_a_lake_made_by_a_newer_version(config: Path, tmp_path: Path) -> None:
     assert run("status", "-c", config).returncode == 0
 
 
-def test_a_second_writer_is_told_who_the_first_is(config: Path, tmp_path: Path) -> None:
+def test_a_busy_lake_names_its_writer(config: Path, tmp_path: Path) -> None:
     with writing(Tree(tmp_path / "lake"), "sync", datetime(2024, 1, 1, tzinfo=UTC)):
         refused(run("sync", "-c", config), Exit.LAKE_BUSY, "`fullpool sync`", str(os.getpid()))
 
 
-def test_a_lake_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_lake_is_reported(tmp_path: Path) -> None:
     refused(run("status", "--lake", tmp_path), Exit.NO_LAKE, "nothing is published")
     refused(run("gaps", "--lake", tmp_path / "none"), Exit.NO_LAKE, "there is no such folder")
     refused(run("generations", "--lake", tmp_path), Exit.NO_LAKE)
 
 
-def test_a_query_that_is_wrong(config: Path) -> None:
+def test_a_wrong_query_is_refused(config: Path) -> None:
     run("sync", "-c", config)
 
     refused(run("sql", "SELEC 1", "-c", config), Exit.QUERY, "syntax error")
@@ -397,7 +391,7 @@ def test_a_query_that_is_wrong(config: Path) -> None:
     refused(run("sql", "SELECT 1; SELECT 2", "-c", config), Exit.QUERY, "2 statements")
 
 
-def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
+def test_tables_are_cut_but_csv_is_whole(config: Path) -> None:
     run("sync", "-c", config)
 
     table = run("sql", "FROM range(5000)", "-c", config)
@@ -407,7 +401,7 @@ def test_a_long_answer_is_cut_as_a_table_and_whole_as_csv(config: Path) -> None:
     refused(run("sql", "SELECT 1", "-c", config, "--csv", "--json"), Exit.USAGE, "--csv and --json")
 
 
-def test_rows_are_printed_as_they_come_in_the_form_asked_for(config: Path, tmp_path: Path) -> None:
+def test_rows_print_in_the_requested_form(config: Path, tmp_path: Path) -> None:
     run("sync", "-c", config)
     query = tmp_path / "query.sql"
     query.write_text("SELECT i, i / 3 AS third FROM range(3) AS r(i) -- as text\n")
@@ -445,7 +439,7 @@ def test_a_long_answer_takes_no_memory(config: Path) -> None:
     assert peak(400_000) - peak(1) < 50_000
 
 
-def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vendor) -> None:
+def test_a_failed_sync_prints_json_too(config: Path, vendor: Vendor) -> None:
     vendor.fail(Fault("*.zip", "status", 500))
     config.write_text(config.read_text().replace("builders = 1", "builders = 1\nrounds = 1"))
 
@@ -455,7 +449,7 @@ def test_a_failed_sync_prints_its_account_as_json_too(config: Path, vendor: Vend
     assert json.loads(done.stdout)["missing"] == {"absent": 1, "failed": 1}
 
 
-def test_workers_end_when_their_parent_is_killed(config: Path, vendor: Vendor) -> None:
+def test_workers_end_if_parent_is_killed(config: Path, vendor: Vendor) -> None:
     vendor.fail(Fault("*.zip", "slow", 5000))
     command = [sys.executable, "-m", "fullpool", "sync", "-c", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -482,7 +476,7 @@ def _children(pid: int) -> list[str]:
     ]
 
 
-def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:
+def test_wrong_arguments_are_usage_errors() -> None:
     assert run("sync", "--nonsense").returncode == Exit.USAGE
     for wrong in (
         ("--fault", "nonsense"), ("--fault", "*.zip=status:abc"), ("--port", "99999"),
@@ -491,7 +485,7 @@ def test_an_argument_that_is_wrong_is_an_error_of_usage() -> None:
         assert run("simulator", "x", *wrong).returncode == Exit.USAGE, wrong
 
 
-def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None:
+def test_an_interrupt_ends_sync_cleanly(config: Path, vendor: Vendor) -> None:
     vendor.fail(Fault("*.zip", "slow", 3000))
     process = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "sync", "-c", str(config)],
@@ -514,7 +508,7 @@ def test_an_interrupt_ends_a_sync_in_order(config: Path, vendor: Vendor) -> None
     assert run("sync", "-c", config).returncode == 0
 
 
-def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vendor) -> None:
+def test_ctrl_c_while_workers_start_ends_cleanly(config: Path, vendor: Vendor) -> None:
     """A terminal sends it to every process of the command, those that have just begun too."""
     vendor.fail(Fault("*", "slow", 300))
     process = subprocess.Popen(
@@ -532,13 +526,13 @@ def test_ctrl_c_while_workers_begin_is_told_in_a_line(config: Path, vendor: Vend
 
 
 @pytest.mark.parametrize("command", ["gaps", "status", "revisions"])
-def test_a_symbol_that_is_not_held_is_no_empty_answer(config: Path, command: str) -> None:
+def test_an_unknown_symbol_is_an_error(config: Path, command: str) -> None:
     run("sync", "-c", config)
     done = run(command, "--symbol", "ausdt", "-c", config)
     refused(done, Exit.USAGE, "the lake knows no such symbol", "did you mean AUSDT?")
 
 
-def test_a_status_that_is_watched_is_shown_again_until_it_is_stopped(config: Path) -> None:
+def test_a_watched_status_repeats_until_stopped(config: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "status", "--watch", "-c", str(config)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -555,7 +549,7 @@ def test_a_status_that_is_watched_is_shown_again_until_it_is_stopped(config: Pat
     assert (process.returncode, errors) == (Exit.INTERRUPTED, "stopped\n")
 
 
-def test_help_and_the_version_load_nothing_heavy() -> None:
+def test_help_and_version_load_nothing_heavy() -> None:
     program = "import fullpool.cli, sys; print('duckdb' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
@@ -564,7 +558,7 @@ def test_help_and_the_version_load_nothing_heavy() -> None:
     assert run("-V").stdout == run("--version").stdout == f"fullpool {__version__}\n"
 
 
-def test_help_fits_eighty_columns_and_cuts_no_sentence() -> None:
+def test_help_fits_eighty_columns_without_cuts() -> None:
     top = run("-h", COLUMNS="80").stdout
     assert "..." not in top.split("Commands:")[1]
     for name in ["", *_commands(top)]:
@@ -630,7 +624,7 @@ QUERY = """SELECT 1 AS a, 'x' AS a, 0.0 / 0 AS n, 0.00000001::DECIMAL(18,8) AS d
     TIMESTAMPTZ '2024-06-01 02:00:00+02' AS t"""
 
 
-def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None:
+def test_values_print_in_json_csv_and_tables(config: Path) -> None:
     run("sync", "-c", config)
     (row,) = json.loads(run("sql", QUERY, "-c", config, "--json").stdout)
     csv_lines = run("sql", QUERY, "-c", config, "--csv").stdout.splitlines()
@@ -646,7 +640,7 @@ def test_every_value_has_a_spelling_in_json_csv_and_tables(config: Path) -> None
     assert "2024-06-01 00:00:00" in table
 
 
-def test_the_status_has_a_line_a_kind_and_tells_what_needs_attention(tmp_path: Path) -> None:
+def test_status_lists_kinds_and_what_needs_attention(tmp_path: Path) -> None:
     day = clock.now().date() - timedelta(days=2)
     names = [f"A{number:02d}USDT" for number in range(12)]
     with Vendor(tmp_path / "vendor") as vendor:

@@ -41,7 +41,7 @@ def config(vendor: Vendor, tmp_path: Path) -> Config:
 
 
 @pytest.mark.parametrize("harm", [flip, truncate, Path.unlink], ids=["flip", "truncate", "gone"])
-def test_rows_of_a_harmed_file_are_not_kept_but_fetched_again(
+def test_rows_of_harmed_files_are_refetched(
     vendor: Vendor, config: Config, tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
     lake = tmp_path / "other"
@@ -55,9 +55,7 @@ def test_rows_of_a_harmed_file_are_not_kept_but_fetched_again(
     assert verified(longer).is_whole
 
 
-def test_what_readers_see_stays_when_a_damaged_file_is_given_up(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_readers_still_see_files_given_up(vendor: Vendor, tmp_path: Path) -> None:
     lake = tmp_path / "other"
     shorter, longer = asked_for(vendor, lake, "2024-06-02"), asked_for(vendor, lake, "2024-06-04")
     for series in ("spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", TRADES):
@@ -73,7 +71,7 @@ def test_what_readers_see_stays_when_a_damaged_file_is_given_up(
     assert taken_out(tree_of(longer), str(victim.relative_to(lake))).exists()
 
 
-def test_a_damaged_file_met_by_a_patch_costs_no_row(vendor: Vendor, tmp_path: Path) -> None:
+def test_patching_a_damaged_file_costs_no_row(vendor: Vendor, tmp_path: Path) -> None:
     """The API is asked for rows that go into a file with a flipped bit."""
     series, key = "spot/klines/AUSDT/1m", "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
     vendor.publish(series, date(2024, 6, 1), date(2024, 6, 4))
@@ -92,7 +90,7 @@ def test_a_damaged_file_met_by_a_patch_costs_no_row(vendor: Vendor, tmp_path: Pa
     assert verified(config).is_whole
 
 
-def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Path) -> None:
+def test_a_moved_lake_forgets_nothing(config: Config, tmp_path: Path) -> None:
     root = tree_of(config).root
     with opened_state(tree_of(config)) as state:
         before = state.queries.files.paths()
@@ -106,14 +104,14 @@ def test_a_lake_that_was_moved_away_forgets_nothing(config: Config, tmp_path: Pa
     assert sync(config)[0].archives == 0
 
 
-def test_a_lake_may_be_called_by_a_number(vendor: Vendor, tmp_path: Path) -> None:
+def test_lake_names_may_be_numbers(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 2))
     days = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-02")
 
     assert sync(vendor.config(tmp_path / "2024", days))[0].archives == 2
 
 
-def test_what_an_older_version_published_is_published_anew(config: Config) -> None:
+def test_publications_of_older_versions_are_renewed(config: Config) -> None:
     file = tree_of(config).current.resolve()
     file.chmod(0o600)
     with duckdb.connect(str(file)) as lake:
@@ -129,7 +127,7 @@ def test_what_an_older_version_published_is_published_anew(config: Config) -> No
     assert examination.examine_lake(tree_of(config)) == []
 
 
-def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_was_set_back(
+def test_recorded_files_are_published_whatever_the_clock(
     config: Config,
 ) -> None:
     _, before = sync(config)
@@ -142,7 +140,7 @@ def test_files_that_were_recorded_before_a_kill_are_published_though_the_clock_w
     assert after.generations
 
 
-def test_what_was_taken_out_long_ago_is_removed(config: Config) -> None:
+def test_old_quarantined_files_are_removed(config: Config) -> None:
     tree = tree_of(config)
     keep_copy(tree, str(file_of(config, "AUSDT").relative_to(tree.root)))
     forget_taken_out(tree, clock.now() - timedelta(days=1))
@@ -153,9 +151,7 @@ def test_what_was_taken_out_long_ago_is_removed(config: Config) -> None:
     assert [path for path in tree.quarantine.rglob("*") if path.is_file()] == []
 
 
-def test_rows_the_configuration_asks_for_no_more_are_told_when_they_are_lost(
-    vendor: Vendor, config: Config
-) -> None:
+def test_lost_rows_no_longer_configured_are_told(vendor: Vendor, config: Config) -> None:
     flip(file_of(config, "AUSDT"))
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 5), date(2024, 6, 5))
     days = {"start": "2024-06-03", "end": "2024-06-05"}
@@ -169,7 +165,7 @@ def test_rows_the_configuration_asks_for_no_more_are_told_when_they_are_lost(
     assert any("2 archives of spot/klines/AUSDT lost, for" in one for one in told), told
 
 
-def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) -> None:
+def test_publication_leaves_out_missing_files(config: Config) -> None:
     before = rows_of(config)
     file_of(config, "AUSDT").unlink()
     with opened_state(tree_of(config)) as state:
@@ -184,7 +180,7 @@ def test_a_file_that_is_gone_is_left_out_of_what_is_published(config: Config) ->
     assert rows_of(config) == before
 
 
-def test_the_state_of_another_lake_touches_nothing(
+def test_another_lakes_state_touches_nothing(
     vendor: Vendor, config: Config, tmp_path: Path
 ) -> None:
     other = asked_for(vendor, tmp_path / "other", "2024-06-02")
@@ -226,7 +222,7 @@ def flip_inside(config: Config) -> None:
 
 @pytest.mark.parametrize("harm", [lose_all, lose_link, garble, flip_inside])
 @pytest.mark.parametrize("mend", [sync, lambda config: rebuild.rebuild(config, Event())])
-def test_a_catalogue_that_is_lost_is_written_anew(
+def test_a_lost_catalogue_is_written_anew(
     config: Config, harm: Callable[[Config], None], mend: Callable[[Config], object]
 ) -> None:
     before = rows_of(config)
@@ -237,7 +233,7 @@ def test_a_catalogue_that_is_lost_is_written_anew(
     assert verified(config).is_whole
 
 
-def test_foreign_files_that_look_like_ours_are_told_and_taken_out(config: Config) -> None:
+def test_foreign_lookalikes_are_told_and_taken_out(config: Config) -> None:
     before = rows_of(config)
     own, trades = file_of(config, "AUSDT"), file_of(config, "2024-06-02")
     future = own.with_name("2024-06.g000099.parquet")
@@ -257,7 +253,7 @@ def test_foreign_files_that_look_like_ours_are_told_and_taken_out(config: Config
     assert rows_of(config) == before
 
 
-def test_a_rebuild_takes_files_of_other_columns_and_series_out(config: Config) -> None:
+def test_a_rebuild_takes_misplaced_files_out(config: Config) -> None:
     before = rows_of(config)
     own, trades = file_of(config, "AUSDT"), file_of(config, "2024-06-02")
     for name, file in (("XUSDT", trades), ("YUSDT", own)):
@@ -271,7 +267,7 @@ def test_a_rebuild_takes_files_of_other_columns_and_series_out(config: Config) -
     assert verified(config).is_whole
 
 
-def test_a_rebuild_holds_files_to_what_the_catalogue_has_of_them(config: Config) -> None:
+def test_rebuild_checks_files_against_the_catalogue(config: Config) -> None:
     before = rows_of(config)
     flip(file_of(config, "AUSDT"))
     shutil.rmtree(tree_of(config).state.parent)
@@ -285,16 +281,14 @@ def test_a_rebuild_holds_files_to_what_the_catalogue_has_of_them(config: Config)
     assert rows_of(config) == before
 
 
-def test_a_rebuild_says_when_nothing_vouches_for_the_files(config: Config) -> None:
+def test_rebuild_says_when_files_are_unproven(config: Config) -> None:
     shutil.rmtree(tree_of(config).state.parent)
     lose_all(config)
 
     assert rebuild.rebuild(config, Event()).unproven == len(files(config))
 
 
-def test_after_a_rebuild_a_month_that_began_in_its_middle_is_not_fetched_again(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_a_rebuild_refetches_no_partial_month(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish(TRADES, date(2024, 4, 17), date(2024, 5, 31))
     config = vendor.config(tmp_path / "lake", dataset(TRADES, end="2024-05-31"))
     sync(config)
@@ -306,7 +300,7 @@ def test_after_a_rebuild_a_month_that_began_in_its_middle_is_not_fetched_again(
     assert len(vendor.archive_requests()) == asked
 
 
-def test_a_sweep_moves_what_it_does_not_know_to_quarantine(config: Config) -> None:
+def test_a_sweep_quarantines_unknown_files(config: Config) -> None:
     own = file_of(config, "AUSDT")
     stray = own.with_name("2024-05.g000001.parquet")
     shutil.copy(own, stray)
@@ -318,9 +312,7 @@ def test_a_sweep_moves_what_it_does_not_know_to_quarantine(config: Config) -> No
     assert kept.read_bytes() == own.read_bytes()
 
 
-def test_what_the_vendor_replaced_is_due_after_a_repair(
-    vendor: Vendor, config: Config, tmp_path: Path
-) -> None:
+def test_repair_makes_replaced_archives_due(vendor: Vendor, config: Config, tmp_path: Path) -> None:
     key = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
     vendor.put(key, vendor.text_of(key.replace("AUSDT", "BUSDT")))
     path = tmp_path / "fullpool.toml"
@@ -363,7 +355,9 @@ ILLS: list[tuple[Callable[[Config], object], str]] = [
 
 
 @pytest.mark.parametrize(("harm", "words"), ILLS, ids=[words for _, words in ILLS])
-def test_the_doctor_sees_it(config: Config, harm: Callable[[Config], object], words: str) -> None:
+def test_the_doctor_sees_the_harm(
+    config: Config, harm: Callable[[Config], object], words: str
+) -> None:
     assert examination.examine(config, Seen()) == []
     harm(config)
     found = [one.what for one in examination.examine_lake(tree_of(config))]
@@ -371,7 +365,7 @@ def test_the_doctor_sees_it(config: Config, harm: Callable[[Config], object], wo
     assert any(words in what for what in found), found
 
 
-def test_a_lake_is_looked_at_without_its_configuration(config: Config) -> None:
+def test_a_lake_is_checked_without_configuration(config: Config) -> None:
     lake = str(tree_of(config).root)
 
     assert run("verify", "--lake", lake).returncode == Exit.OK

@@ -43,7 +43,7 @@ COUNT = "SELECT count(*), count(DISTINCT create_time) FROM metrics"
 
 
 @pytest.mark.parametrize("late", ["00", "01"])
-def test_metrics_that_come_day_by_day_keep_each_midnight(late: str) -> None:
+def test_daily_metrics_keep_each_midnight(late: str) -> None:
     with Lab(dataset("um/metrics/X", start="2024-02-28"), has_api=False) as lab:
         for day in ("2024-02-28", "2024-02-29", "2024-03-01", "2024-03-02"):
             lab.put(metrics_key(day), metrics(f"{day}T00:05", late=late))
@@ -53,7 +53,7 @@ def test_metrics_that_come_day_by_day_keep_each_midnight(late: str) -> None:
         assert lab.ask("FROM sync.gaps WHERE explanation IS DISTINCT FROM 'not_published'") == []
 
 
-def test_a_republished_day_leaves_the_midnight_of_the_day_before() -> None:
+def test_republished_day_leaves_previous_midnight() -> None:
     with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
         days(lab, 1, 3)
         lab.run("sync", "2024-03-04T12:00")
@@ -65,7 +65,7 @@ def test_a_republished_day_leaves_the_midnight_of_the_day_before() -> None:
         assert lab.ask("SELECT rows_added, rows_removed FROM sync.revisions") == [(0, 0)]
 
 
-def test_a_day_that_begins_at_midnight_has_its_own_row_there() -> None:
+def test_day_starting_at_midnight_has_own_row() -> None:
     with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
         days(lab, 1, 1)
         lab.run("sync", "2024-03-02T12:00")
@@ -76,7 +76,7 @@ def test_a_day_that_begins_at_midnight_has_its_own_row_there() -> None:
         assert lab.ask("SELECT count(*) FROM metrics WHERE sum_open_interest = 9") == [(288,)]
 
 
-def test_a_midnight_that_two_months_have_is_there_once() -> None:
+def test_midnight_in_two_months_appears_once() -> None:
     """Months of an open year are files of their own, and the last row of one is of the next."""
     with Lab(dataset("um/metrics/X", start="2024-01-31", end="2024-02-01")) as lab:
         lab.put(metrics_key("2024-01-31"), metrics("2024-01-31T00:05"))
@@ -91,7 +91,7 @@ def test_a_midnight_that_two_months_have_is_there_once() -> None:
         assert lab.ask("FROM sync.gaps") == []
 
 
-def test_a_contract_that_the_api_has_no_metrics_of_costs_no_other_its_gaps() -> None:
+def test_contract_without_api_metrics_has_explained_gap() -> None:
     symbol = "BTCUSD_240628"
     text = dataset(f"cm/metrics/{symbol}", start="2024-03-01", end="2024-03-03")
     with Lab(text) as lab:
@@ -107,7 +107,7 @@ def test_a_contract_that_the_api_has_no_metrics_of_costs_no_other_its_gaps() -> 
         assert found == [(288, "no_archive")]
 
 
-def test_the_requests_of_a_pass_are_all_that_are_made() -> None:
+def test_pass_stays_within_its_requests() -> None:
     text = dataset("um/metrics/X", start="2024-03-01", end="2024-03-19")
     with Lab(text, rest={"requests_per_pass": 10}) as lab:
         days(lab, 1, 1)
@@ -131,7 +131,7 @@ def depth(day: int, count: int = 24, *, spill: bool = False) -> str:
     return f"timestamp,percentage,depth,notional\n{rows}"
 
 
-def test_a_row_at_midnight_is_no_sign_of_the_day_that_begins_there() -> None:
+def test_midnight_row_proves_no_new_day() -> None:
     with Lab(dataset("um/bookDepth/X", start="2024-03-01", end="2024-03-03")) as lab:
         lab.put(DEPTH.format(1), depth(1, spill=True))
         lab.put(DEPTH.format(3), depth(3))
@@ -143,7 +143,7 @@ def test_a_row_at_midnight_is_no_sign_of_the_day_that_begins_there() -> None:
         assert lab.ask("SELECT expected_rows, open_rows FROM sync.coverage") == [(50, 0)]
 
 
-def test_a_day_with_rows_of_its_first_minute_alone_is_there() -> None:
+def test_first_minute_alone_makes_a_day() -> None:
     with Lab(dataset("um/bookDepth/X", start="2024-03-01", end="2024-03-03")) as lab:
         for day in (1, 2, 3):
             lab.put(DEPTH.format(day), depth(day, 1))
@@ -154,7 +154,7 @@ def test_a_day_with_rows_of_its_first_minute_alone_is_there() -> None:
         assert lab.ask("SELECT expected_rows, present_rows FROM sync.coverage") == [(3, 3)]
 
 
-def test_an_archive_that_is_late_is_waited_for_until_it_is_overdue() -> None:
+def test_late_archive_is_awaited_until_overdue() -> None:
     with Lab(dataset("um/bookDepth/X", start="2024-03-01")) as lab:
         lab.put(DEPTH.format(1), depth(1), at("2024-03-02"))
         lab.run("sync", "2024-03-02T12:00")
@@ -169,7 +169,7 @@ def test_an_archive_that_is_late_is_waited_for_until_it_is_overdue() -> None:
         assert lab.ask("SELECT count(*) FROM book_depth") == [(48,)]
 
 
-def test_a_kind_without_api_is_explained_while_the_api_bans_us() -> None:
+def test_kind_without_api_is_explained_during_ban() -> None:
     with Lab(dataset("um/bookDepth/X", start="2024-03-01", end="2024-03-03")) as lab:
         lab.put(DEPTH.format(1), depth(1))
         lab.put(DEPTH.format(3), depth(3))
@@ -198,7 +198,7 @@ def hours(day: int, count: int = 24) -> list[datetime]:
     return [at(f"2024-03-{day:02}") + n * timedelta(hours=1) for n in range(count)]
 
 
-def test_a_month_that_lacks_a_day_but_for_a_row_does_not_take_it_away() -> None:
+def test_month_nearly_lacking_a_day_keeps_it() -> None:
     with Lab(dataset("um/bookTicker/X", start="2024-03-01", end="2024-03-31")) as lab:
         for day in (1, 2, 3):
             lab.put(TICKER.format("daily", f"2024-03-0{day}"), ticker(*hours(day)))
@@ -213,7 +213,7 @@ def test_a_month_that_lacks_a_day_but_for_a_row_does_not_take_it_away() -> None:
         assert lab.ask(sql)[:3] == [(1, 48), (2, 48), (3, 48)]
 
 
-def test_a_row_that_a_new_edition_has_no_more_beyond_its_day_goes() -> None:
+def test_new_edition_removes_row_beyond_its_day() -> None:
     with Lab(dataset("um/bookTicker/X", start="2024-03-01", end="2024-03-01")) as lab:
         name = TICKER.format("daily", "2024-03-01")
         lab.put(name, ticker(*hours(1), at("2024-03-02")))
@@ -228,7 +228,7 @@ def test_a_row_that_a_new_edition_has_no_more_beyond_its_day_goes() -> None:
 FUNDING = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-0{}.zip"
 
 
-def test_the_running_month_of_funding_publishes_nothing_where_the_api_is_not_asked() -> None:
+def test_running_funding_month_publishes_nothing_without_api() -> None:
     with Lab(dataset("um/fundingRate/X", start="2024-01-01"), has_api=False) as lab:
         times = [at("2024-01-01") + n * timedelta(hours=8) for n in range(93)]
         rows = "".join(f"{round(time.timestamp() * 1000)},8,0.0001\n" for time in times)
@@ -272,7 +272,7 @@ def funding(*spans: tuple[str, int, int], lost: tuple[str, ...] = ()) -> str:
 
 
 @pytest.mark.parametrize("hours", [8, 4, 1])
-def test_a_rate_that_is_missing_is_filled_whatever_the_hours_of_a_symbol(hours: int) -> None:
+def test_missing_rate_is_filled_whatever_the_hours(hours: int) -> None:
     lost = "2024-01-15T16:00"
     whole = ("2024-01-01", 31 * 24 // hours, hours)
     text = dataset("um/fundingRate/X", start="2024-01-01", end="2024-01-31")
@@ -303,7 +303,7 @@ def test_hours_that_change_are_no_gap() -> None:
         assert lab.ask(sql) == [(141, 141, 141)]
 
 
-def test_a_rate_that_is_missing_before_the_hours_changed_is_filled() -> None:
+def test_rate_missing_before_new_hours_is_filled() -> None:
     text = dataset("um/fundingRate/X", start="2024-01-01", end="2024-01-31")
     with Lab(text) as lab:
         spans = (("2024-01-01", 45, 8), ("2024-01-16", 96, 4))

@@ -48,7 +48,7 @@ def dialled(
     return dial("vendor.example", 443, timeout_s, Event(), time.monotonic)
 
 
-def test_a_silent_address_does_not_keep_the_next_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_address_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     server, there = listening()
     with server, silent() as nowhere, dialled(monkeypatch, [nowhere, there]) as found:
         assert found.getpeername() == there[1]
@@ -58,18 +58,18 @@ def test_a_silent_address_does_not_keep_the_next_waiting(monkeypatch: pytest.Mon
             assert accepted.recv(5) == b"hello"
 
 
-def test_an_address_that_refuses_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusing_address_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     server, there = listening()
     with server, dialled(monkeypatch, [refusing(), refusing(), there]) as found:
         assert found.getpeername() == there[1]
 
 
-def test_if_all_refuse_that_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_by_all_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionRefusedError, match="refused"):
         dialled(monkeypatch, [refusing(), refusing()])
 
 
-def test_if_all_are_silent_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_from_all_ends_in_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         silent() as one,
         silent() as other,

@@ -65,7 +65,7 @@ def columns_of(reader: Reader, relation: str) -> dict[str, str]:
     return dict(rows)
 
 
-def test_every_column_is_described_with_its_type(reader: Reader) -> None:
+def test_columns_are_described_with_their_types(reader: Reader) -> None:
     page = described()
     wrong = []
     for schema, name in reader.query(PUBLIC).rows:
@@ -104,7 +104,7 @@ def test_the_queries_of_the_cookbook_run(reader: Reader, tmp_path: Path, sql: st
     assert all(any(value is not None for value in row) for row in rows)
 
 
-def test_the_cookbook_answers_twenty_questions_and_says_so() -> None:
+def test_the_cookbook_answers_twenty_questions() -> None:
     text = (DOCS / "cookbook.md").read_text()
 
     assert text.count("```sql") >= 20
@@ -142,7 +142,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
-def test_commands_of_the_documentation_are_commands(page: str, line: str) -> None:
+def test_documented_commands_can_be_parsed(page: str, line: str) -> None:
     words = [word for word in shlex.split(line, comments=True) if word != "..."]
     group = typer.main.get_group(program)
     context = group.make_context("fullpool", [], resilient_parsing=True)
@@ -170,7 +170,7 @@ def test_figures_are_those_that_were_measured(tmp_path: Path) -> None:
     assert subprocess.run([*tool, "check"], check=False).returncode == 0
 
 
-def test_targets_of_make_that_texts_name_are_there() -> None:
+def test_make_targets_in_texts_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     texts = [
         *PAGES,
@@ -195,7 +195,7 @@ def test_decisions_are_numbered_and_listed() -> None:
         assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Why"]
 
 
-def test_pictures_are_there_and_none_is_left_over() -> None:
+def test_pictures_are_there_and_none_unused() -> None:
     shown = {
         os.path.basename(path)  # noqa: PTH119
         for page in PAGES

@@ -26,9 +26,7 @@ def config(vendor: Vendor, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["what?", "back\\slash", "a|b"])
-def test_a_lake_where_duckdb_finds_nothing_is_refused_at_once(
-    vendor: Vendor, tmp_path: Path, name: str
-) -> None:
+def test_lakes_duckdb_cannot_find_are_refused(vendor: Vendor, tmp_path: Path, name: str) -> None:
     path = tmp_path / "fullpool.toml"
     path.write_text(vendor.config_text(tmp_path / name, dataset("spot/klines/AUSDT/1m")))
     checked = run("check", path)
@@ -77,17 +75,17 @@ def in_chinese(path: Path, env: dict[str, str]) -> None:
     assert run("sql", "-c", path, "--csv", ask).stdout.splitlines()[1] == "币安人生USDT,48"
 
 
-def test_an_output_that_lacks_letters_gets_their_numbers(chinese: Path) -> None:
+def test_letters_an_output_lacks_become_numbers(chinese: Path) -> None:
     in_chinese(chinese, {"PYTHONIOENCODING": "cp1252"})
 
 
-def test_files_are_named_in_utf_8_whatever_the_locale(chinese: Path, latin: dict[str, str]) -> None:
+def test_file_names_are_always_utf_8(chinese: Path, latin: dict[str, str]) -> None:
     in_chinese(chinese, latin)
     (folder,) = (chinese.parent / "lake" / "klines").rglob("symbol=*")
     assert folder.name == "symbol=币安人生USDT"
 
 
-def test_sql_that_is_not_utf_8_is_an_error_of_usage(config: Path) -> None:
+def test_sql_must_be_in_utf_8(config: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fullpool", "sql", "-c", str(config), "-"],
         check=False, capture_output=True, input=b"SELECT \xff",
@@ -98,7 +96,7 @@ def test_sql_that_is_not_utf_8_is_an_error_of_usage(config: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user without a home: needs root")
-def test_a_user_without_a_home_is_told_where_a_configuration_was_looked_for() -> None:
+def test_without_home_it_says_where_it_looked() -> None:
     env = {key: value for key, value in os.environ.items() if key != "HOME"}
 
     def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -119,7 +117,7 @@ def test_a_user_without_a_home_is_told_where_a_configuration_was_looked_for() ->
     assert "looked for fullpool.toml" in done.stderr
 
 
-def test_check_remarks_on_figures_that_other_machines_may_read(config: Path) -> None:
+def test_check_notes_figures_others_may_read(config: Path) -> None:
     listen = "[metrics]\nlisten = '0.0.0.0:9187'\nanyone = true\n"
     config.write_text(listen + config.read_text())
     done = run("check", config)

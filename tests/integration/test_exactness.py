@@ -64,7 +64,7 @@ def test_a_price_is_what_was_written(tmp_path: Path, texts: list[str]) -> None:
 
 @QUICK
 @given(texts=st.lists(numbers(28, 8), min_size=1, max_size=8))
-def test_an_amount_is_what_was_written_however_large(tmp_path: Path, texts: list[str]) -> None:
+def test_an_amount_is_what_was_written(tmp_path: Path, texts: list[str]) -> None:
     found = read(tmp_path, kind_of(Type.AMOUNT), texts, csv_rows.Width.WIDE)
 
     assert found == [Decimal(text) for text in texts]
@@ -72,7 +72,7 @@ def test_an_amount_is_what_was_written_however_large(tmp_path: Path, texts: list
 
 @QUICK
 @given(texts=st.lists(numbers(20, 16), min_size=1, max_size=8))
-def test_a_fine_number_is_what_was_written(tmp_path: Path, texts: list[str]) -> None:
+def test_fine_numbers_are_what_was_written(tmp_path: Path, texts: list[str]) -> None:
     found = read(tmp_path, kind_of(Type.FINE), texts, csv_rows.Width.NARROW)
 
     assert found == [Decimal(text) for text in texts]
@@ -88,17 +88,13 @@ def test_a_fine_number_is_what_was_written(tmp_path: Path, texts: list[str]) -> 
         (Type.PRICE, "12345678901"), (Type.TEXT, ""), (Type.SYMBOL, "Y"), (Type.SYMBOL, ""),
     ],
 )  # fmt: skip
-def test_what_a_column_cannot_hold_exactly_is_refused(
-    tmp_path: Path, value: Type, text: str
-) -> None:
+def test_values_not_held_exactly_are_refused(tmp_path: Path, value: Type, text: str) -> None:
     with pytest.raises(duckdb.Error):
         read(tmp_path, kind_of(value), [text], csv_rows.Width.NARROW)
 
 
 @pytest.mark.parametrize("value", [Type.PRICE, Type.AMOUNT, Type.FINE, Type.COUNT, Type.TEXT])
-def test_where_a_field_may_be_empty_it_is_null_in_quotes_or_without(
-    tmp_path: Path, value: Type
-) -> None:
+def test_empty_nullable_fields_are_null_even_quoted(tmp_path: Path, value: Type) -> None:
     kind = kind_of(value, is_nullable=True)
 
     assert read(tmp_path, kind, ["", '""', "7"], csv_rows.Width.NARROW)[:2] == [None, None]
@@ -128,9 +124,7 @@ def test_a_count_is_what_was_written(tmp_path: Path, values: list[int]) -> None:
     micros=st.lists(st.integers(10**14 + 5, 4 * 10**15), min_size=1, max_size=9),
     unit=st.sampled_from(["us", "ms", "text"]),
 )
-def test_a_time_is_what_was_written_in_each_unit(
-    tmp_path: Path, micros: list[int], unit: str
-) -> None:
+def test_a_time_is_what_was_written(tmp_path: Path, micros: list[int], unit: str) -> None:
     moments = [EPOCH + timedelta(microseconds=value) for value in micros]
     if unit == "ms":
         moments = [EPOCH + timedelta(milliseconds=value // 1000) for value in micros]

@@ -63,7 +63,7 @@ def paths(target: Path, form: str = "parquet") -> list[str]:
     return sorted(str(path.relative_to(target)) for path in target.rglob(f"*.{form}"))
 
 
-def test_rows_are_written_as_doubles_a_file_a_series_and_year(lab: Lab, tmp_path: Path) -> None:
+def test_each_series_exports_files_of_doubles(lab: Lab, tmp_path: Path) -> None:
     done = exported(lab, tmp_path / "out")
 
     assert paths(tmp_path / "out") == [
@@ -86,7 +86,7 @@ def test_rows_are_written_as_doubles_a_file_a_series_and_year(lab: Lab, tmp_path
     ]
 
 
-def test_exact_decimals_have_one_width_a_table(lab: Lab, tmp_path: Path) -> None:
+def test_exact_tables_have_one_decimal_width(lab: Lab, tmp_path: Path) -> None:
     exported(lab, tmp_path / "out", types=Types.EXACT)
 
     found = read(
@@ -112,7 +112,7 @@ def test_only_what_is_chosen_is_exported(lab: Lab, tmp_path: Path) -> None:
     assert done.rows == 24 * 24 + 5
 
 
-def test_a_kind_may_be_named_as_its_view_is(lab: Lab, tmp_path: Path) -> None:
+def test_a_view_name_selects_its_kind(lab: Lab, tmp_path: Path) -> None:
     exported(lab, tmp_path / "out", choice=Choice(kinds=("agg_trades",)))
 
     files = f"'{tmp_path}/out/**/*.parquet'"
@@ -121,7 +121,7 @@ def test_a_kind_may_be_named_as_its_view_is(lab: Lab, tmp_path: Path) -> None:
     assert found[0] == (3000, 1.5, False)
 
 
-def test_csv_has_a_header_and_the_same_rows(lab: Lab, tmp_path: Path) -> None:
+def test_csv_has_header_and_same_rows(lab: Lab, tmp_path: Path) -> None:
     exported(
         lab, tmp_path / "out", form=Form.CSV, choice=Choice(kinds=("klines",), intervals=("1d",))
     )
@@ -133,7 +133,7 @@ def test_csv_has_a_header_and_the_same_rows(lab: Lab, tmp_path: Path) -> None:
     assert len(lines) == 61
 
 
-def test_the_manifest_lists_every_file_with_its_hash(lab: Lab, tmp_path: Path) -> None:
+def test_manifest_lists_every_file_with_hash(lab: Lab, tmp_path: Path) -> None:
     target = tmp_path / "out"
     exported(lab, target, choice=Choice(symbols=("AUSDT",), start=at("2024-01-31")))
 
@@ -152,7 +152,7 @@ def test_the_manifest_lists_every_file_with_its_hash(lab: Lab, tmp_path: Path) -
         assert read(f"SELECT count(*) FROM '{target / one['path']}'") == [(one["rows"],)]
 
 
-def test_files_of_one_type_are_linked_or_copied_as_they_are(lab: Lab, tmp_path: Path) -> None:
+def test_uniform_files_are_linked_or_copied(lab: Lab, tmp_path: Path) -> None:
     tree = tree_of(lab.config)
     choice = Choice(kinds=("klines",), symbols=("AUSDT",), intervals=("1h",))
     exported(lab, tmp_path / "linked", way=Way.LINK, choice=choice)
@@ -171,14 +171,14 @@ def test_files_of_one_type_are_linked_or_copied_as_they_are(lab: Lab, tmp_path: 
     assert one["rows"] == 1440
 
 
-def test_files_of_several_types_are_linked_only_if_that_is_said(lab: Lab, tmp_path: Path) -> None:
+def test_mixed_files_are_linked_only_on_request(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="quote_volume has decimals of different widths"):
         exported(lab, tmp_path / "out", way=Way.LINK)
 
     assert exported(lab, tmp_path / "out", way=Way.LINK, types=Types.STORED).files == 5
 
 
-def test_files_of_another_disk_are_copied(lab: Lab) -> None:
+def test_linking_to_another_disk_is_refused(lab: Lab) -> None:
     target = Path(f"/dev/shm/export-{os.getpid()}")  # noqa: S108 - it is a disk of its own
     if target.parent.stat().st_dev == tree_of(lab.config).root.stat().st_dev:
         pytest.skip("shared memory is no disk of its own here")
@@ -211,7 +211,7 @@ def test_files_of_another_disk_are_copied(lab: Lab) -> None:
         ({"program": Program.NAUTILUS, "form": Form.CSV}, "a format of its own"),
     ],
 )
-def test_what_cannot_be_exported_is_said_and_leaves_nothing(
+def test_a_refused_export_explains_and_leaves_nothing(
     lab: Lab, tmp_path: Path, order: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
@@ -220,7 +220,7 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_target_that_cannot_be_is_refused(lab: Lab, tmp_path: Path) -> None:
+def test_an_impossible_target_is_refused(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "file").touch()
     inside = tree_of(lab.config).root / "klines" / "out"
@@ -235,13 +235,13 @@ def test_a_target_that_cannot_be_is_refused(lab: Lab, tmp_path: Path) -> None:
             exported(lab, target)
 
 
-def test_an_interval_chooses_among_the_kinds_that_have_them(lab: Lab, tmp_path: Path) -> None:
+def test_intervals_filter_only_kinds_with_intervals(lab: Lab, tmp_path: Path) -> None:
     exported(lab, tmp_path / "out", choice=Choice(intervals=("1d",)))
 
     assert [path.split("/")[0] for path in paths(tmp_path / "out")] == ["agg_trades", "klines"]
 
 
-def test_no_folder_that_was_made_is_left_of_what_is_refused(lab: Lab, tmp_path: Path) -> None:
+def test_exporting_damaged_files_leaves_no_folder(lab: Lab, tmp_path: Path) -> None:
     key = next((tree_of(lab.config).root / "klines").rglob("*.parquet"))
     key.chmod(0o644)
     content = key.read_bytes()
@@ -258,7 +258,7 @@ def test_no_folder_that_was_made_is_left_of_what_is_refused(lab: Lab, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_export_to_the_same_folder_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
+def test_a_parallel_export_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
     other = tmp_path / f".out.part-{os.getpid()}"
     other.mkdir()
     exported(lab, tmp_path / "out", choice=Choice(intervals=("1d",)))
@@ -267,7 +267,7 @@ def test_another_export_to_the_same_folder_is_not_disturbed(lab: Lab, tmp_path: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to somebody else: needs root")
-def test_what_cannot_be_linked_is_not_copied_silently() -> None:
+def test_unlinkable_files_are_not_silently_copied() -> None:
     folder = Path(tempfile.mkdtemp())  # not below one that is root's alone
     folder.chmod(0o777)
     program = (
@@ -297,9 +297,7 @@ def test_what_cannot_be_linked_is_not_copied_silently() -> None:
         ("XYZZY", None), ("QQAEUR", None),
     ],
 )  # fmt: skip
-def test_the_assets_of_a_symbol_that_nobody_lists(
-    symbol: str, pair: tuple[str, str] | None
-) -> None:
+def test_assets_of_unlisted_symbols_are_derived(symbol: str, pair: tuple[str, str] | None) -> None:
     listed = {("spot", f"{base}USDT"): Pair("", "") for base in ("BTC", "ADA", "WIN")}
 
     found = Pairs(listed).of(Market.SPOT, symbol)
@@ -307,7 +305,7 @@ def test_the_assets_of_a_symbol_that_nobody_lists(
     assert (found and (found.base, found.quote)) == pair
 
 
-def test_a_lake_that_lost_a_file_leaves_nothing(tmp_path: Path) -> None:
+def test_a_lost_file_leaves_no_export(tmp_path: Path) -> None:
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-08", end="2024-03-08")) as lab:
         key = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-03-08.zip"
         lab.put(key, bars(at("2024-03-08"), at("2024-03-09"), MINUTE))
@@ -327,7 +325,7 @@ def test_a_lake_that_lost_a_file_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_past_generation_is_exported_as_it_was(tmp_path: Path) -> None:
+def test_past_generations_export_as_they_were(tmp_path: Path) -> None:
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-08", end="2024-03-09")) as lab:
         for day in (8, 9):
             key = f"data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-03-0{day}.zip"

@@ -64,7 +64,7 @@ def metrics(lab: Lab, now: str, live: Live = IDLE) -> dict[str, float]:
     }
 
 
-def test_what_a_full_lake_has(lab: Lab) -> None:
+def test_figures_describe_a_full_lake(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01", "2024-03-02")
     done = lab.run("sync", "2024-03-03T08:00")
     found = metrics(lab, "2024-03-03T09:00")
@@ -88,7 +88,7 @@ def test_what_a_full_lake_has(lab: Lab) -> None:
     assert found["process_resident_memory_bytes"] > 1_000_000
 
 
-def test_what_a_lake_has_whose_archives_fail(lab: Lab) -> None:
+def test_failed_archives_show_in_the_figures(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01", "2024-03-02", "2024-03-03")
     lab.vendor.fail(Fault("*2024-03-02.zip", "status", 500))
     lab.run("sync", "2024-03-04T08:00")
@@ -109,7 +109,7 @@ def test_what_a_lake_has_whose_archives_fail(lab: Lab) -> None:
     assert found["open_gaps"] == 0
 
 
-def test_what_no_longer_trades_does_not_lag_and_what_has_no_row_yet_is_empty(lab: Lab) -> None:
+def test_ended_series_never_lag_and_rowless_are_empty(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01")
     put(lab, "AUSDT", "2024-03-01", "2024-03-02")
     put(lab, "BUSDT", *days_of("2024-03", 1, 29))
@@ -128,7 +128,7 @@ def test_what_no_longer_trades_does_not_lag_and_what_has_no_row_yet_is_empty(lab
     assert found['archives{status="quarantined"}'] + found['archives{status="failed"}'] == 1
 
 
-def test_rows_that_the_vendor_explains_are_counted_by_their_explanation(lab: Lab) -> None:
+def test_explained_rows_count_under_their_explanation(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")
     put(lab, "AUSDT", "2024-03-01", "2024-03-03")
     for day in ("2024-03-01", "2024-03-03"):  # what the API has: nothing between
@@ -141,7 +141,7 @@ def test_rows_that_the_vendor_explains_are_counted_by_their_explanation(lab: Lab
     assert found["open_gaps"] == 0
 
 
-def test_what_only_the_daemon_knows(lab: Lab) -> None:
+def test_figures_include_what_the_daemon_knows(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     found = metrics(lab, "2024-03-02T09:00")
@@ -163,7 +163,7 @@ def test_what_only_the_daemon_knows(lab: Lab) -> None:
     assert later['rest_used_weight{market="spot"}'] == 1200
 
 
-def test_following_that_fails_is_in_the_metrics(lab: Lab) -> None:
+def test_metrics_show_that_following_fails(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     reporting = Reporting(Path("fullpool.toml"), lab.config, Flag())
@@ -179,7 +179,7 @@ def test_following_that_fails_is_in_the_metrics(lab: Lab) -> None:
     assert seen == [[0, 0], [2, 0], [0, 1], [0, 0]]
 
 
-def test_how_long_passes_took_and_until_when_a_host_has_banned_us(lab: Lab) -> None:
+def test_metrics_show_pass_durations_and_bans(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
     gauges = Gauges(lambda: IDLE, lambda: at("2024-03-02T09:00"))
@@ -199,7 +199,7 @@ def test_how_long_passes_took_and_until_when_a_host_has_banned_us(lab: Lab) -> N
     assert "_created" not in text
 
 
-def test_the_weights_are_read_from_the_file_that_was_written(tmp_path: Path) -> None:
+def test_weights_are_read_back_from_file(tmp_path: Path) -> None:
     live = replace(IDLE, weights={"spot": 1200})
     Gauges(lambda: live, lambda: at("2024-03-02")).write(tmp_path / "fullpool.prom")
 
@@ -207,7 +207,7 @@ def test_the_weights_are_read_from_the_file_that_was_written(tmp_path: Path) -> 
     assert last_written(tmp_path / "none.prom") == {}
 
 
-def test_an_address_that_is_taken_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_taken_address_is_told(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1h", at("2024-03-01").date(), at("2024-03-01").date())
     path = tmp_path / "fullpool.toml"
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:

@@ -75,7 +75,7 @@ def rows(lab: Lab, until: str, source: str = "klines") -> None:
 @pytest.mark.parametrize(
     "source", ["klines", "klines_1m", "klines_exact", "klines_between('2000-01-01', '2100-01-01')"]
 )
-def test_the_rows_up_to_the_last_closed_bar_are_there(lab: Lab, source: str) -> None:
+def test_rows_reach_the_last_closed_bar(lab: Lab, source: str) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
 
     rows(lab, "2024-03-10T09:30", source)
@@ -91,7 +91,7 @@ def test_the_rows_up_to_the_last_closed_bar_are_there(lab: Lab, source: str) -> 
     ]
 
 
-def test_the_next_rows_are_asked_from_where_it_stands(lab: Lab) -> None:
+def test_following_continues_where_it_left_off(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
     before = lab.requests()
     lab.run("sync", "2024-03-10T10:01:20")
@@ -102,7 +102,7 @@ def test_the_next_rows_are_asked_from_where_it_stands(lab: Lab) -> None:
     assert lab.requests() == before + 2
 
 
-def test_a_series_that_is_followed_and_behind_is_told(lab: Lab) -> None:
+def test_a_followed_series_behind_is_reported(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
 
     with reading(tree_of(lab.config)) as reader:
@@ -115,7 +115,7 @@ def test_a_series_that_is_followed_and_behind_is_told(lab: Lab) -> None:
     assert "closed 13 minutes ago" in line
 
 
-def test_an_export_has_what_is_followed_too(lab: Lab, tmp_path: Path) -> None:
+def test_an_export_includes_followed_rows(lab: Lab, tmp_path: Path) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
 
     export(tree_of(lab.config), tmp_path / "out", Order(), uncounted)
@@ -126,9 +126,7 @@ def test_an_export_has_what_is_followed_too(lab: Lab, tmp_path: Path) -> None:
     assert lab.ask(ordered) == lab.ask(f"{ordered} ORDER BY open_time")
 
 
-def test_a_long_export_keeps_the_followed_files_that_the_daemon_removes(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_exports_keep_followed_files_removed_meanwhile(lab: Lab, tmp_path: Path) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
     tree = tree_of(lab.config)
 
@@ -144,7 +142,7 @@ def test_a_long_export_keeps_the_followed_files_that_the_daemon_removes(
         ]
 
 
-def test_an_archive_takes_the_place_of_what_was_followed(lab: Lab) -> None:
+def test_an_archive_replaces_followed_rows(lab: Lab) -> None:
     lab.run("sync", "2024-03-11T05:00:10")
     put_day(lab, "2024-03-10", volume=11)
     lab.run("sync", "2024-03-11T06:00:10")
@@ -157,7 +155,7 @@ def test_an_archive_takes_the_place_of_what_was_followed(lab: Lab) -> None:
     assert lab.ask(told) == [("AUSDT", "volume", "archive", "rest")]
 
 
-def test_rows_that_an_archive_lacks_and_that_were_followed_stay(lab: Lab) -> None:
+def test_followed_rows_missing_from_archive_stay(lab: Lab) -> None:
     lab.run("sync", "2024-03-11T05:00:10")
     begins, key = at("2024-03-10"), DAILY.format(s="AUSDT", day="2024-03-10")
     text = bars(begins, begins + 5 * HOUR, MINUTE) + bars(
@@ -175,7 +173,7 @@ def test_rows_that_an_archive_lacks_and_that_were_followed_stay(lab: Lab) -> Non
     rows(lab, "2024-03-11T06:00")
 
 
-def test_a_day_that_is_followed_is_no_gap_and_coverage_tells_both_ends(lab: Lab) -> None:
+def test_a_followed_day_counts_as_covered(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T23:59:10")
     lab.run("sync", "2024-03-11T00:10:10")
 
@@ -190,7 +188,7 @@ def test_a_day_that_is_followed_is_no_gap_and_coverage_tells_both_ends(lab: Lab)
     ]
 
 
-def test_a_hole_in_what_is_followed_is_a_gap_like_any_other(lab: Lab) -> None:
+def test_holes_in_followed_rows_become_gaps(lab: Lab) -> None:
     begins = at("2024-03-10")
     text = bars(at("2024-03-01"), begins + 5 * HOUR, MINUTE)
     lab.tell_api(TWIN.format(s="AUSDT"), text + bars(begins + 6 * HOUR, at("2024-04-01"), MINUTE))
@@ -202,14 +200,14 @@ def test_a_hole_in_what_is_followed_is_a_gap_like_any_other(lab: Lab) -> None:
     assert lab.ask(told) == [(*hole, "empty_at_source")]
 
 
-def test_after_a_night_of_sleep_the_rest_is_caught_up(lab: Lab) -> None:
+def test_following_catches_up_after_a_night(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     lab.run("sync", "2024-03-11T18:30:20")
 
     rows(lab, "2024-03-11T18:30")
 
 
-def test_an_api_that_fails_costs_no_row(lab: Lab) -> None:
+def test_a_failing_api_costs_no_row(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     lab.vendor.fail(Fault("api/v3/klines*", "status", 503))
     outcome = lab.run("sync", "2024-03-10T10:30:20")
@@ -220,7 +218,7 @@ def test_an_api_that_fails_costs_no_row(lab: Lab) -> None:
     rows(lab, "2024-03-10T10:31")
 
 
-def test_a_file_of_followed_rows_that_is_gone_is_asked_for_again(lab: Lab) -> None:
+def test_lost_followed_files_are_fetched_again(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     for path in (tree_of(lab.config).root / "tail").rglob("2024-03-10T0[5-9].*"):
         path.unlink()
@@ -230,7 +228,7 @@ def test_a_file_of_followed_rows_that_is_gone_is_asked_for_again(lab: Lab) -> No
     rows(lab, "2024-03-11T00:10")
 
 
-def test_what_a_killed_process_left_is_removed(lab: Lab) -> None:
+def test_leftovers_of_killed_processes_are_removed(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     folder = tree_of(lab.config).root / "tail/klines/market=spot/interval=1m"
     left = folder / "2024-03-10T09.g000999.parquet"
@@ -241,7 +239,7 @@ def test_what_a_killed_process_left_is_removed(lab: Lab) -> None:
     rows(lab, "2024-03-10T09:31")
 
 
-def test_generations_that_only_follow_are_kept_for_minutes(lab: Lab) -> None:
+def test_tail_generations_are_kept_for_minutes(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     tree = tree_of(lab.config)
     with opened_state(tree) as state:
@@ -256,7 +254,7 @@ def test_generations_that_only_follow_are_kept_for_minutes(lab: Lab) -> None:
     assert len(tree.generations()) == len(kept)
 
 
-def test_files_that_no_generation_names_are_removed(lab: Lab) -> None:
+def test_files_of_no_generation_are_removed(lab: Lab) -> None:
     for minute in range(3):
         lab.run("sync", at("2024-03-10T09:30:20") + minute * MINUTE)
     tree = tree_of(lab.config)
@@ -271,7 +269,7 @@ def test_files_that_no_generation_names_are_removed(lab: Lab) -> None:
     rows(lab, "2024-03-10T09:32")
 
 
-def test_a_lake_that_was_rebuilt_follows_again(lab: Lab) -> None:
+def test_a_rebuilt_lake_follows_again(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     tree = tree_of(lab.config)
     with opened_state(tree) as state:
@@ -282,7 +280,7 @@ def test_a_lake_that_was_rebuilt_follows_again(lab: Lab) -> None:
     rows(lab, "2024-03-10T09:40")
 
 
-def test_what_the_api_cannot_give_by_time_is_refused_in_the_configuration() -> None:
+def test_kinds_unavailable_by_time_cannot_be_followed() -> None:
     with pytest.raises(ConfigError, match="newest trades"):
         parse("[lake]\npath = '/x'\n" + dataset("spot/trades/AUSDT", follow="true"), "x.toml")
 
@@ -315,7 +313,7 @@ def funding(
     return header + "".join(f"{round(t.timestamp() * 1000)},{hours},0.0001\n" for t in times)
 
 
-def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> None:
+def test_a_clock_ahead_takes_no_open_bar(lab: Lab) -> None:
     """A clock that is ahead would take it for a closed one, while the vendor still changes it."""
     now = clock.now()
     begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -330,7 +328,7 @@ def test_the_bar_that_is_open_by_the_vendors_clock_is_not_taken(lab: Lab) -> Non
     assert last.replace(tzinfo=UTC) + MINUTE <= clock.now()
 
 
-def test_what_can_never_keep_up_is_told(tmp_path: Path) -> None:
+def test_check_reports_what_cannot_keep_up(tmp_path: Path) -> None:
     names = ",".join(f"A{number}USDT" for number in range(2000))
     text = "[lake]\npath = 'lake'\n" + dataset(f"spot/klines/{names}/1m,1h", follow="true")
     text = text.replace('"1m,1h"', '"1m", "1h"')
@@ -353,7 +351,7 @@ def test_what_can_never_keep_up_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_whatever_comes_in_whatever_order_every_closed_bar_is_there_once(seed: int) -> None:
+def test_every_closed_bar_appears_once_whatever_comes(seed: int) -> None:
     """Archives late, out of order, short or with other values; passes of all kinds; an API away."""
     random = Random(seed)  # noqa: S311 - chance of a test
     text = dataset("spot/klines/AUSDT,BUSDT/5m", start="2024-03-01", follow="true")
@@ -411,7 +409,7 @@ def check_once(lab: Lab) -> None:
         assert lab.ask(twice) == []
 
 
-def test_a_hole_at_the_end_of_an_answer_is_caught_up(lab: Lab) -> None:
+def test_a_hole_ending_an_answer_is_filled(lab: Lab) -> None:
     lab.tell_api(TWIN.format(s="AUSDT"), bars(at("2024-03-01"), at("2024-03-10T09:27"), MINUTE))
     lab.run("sync", "2024-03-10T09:30:20")
     assert lab.ask("SELECT max(open_time) FROM klines_of('AUSDT')") == [
@@ -435,9 +433,7 @@ def test_a_hole_at_the_end_of_an_answer_is_caught_up(lab: Lab) -> None:
         (Fault("api/v3/klines*", "html"), "web page"),
     ],
 )
-def test_what_the_api_should_not_say_leaves_no_row_and_is_told(
-    lab: Lab, fault: Fault, reason: str
-) -> None:
+def test_bad_answers_are_reported_not_stored(lab: Lab, fault: Fault, reason: str) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     lab.vendor.fail(fault)
     outcome = lab.run("sync", "2024-03-10T09:35:20")
@@ -451,7 +447,7 @@ def test_what_the_api_should_not_say_leaves_no_row_and_is_told(
     rows(lab, "2024-03-10T09:36")
 
 
-def test_a_followed_file_that_is_damaged_is_asked_for_again_at_once(lab: Lab) -> None:
+def test_damaged_followed_files_are_refetched_immediately(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     root = tree_of(lab.config).root
     (path,) = (root / "tail").rglob("2024-03-10T03.*")
@@ -466,7 +462,7 @@ def test_a_followed_file_that_is_damaged_is_asked_for_again_at_once(lab: Lab) ->
     rows(lab, "2024-03-11T06:10")
 
 
-def test_a_value_that_does_not_fit_costs_its_own_series_alone(lab: Lab) -> None:
+def test_oversized_values_cost_only_their_series(lab: Lab) -> None:
     march = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
     lab.tell_api(TWIN.format(s="BUSDT"), march.replace(",1,2,", ",1,12000000000,"))
     outcome = lab.run("sync", "2024-03-10T09:30:20")
@@ -482,7 +478,7 @@ def test_a_value_that_does_not_fit_costs_its_own_series_alone(lab: Lab) -> None:
 RATES = "data/futures/um/monthly/fundingRate/AUSDT/AUSDT-fundingRate-2024-{}.zip"
 
 
-def test_a_rate_whose_milliseconds_differ_is_there_once() -> None:
+def test_rates_differing_by_milliseconds_appear_once() -> None:
     with Lab(dataset("um/fundingRate/AUSDT", start="2024-01-01", follow="true")) as lab:
         lab.put(RATES.format("01"), funding(at("2024-01-01"), at("2024-02-01")))
         late = timedelta(milliseconds=3)
@@ -500,7 +496,7 @@ def test_a_rate_whose_milliseconds_differ_is_there_once() -> None:
         assert count == minutes == (31 + 29 + 6) * 3 + 1
 
 
-def test_rates_that_come_more_often_are_followed_as_they_come() -> None:
+def test_rates_that_come_hourly_are_followed() -> None:
     with Lab(dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")) as lab:
         lab.put(RATES.format("02"), funding(at("2024-02-01"), at("2024-03-01")))
         every = funding(at("2024-03-01"), at("2024-04-01"), hours=1)
@@ -512,7 +508,7 @@ def test_rates_that_come_more_often_are_followed_as_they_come() -> None:
         assert lab.ask(found) == [(28, naive("2024-03-02T03:00"))]
 
 
-def test_a_long_outage_stops_nothing_that_comes_after_it() -> None:
+def test_following_continues_after_a_long_outage() -> None:
     step, second = timedelta(seconds=1), "1s"
     with Lab(dataset("spot/klines/AUSDT/1s", start="2024-03-09", follow="true")) as lab:
         key = "data/spot/{}/klines/AUSDT/1s/AUSDT-1s-{}.zip"
@@ -573,7 +569,7 @@ def test_trades_are_followed_by_their_ids(source: str) -> None:
         assert lab.ask(told) == [(naive("2024-03-10"), naive("2024-03-10T09:31:00"))]
 
 
-def test_an_archive_takes_the_place_of_followed_trades_by_their_ids() -> None:
+def test_archives_replace_followed_trades_by_id() -> None:
     """Also where its last trade is of the next day, or one is out of order in time."""
     with trading() as lab:
         lab.run("sync", "2024-03-11T05:00:05")
@@ -592,7 +588,7 @@ def test_an_archive_takes_the_place_of_followed_trades_by_their_ids() -> None:
         assert lab.ask(runs) == [(9640 + 8641, 1000 + held - 1, 6 * 360)]
 
 
-def test_trades_whose_archives_are_missing_are_followed_from_a_time_on() -> None:
+def test_following_covers_trades_without_archives() -> None:
     with trading() as lab:
         lab.run("sync", "2024-03-12T12:00:05")
         held = 3 * 8640 + 12 * 360 + 1
@@ -600,7 +596,7 @@ def test_trades_whose_archives_are_missing_are_followed_from_a_time_on() -> None
         assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
 
 
-def test_a_file_of_followed_trades_that_is_gone_is_a_gap_and_asked_for_again() -> None:
+def test_lost_followed_trades_are_fetched_again() -> None:
     with trading() as lab:
         lab.run("sync", "2024-03-10T09:30:05")
         for path in (tree_of(lab.config).root / "tail").rglob("2024-03-10T0[57].*"):
@@ -613,7 +609,7 @@ def test_a_file_of_followed_trades_that_is_gone_is_a_gap_and_asked_for_again() -
         assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
 
 
-def test_a_hole_of_today_is_a_gap_today(lab: Lab) -> None:
+def test_todays_hole_is_already_a_gap(lab: Lab) -> None:
     text = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
     hole = [bar(at("2024-03-10T05:00") + n * MINUTE, MINUTE) for n in range(7)]
     lab.tell_api(TWIN.format(s="AUSDT"), text.replace("".join(hole), ""))
@@ -630,7 +626,7 @@ def test_a_hole_of_today_is_a_gap_today(lab: Lab) -> None:
     rows(lab, "2024-03-11T06:00")
 
 
-def test_a_listing_that_says_less_than_yesterday_takes_no_row(lab: Lab) -> None:
+def test_a_shorter_listing_removes_no_row(lab: Lab) -> None:
     lab.run("sync", "2024-03-11T00:30:20")
     put_day(lab, "2024-03-10")
     lab.run("sync", "2024-03-11T06:00:20")
@@ -643,7 +639,7 @@ def test_a_listing_that_says_less_than_yesterday_takes_no_row(lab: Lab) -> None:
     assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
 
 
-def test_a_server_that_hangs_up_on_each_kept_connection_costs_no_row(lab: Lab) -> None:
+def test_dropped_kept_connections_cost_no_row(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:19:20")
     lab.vendor.fail(Fault("*", "hangup"))
     before, tree = lab.requests(), tree_of(lab.config)
@@ -660,7 +656,7 @@ def test_a_server_that_hangs_up_on_each_kept_connection_costs_no_row(lab: Lab) -
     assert lab.requests() == before + 4 * 2
 
 
-def test_an_answer_that_fails_costs_what_comes_after_it_for_a_minute() -> None:
+def test_a_failed_answer_delays_later_trades() -> None:
     with trading() as lab:
         lab.vendor.fail(Fault("api/v3/aggTrades*fromId=11640*", "status", 500))
         before = lab.requests()
@@ -677,7 +673,7 @@ def test_an_answer_that_fails_costs_what_comes_after_it_for_a_minute() -> None:
         assert lab.ask("SELECT row_count FROM sync.followed") == [(held - 8640,)]
 
 
-def test_trades_that_are_a_little_out_of_order_in_time_are_no_gap() -> None:
+def test_slightly_unordered_trades_are_no_gap() -> None:
     with trading() as lab:
         known = trades(at("2024-03-09"), at("2024-03-13"), 1000).splitlines(keepends=True)
         for at_end in (8640 + 500, 8640 + 5 * 360 - 1):
@@ -694,7 +690,7 @@ def test_trades_that_are_a_little_out_of_order_in_time_are_no_gap() -> None:
         assert lab.ask("SELECT row_count FROM sync.followed") == [(held - 8640,)]
 
 
-def test_a_symbol_that_is_used_again_is_followed_from_its_first_trade_on() -> None:
+def test_reused_symbols_are_followed_from_first_trade() -> None:
     """Its ids start again, below those of its first life; the API has the new ones alone."""
     with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-08", follow="true")) as lab:
         old = trades(at("2024-03-08"), at("2024-03-08") + HOUR, 0)
@@ -709,7 +705,7 @@ def test_a_symbol_that_is_used_again_is_followed_from_its_first_trade_on() -> No
         assert lab.ask("SELECT count(*) FROM agg_trades") == [(360 + 3 * 360 + 1,)]
 
 
-def test_a_hole_before_another_one_of_today_is_found_as_well(lab: Lab) -> None:
+def test_an_earlier_hole_today_is_found(lab: Lab) -> None:
     text = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
     hole = [bar(at("2024-03-10T05:00") + n * MINUTE, MINUTE) for n in range(7)]
     lab.tell_api(TWIN.format(s="AUSDT"), text.replace("".join(hole), ""))
@@ -722,7 +718,7 @@ def test_a_hole_before_another_one_of_today_is_found_as_well(lab: Lab) -> None:
     assert lab.ask(f"SELECT count(*) FROM klines WHERE {begins}") == [(120,)]
 
 
-def test_what_following_reserves_is_given_back() -> None:
+def test_following_gives_back_its_reservation() -> None:
     """By a pass that follows once; and where nothing is to be asked for this minute."""
     text = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-08", follow="true")
     with Lab(text) as hourly:

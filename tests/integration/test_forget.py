@@ -42,7 +42,7 @@ def forget_other(lab: Lab) -> None:
     forget(lab.config, [OTHER])
 
 
-def test_nothing_of_a_forgotten_series_is_left_but_the_past(lab: Lab) -> None:
+def test_only_the_past_keeps_forgotten_series(lab: Lab) -> None:
     before = tree_of(lab.config).published()
     (held,) = unwanted(lab.config, ["spot/klines/B*"])
     assert (held.series, held.rows, held.files) == (OTHER, 1500, 1)
@@ -58,7 +58,7 @@ def test_nothing_of_a_forgotten_series_is_left_but_the_past(lab: Lab) -> None:
     assert lab.ask(HELD) == [("AUSDT", 1502)]
 
 
-def test_a_forgotten_series_that_is_configured_again_is_filled_again(lab: Lab) -> None:
+def test_forgotten_series_configured_again_are_refilled(lab: Lab) -> None:
     forget_other(lab)
     lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")
     lab.run("sync", "2024-03-09T01:02:20")
@@ -66,7 +66,7 @@ def test_a_forgotten_series_that_is_configured_again_is_filled_again(lab: Lab) -
     assert lab.ask(HELD) == [("AUSDT", 1502), ("BUSDT", 1502)]
 
 
-def test_a_series_without_a_row_is_forgotten_too(lab: Lab) -> None:
+def test_series_without_rows_are_forgotten_too(lab: Lab) -> None:
     key = DAILY.format(s="CUSDT")
     lab.vendor.put_bytes(key, b"no ZIP at all", at("2018-03-02"))
     lab.datasets = dataset("spot/klines/AUSDT,CUSDT/1m", start="2024-03-08", follow="false")
@@ -84,7 +84,7 @@ def test_a_series_without_a_row_is_forgotten_too(lab: Lab) -> None:
 
 
 @time_machine.travel(at("2024-03-09T01:03:00"))
-def test_a_rebuild_does_not_bring_a_forgotten_series_back(lab: Lab) -> None:
+def test_a_rebuild_revives_no_forgotten_series(lab: Lab) -> None:
     forget_other(lab)
     rebuild(lab.config, Flag())
 
@@ -102,6 +102,6 @@ def test_a_rebuild_does_not_bring_a_forgotten_series_back(lab: Lab) -> None:
         ("spot/klines/[AB]USDT", "no such series"),
     ],
 )
-def test_what_is_configured_or_not_there_is_refused(lab: Lab, pattern: str, said: str) -> None:
+def test_configured_or_unknown_series_are_refused(lab: Lab, pattern: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         unwanted(lab.config, [pattern])

@@ -84,7 +84,7 @@ def decoded(content: bytes) -> bytes | None:
     return sheet.getvalue()
 
 
-def test_mutants_of_a_zip_are_refused_or_are_the_same_rows() -> None:
+def test_zip_mutants_never_yield_other_rows() -> None:
     good = zipped(MEMBER, TEXT)
 
     accepted = [got for mutant in mutants(good, MUTANTS, 1) if (got := decoded(mutant)) is not None]
@@ -92,7 +92,7 @@ def test_mutants_of_a_zip_are_refused_or_are_the_same_rows() -> None:
     assert set(accepted) <= {TEXT}
 
 
-def test_mutants_of_real_archives_are_refused_or_are_the_same_rows(real: Path) -> None:
+def test_real_archive_mutants_never_yield_other_rows(real: Path) -> None:
     seeds = sorted((real / "archives").rglob("*-1m-20*.zip"))[:3]
     for seed, path in enumerate(seeds):
         with ZipFile(path) as whole:
@@ -124,7 +124,7 @@ def built(tree: Tree, content: bytes, number: int) -> Built:
     return build(order)
 
 
-def test_mutants_of_a_csv_enter_only_as_sound_rows(tree: Tree) -> None:
+def test_csv_mutants_enter_only_if_sound(tree: Tree) -> None:
     import duckdb  # noqa: PLC0415 - after the fixture, to be alone in this process
 
     accepted = 0

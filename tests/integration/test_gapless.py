@@ -129,7 +129,7 @@ MINUTES = "spot/klines/BTCUSDT/1m"
         "trades", "a day of trades",
     ],
 )  # fmt: skip
-def test_a_gap_ends_with_exactly_the_rows_that_were_missing(  # noqa: PLR0917 - one case
+def test_gaps_get_exactly_their_missing_rows(  # noqa: PLR0917 - one case
     twin: Twin, tmp_path: Path, series: str, first: str, last: str, missing: list[Any]
 ) -> None:
     twin.publish(series, date.fromisoformat(first), date.fromisoformat(last), tuple(missing))
@@ -153,7 +153,7 @@ def app_table(series: str) -> str:
     }[kind]
 
 
-def test_a_gap_of_100_000_bars_is_patched_in_one_pass(twin: Twin, tmp_path: Path) -> None:
+def test_one_pass_patches_100_000_bars(twin: Twin, tmp_path: Path) -> None:
     twin.publish(MINUTES, date(2024, 1, 1), date(2024, 4, 30), (hours("2024-01-20", 100_000 / 60),))
     datasets = dataset(MINUTES, start="2024-01-01", end="2024-04-30")
     outcome, _ = sync(twin.config(datasets))
@@ -162,7 +162,7 @@ def test_a_gap_of_100_000_bars_is_patched_in_one_pass(twin: Twin, tmp_path: Path
     require_same_rows(twin, tmp_path, datasets)
 
 
-def test_what_a_pass_may_not_ask_any_more_is_asked_by_the_next(twin: Twin, tmp_path: Path) -> None:
+def test_next_pass_asks_what_is_left(twin: Twin, tmp_path: Path) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-03", 24 * 5),))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     config = twin.config(datasets, requests_per_pass=3)
@@ -173,7 +173,7 @@ def test_what_a_pass_may_not_ask_any_more_is_asked_by_the_next(twin: Twin, tmp_p
     require_same_rows(twin, tmp_path, datasets)
 
 
-def test_a_hole_that_the_api_has_too_is_explained_and_not_asked_for_again(twin: Twin) -> None:
+def test_holes_the_api_shares_are_explained_once(twin: Twin) -> None:
     outage = hours("2024-03-05T10:00", 2)
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), (outage,), api=(outage,))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-31"))
@@ -191,7 +191,7 @@ def test_a_hole_that_the_api_has_too_is_explained_and_not_asked_for_again(twin: 
     assert len(twin.vendor.simulator.requests) == asked
 
 
-def test_a_partly_filled_hole_keeps_what_is_really_missing(twin: Twin) -> None:
+def test_partly_filled_holes_keep_what_is_missing(twin: Twin) -> None:
     outage = hours("2024-03-05T10:20", 0.5)
     missing = hours("2024-03-05T10:00", 2)
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), (missing,), api=(outage,))
@@ -211,7 +211,7 @@ def test_a_partly_filled_hole_keeps_what_is_really_missing(twin: Twin) -> None:
     ]
 
 
-def test_an_outage_of_a_whole_market_is_asked_for_of_three_symbols_only(twin: Twin) -> None:
+def test_a_market_outage_asks_only_three_symbols(twin: Twin) -> None:
     outage = hours("2024-03-05T10:00", 3)
     symbols = [f"S{number:02d}USDT" for number in range(9)]
     for symbol in symbols:
@@ -229,9 +229,7 @@ def test_an_outage_of_a_whole_market_is_asked_for_of_three_symbols_only(twin: Tw
     assert ask(config, shared) == [(6,)]
 
 
-def test_a_hole_of_many_symbols_that_the_api_can_fill_is_filled_for_all(
-    twin: Twin, tmp_path: Path
-) -> None:
+def test_a_shared_hole_is_filled_for_all(twin: Twin, tmp_path: Path) -> None:
     lost = hours("2024-03-05T10:00", 3)
     symbols = [f"S{number:02d}USDT" for number in range(6)]
     for symbol in symbols:
@@ -263,9 +261,7 @@ def holed(twin: Twin) -> Config:
     return config
 
 
-def test_a_month_with_a_hole_is_filled_from_the_daily_archive_of_that_day_alone(
-    twin: Twin, holed: Config
-) -> None:
+def test_holes_in_months_take_only_their_days(twin: Twin, holed: Config) -> None:
     zips = [path for path in twin.vendor.archive_requests() if path.endswith(".zip")]
     assert sorted(path.rpartition("1m-")[2] for path in zips) == [
         "2024-03-07.zip", "2024-03-11.zip", "2024-03.zip",
@@ -287,9 +283,7 @@ def put_anew(twin: Twin, day: str, changes: Mapping[int, str], last: int = 1440)
     twin.vendor.put_bytes(key, zipped(name, text.encode()))
 
 
-def test_a_day_that_filled_a_hole_and_is_published_anew_replaces_what_it_filled(
-    twin: Twin, holed: Config
-) -> None:
+def test_a_republished_day_replaces_what_it_filled(twin: Twin, holed: Config) -> None:
     put_anew(twin, "2024-03-07", {60: "77.00000000"}, last=1430)
     put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
     audit(holed)
@@ -302,9 +296,7 @@ def test_a_day_that_filled_a_hole_and_is_published_anew_replaces_what_it_filled(
     assert gaps_in(holed) == lost
 
 
-def test_a_month_published_anew_has_its_other_holes_filled_by_its_days(
-    twin: Twin, holed: Config
-) -> None:
+def test_days_fill_new_holes_of_republished_months(twin: Twin, holed: Config) -> None:
     put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
     audit(holed)
     put_month(twin, hours("2024-03-11T04:00", 1), at=datetime(2024, 7, 1, tzinfo=UTC))
@@ -316,9 +308,7 @@ def test_a_month_published_anew_has_its_other_holes_filled_by_its_days(
     assert gaps_in(holed) == []
 
 
-def test_a_month_and_the_day_that_fills_it_are_fetched_together_after_damage(
-    twin: Twin, holed: Config
-) -> None:
+def test_damage_fetches_month_and_filling_days_together(twin: Twin, holed: Config) -> None:
     put_anew(twin, "2024-03-11", {4 * 60: "78.00000000", 5 * 60: "79.00000000"})
     audit(holed)
     flip(max((twin.lake / "klines").rglob("*.parquet")))
@@ -336,7 +326,7 @@ def test_a_month_and_the_day_that_fills_it_are_fetched_together_after_damage(
     assert ask(holed, "SELECT count(*) FROM klines WHERE volume = 81") == [(1,)]
 
 
-def test_when_the_archive_comes_it_replaces_the_patch_and_differences_are_kept(
+def test_archives_replace_patches_and_record_differences(
     twin: Twin,
 ) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), ())
@@ -373,7 +363,7 @@ def expect_again(config: Config) -> None:
         state.execute("UPDATE sync.archives SET next_try_at = NULL WHERE status <> 'present'")
 
 
-def test_days_before_the_listing_are_explained_as_such(twin: Twin) -> None:
+def test_days_before_the_listing_are_explained(twin: Twin) -> None:
     born = hours("2024-03-03T00:00", 7)
     twin.publish(MINUTES, date(2024, 3, 3), date(2024, 3, 9), (born,), api=(born,))
     config = twin.config(dataset(MINUTES, start="2024-03-03", end="2024-03-09"))
@@ -384,7 +374,7 @@ def test_days_before_the_listing_are_explained_as_such(twin: Twin) -> None:
     assert gaps_in(config) == [("BTCUSDT", start, 420, "explained", "not_listed")]
 
 
-def test_a_series_whose_life_began_inside_its_first_archive_has_no_gap_before(twin: Twin) -> None:
+def test_birth_inside_an_archive_is_no_gap(twin: Twin) -> None:
     born = hours("2024-03-03T00:00", 7)
     twin.publish(MINUTES, date(2024, 3, 3), date(2024, 3, 9), (born,), api=(born,))
     config = twin.config(dataset(MINUTES, end="2024-03-09"))
@@ -394,7 +384,7 @@ def test_a_series_whose_life_began_inside_its_first_archive_has_no_gap_before(tw
     assert twin.calls() == []
 
 
-def test_a_series_that_trades_no_more_is_delisted_and_not_searched_for_years(twin: Twin) -> None:
+def test_a_delisted_series_is_asked_once(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), ())
     twin.vendor.simulator.api.ended = frozenset({"BTCUSDT"})
     config = twin.config(dataset(MINUTES, start="2024-03-01"))
@@ -406,7 +396,7 @@ def test_a_series_that_trades_no_more_is_delisted_and_not_searched_for_years(twi
     assert len(twin.calls()) == 1
 
 
-def test_the_day_that_just_ended_is_on_its_way(twin: Twin) -> None:
+def test_yesterday_is_still_on_its_way(twin: Twin) -> None:
     today = clock.now().date()
     twin.publish(MINUTES, today - 5 * DAY, today - 2 * DAY, ())
     config = twin.config(dataset(MINUTES, start=str(today - 5 * DAY)))
@@ -418,7 +408,7 @@ def test_the_day_that_just_ended_is_on_its_way(twin: Twin) -> None:
     assert gap[2:] == (1440, *expected)
 
 
-def test_trades_of_futures_that_the_api_has_forgotten_are_not_asked_for(twin: Twin) -> None:
+def test_forgotten_futures_trades_are_not_asked_for(twin: Twin) -> None:
     lost = hours("2024-03-04T07:00", 3)
     twin.publish("um/aggTrades/BTCUSDT", date(2024, 3, 3), date(2024, 3, 5), (lost,))
     config = twin.config(dataset("um/aggTrades/BTCUSDT", start="2024-03-03", end="2024-03-05"))
@@ -429,7 +419,7 @@ def test_trades_of_futures_that_the_api_has_forgotten_are_not_asked_for(twin: Tw
     assert not [one for one in twin.vendor.simulator.api_requests() if "exchangeInfo" not in one]
 
 
-def test_a_host_that_asks_for_quiet_gets_it_across_restarts(twin: Twin) -> None:
+def test_a_ban_holds_across_restarts(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05", 3),))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
     twin.vendor.fail(Fault("api/v3/klines*", "status", 429))
@@ -447,7 +437,7 @@ def test_a_host_that_asks_for_quiet_gets_it_across_restarts(twin: Twin) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 451])
-def test_a_host_that_refuses_us_is_left_alone_while_archives_go_on(twin: Twin, status: int) -> None:
+def test_a_refusing_host_is_left_alone(twin: Twin, status: int) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05", 3),))
     twin.vendor.fail(Fault("api/v3/*", "status", status))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
@@ -493,9 +483,7 @@ def bars(*opens: int, **changes: str) -> str:
         ("[" * 100_000, "not JSON"),
     ],
 )
-def test_a_bad_answer_costs_its_own_gap_and_brings_nothing_into_the_lake(
-    twin: Twin, body: str, reason: str
-) -> None:
+def test_bad_answers_cost_only_their_own_gap(twin: Twin, body: str, reason: str) -> None:
     lost = (hours("2024-03-05T10:00", 1), hours("2024-03-07T10:00", 1))
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), lost)
     twin.vendor.fail(Fault(f"api/v3/klines*startTime={FIRST}*", "body", text=body))
@@ -524,7 +512,7 @@ def test_an_empty_answer_explains_nothing(twin: Twin) -> None:
     assert (status, explanation, again) == ("open", None, True)
 
 
-def test_a_server_error_leaves_the_gap_open_and_the_others_are_patched(twin: Twin) -> None:
+def test_server_errors_leave_only_their_gap_open(twin: Twin) -> None:
     lost = (hours("2024-03-05T10:00", 1), hours("2024-03-07T10:00", 1))
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), lost)
     twin.vendor.fail(Fault(f"api/v3/klines*startTime={FIRST}*", "status", 503))
@@ -534,7 +522,7 @@ def test_a_server_error_leaves_the_gap_open_and_the_others_are_patched(twin: Twi
     assert [row[2:4] for row in gaps_in(config)] == [(60, "open")]
 
 
-def test_a_vendor_without_an_api_is_left_alone_after_a_few_tries(twin: Twin) -> None:
+def test_without_an_api_gaps_stay_open(twin: Twin) -> None:
     lost = tuple(hours(f"2024-03-{day:02d}T10:00", 1) for day in range(1, 31))
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), lost)
     config = twin.config(
@@ -545,7 +533,7 @@ def test_a_vendor_without_an_api_is_left_alone_after_a_few_tries(twin: Twin) -> 
     assert [row[3] for row in gaps_in(config)] == ["open"] * 30
 
 
-def test_rows_that_an_older_version_wrote_are_looked_through_for_gaps(twin: Twin) -> None:
+def test_gaps_an_older_version_left_are_found(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
     sync(twin.vendor.config(twin.lake, datasets))
@@ -558,7 +546,7 @@ def test_rows_that_an_older_version_wrote_are_looked_through_for_gaps(twin: Twin
     assert outcome.patched_rows == 60
 
 
-def test_a_pass_that_is_stopped_while_it_asks_leaves_whole_files(twin: Twin) -> None:
+def test_stopping_while_asking_leaves_whole_files(twin: Twin) -> None:
     lost = tuple(hours(f"2024-03-{day:02d}T10:00", 1) for day in range(1, 31))
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), lost)
     stop = Event()
@@ -575,9 +563,7 @@ def test_a_pass_that_is_stopped_while_it_asks_leaves_whole_files(twin: Twin) -> 
     ]
 
 
-def test_a_day_before_the_first_archive_listed_is_a_gap_if_the_series_is_older(
-    twin: Twin, tmp_path: Path
-) -> None:
+def test_a_gap_can_precede_the_first_archive(twin: Twin, tmp_path: Path) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 12), (hours("2024-03-05", 48),))
     datasets = dataset(MINUTES, start="2024-03-05", end="2024-03-12")
     outcome, _ = sync(twin.config(datasets))
@@ -586,7 +572,7 @@ def test_a_day_before_the_first_archive_listed_is_a_gap_if_the_series_is_older(
     require_same_rows(twin, tmp_path, datasets)
 
 
-def test_a_month_that_comes_late_and_short_keeps_what_its_days_had(twin: Twin) -> None:
+def test_a_short_late_month_loses_no_row(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), ())
     key = "data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03.zip"
     content = (twin.vendor.folder / key).read_bytes()
@@ -604,7 +590,7 @@ def test_a_month_that_comes_late_and_short_keeps_what_its_days_had(twin: Twin) -
     assert ask(config, "SELECT count(*) FROM klines") == [(31 * 1440,)]
 
 
-def test_a_daily_archive_that_comes_late_takes_the_place_of_the_patch_in_its_month(
+def test_late_daily_archives_replace_their_patch(
     twin: Twin,
 ) -> None:
     lost = hours("2024-03-05T00:00", 24)
@@ -620,7 +606,7 @@ def test_a_daily_archive_that_comes_late_takes_the_place_of_the_patch_in_its_mon
     assert ask(config, "SELECT count(*), count(DISTINCT source) FROM klines") == [(31 * 1440, 1)]
 
 
-def test_rows_that_cannot_be_built_in_cost_their_own_gap_only(twin: Twin) -> None:
+def test_unbuildable_rows_cost_only_their_gap(twin: Twin) -> None:
     lost = (hours("2024-03-05T10:00", 1), hours("2024-03-07T10:00", 1))
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 31), lost)
     body = bars(FIRST, FIRST + 60_000, price='"99999999999.5"')
@@ -645,7 +631,7 @@ def test_more_than_eight_decimals_never_enter(twin: Twin) -> None:
         sync(config)
 
 
-def test_a_pass_that_died_before_it_looked_for_gaps_is_made_good_by_the_next(twin: Twin) -> None:
+def test_next_pass_mends_one_that_died(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
     config = twin.config(dataset(MINUTES, start="2024-03-01", end="2024-03-09"))
     key = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-07.zip"
@@ -668,7 +654,7 @@ def test_a_pass_that_died_before_it_looked_for_gaps_is_made_good_by_the_next(twi
     assert gaps_in(config) == []
 
 
-def test_a_host_that_is_another_by_now_is_asked_what_the_first_refused(twin: Twin) -> None:
+def test_another_host_is_asked_what_one_refused(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05", 3),))
     twin.vendor.fail(Fault("api/v3/*", "status", 451))
     datasets = dataset(MINUTES, start="2024-03-01", end="2024-03-09")
@@ -680,7 +666,7 @@ def test_a_host_that_is_another_by_now_is_asked_what_the_first_refused(twin: Twi
     assert outcome.patched_rows == 180
 
 
-def test_trades_whose_times_are_the_wrong_way_round_are_no_hole(twin: Twin) -> None:
+def test_swapped_trade_times_are_no_hole(twin: Twin) -> None:
     twin.publish("spot/aggTrades/BTCUSDT", date(2024, 3, 4), date(2024, 3, 4), ())
     key = "data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2024-03-04.zip"
     content = (twin.vendor.folder / key).read_bytes()
@@ -695,7 +681,7 @@ def test_trades_whose_times_are_the_wrong_way_round_are_no_hole(twin: Twin) -> N
     assert twin.calls() == []
 
 
-def test_words_of_the_api_that_are_no_text_break_nothing(twin: Twin) -> None:
+def test_markup_from_the_api_breaks_nothing(twin: Twin) -> None:
     twin.publish(MINUTES, date(2024, 3, 1), date(2024, 3, 9), (hours("2024-03-05T10:00", 1),))
     body = '{"code":-1000,"msg":"half [/red] \\u001b[31m"}'
     twin.vendor.fail(Fault("api/v3/klines*", "body", text=body))
@@ -705,7 +691,7 @@ def test_words_of_the_api_that_are_no_text_break_nothing(twin: Twin) -> None:
     assert ask(config, "SELECT count(*) FROM sync.gaps WHERE status = 'open'") == [(1,)]
 
 
-def test_what_an_exchange_tells_too_late_is_no_delisting(twin: Twin) -> None:
+def test_late_exchange_information_is_no_delisting(twin: Twin) -> None:
     series = "um/klines/BTCUSDT/1m"
     today = clock.now().date()
     twin.publish(series, today - 8 * DAY, today - 3 * DAY, ())

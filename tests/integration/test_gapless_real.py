@@ -33,9 +33,7 @@ OUTAGES = (
 )  # fmt: skip
 
 
-def test_the_outages_of_2020_are_found_asked_for_and_explained_and_no_others(
-    real: Path, tmp_path: Path
-) -> None:
+def test_exactly_the_outages_of_2020_are_explained(real: Path, tmp_path: Path) -> None:
     with Simulator(Bucket(real / "archives")) as vendor:
         config = parse(
             f"[lake]\npath = '{tmp_path / 'lake'}'\nmin_free_gb = 0.0\n"
@@ -114,9 +112,7 @@ def served(tmp_path: Path, body: str, series: Series, grid: Grid, places: Places
             return list(ask(client, grid, Window(series, places)).lines)
 
 
-def test_every_genuine_answer_of_klines_is_read_and_is_what_the_archives_hold(
-    real: Path, tmp_path: Path
-) -> None:
+def test_genuine_klines_answers_match_the_archives(real: Path, tmp_path: Path) -> None:
     archived = _archived_hours(real)
     compared = 0
     files = genuine(real, "klines")
@@ -147,7 +143,7 @@ def _archived_hours(real: Path) -> dict[str, str]:
     return found
 
 
-def test_the_real_error_body_is_told_in_the_api_s_own_words(real: Path, tmp_path: Path) -> None:
+def test_a_real_error_keeps_its_own_words(real: Path, tmp_path: Path) -> None:
     (path,) = [p for p in (real / "rest").rglob("dapi_v1_klines*.json") if "-4088" in p.read_text()]
     series = Series(Market.CM, "klines", "BTCUSD_PERP", Interval.D1)
     with pytest.raises(RestError, match="Maximum time interval is 200 days"):

@@ -51,7 +51,7 @@ def versions(lab: Lab, name: str) -> list[tuple[Any, ...]]:
     return lab.ask(f"{sql}'{name}' ORDER BY valid_from")
 
 
-def test_what_the_api_tells_of_a_symbol_is_in_the_lake(lab: Lab) -> None:
+def test_api_symbol_details_reach_the_lake(lab: Lab) -> None:
     tell(lab, symbol("BTCUSDT"), symbol("NEWUSDT", onboardDate=1_709_500_000_000))
 
     lab.run("sync", "2024-03-04T12:00")
@@ -70,7 +70,7 @@ def test_what_the_api_tells_of_a_symbol_is_in_the_lake(lab: Lab) -> None:
     assert versions(lab, "OLDUSDT") == [(None, None, None)]
 
 
-def test_a_change_is_a_new_version_and_what_vanishes_ends(lab: Lab) -> None:
+def test_changes_make_versions_and_vanished_symbols_end(lab: Lab) -> None:
     tell(lab, symbol("BTCUSDT"), symbol("ENDUSDT"))
     lab.run("sync", "2024-03-04T12:00")
     tell(lab, symbol("BTCUSDT", "SETTLING"))
@@ -84,7 +84,7 @@ def test_a_change_is_a_new_version_and_what_vanishes_ends(lab: Lab) -> None:
     assert versions(lab, "ENDUSDT") == [("TRADING", "2024-03-04 12:00:00", "2024-03-05 12:00:00")]
 
 
-def test_the_symbols_are_asked_for_once_a_day(lab: Lab) -> None:
+def test_symbols_are_requested_once_a_day(lab: Lab) -> None:
     tell(lab, symbol("BTCUSDT"))
     lab.run("sync", "2024-03-04T12:00")
     before = len(lab.vendor.simulator.api_requests())
@@ -94,7 +94,7 @@ def test_the_symbols_are_asked_for_once_a_day(lab: Lab) -> None:
     assert len(lab.vendor.simulator.api_requests()) == before
 
 
-def test_a_list_that_was_not_to_be_had_is_asked_for_again_within_hours(lab: Lab) -> None:
+def test_unavailable_list_is_retried_within_hours(lab: Lab) -> None:
     lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "status", 503))
     lab.run("sync", "2024-03-04T12:00")
     tell(lab, symbol("BTCUSDT"))
@@ -106,7 +106,7 @@ def test_a_list_that_was_not_to_be_had_is_asked_for_again_within_hours(lab: Lab)
     assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 13:30:00", None)]
 
 
-def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -> None:
+def test_host_without_list_is_harmless(lab: Lab) -> None:
     tell(lab, symbol("BTCUSDT"))
     lab.run("sync", "2024-03-04T12:00")
     lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text='{"symbols": []}'))
@@ -131,7 +131,7 @@ def test_a_host_that_gives_no_list_is_no_failure_and_changes_nothing(lab: Lab) -
         ("2024-03-09", [("BTCUSDT", "dates"), ("NEWUSDT", "dates")]),
     ],
 )
-def test_what_could_be_traded_on_a_day_by_the_best_evidence(
+def test_tradable_symbols_rest_on_best_evidence(
     lab: Lab, day: str, expected: list[tuple[str, str]]
 ) -> None:
     new = symbol("NEWUSDT", onboardDate=1_709_510_400_000)  # 2024-03-04
@@ -152,9 +152,7 @@ def test_what_could_be_traded_on_a_day_by_the_best_evidence(
         {"onboardDate": "soon"}, {"contractSize": "NaN"}, {"baseAsset": None},
     ],
 )  # fmt: skip
-def test_a_symbol_that_is_not_described_well_keeps_no_other_out(
-    lab: Lab, broken: dict[str, Any]
-) -> None:
+def test_malformed_symbol_keeps_no_other_out(lab: Lab, broken: dict[str, Any]) -> None:
     tell(lab, symbol("ODDUSDT", **broken), symbol("BTCUSDT"))
 
     lab.run("sync", "2024-03-04T12:00")
@@ -162,7 +160,7 @@ def test_a_symbol_that_is_not_described_well_keeps_no_other_out(
     assert versions(lab, "BTCUSDT") == [("TRADING", "2024-03-04 12:00:00", None)]
 
 
-def test_only_what_is_another_one_is_a_change() -> None:
+def test_only_different_instruments_are_changes() -> None:
     same, new = Instrument(Market.UM, "A", "TRADING"), Instrument(Market.UM, "B", "TRADING")
     old, ended = Instrument(Market.UM, "B", "PENDING"), Instrument(Market.UM, "C", "TRADING")
 

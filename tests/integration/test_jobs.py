@@ -50,7 +50,7 @@ def test_jobs_run_again_and_again(asked: Asked) -> None:
     assert asked.counts[Job.AUDIT] == 0
 
 
-def test_a_job_whose_times_did_not_change_keeps_its_timer(asked: Asked) -> None:
+def test_unchanged_job_keeps_its_timer(asked: Asked) -> None:
     asked.timetable.apply(schedule(tick="3s", patch="20d"))
     asked.timetable.start()
     wait(2)
@@ -62,7 +62,7 @@ def test_a_job_whose_times_did_not_change_keeps_its_timer(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_clock_that_is_set_neither_stops_nor_doubles_the_jobs(asked: Asked, hours: int) -> None:
+def test_setting_clock_neither_stops_nor_doubles_jobs(asked: Asked, hours: int) -> None:
     with time_machine.travel(datetime.now(UTC), tick=True) as machine:  # noqa: TID251 - its start
         asked.timetable.apply(schedule(tick="2s", audit="17 4 * * *"))
         asked.timetable.start()
@@ -76,7 +76,7 @@ def test_a_clock_that_is_set_neither_stops_nor_doubles_the_jobs(asked: Asked, ho
     assert asked.counts[Job.AUDIT] <= 1
 
 
-def test_a_daily_job_still_runs_on_the_day_after_the_clock_was_a_year_ahead(asked: Asked) -> None:
+def test_daily_job_runs_after_clock_was_ahead(asked: Asked) -> None:
     with time_machine.travel(datetime(2027, 3, 1, 4, 0, tzinfo=UTC), tick=True) as machine:
         asked.timetable.apply(schedule(audit="17 4 * * *"))
         asked.timetable.start()
@@ -87,7 +87,7 @@ def test_a_daily_job_still_runs_on_the_day_after_the_clock_was_a_year_ahead(aske
     assert asked.counts[Job.AUDIT] == 1
 
 
-def test_what_should_have_run_meanwhile_was_missed(asked: Asked) -> None:
+def test_what_should_have_run_was_missed(asked: Asked) -> None:
     asked.timetable.apply(schedule(audit="17 4 * * *"))
     now = clock.now()
 

@@ -99,7 +99,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Vendor, C
         yield vendor, config
 
 
-def test_an_export_has_every_row_of_every_kind(
+def test_exports_have_every_row_of_every_kind(
     filled: tuple[Vendor, Config], tmp_path: Path
 ) -> None:
     _, config = filled
@@ -118,7 +118,7 @@ def test_an_export_has_every_row_of_every_kind(
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_every_row_of_an_archive_is_in_the_lake(filled: tuple[Vendor, Config], series: str) -> None:
+def test_lake_holds_every_archive_row(filled: tuple[Vendor, Config], series: str) -> None:
     vendor, config = filled
     kind = series.split("/")[1]
     days = [FIRST + timedelta(days=n) for n in range(4)]
@@ -127,7 +127,7 @@ def test_every_row_of_an_archive_is_in_the_lake(filled: tuple[Vendor, Config], s
     require_exact(config, series, [vendor.folder / key(series, name) for name in names])
 
 
-def test_every_file_has_the_field_ids_of_its_kind(filled: tuple[Vendor, Config]) -> None:
+def test_files_have_their_kinds_field_ids(filled: tuple[Vendor, Config]) -> None:
     _, config = filled
     paths = [f"{config.lake.path}/{path}" for (path,) in ask(config, "SELECT path FROM sync.files")]
 
@@ -143,7 +143,7 @@ def test_every_file_has_the_field_ids_of_its_kind(filled: tuple[Vendor, Config])
         assert {name: number for file, name, number in found if file == path} == tables[table]
 
 
-def test_what_the_api_does_not_have_is_not_asked_for_there(
+def test_api_is_asked_only_for_its_kinds(
     filled: tuple[Vendor, Config],
 ) -> None:
     vendor, _ = filled
@@ -154,7 +154,7 @@ def test_what_the_api_does_not_have_is_not_asked_for_there(
     assert not [path for path in asked if any(kind in path.lower() for kind in kinds)]
 
 
-def test_a_kind_of_months_is_never_asked_for_by_days(filled: tuple[Vendor, Config]) -> None:
+def test_monthly_kinds_never_ask_for_days(filled: tuple[Vendor, Config]) -> None:
     vendor, _ = filled
 
     asked = [one for one in vendor.archive_requests() if "fundingRate" in one]
@@ -163,7 +163,7 @@ def test_a_kind_of_months_is_never_asked_for_by_days(filled: tuple[Vendor, Confi
     assert not [one for one in asked if "/daily/" in one]
 
 
-def test_a_kind_of_days_is_never_asked_for_by_months(filled: tuple[Vendor, Config]) -> None:
+def test_daily_kinds_never_ask_for_months(filled: tuple[Vendor, Config]) -> None:
     vendor, _ = filled
     of_days = ("bookDepth", "metrics", "liquidationSnapshot", "BVOLIndex", "EOHSummary")
 
@@ -174,7 +174,7 @@ def test_a_kind_of_days_is_never_asked_for_by_months(filled: tuple[Vendor, Confi
 
 
 @pytest.mark.parametrize("kind", [*COLUMNS])
-def test_doubles_and_macros_show_the_same_rows(filled: tuple[Vendor, Config], kind: str) -> None:
+def test_doubles_and_macros_show_same_rows(filled: tuple[Vendor, Config], kind: str) -> None:
     _, config = filled
     series = [one for one in SERIES if one.split("/")[1] == kind]
     market, _, symbol = series[0].split("/")
@@ -192,7 +192,7 @@ def test_doubles_and_macros_show_the_same_rows(filled: tuple[Vendor, Config], ki
 
 
 @pytest.mark.parametrize(("head", "series"), HEADS.items())
-def test_the_real_rows_are_in_the_lake_as_they_stand(
+def test_real_rows_reach_the_lake_unchanged(
     vendor: Vendor, tmp_path: Path, real: Path, head: str, series: str
 ) -> None:
     found = re.search(r"(\d{4}-\d\d(-\d\d)?)\.(\w+\.)?csv$", head)
@@ -207,7 +207,7 @@ def test_the_real_rows_are_in_the_lake_as_they_stand(
 
 
 @pytest.mark.parametrize("symbol", ["KITEUSDT", "ETHUSDT", "LTCUSDT", "XRPUSDT"])
-def test_real_archives_of_metrics_are_in_the_lake(
+def test_real_metrics_reach_the_lake(
     vendor: Vendor, tmp_path: Path, real: Path, symbol: str
 ) -> None:
     folder = real / "archives/data/futures/um/daily/metrics" / symbol
@@ -222,9 +222,7 @@ def test_real_archives_of_metrics_are_in_the_lake(
     require_exact(config, f"um/metrics/{symbol}", paths)
 
 
-def test_a_real_archive_of_funding_rates_is_in_the_lake(
-    vendor: Vendor, tmp_path: Path, real: Path
-) -> None:
+def test_real_funding_rates_reach_the_lake(vendor: Vendor, tmp_path: Path, real: Path) -> None:
     name = key("um/fundingRate/BTCUSDT", "2026-04")
     path = vendor.put_bytes(name, (real / "archives" / name).read_bytes())
     config = vendor.config(tmp_path / "lake", dataset("um/fundingRate/BTCUSDT"))
@@ -258,7 +256,7 @@ def synced_metrics(vendor: Vendor, tmp_path: Path, days: dict[str, list[str]]) -
     return config
 
 
-def test_a_day_that_ends_with_the_first_row_of_the_next_one(vendor: Vendor, tmp_path: Path) -> None:
+def test_days_may_end_with_next_midnight(vendor: Vendor, tmp_path: Path) -> None:
     one = [*metrics("2024-01-30", range(5, 1440, 5)), *metrics("2024-01-31", range(1), at="01")]
     two = [*metrics("2024-01-31", range(5, 1440, 5)), *metrics("2024-02-01", range(1))]
     three = [*metrics("2024-02-01", range(5, 1440, 5)), *metrics("2024-02-02", range(1))]
@@ -272,7 +270,7 @@ def test_a_day_that_ends_with_the_first_row_of_the_next_one(vendor: Vendor, tmp_
     assert ask(config, "SELECT expected_rows, open_rows FROM sync.coverage") == [(863, 0)]
 
 
-def test_a_midnight_that_two_days_have_is_there_once(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_shared_midnight_is_there_once(vendor: Vendor, tmp_path: Path) -> None:
     """As where the vendor went from days that begin at midnight to days that end with it."""
     one = [*metrics("2024-01-31", range(5, 1440, 5)), *metrics("2024-02-01", range(1))]
     two = metrics("2024-02-01", range(0, 1440, 5))
@@ -284,7 +282,7 @@ def test_a_midnight_that_two_days_have_is_there_once(vendor: Vendor, tmp_path: P
     assert ask(config, "FROM sync.gaps") == []
 
 
-def test_rows_out_of_order_and_twice_are_there_once(vendor: Vendor, tmp_path: Path) -> None:
+def test_unordered_repeated_rows_are_there_once(vendor: Vendor, tmp_path: Path) -> None:
     lines = metrics("2024-01-30", range(0, 1440, 5))
     config = synced_metrics(vendor, tmp_path, {"2024-01-30": sorted(lines * 2, reverse=True)})
 
@@ -292,7 +290,7 @@ def test_rows_out_of_order_and_twice_are_there_once(vendor: Vendor, tmp_path: Pa
     assert ask(config, "SELECT DISTINCT status FROM sync.archives") == [("present",)]
 
 
-def test_an_empty_field_is_null_in_quotes_or_without(vendor: Vendor, tmp_path: Path) -> None:
+def test_empty_fields_are_null_even_quoted(vendor: Vendor, tmp_path: Path) -> None:
     config = synced_metrics(vendor, tmp_path, {"2024-01-30": metrics("2024-01-30", range(5, 6))})
 
     (row,) = ask(
@@ -304,7 +302,7 @@ def test_an_empty_field_is_null_in_quotes_or_without(vendor: Vendor, tmp_path: P
     assert row == (None, None, 2.0, 0.0, 0.0)
 
 
-def test_lost_minutes_of_metrics_are_a_gap(vendor: Vendor, tmp_path: Path) -> None:
+def test_lost_metrics_minutes_are_a_gap(vendor: Vendor, tmp_path: Path) -> None:
     lines = metrics("2024-01-30", range(0, 1440, 5))
     config = synced_metrics(vendor, tmp_path, {"2024-01-30": lines[:10] + lines[13:]})
 
@@ -313,7 +311,7 @@ def test_lost_minutes_of_metrics_are_a_gap(vendor: Vendor, tmp_path: Path) -> No
     assert found == [(3, "too_old_for_api", "2024-01-30 00:50:00")]
 
 
-def test_rows_of_another_symbol_are_not_let_in(vendor: Vendor, tmp_path: Path) -> None:
+def test_another_symbols_rows_are_kept_out(vendor: Vendor, tmp_path: Path) -> None:
     text = METRICS + "".join(metrics("2024-01-30", range(5, 60, 5))).replace(",X,", ",Y,")
     vendor.put(key("um/metrics/X", "2024-01-30"), text)
     config = vendor.config(tmp_path / "lake", dataset("um/metrics/X", start="2024-01-30"))
@@ -327,9 +325,7 @@ def test_rows_of_another_symbol_are_not_let_in(vendor: Vendor, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["um/trades/BTCUSDT", "um/bookDepth/BTCUSDT"])
-def test_a_day_that_is_lost_is_one_gap_that_is_explained(
-    vendor: Vendor, tmp_path: Path, kind: str
-) -> None:
+def test_a_lost_day_is_one_explained_gap(vendor: Vendor, tmp_path: Path, kind: str) -> None:
     for day in (1, 2, 4):
         vendor.publish(kind, date(2024, 1, day), date(2024, 1, day), trades_a_day=50)
     text = dataset(kind, start="2024-01-01", end="2024-01-04")
@@ -355,9 +351,7 @@ def liquidation(second: int, price: str = "30741.3") -> str:
     return f"{1706745600000 + second * 1000},BUY,LIMIT,IOC,7,{price},30631.6,FILLED,6,7\n"
 
 
-def test_an_archive_of_rows_without_a_key_takes_the_place_of_its_older_edition(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_a_newer_edition_replaces_keyless_rows(vendor: Vendor, tmp_path: Path) -> None:
     name = key("cm/liquidationSnapshot/BTCUSD_PERP", "2024-02-01")
     lines = [liquidation(1), liquidation(1), liquidation(2)]
     vendor.put(name, LIQUIDATIONS + "".join(lines))
@@ -375,7 +369,7 @@ def test_an_archive_of_rows_without_a_key_takes_the_place_of_its_older_edition(
     assert found == [(2, 0, 0)]
 
 
-def test_a_day_that_its_month_lacks_is_filled_without_a_key(vendor: Vendor, tmp_path: Path) -> None:
+def test_keyless_months_get_their_lost_day(vendor: Vendor, tmp_path: Path) -> None:
     series = "um/bookTicker/BTCUSDT"
     vendor.publish(series, date(2024, 1, 1), date(2024, 1, 31), trades_a_day=20)
     month = vendor.folder / key(series, "2024-01")
@@ -404,7 +398,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "reason"), WRONG.values(), ids=[*WRONG])
-def test_a_file_of_other_columns_is_quarantined_and_they_are_named(
+def test_quarantine_names_the_wrong_columns(
     vendor: Vendor, tmp_path: Path, text: str, reason: str
 ) -> None:
     vendor.put(key("um/bookDepth/BTCUSDT", "2024-02-01"), text)
@@ -417,7 +411,7 @@ def test_a_file_of_other_columns_is_quarantined_and_they_are_named(
     assert re.search(reason, told), told
 
 
-def test_columns_in_another_order_are_read_by_their_names(vendor: Vendor, tmp_path: Path) -> None:
+def test_reordered_columns_are_read_by_name(vendor: Vendor, tmp_path: Path) -> None:
     text = "percentage,timestamp,notional,depth\n-5.00,2024-02-01 00:00:06,7.5,9258.555\n"
     path = vendor.put(key("um/bookDepth/BTCUSDT", "2024-02-01"), text)
     config = vendor.config(tmp_path / "lake", dataset("um/bookDepth/BTCUSDT", end="2024-02-01"))
@@ -441,7 +435,7 @@ def test_void_trades_are_kept_and_marked(vendor: Vendor, tmp_path: Path) -> None
     assert ask(config, sql) == [(10, 42283.58, False), (11, None, True)]
 
 
-def test_the_reader_of_these_tests_knows_every_column_of_the_vendor(
+def test_this_reader_knows_all_vendor_columns(
     filled: tuple[Vendor, Config],
 ) -> None:
     """Else a column that is read wrong would not be seen here."""
@@ -471,9 +465,7 @@ def write_archive(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["2024-01-01", ""])
-def test_funding_rates_of_the_running_month_come_from_the_api(
-    vendor: Vendor, tmp_path: Path, start: str
-) -> None:
+def test_api_gives_running_month_funding_rates(vendor: Vendor, tmp_path: Path, start: str) -> None:
     vendor.publish(FUNDING, date(2024, 1, 1), date(2024, 1, 31))
     twin = with_own_api(vendor, tmp_path)
     list(generate(twin, spec_from(FUNDING, date(2024, 1, 1), date(2024, 2, 29))))
@@ -500,7 +492,7 @@ def test_funding_rates_of_the_running_month_come_from_the_api(
     assert ask(config, "FROM sync.conflicts") == []
 
 
-def test_a_rate_of_other_milliseconds_is_the_same_one(vendor: Vendor, tmp_path: Path) -> None:
+def test_rates_differing_in_milliseconds_are_one(vendor: Vendor, tmp_path: Path) -> None:
     """The archive takes the place of what the API gave, however late both are."""
     header = "calc_time,funding_interval_hours,last_funding_rate\n"
     times = [1704067200000 + n * 28_800_000 for n in range(93)]
@@ -526,7 +518,7 @@ def test_a_rate_of_other_milliseconds_is_the_same_one(vendor: Vendor, tmp_path: 
     assert found == [("last_funding_rate", "0.00030000", "0.00020000")]
 
 
-def test_a_kind_of_months_is_asked_for_each_new_month(vendor: Vendor, tmp_path: Path) -> None:
+def test_monthly_kinds_ask_for_new_months(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish(FUNDING, date(2024, 1, 1), date(2024, 1, 31))
     config = vendor.config(tmp_path / "lake", dataset(FUNDING, start="2024-01-01"))
     with time_machine.travel(datetime(2024, 2, 10, 12, tzinfo=UTC), tick=True):
@@ -553,9 +545,7 @@ def test_a_kind_of_months_is_asked_for_each_new_month(vendor: Vendor, tmp_path: 
         '{"code": 0}',
     ],
 )
-def test_an_answer_that_is_no_funding_rate_is_not_let_in(
-    vendor: Vendor, tmp_path: Path, wrong: str
-) -> None:
+def test_wrong_funding_rate_answers_stay_out(vendor: Vendor, tmp_path: Path, wrong: str) -> None:
     vendor.publish(FUNDING, date(2024, 1, 1), date(2024, 1, 31))
     vendor.fail(Fault("*/v1/fundingRate*", "body", text=wrong))
     text = dataset(FUNDING, start="2024-01-01", end="2024-02-03")
@@ -571,9 +561,7 @@ def test_an_answer_that_is_no_funding_rate_is_not_let_in(
     assert ask(config, "SELECT sum(row_count) FROM sync.gaps") == [(9,)]
 
 
-def test_a_failed_archive_of_a_kind_without_api_leaves_its_gap_open(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_without_api_failed_archives_leave_gaps_open(vendor: Vendor, tmp_path: Path) -> None:
     """Nobody knows that its rows are not to be had."""
     for day in (1, 2, 3):
         vendor.publish("um/bookDepth/BTCUSDT", date(2024, 1, day), date(2024, 1, day))
@@ -590,9 +578,7 @@ def test_a_failed_archive_of_a_kind_without_api_leaves_its_gap_open(
 
 
 @pytest.mark.parametrize("series", ["um/metrics/BTCUSDT", "cm/metrics/BTCUSD_PERP"])
-def test_metrics_of_the_last_thirty_days_come_from_the_api(
-    vendor: Vendor, tmp_path: Path, series: str
-) -> None:
+def test_api_gives_thirty_days_of_metrics(vendor: Vendor, tmp_path: Path, series: str) -> None:
     today = clock.now().date()
     first, last = today - timedelta(days=40), today - timedelta(days=2)
     vendor.publish(series, first, last)
@@ -621,9 +607,7 @@ def test_metrics_of_the_last_thirty_days_come_from_the_api(
     assert sorted(shown, key=str) == sorted(wanted, key=str)
 
 
-def test_a_gap_of_metrics_that_began_long_ago_is_asked_for_as_far_as_the_api_goes(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_old_metrics_gaps_fill_within_api_reach(vendor: Vendor, tmp_path: Path) -> None:
     series, today = "um/metrics/BTCUSDT", clock.now().date()
     first, last = today - timedelta(days=36), today - timedelta(days=2)
     vendor.publish(series, first, last)
@@ -652,9 +636,7 @@ def test_a_gap_of_metrics_that_began_long_ago_is_asked_for_as_far_as_the_api_goe
         '{"code": 0}',
     ],
 )
-def test_an_answer_that_is_no_statistic_is_not_let_in(
-    vendor: Vendor, tmp_path: Path, wrong: str
-) -> None:
+def test_wrong_statistics_answers_stay_out(vendor: Vendor, tmp_path: Path, wrong: str) -> None:
     series, today = "um/metrics/BTCUSDT", clock.now().date()
     vendor.publish(series, today - timedelta(days=6), today - timedelta(days=2))
     vendor.remove(key(series, f"{today - timedelta(days=4)}"))

@@ -49,7 +49,7 @@ def opened(lab: Lab, as_of: int | str | None = None) -> fullpool.Lake:
     return fullpool.open(tree_of(lab.config).root, as_of=as_of)
 
 
-def test_rows_are_asked_for_by_symbol_and_time(lab: Lab) -> None:
+def test_rows_come_by_symbol_and_time(lab: Lab) -> None:
     lake = opened(lab)
     rows = lake.klines("AUSDT", "1m", start="2024-03-08T01:00", end="2024-03-08T02:00")
 
@@ -70,11 +70,11 @@ def test_rows_are_asked_for_by_symbol_and_time(lab: Lab) -> None:
         datetime(2024, 3, 8, 18, tzinfo=timezone(timedelta(hours=-5))), 1_709_938_800_000,
     ],
 )  # fmt: skip
-def test_a_time_is_in_utc_unless_it_says_otherwise(lab: Lab, start: str | datetime | int) -> None:
+def test_times_are_utc_unless_said_otherwise(lab: Lab, start: str | datetime | int) -> None:
     assert opened(lab).klines("AUSDT", start=start).count() == 60
 
 
-def test_several_symbols_and_patterns(lab: Lab) -> None:
+def test_lists_and_patterns_select_symbols(lab: Lab) -> None:
     lake = opened(lab)
     each = "SELECT DISTINCT symbol FROM these ORDER BY 1"
 
@@ -88,7 +88,7 @@ def test_several_symbols_and_patterns(lab: Lab) -> None:
     assert lake.klines("Z*").columns[3] == "open_time"
 
 
-def test_many_symbols_are_the_same_rows_as_one_by_one(lab: Lab) -> None:
+def test_many_symbols_give_the_same_rows(lab: Lab) -> None:
     lake = opened(lab)
     kind = KINDS["klines"]
     selection = Selection("*", "1m", "spot", "2024-03-08T05:00", None, None, exact=False)
@@ -102,7 +102,7 @@ def test_many_symbols_are_the_same_rows_as_one_by_one(lab: Lab) -> None:
     assert len(one_by_one) == 3 * 19 * 60
 
 
-def test_nothing_that_was_selected_is_nothing(lab: Lab) -> None:
+def test_selecting_nothing_gives_nothing(lab: Lab) -> None:
     lake = opened(lab)
     assert lake.klines([]).count() == 0
     assert lake.klines("AUSDT", columns="close").columns == ("close",)
@@ -110,7 +110,7 @@ def test_nothing_that_was_selected_is_nothing(lab: Lab) -> None:
         lake.klines("AUSDT", columns=[])
 
 
-def test_a_pattern_matches_what_is_there_when_it_is_read(lab: Lab) -> None:
+def test_patterns_match_at_reading_time(lab: Lab) -> None:
     rows = opened(lab).klines("*")
     assert rows.count() == 3 * 1440
     put_day(lab, "ZUSDT", "2024-03-08")
@@ -129,7 +129,7 @@ def test_only_stars_and_question_marks_are_special() -> None:
     assert raised.value.__notes__ == [f"hint: {raised.value.hint}"]
 
 
-def test_each_kind_has_a_method_and_exact_decimals(lab: Lab) -> None:
+def test_kinds_have_methods_and_exact_decimals(lab: Lab) -> None:
     lake = opened(lab)
     assert methods_text() == Path(kinds.__file__).read_text()
     for kind in KINDS.values():
@@ -140,7 +140,7 @@ def test_each_kind_has_a_method_and_exact_decimals(lab: Lab) -> None:
     assert trades.sql(shape).fetchall() == [("DECIMAL(18,8)", 24)]
 
 
-def test_sql_with_parameters_and_on_from_there(lab: Lab) -> None:
+def test_sql_takes_parameters_and_chains(lab: Lab) -> None:
     lake = opened(lab)
     rows = lake.sql("SELECT symbol FROM klines WHERE symbol = $name", name="AUSDT")
     assert rows.count() == 1440
@@ -162,7 +162,7 @@ def test_sql_with_parameters_and_on_from_there(lab: Lab) -> None:
         rows.sql("SELECT * FROM these WHERE symbol = $name", name="BUSDT")
 
 
-def test_what_there_is_and_what_is_missing(lab: Lab) -> None:
+def test_symbols_coverage_and_gaps_are_listed(lab: Lab) -> None:
     lake = opened(lab)
     assert [row[2] for row in lake.symbols("klines")] == ["AUSDT", "BUSDT", "CUPUSDT"]
     assert [row[:3] for row in lake.symbols(market="um")] == [("um", "aggTrades", "AUSDT")]
@@ -172,7 +172,7 @@ def test_what_there_is_and_what_is_missing(lab: Lab) -> None:
     assert lake.generations()[-1].is_current
 
 
-def test_a_lake_that_is_kept_open_shows_what_is_newest_and_never_breaks(lab: Lab) -> None:
+def test_an_open_lake_always_shows_the_newest(lab: Lab) -> None:
     lake = opened(lab)
     rows = lake.klines("AUSDT")
     assert rows.count() == 1440
@@ -191,7 +191,7 @@ def test_a_lake_that_is_kept_open_shows_what_is_newest_and_never_breaks(lab: Lab
         old.klines("AUSDT").count()
 
 
-def test_a_program_that_has_the_lake_open_by_itself_sees_each_generation(lab: Lab) -> None:
+def test_a_direct_connection_hides_no_generation(lab: Lab) -> None:
     root = tree_of(lab.config).root
     newest = opened(lab).generations()[-1].number
     with duckdb.connect(str(root / "lake.duckdb"), read_only=True):
@@ -199,7 +199,7 @@ def test_a_program_that_has_the_lake_open_by_itself_sees_each_generation(lab: La
         assert opened(lab, newest).klines("AUSDT").count() == 1440
 
 
-def test_a_lake_that_was_replaced_is_opened_again(lab: Lab, tmp_path: Path) -> None:
+def test_a_replaced_lake_is_opened_again(lab: Lab, tmp_path: Path) -> None:
     root = tree_of(lab.config).root
     rows = opened(lab).klines("*")
     assert rows.count() == 3 * 1440
@@ -218,7 +218,7 @@ def test_a_lake_travels_to_other_processes(lab: Lab) -> None:
     assert lake.klines("AUSDT").count() == 1440
 
 
-def test_threads_and_forks_read_next_to_each_other(lab: Lab) -> None:
+def test_threads_and_forks_read_side_by_side(lab: Lab) -> None:
     lake, counts = opened(lab), []
     rows = lake.klines("*")
     threads = [threading.Thread(target=lambda: counts.append(rows.count())) for _ in range(8)]
@@ -250,22 +250,22 @@ def test_threads_and_forks_read_next_to_each_other(lab: Lab) -> None:
         (lambda lake: lake.klines("AUSDT", columns=["closing"]), "column 'closing' of klines"),
     ],
 )
-def test_what_cannot_be_is_refused_as_it_is_asked(lab: Lab, ask: object, words: str) -> None:
+def test_impossible_requests_are_refused_at_once(lab: Lab, ask: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ask(opened(lab))  # type: ignore[operator]
 
 
-def test_a_query_that_fails_says_what_duckdb_says(lab: Lab) -> None:
+def test_failed_queries_say_what_duckdb_says(lab: Lab) -> None:
     with pytest.raises(QueryError, match="nonsense"):
         opened(lab).sql("SELECT nonsense FROM klines").fetchall()
 
 
-def test_a_folder_that_is_no_lake(tmp_path: Path) -> None:
+def test_a_folder_without_lake_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoLakeError, match="nothing is published"):
         fullpool.open(tmp_path)
 
 
-def test_the_lake_of_the_configuration_is_opened(
+def test_the_configured_lake_is_opened(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "fullpool.toml"
@@ -294,7 +294,7 @@ def test_the_examples_of_the_documentation_run(lab: Lab) -> None:
     assert (hourly.count(), hourly.columns) == (24, ("hour", "close"))
 
 
-def test_importing_loads_nothing_that_is_not_used() -> None:
+def test_importing_loads_nothing_unused() -> None:
     program = "import fullpool, sys, json; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     loaded = set(json.loads(done.stdout))

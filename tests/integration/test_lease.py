@@ -43,14 +43,14 @@ def renewing(path: Path, times: int) -> Callable[[float], None]:
     return sleep
 
 
-def test_a_lease_of_another_machine_that_is_renewed_is_held(tmp_path: Path) -> None:
+def test_a_lease_renewed_elsewhere_is_held(tmp_path: Path) -> None:
     path = left(tmp_path / "lease", ELSEWHERE)
 
     with pytest.raises(LakeBusyError, match=r"process 77 on nas2.*is writing it"):
         require_free(path, own("sync", NOW), renewing(path, 11))
 
 
-def test_a_lease_that_a_crash_left_elsewhere_is_taken_after_a_while(tmp_path: Path) -> None:
+def test_a_crashed_machines_lease_is_taken_later(tmp_path: Path) -> None:
     waited: list[float] = []
     path = left(tmp_path / "lease", ELSEWHERE)
     require_free(path, own("sync", NOW), waited.append)
@@ -58,7 +58,7 @@ def test_a_lease_that_a_crash_left_elsewhere_is_taken_after_a_while(tmp_path: Pa
     assert sum(waited) == 3 * lease.RENEW_S
 
 
-def test_a_lease_from_before_a_start_of_this_machine_is_taken(tmp_path: Path) -> None:
+def test_a_lease_from_before_boot_is_taken(tmp_path: Path) -> None:
     before = replace(own("run", NOW), boot="the boot before")
     waited: list[float] = []
     require_free(left(tmp_path / "lease", before), own("sync", NOW), waited.append)
@@ -66,7 +66,7 @@ def test_a_lease_from_before_a_start_of_this_machine_is_taken(tmp_path: Path) ->
     assert sum(waited) == 3 * lease.RENEW_S
 
 
-def test_a_process_of_this_machine_is_believed_if_it_lives(tmp_path: Path) -> None:
+def test_local_processes_are_believed_while_alive(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         theirs = replace(own("run", NOW), pid=other.pid, began=lease._began(other.pid))
         path = left(tmp_path / "lease", theirs)
@@ -80,16 +80,14 @@ def test_a_process_of_this_machine_is_believed_if_it_lives(tmp_path: Path) -> No
         assert waited == []
 
 
-def test_another_process_of_the_same_number_is_another(tmp_path: Path) -> None:
+def test_a_reused_pid_is_another_process(tmp_path: Path) -> None:
     reused = replace(own("run", NOW), pid=os.getppid(), began=1)
     require_free(
         left(tmp_path / "lease", reused), own("sync", NOW), lambda _: pytest.fail("it waits")
     )
 
 
-def test_a_lease_is_renewed_and_taken_away_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_is_renewed_then_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_S", 0.02)
     path, mine = tmp_path / "lease", own("run", NOW)
     with held(path, mine, None, wait):
@@ -105,7 +103,7 @@ def test_a_lease_is_renewed_and_taken_away_in_the_end(
     assert not path.exists()
 
 
-def test_of_two_machines_that_start_together_one_has_its_way(tmp_path: Path) -> None:
+def test_of_two_simultaneous_starts_one_wins(tmp_path: Path) -> None:
     """Both found no lease, and both want to leave theirs."""
     path = tmp_path / "lease"
     other = replace(own("sync", NOW), boot="another boot", host="nas2")
@@ -117,7 +115,7 @@ def test_of_two_machines_that_start_together_one_has_its_way(tmp_path: Path) -> 
         pass
 
 
-def test_of_two_machines_that_watched_a_dead_one_the_last_has_its_way(tmp_path: Path) -> None:
+def test_last_to_replace_a_dead_lease_wins(tmp_path: Path) -> None:
     path, mine = left(tmp_path / "lease", ELSEWHERE), own("sync", NOW)
     other = replace(ELSEWHERE, host="nas3", boot="a third boot")
 
@@ -130,7 +128,7 @@ def test_of_two_machines_that_watched_a_dead_one_the_last_has_its_way(tmp_path: 
     assert read(path) == other
 
 
-def test_a_holder_without_room_is_seen_to_live(tmp_path: Path) -> None:
+def test_holders_without_room_count_as_alive(tmp_path: Path) -> None:
     """It can write no new lease, but touch the one that is there."""
     path = left(tmp_path / "lease", ELSEWHERE)
 
@@ -138,7 +136,7 @@ def test_a_holder_without_room_is_seen_to_live(tmp_path: Path) -> None:
         require_free(path, own("sync", NOW), lambda _: os.utime(path))
 
 
-def test_who_only_looks_waits_for_no_other_machine(tmp_path: Path) -> None:
+def test_a_look_awaits_no_other_machine(tmp_path: Path) -> None:
     waited: list[float] = []
     path = left(tmp_path / "lease", ELSEWHERE)
 
@@ -147,7 +145,7 @@ def test_who_only_looks_waits_for_no_other_machine(tmp_path: Path) -> None:
     assert len(waited) == 1
 
 
-def test_a_pass_whose_lake_was_taken_over_writes_no_more(vendor: Vendor, tmp_path: Path) -> None:
+def test_after_takeover_a_pass_stops_writing(vendor: Vendor, tmp_path: Path) -> None:
     days = (date(2024, 6, 1), date(2024, 6, 3))
     vendor.publish("spot/klines/AUSDT/1h", *days)
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
@@ -164,7 +162,7 @@ def test_a_pass_whose_lake_was_taken_over_writes_no_more(vendor: Vendor, tmp_pat
     assert not tree.current.exists()
 
 
-def test_two_that_open_a_lake_at_once_are_busy_or_not_and_nothing_else(tmp_path: Path) -> None:
+def test_simultaneous_openers_fail_only_as_busy(tmp_path: Path) -> None:
     tree, wrong = Tree(tmp_path / "lake"), []
 
     def write() -> None:
@@ -185,7 +183,7 @@ def test_two_that_open_a_lake_at_once_are_busy_or_not_and_nothing_else(tmp_path:
     assert wrong == []
 
 
-def test_a_lake_that_another_machine_took_over_is_given_up(tmp_path: Path) -> None:
+def test_a_lake_taken_over_is_given_up(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "lake")
     with writing(tree, "run", NOW) as one:
         one.require_in_place()
@@ -196,7 +194,7 @@ def test_a_lake_that_another_machine_took_over_is_given_up(tmp_path: Path) -> No
     assert read(tree.owner) == ELSEWHERE
 
 
-def test_a_lease_without_a_lock_refuses_the_second_writer(tmp_path: Path) -> None:
+def test_a_lease_alone_refuses_second_writers(tmp_path: Path) -> None:
     """As on a share whose locks hold on one machine alone: the folder is another, the lease not."""
     first, second = Tree(tmp_path / "a"), Tree(tmp_path / "b")
     second.create()
@@ -221,7 +219,7 @@ def test_a_lease_without_a_lock_refuses_the_second_writer(tmp_path: Path) -> Non
         other.communicate("")
 
 
-def test_what_is_no_lease_keeps_nobody_out(tmp_path: Path) -> None:
+def test_an_invalid_lease_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "lease"
     for text in ("", "{", '{"pid": 1}', "[]"):
         path.write_text(text)

@@ -44,12 +44,12 @@ def test_real_pages_are_read(real: Path) -> None:
     assert empty == type(empty)((), (), None)
 
 
-def test_a_page_that_has_more_and_does_not_say_from_where_on_is_no_end() -> None:
+def test_truncated_page_without_marker_is_no_end() -> None:
     with pytest.raises(ArchiveError, match="listing x: it is truncated"):
         parse_page(PAGE % b"<IsTruncated>true</IsTruncated>", "x")
 
 
-def test_a_page_without_next_marker_goes_on_from_its_last_key(real: Path) -> None:
+def test_page_without_marker_continues_from_last_key(real: Path) -> None:
     body = (real / "listing/s3_list/daily-page1.xml").read_text()
     start, end = body.index("<NextMarker>"), body.index("</NextMarker>") + len("</NextMarker>")
 
@@ -62,12 +62,12 @@ def test_a_page_without_next_marker_goes_on_from_its_last_key(real: Path) -> Non
     "body", [b"", b"<html></html>", b"not xml", b"<Error><Code>NoSuchBucket</Code></Error>",
              b"<!DOCTYPE x [<!ENTITY a 'b'>]><ListBucketResult/>"],
 )  # fmt: skip
-def test_what_is_no_listing_is_said_to_be_none(body: bytes) -> None:
+def test_what_is_no_listing_is_refused(body: bytes) -> None:
     with pytest.raises(UnreachableError, match="listing x"):
         parse_page(body, "x")
 
 
-def test_a_listing_of_many_pages_is_read_to_its_end(tmp_path: Path, opener: Opener) -> None:
+def test_listing_of_many_pages_is_read_whole(tmp_path: Path, opener: Opener) -> None:
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
     days = [
@@ -90,9 +90,7 @@ def test_a_missing_prefix_is_empty(tmp_path: Path, opener: Opener) -> None:
         assert list_keys(opener, vendor.listing_url, BTC, period_from("2018-01-01")) == {}
 
 
-def test_symbols_are_the_folders_below_a_prefix_over_many_pages(
-    tmp_path: Path, opener: Opener
-) -> None:
+def test_symbols_are_prefix_folders_over_many_pages(tmp_path: Path, opener: Opener) -> None:
     names = sorted([*(f"S{n:04}USDT" for n in range(1200)), "币安人生USDT"], key=str.encode)
     for name in names:
         folder = tmp_path / "data/spot/daily/klines" / name / "1m"
@@ -103,13 +101,13 @@ def test_symbols_are_the_folders_below_a_prefix_over_many_pages(
         assert list_folders(opener, vendor.listing_url, "data/spot/daily/klines/") == names
 
 
-def test_a_listing_that_is_refused_is_unreachable(tmp_path: Path, opener: Opener) -> None:
+def test_refused_listing_is_unreachable(tmp_path: Path, opener: Opener) -> None:
     with Simulator(Bucket(tmp_path), faults=[Fault("*", "status", 503)]) as vendor:
         with pytest.raises(UnreachableError, match="HTTP 503"):
             list_keys(opener, vendor.listing_url, BTC, period_from("2018-01-01"))
 
 
-def test_a_listing_that_runs_in_circles_is_given_up(tmp_path: Path, opener: Opener) -> None:
+def test_circling_listing_is_given_up(tmp_path: Path, opener: Opener) -> None:
     body = PAGE % b"<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>"
 
     class Circling(Bucket):

@@ -13,7 +13,7 @@ from lab import DAY, MINUTE, Lab, at, bars
 from served import dataset
 
 
-def test_a_terminal_shows_the_time_and_the_event_first() -> None:
+def test_terminals_show_time_and_event_first() -> None:
     ours, terminal = pty.openpty()
     with os.fdopen(terminal, "w") as stream:
         logs.configure("INFO", stream)
@@ -27,7 +27,7 @@ def test_a_terminal_shows_the_time_and_the_event_first() -> None:
     assert "archive.imported" in words[1]
 
 
-def test_elsewhere_it_is_an_object_a_line() -> None:
+def test_elsewhere_each_line_is_an_object() -> None:
     stream = io.StringIO()
     logs.configure("INFO", stream)
     logs.get_logger().info("archive.imported", rows=3)
@@ -40,7 +40,7 @@ def test_elsewhere_it_is_an_object_a_line() -> None:
     assert told["at"].endswith("Z")
 
 
-def test_many_archives_are_not_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_archives_are_told_as_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("MANY", 2), ("TELL_EVERY_S", 0.0), ("RECORD_EVERY_S", 0.0)):
         monkeypatch.setattr(rounds, name, value)
     stream = io.StringIO()

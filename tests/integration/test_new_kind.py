@@ -46,9 +46,7 @@ def day(number: int, *, level: str = "1.5", lost: range = range(0), header: str 
     return f"{header},note,level\n" + "".join(f"{time},calm,{level}\n" for time in times)
 
 
-def test_an_invented_kind_is_synced_patched_republished_queried_and_exported(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_an_invented_kind_works_from_sync_to_export(lab: Lab, tmp_path: Path) -> None:
     lab.put(f"{FOLDER}2024-03-01.zip", day(1))
     lab.put(f"{FOLDER}2024-03-02.zip", day(2, lost=range(5, 8)))
     lab.put(f"{FOLDER}2024-03-03.zip", day(3, header="measured"))
@@ -77,7 +75,7 @@ def test_an_invented_kind_is_synced_patched_republished_queried_and_exported(
     assert found == [(72,)]
 
 
-def test_what_an_invented_kind_lacks_is_explained(lab: Lab) -> None:
+def test_an_invented_kinds_gaps_are_recorded(lab: Lab) -> None:
     lab.put(f"{FOLDER}2024-03-01.zip", day(1))
     lab.put(f"{FOLDER}2024-03-02.zip", day(2, lost=range(5, 8)))
     lab.put(f"{FOLDER}2024-03-03.zip", day(3))
@@ -89,7 +87,7 @@ def test_what_an_invented_kind_lacks_is_explained(lab: Lab) -> None:
     assert found == [("2024-03-02 05:00:00", 3, "open")]
 
 
-def test_a_file_of_an_invented_kind_that_lacks_a_column_is_kept_out(lab: Lab) -> None:
+def test_files_lacking_a_column_are_quarantined(lab: Lab) -> None:
     lab.put(f"{FOLDER}2024-03-01.zip", "at,level\n1709251200000,1.5\n")
 
     lab.run("sync", "2024-03-05T12:00")

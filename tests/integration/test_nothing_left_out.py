@@ -45,7 +45,7 @@ def trades(cadence: str, period: str, symbol: str = "AUSDT") -> str:
     return TRADES.format(cadence, symbol, symbol, period)
 
 
-def test_a_day_uploaded_whole_later_is_seen_by_the_next_sync_and_by_the_next_day_s() -> None:
+def test_next_sync_sees_a_day_uploaded_later() -> None:
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-01")) as lab:
         lab.has_api = False
         whole = bars(at("2024-03-01"), at("2024-03-02"), MINUTE).splitlines(keepends=True)
@@ -78,7 +78,7 @@ def test_a_sync_audits_once_a_day() -> None:
         assert lab.ask("SELECT count(*) FROM klines WHERE volume = 77") == [(24,)]
 
 
-def test_a_month_is_asked_for_where_a_day_of_it_is_lost() -> None:
+def test_lost_day_comes_from_its_month() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01")) as lab:
         for day in MARCH:
             if day != "2024-03-10":
@@ -94,7 +94,7 @@ def test_a_month_is_asked_for_where_a_day_of_it_is_lost() -> None:
         ]
 
 
-def test_a_month_is_asked_for_where_a_day_of_it_has_a_hole() -> None:
+def test_day_hole_is_filled_from_its_month() -> None:
     """Also for a series that begins inside it; then the rows before are in the lake as well."""
     missing = hourly("2024-03-20").splitlines(keepends=True)[6]
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-15", end="2024-03-31")) as lab:
@@ -110,7 +110,7 @@ def test_a_month_is_asked_for_where_a_day_of_it_has_a_hole() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["403", "404", "503", "malformed"])
-def test_a_month_that_fails_and_goes_on_failing_falls_to_its_days(trouble: str) -> None:
+def test_failing_month_falls_back_to_its_days(trouble: str) -> None:
     """Its last days as well, which no gap of ids shows."""
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
         text = HEADER + "".join(map(hourly, MARCH))
@@ -125,7 +125,7 @@ def test_a_month_that_fails_and_goes_on_failing_falls_to_its_days(trouble: str) 
 
 
 @pytest.mark.parametrize("start", ["", "2024-01-01"])
-def test_archives_older_than_the_first_one_known_are_found(start: str) -> None:
+def test_archives_older_than_first_known_are_found(start: str) -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start=start)) as lab:
         put_month_of_hours(lab, "2024-03", 31)
         lab.run("sync", "2024-04-10")
@@ -138,7 +138,7 @@ def test_archives_older_than_the_first_one_known_are_found(start: str) -> None:
         assert lab.ask("SELECT count(*) FROM sync.gaps WHERE gap_start < '2024-04-01'") == [(0,)]
 
 
-def test_days_before_the_first_monthly_archive_are_found() -> None:
+def test_days_before_first_monthly_archive_are_found() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h")) as lab:
         for day in [*days_of("2024-01", 10, 31), *days_of("2024-02", 1, 29)]:
             put_hours(lab, day)
@@ -148,7 +148,7 @@ def test_days_before_the_first_monthly_archive_are_found() -> None:
         assert lab.ask("SELECT count(*) FROM klines") == [((22 + 29 + 31) * 24,)]
 
 
-def test_a_hole_of_one_series_hides_none_of_another() -> None:
+def test_hole_hides_none_of_another_series() -> None:
     text = dataset("um/aggTrades/BUSDT", start="2024-03-01", end="2024-03-31")
     text += dataset("um/aggTrades/AUSDT", start="2024-03-04", end="2024-03-31")
     with Lab(text) as lab:
@@ -170,7 +170,7 @@ def follow(lab: Lab, days: int) -> None:
         put_hours(lab, f"{day:%Y-%m-%d}", day + 1.2 * DAY)
 
 
-def test_a_pass_with_the_clock_ahead_delays_nothing() -> None:
+def test_pass_with_clock_ahead_delays_nothing() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         follow(lab, 10)
         lab.run("sync", "2024-03-11T09:00")
@@ -182,7 +182,7 @@ def test_a_pass_with_the_clock_ahead_delays_nothing() -> None:
         assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
 
 
-def test_a_pass_some_hours_ahead_loses_no_late_archive() -> None:
+def test_pass_hours_ahead_loses_no_late_archive() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         follow(lab, 10)
         lab.run("sync", "2024-03-11T09:00")
@@ -194,7 +194,7 @@ def test_a_pass_some_hours_ahead_loses_no_late_archive() -> None:
         assert lab.ask("SELECT max(open_time)::VARCHAR FROM klines") == [("2024-03-11 23:00:00",)]
 
 
-def test_a_pass_with_the_clock_behind_forgets_nothing() -> None:
+def test_pass_with_clock_behind_forgets_nothing() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-09")) as lab:
         follow(lab, 5)
         lab.tell_api(
@@ -210,7 +210,7 @@ def test_a_pass_with_the_clock_behind_forgets_nothing() -> None:
         assert lab.requests() == requests
 
 
-def test_what_was_decided_ahead_of_time_without_asking_is_decided_again() -> None:
+def test_early_unasked_decision_is_made_again() -> None:
     missing = hourly("2024-03-10").splitlines(keepends=True)[6]
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-10", end="2024-03-11")) as lab:
         for day in MARCH[9:11]:
@@ -234,7 +234,7 @@ def outage(day: datetime) -> str:
     return "".join(bar(one, MINUTE) for one in moments if not down[0] <= one < down[1])
 
 
-def test_an_outage_over_midnight_that_is_seen_day_by_day_is_one_gap_and_explained() -> None:
+def test_outage_over_midnight_is_one_explained_gap() -> None:
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-08")) as lab:
         known = ""
         for number in range(8):
@@ -251,7 +251,7 @@ def test_an_outage_over_midnight_that_is_seen_day_by_day_is_one_gap_and_explaine
         assert lab.requests() == before
 
 
-def test_a_hole_of_months_is_explained_in_one_pass() -> None:
+def test_one_pass_explains_months_long_hole() -> None:
     key = "data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-{}.zip"
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-01-01", end="2024-07-31")) as lab:
         january = bars(at("2024-01-01"), at("2024-02-01"), MINUTE)
@@ -268,7 +268,7 @@ def test_a_hole_of_months_is_explained_in_one_pass() -> None:
         assert lab.requests() == before
 
 
-def test_a_symbol_that_trades_again_is_not_delisted() -> None:
+def test_symbol_trading_again_is_not_delisted() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
         for number in range(5):
             put_hours(lab, f"2024-03-{number + 1:02d}")
@@ -289,7 +289,7 @@ def test_a_symbol_that_trades_again_is_not_delisted() -> None:
         assert lab.ask("SELECT is_trading FROM sync.coverage") == [(True,)]
 
 
-def test_trade_ids_that_begin_anew_are_two_lives() -> None:
+def test_restarted_trade_ids_are_two_lives() -> None:
     """Also inside one month, of which one archive has both lives, and ids in common."""
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
         first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10]))
@@ -315,7 +315,7 @@ def shifted(missing: tuple[datetime, ...] = ()) -> str:
     )
 
 
-def test_bars_that_open_late_are_there_and_what_lacks_beside_them_is_patched() -> None:
+def test_late_bars_count_and_missing_ones_are_patched() -> None:
     lost = at("2018-02-09T11:58"), at("2018-02-09T12:31")
     with Lab(dataset("spot/klines/AUSDT/1m", start="2018-02-01", end="2018-02-28")) as lab:
         lab.put(MINUTES.format("monthly", "2018-02"), shifted(lost))
@@ -328,7 +328,7 @@ def test_bars_that_open_late_are_there_and_what_lacks_beside_them_is_patched() -
         assert lab.ask(sql) == [(40_320, 40_320, 40_318, 2)]
 
 
-def test_an_answer_of_another_time_zone_fills_nothing() -> None:
+def test_answer_in_another_timezone_fills_nothing() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
         lab.put(
             HOURS.format("daily", "2024-03-01"),
@@ -343,7 +343,7 @@ def test_an_answer_of_another_time_zone_fills_nothing() -> None:
         assert lab.ask("SELECT status FROM sync.gaps") == [("open",)]
 
 
-def test_void_trades_of_the_api_and_of_archives_are_kept_and_marked() -> None:
+def test_void_trades_are_kept_and_marked() -> None:
     def line(number: int) -> str:
         moment = round((at("2017-12-04") + number * MINUTE).timestamp() * 1000)
         if number in {12, 13, 30}:
@@ -365,7 +365,7 @@ def test_void_trades_of_the_api_and_of_archives_are_kept_and_marked() -> None:
         }
 
 
-def test_an_archive_that_lost_its_rows_while_its_next_edition_was_of_no_use_is_due() -> None:
+def test_rows_lost_during_bad_edition_come_back() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
         good = HEADER + "".join(map(hourly, MARCH))
         lab.put(trades("monthly", "2024-03"), good)
@@ -381,7 +381,7 @@ def test_an_archive_that_lost_its_rows_while_its_next_edition_was_of_no_use_is_d
         assert lab.ask("SELECT count(*) FROM agg_trades") == ALL_ROWS
 
 
-def test_a_checksum_that_is_a_minute_late_costs_no_day() -> None:
+def test_late_checksum_costs_no_day() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
         put_hours(lab, "2024-03-01")
         key = HOURS.format("daily", "2024-03-01")
@@ -395,7 +395,7 @@ def test_a_checksum_that_is_a_minute_late_costs_no_day() -> None:
         assert lab.ask("SELECT count(*) FROM klines") == [(24,)]
 
 
-def test_trades_that_the_api_has_forgotten_are_explained() -> None:
+def test_trades_forgotten_by_api_are_explained() -> None:
     def line(number: int, second: int) -> str:
         moment = round((at("2021-06-01") + timedelta(seconds=second)).timestamp() * 1000)
         return f"{number},0.3,5.0,{number},{number},{moment},True,True\n"
@@ -411,7 +411,7 @@ def test_trades_that_the_api_has_forgotten_are_explained() -> None:
         assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [(10, "too_old_for_api")]
 
 
-def test_every_archive_is_examined_by_itself_whatever_it_is_merged_with() -> None:
+def test_merged_archives_are_each_examined_alone() -> None:
     one, two, three = (at(f"2024-03-0{n}") for n in (1, 2, 3))
     with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-31")) as lab:
         first = bars(one, two, MINUTE)
@@ -434,7 +434,7 @@ def test_every_archive_is_examined_by_itself_whatever_it_is_merged_with() -> Non
 
 
 @pytest.mark.parametrize("millisecond", [-1, 0])
-def test_a_trade_at_midnight_that_two_archives_have_is_kept_once(millisecond: int) -> None:
+def test_shared_midnight_trade_is_kept_once(millisecond: int) -> None:
     one, two, three = (at(f"2024-03-0{n}") for n in (1, 2, 3))
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-03")) as lab:
         shared = trade(25, two + timedelta(milliseconds=millisecond))
@@ -453,7 +453,7 @@ def test_a_trade_at_midnight_that_two_archives_have_is_kept_once(millisecond: in
         assert verify.verify(lab.config, Event(), lambda _: None).is_whole
 
 
-def test_rebuild_brings_nothing_back_that_a_new_edition_removed() -> None:
+def test_rebuild_restores_nothing_an_edition_removed() -> None:
     def month(without: str = "") -> str:
         return "".join(hourly(day) for day in MARCH if day != without).replace("true", "True,True")
 
@@ -471,7 +471,7 @@ def test_rebuild_brings_nothing_back_that_a_new_edition_removed() -> None:
         assert lab.ask("SELECT count(*) FROM agg_trades") == before
 
 
-def test_a_folder_whose_name_would_stand_in_every_row_is_refused(
+def test_folder_whose_name_enters_rows_is_refused(
     vendor: Vendor, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with pytest.raises(ConfigError, match="market=crypto"):
@@ -486,7 +486,7 @@ def config_of(vendor: Vendor, lake: str) -> Config:
     return vendor.config(lake, dataset("spot/klines/AUSDT/1h"))  # type: ignore[arg-type] # as text
 
 
-def test_what_a_client_wrote_into_the_catalogue_goes_with_the_next_generation() -> None:
+def test_next_generation_drops_what_clients_wrote() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
         put_hours(lab, "2024-03-01")
         lab.run("sync", "2024-03-02T09:00")
@@ -499,7 +499,7 @@ def test_what_a_client_wrote_into_the_catalogue_goes_with_the_next_generation() 
         assert not log.exists()
 
 
-def test_between_two_datasets_of_one_series_nothing_is_fetched() -> None:
+def test_nothing_between_two_datasets_is_fetched() -> None:
     text = dataset("spot/klines/AUSDT/1h", start="2023-01-01", end="2023-01-31")
     text += dataset("spot/klines/AUSDT/1h", start="2023-12-01", end="2023-12-31")
     with Lab(text) as lab:
@@ -514,7 +514,7 @@ def test_between_two_datasets_of_one_series_nothing_is_fetched() -> None:
         assert lab.ask(sql) == [(2 * 744, 2 * 744, 0, 0)]
 
 
-def test_an_archive_that_only_has_another_etag_is_not_fetched_again() -> None:
+def test_changed_etag_alone_refetches_no_archive() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-05")) as lab:
         for number in range(5):
             put_hours(lab, f"2024-03-{number + 1:02d}", at("2024-03-06"))
@@ -536,7 +536,7 @@ def test_an_archive_that_only_has_another_etag_is_not_fetched_again() -> None:
         assert lab.ask("SELECT count(*) FROM sync.revisions") == [(0,)]
 
 
-def test_a_new_edition_whose_checksum_stayed_behind_is_not_taken_for_the_old_one() -> None:
+def test_stale_checksum_hides_no_new_edition() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
         put_hours(lab, "2024-03-01")
         key = HOURS.format("daily", "2024-03-01")
@@ -553,7 +553,7 @@ def test_a_new_edition_whose_checksum_stayed_behind_is_not_taken_for_the_old_one
         assert status == [("quarantined", "wrong_checksum", 24)]
 
 
-def test_a_gap_whose_archive_failed_is_not_explained_by_the_lack_of_it() -> None:
+def test_failed_archive_leaves_its_gap_open() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-09", end="2024-03-11")) as lab:
         for day in MARCH[8:11]:
             lab.put(trades("daily", day), HEADER + hourly(day))
@@ -565,7 +565,7 @@ def test_a_gap_whose_archive_failed_is_not_explained_by_the_lack_of_it() -> None
 
 
 @pytest.mark.parametrize("knows", ["the days beside it", "the days after it", "no such symbol"])
-def test_a_gap_whose_archive_failed_is_not_explained_by_what_the_api_lacks(knows: str) -> None:
+def test_failed_archive_gap_is_not_explained_by_api(knows: str) -> None:
     days = {"the days beside it": MARCH[8:11:2], "the days after it": MARCH[10:11]}
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-09", end="2024-03-11")) as lab:
         for day in MARCH[8:11]:
@@ -586,7 +586,7 @@ def test_a_gap_whose_archive_failed_is_not_explained_by_what_the_api_lacks(knows
         assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
 
 
-def test_a_hole_outside_what_is_wanted_is_no_gap() -> None:
+def test_hole_outside_dataset_is_no_gap() -> None:
     def without(*days: str) -> str:
         lines = [hourly(day).splitlines(keepends=True) for day in MARCH]
         return "".join(
@@ -607,7 +607,7 @@ def test_a_hole_outside_what_is_wanted_is_no_gap() -> None:
         assert lab.ask(sql) == [(True, 743)]
 
 
-def test_two_lives_of_a_symbol_with_a_hole_at_the_same_id_are_explained_each_for_itself() -> None:
+def test_same_hole_in_two_lives_is_explained_separately() -> None:
     first = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[:10])).splitlines(True)
     second = "".join(hourly(day, 1 + 24 * n) for n, day in enumerate(MARCH[20:])).splitlines(True)
     with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
@@ -623,7 +623,7 @@ def test_two_lives_of_a_symbol_with_a_hole_at_the_same_id_are_explained_each_for
         assert lab.ask(sql) == [(2, "too_old_for_api"), (22, "empty_at_source")]
 
 
-def test_a_look_that_fails_makes_no_failed_archive_and_ends_no_looks() -> None:
+def test_failed_look_fails_no_archive_and_is_repeated() -> None:
     whole = bars(at("2024-03-01"), at("2024-03-02"), MINUTE).splitlines(keepends=True)
     key = MINUTES.format("daily", "2024-03-01")
     text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-01")
@@ -640,7 +640,7 @@ def test_a_look_that_fails_makes_no_failed_archive_and_ends_no_looks() -> None:
         assert lab.ask("SELECT count(*) FROM klines") == [(1440,)]
 
 
-def test_both_archives_beside_a_hole_over_midnight_are_looked_at() -> None:
+def test_midnight_hole_has_both_archives_looked_at() -> None:
     one, two = at("2024-03-01"), at("2024-03-02")
     text = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-03-02")
     with Lab(text, has_api=False) as lab:
@@ -653,7 +653,7 @@ def test_both_archives_beside_a_hole_over_midnight_are_looked_at() -> None:
         assert lab.ask(sql) == [(True,), (True,)]
 
 
-def test_a_hole_of_the_api_that_is_wider_than_the_lake_s_is_explained() -> None:
+def test_wider_api_hole_explains_the_gap() -> None:
     day, key = at("2024-03-01"), HOURS.format("daily", "2024-03-01")
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-01")) as lab:
         lab.put(key, bars(day, day + 10 * HOUR, HOUR) + bars(day + 12 * HOUR, day + DAY, HOUR))
@@ -667,7 +667,7 @@ def test_a_hole_of_the_api_that_is_wider_than_the_lake_s_is_explained() -> None:
         assert lab.requests() == before
 
 
-def test_trades_at_midnight_that_only_look_alike_are_compared_once() -> None:
+def test_lookalike_midnight_trades_are_compared_once() -> None:
     one, two = at("2024-03-01"), at("2024-03-02")
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-02")) as lab:
         first = "".join(trade(1 + n, one + n * HOUR) for n in range(24))
@@ -685,7 +685,7 @@ def test_trades_at_midnight_that_only_look_alike_are_compared_once() -> None:
         ]
 
 
-def test_a_new_edition_of_a_month_that_cannot_be_had_costs_no_day_beside_it() -> None:
+def test_unavailable_month_edition_refetches_no_day() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
         start, end, hole = at("2024-03-01"), at("2024-04-01"), at("2024-03-10")
         month = bars(start, hole, HOUR) + bars(hole + HOUR, end, HOUR)
@@ -701,7 +701,7 @@ def test_a_new_edition_of_a_month_that_cannot_be_had_costs_no_day_beside_it() ->
         assert sum(outcome.built for outcome in outcomes) == 0
 
 
-def test_what_was_left_out_between_two_datasets_is_listed_once_it_is_wanted() -> None:
+def test_span_between_datasets_is_listed_once_wanted() -> None:
     parts = [("2023-01-01", "2023-01-31"), ("2023-12-01", "2023-12-31")]
     with Lab() as lab:
         lab.datasets = "".join(
@@ -718,7 +718,7 @@ def test_what_was_left_out_between_two_datasets_is_listed_once_it_is_wanted() ->
         assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(8760, 1)]
 
 
-def test_what_two_datasets_left_out_is_listed_after_a_rebuild_as_well() -> None:
+def test_span_between_datasets_is_listed_after_rebuild() -> None:
     with Lab() as lab:
         lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-02")
         lab.datasets += dataset("spot/klines/AUSDT/1h", start="2024-03-08", end="2024-03-09")
@@ -732,7 +732,7 @@ def test_what_two_datasets_left_out_is_listed_after_a_rebuild_as_well() -> None:
         assert lab.ask("SELECT count(*), count(DISTINCT source) FROM klines") == [(216, 1)]
 
 
-def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None:
+def test_month_leaving_listing_has_no_days_fetched() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-01-01", end="2024-03-31")) as lab:
         for month, days in (("2024-01", 31), ("2024-02", 29), ("2024-03", 31)):
             put_month_of_hours(lab, month, days)
@@ -745,7 +745,7 @@ def test_months_that_leave_the_listing_have_none_of_their_days_fetched() -> None
 
 
 @pytest.mark.parametrize("place", [12, 24])
-def test_a_blank_line_is_told_as_one(place: int) -> None:
+def test_blank_line_is_told_as_one(place: int) -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         lines = bars(at("2024-03-01"), at("2024-03-02"), HOUR).splitlines(keepends=True)
         key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-03-01.zip"
@@ -756,7 +756,7 @@ def test_a_blank_line_is_told_as_one(place: int) -> None:
         assert found == [("quarantined", "a line is blank")]
 
 
-def test_a_blank_line_of_an_archive_that_is_merged_with_others_is_told() -> None:
+def test_blank_line_of_merged_archive_is_told() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-03-{}.zip"
         for day in (1, 3):
@@ -773,7 +773,7 @@ def test_a_blank_line_of_an_archive_that_is_merged_with_others_is_told() -> None
 
 
 @pytest.mark.parametrize("first", ["2024-03-12T08:00", "2024-04-10T08:00"])
-def test_days_that_were_lost_at_the_head_of_what_is_asked_for_are_had_from_their_month(
+def test_days_lost_at_head_come_from_month(
     first: str,
 ) -> None:
     """Trades tell of no hole before their first row; the month is published later than its days."""
@@ -795,7 +795,7 @@ def test_days_that_were_lost_at_the_head_of_what_is_asked_for_are_had_from_their
         assert lab.ask(sql) == [(27 * 24,)]
 
 
-def test_days_of_a_month_that_is_held_are_not_fetched_after_an_edit_and_a_rebuild() -> None:
+def test_edit_and_rebuild_fetch_no_days_of_held_month() -> None:
     """After `start` was moved into a month its days would be asked for, and would replace it."""
     key = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
@@ -821,7 +821,7 @@ def put_day_of_hours(lab: Lab, day: str, *, text: str = "") -> None:
     lab.put(HOURS.format("daily", day), text or bars(first, first + DAY, HOUR))
 
 
-def test_of_a_zip_that_is_damaged_behind_its_rows_none_is_kept() -> None:
+def test_zip_damaged_behind_its_rows_gives_none() -> None:
     """Its rows had gone to the others of the step by the time that its sum was found wrong."""
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         put_day_of_hours(lab, "2024-03-01")
@@ -845,7 +845,7 @@ def test_of_a_zip_that_is_damaged_behind_its_rows_none_is_kept() -> None:
         assert lab.ask(sql) == [("2024-03-02",)]
 
 
-def test_a_row_of_a_day_that_no_archive_has_keeps_its_archive_out() -> None:
+def test_row_of_unarchived_day_keeps_archive_out() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         put_day_of_hours(lab, "2024-03-04")
         lines = bars(at("2024-03-05"), at("2024-03-06"), HOUR).splitlines(keepends=True)
@@ -860,7 +860,7 @@ def test_a_row_of_a_day_that_no_archive_has_keeps_its_archive_out() -> None:
         assert "1 rows lie outside" in reason
 
 
-def test_rows_of_a_month_of_trades_come_back_where_the_file_of_a_day_is_lost() -> None:
+def test_month_restores_trades_of_lost_day_file() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01"), has_api=False) as lab:
         lines = [trade(n, at("2024-03-01") + n * 6 * HOUR) for n in range(31 * 4)]
         key = "data/futures/um/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"
@@ -874,7 +874,7 @@ def test_rows_of_a_month_of_trades_come_back_where_the_file_of_a_day_is_lost() -
         assert lab.ask("SELECT count(*) FROM agg_trades") == [(31 * 4,)]
 
 
-def test_a_file_that_is_lost_after_its_archive_was_withdrawn_is_a_gap_at_once() -> None:
+def test_lost_file_of_withdrawn_archive_is_gap_at_once() -> None:
     asked = dataset("spot/klines/AUSDT/1m", start="2024-03-01", end="2024-04-30")
     with Lab(asked, has_api=False) as lab:
         for month, end in (("2024-03", "2024-04-01"), ("2024-04", "2024-05-01")):
@@ -890,7 +890,7 @@ def test_a_file_that_is_lost_after_its_archive_was_withdrawn_is_a_gap_at_once() 
         assert lab.ask("SELECT sum(row_count) FROM sync.gaps") == [(31 * 24 * 60,)]
 
 
-def test_what_a_day_has_otherwise_than_its_month_beside_it_is_a_conflict() -> None:
+def test_day_differing_from_month_is_a_conflict() -> None:
     """Where a day of a part of a month is lost, the month comes with the others, in one step."""
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-05"), has_api=False) as lab:
         month = bars(at("2024-03-01"), at("2024-04-01"), HOUR)
@@ -910,7 +910,7 @@ def test_what_a_day_has_otherwise_than_its_month_beside_it_is_a_conflict() -> No
         assert lab.ask(sql) == [("volume", "archive", 10, "daily", 11, 24)]
 
 
-def test_a_file_of_a_day_names_the_archives_of_that_day_alone() -> None:
+def test_day_file_names_only_its_archives() -> None:
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-05"), has_api=False) as lab:
         moments = [at("2024-03-01") + n * 6 * HOUR for n in range(31 * 4)]
         lines = [trade(number, moment) for number, moment in enumerate(moments)]
@@ -928,7 +928,7 @@ def test_a_file_of_a_day_names_the_archives_of_that_day_alone() -> None:
         assert {source.period for source in sources} == {"2024-03", "2024-03-06"}
 
 
-def test_rows_that_were_lost_with_their_file_are_a_gap_while_their_archives_fail() -> None:
+def test_lost_rows_are_gaps_while_archives_fail() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")) as lab:
         lab.has_api = False
         for day in days_of("2024-03", 1, 3):
@@ -944,7 +944,7 @@ def test_rows_that_were_lost_with_their_file_are_a_gap_while_their_archives_fail
         assert lab.ask("SELECT expected_rows, open_rows FROM sync.coverage") == [(72, 72)]
 
 
-def test_a_day_stands_for_itself_where_its_month_is_rejected_in_the_same_build() -> None:
+def test_day_stands_for_itself_beside_rejected_month() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
         lab.has_api = False
         first, lacked, last = at("2024-03-01"), at("2024-03-10"), at("2024-04-01")

@@ -41,7 +41,7 @@ def test_each_call_is_one_datagram(manager: tuple[Manager, socket.socket]) -> No
     ]
 
 
-def test_reloading_has_the_time_in_the_same_datagram(
+def test_reloading_and_time_share_one_datagram(
     manager: tuple[Manager, socket.socket],
 ) -> None:
     told, listening = manager
@@ -59,7 +59,7 @@ def test_where_nobody_listens_nothing_happens(address: str) -> None:
     Manager(address).ready()
 
 
-def test_the_watchdog_is_only_for_the_process_it_names() -> None:
+def test_the_watchdog_ignores_other_processes() -> None:
     assert watchdog_s("4000000", "12", 12) == 4.0
     assert watchdog_s("4000000", "", 12) == 4.0
     assert watchdog_s("4000000", "13", 12) is None

@@ -57,7 +57,7 @@ def config(vendor: Vendor, old: Path) -> Config:
     return vendor.config(old / "lake", DATASETS, rest={"enabled": "true"})
 
 
-def test_an_old_lake_is_taken_over_and_kept_up(old: Path) -> None:
+def test_old_lake_is_adopted_and_continued(old: Path) -> None:
     with Vendor(old / "vendor") as vendor:
         settings = config(vendor, old)
         rows, gaps = ask(settings, ROWS), ask(settings, GAPS)
@@ -89,7 +89,7 @@ def of_format(number: int, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", range(1, 12))
-def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, number: int) -> None:
+def test_each_old_format_is_read_and_updated(tmp_path: Path, number: int) -> None:
     lake = of_format(number, tmp_path)
     with Vendor(tmp_path / "vendor") as vendor:
         days = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-06")
@@ -116,7 +116,7 @@ def test_a_lake_of_each_format_is_read_and_brought_up_to_date(tmp_path: Path, nu
         assert ask(settings, "SELECT row_count, files FROM sync.coverage") == [(72, 1)]
 
 
-def test_commands_read_what_an_old_version_published(old: Path) -> None:
+def test_commands_read_old_publications(old: Path) -> None:
     lake = str(old / "lake")
     status = fullpool("status", "--lake", lake)
     shown = fullpool("sql", "--lake", lake, "--csv", "SELECT count(*) FROM klines")
@@ -127,9 +127,7 @@ def test_commands_read_what_an_old_version_published(old: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 5, 8, 11])
-def test_a_lake_of_an_old_format_is_rebuilt_before_it_was_brought_up_to_date(
-    tmp_path: Path, number: int
-) -> None:
+def test_old_format_lake_is_rebuilt_unmigrated(tmp_path: Path, number: int) -> None:
     lake = of_format(number, tmp_path)
     shutil.rmtree(lake / ".state")
     with Vendor(tmp_path / "vendor") as vendor:
@@ -143,7 +141,7 @@ def test_a_lake_of_an_old_format_is_rebuilt_before_it_was_brought_up_to_date(
     assert ask(settings, "SELECT count(*) > 0 FROM sync.passes WHERE version <> ''") == [(True,)]
 
 
-def test_an_old_lake_whose_state_is_lost_is_rebuilt(old: Path) -> None:
+def test_old_lake_without_state_is_rebuilt(old: Path) -> None:
     with Vendor(old / "vendor") as vendor:
         settings = config(vendor, old)
         rows, revisions = ask(settings, ROWS), ask(settings, "FROM sync.revisions")
@@ -177,7 +175,7 @@ with duckdb.connect() as connection:
 """
 
 
-def test_a_migration_that_is_killed_leaves_a_lake_that_opens(old: Path) -> None:
+def test_lake_opens_after_killed_migration(old: Path) -> None:
     state = Tree(old / "lake").state
     before, lives = state.read_bytes(), 0
     while run_until_dead(state, lives):
@@ -199,7 +197,7 @@ def run_until_dead(state: Path, lives: int) -> bool:
     return done.returncode == 7
 
 
-def test_what_an_old_generation_calls_published_is_listed() -> None:
+def test_old_generation_s_published_means_listed() -> None:
     """A generation of before stays readable until the next pass publishes."""
     row = ("spot", "klines", "AUSDT", "1m", "2024-03-05", "published", "", "e", 5, None, 0, None,
            False, None, None, "", None)  # fmt: skip

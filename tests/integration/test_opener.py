@@ -113,7 +113,7 @@ def test_one_connection_serves_many_requests(tmp_path: Path) -> None:
         assert vendor.connections == 1
 
 
-def test_a_refusal_does_not_cost_the_connection(tmp_path: Path) -> None:
+def test_a_refusal_keeps_the_connection(tmp_path: Path) -> None:
     with (
         Simulator(Bucket(tmp_path), faults=[Fault("*b", "status", 503)]) as vendor,
         opened() as opener,
@@ -125,7 +125,7 @@ def test_a_refusal_does_not_cost_the_connection(tmp_path: Path) -> None:
         assert vendor.connections == 1
 
 
-def test_a_connection_the_server_closed_while_idle_is_opened_anew() -> None:
+def test_closed_idle_connections_are_reopened() -> None:
     with server(once(OK), once(OK)) as (url, seen), opened() as opener:
         assert get(opener, url) == b"ok"
         PAUSE.wait(0.05)
@@ -134,7 +134,7 @@ def test_a_connection_the_server_closed_while_idle_is_opened_anew() -> None:
         assert len(seen) == 2
 
 
-def test_an_answer_left_before_its_end_does_not_spoil_the_next(tmp_path: Path) -> None:
+def test_abandoned_answers_do_not_spoil_the_next(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 1_000_000)
     with Simulator(Bucket(tmp_path)) as vendor, opened() as opener:
         with opener.open(f"{vendor.url}/a") as response:
@@ -143,7 +143,7 @@ def test_an_answer_left_before_its_end_does_not_spoil_the_next(tmp_path: Path) -
         assert len(get(opener, f"{vendor.url}/a")) == 1_000_000
 
 
-def test_a_first_connection_that_breaks_is_an_error_and_not_tried_again() -> None:
+def test_broken_first_connections_are_not_retried() -> None:
     with server(lambda _: None, once(OK)) as (url, seen), opened() as opener:
         with pytest.raises(ArchiveError):
             get(opener, url)
@@ -152,7 +152,7 @@ def test_a_first_connection_that_breaks_is_an_error_and_not_tried_again() -> Non
 
 
 @pytest.mark.parametrize("answer", [drip, drip_headers])
-def test_a_server_that_drips_is_cut_off_at_the_deadline(
+def test_the_deadline_cuts_off_dripping_servers(
     answer: Callable[[socket.socket], None],
 ) -> None:
     with server(answer) as (url, _), opened(deadline_s=0.4) as opener:
@@ -160,7 +160,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
             get(opener, url)
 
 
-def test_a_proxy_that_takes_longer_than_a_connection_may_is_waited_for() -> None:
+def test_a_slow_proxy_is_waited_for() -> None:
     """The limit for a connection is none for the tunnel, which the proxy has yet to make."""
 
     def slow_to_answer(connection: socket.socket) -> None:
@@ -180,7 +180,7 @@ def test_a_proxy_that_takes_longer_than_a_connection_may_is_waited_for() -> None
         opener.close()
 
 
-def test_a_stop_ends_a_transfer_between_chunks() -> None:
+def test_a_stop_ends_transfers_between_chunks() -> None:
     stop = threading.Event()
     opener = Opener(Access(ssl.create_default_context(), time.monotonic, stop, read_timeout_s=5))
     with server(drip) as (url, _):
@@ -217,7 +217,7 @@ def test_a_redirect_elsewhere_is_not_followed(target: str) -> None:
     assert len(seen) == 1
 
 
-def test_what_is_asked_after_a_redirect_elsewhere_is_answered() -> None:
+def test_requests_work_after_a_redirect_elsewhere() -> None:
     redirect = (
         b"HTTP/1.1 302 Found\r\nContent-Length: 3\r\nLocation: http://localhost:1/x\r\n\r\nno!"
     )
@@ -233,7 +233,7 @@ def test_what_is_asked_after_a_redirect_elsewhere_is_answered() -> None:
         assert get(opener, url) == b"ok"
 
 
-def test_a_redirect_within_the_host_is_followed() -> None:
+def test_redirects_within_the_host_are_followed() -> None:
     answer = b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: /there\r\n\r\n"
 
     def serve(connection: socket.socket) -> None:
@@ -245,18 +245,18 @@ def test_a_redirect_within_the_host_is_followed() -> None:
         assert get(opener, url) == b"ok"
 
 
-def test_garbage_is_an_error_of_the_archive() -> None:
+def test_garbage_is_an_archive_error() -> None:
     with server(once(b"\x16\x03\x01 not http\r\n\r\n")) as (url, _), opened() as opener:
         with pytest.raises(ArchiveError):
             opener.open(url)
 
 
-def test_a_host_that_is_not_there_is_unreachable() -> None:
+def test_a_missing_host_is_unreachable() -> None:
     with opened() as opener, pytest.raises(UnreachableError, match="connecting to"):
         opener.open("http://127.0.0.1:9")
 
 
-def test_the_request_asks_for_identity_and_says_who_we_are() -> None:
+def test_requests_name_us_and_ask_for_identity() -> None:
     heard: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
@@ -270,7 +270,7 @@ def test_the_request_asks_for_identity_and_says_who_we_are() -> None:
     assert b"user-agent: fullpool/" in heard[0].lower()
 
 
-def test_a_certificate_nobody_vouches_for_is_untrusted(tmp_path: Path) -> None:
+def test_unknown_certificates_are_untrusted(tmp_path: Path) -> None:
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)

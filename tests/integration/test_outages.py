@@ -52,7 +52,7 @@ def portal(pattern: str) -> Callable[[Vendor, str], str]:
     ],
     ids=["DNS of archives", "DNS of listings", "a portal", "one before archives", "HTTP 511"],
 )
-def test_a_host_that_is_away_is_one_event(
+def test_host_outage_is_one_event(
     vendor: Vendor,
     tmp_path: Path,
     outage: Callable[[Vendor, str], str],
@@ -79,7 +79,7 @@ def test_a_host_that_is_away_is_one_event(
     assert hint.removeprefix("hint: ") in examined.stdout
 
 
-def test_of_few_archives_the_hint_is_that_of_the_host(vendor: Vendor, tmp_path: Path) -> None:
+def test_few_failures_get_the_host_hint(vendor: Vendor, tmp_path: Path) -> None:
     """The pass goes on: so few may be the archives' own trouble."""
     vendor.publish("spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 2))
     asked = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-02")
@@ -105,7 +105,7 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-def test_a_portal_before_the_api_makes_gaps_wait_and_fills_none(lab: Lab) -> None:
+def test_portal_before_api_keeps_gaps_waiting(lab: Lab) -> None:
     lab.vendor.fail(Fault("api/*", "html"))
     outcome = lab.run("sync", "2024-03-20")
 

@@ -21,19 +21,19 @@ def section(title: str) -> str:
     return REFERENCE.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_the_exit_codes_are_those_of_the_code() -> None:
+def test_exit_codes_match_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (\w+) \|", section("Exit codes"), re.MULTILINE)
 
     assert [(int(code), name) for code, name in rows] == [(int(one), one.name) for one in Exit]
 
 
-def test_every_deliberate_error_has_a_code_and_a_hint() -> None:
+def test_deliberate_errors_have_code_and_hint() -> None:
     for error in FullpoolError.__subclasses__():
         assert error.exit_code in Exit
         assert error.hint
 
 
-def test_the_log_events_are_those_of_the_code() -> None:
+def test_log_events_match_the_code() -> None:
     listed = re.findall(r"^\| `([\w.]+)` \|", section("Log events"), re.MULTILINE)
 
     assert sorted(listed) == sorted(_logged())
@@ -50,25 +50,25 @@ def _logged() -> set[str]:
     return {name for name in found if not name.endswith(".html")}
 
 
-def test_the_jobs_are_those_of_the_code() -> None:
+def test_jobs_match_the_code() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", section("Jobs"), re.MULTILINE)
 
     assert sorted(listed) == sorted(str(job) for job in Job)
 
 
-def test_the_statuses_are_those_of_the_code() -> None:
+def test_statuses_match_the_code() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", section("Archive statuses"), re.MULTILINE)
 
     assert sorted(listed) == sorted(str(status) for status in Status)
 
 
-def test_the_explanations_are_those_of_the_code() -> None:
+def test_explanations_match_the_code() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", section("Gap explanations"), re.MULTILINE)
 
     assert sorted(listed) == sorted(str(one) for one in Explanation)
 
 
-def test_the_commands_are_those_of_the_code() -> None:
+def test_commands_match_the_code() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", section("Commands"), re.MULTILINE)
 
     names = [c.name or c.callback.__name__ for c in program.registered_commands if c.callback]
@@ -86,7 +86,7 @@ def test_its_links_lead_somewhere() -> None:
         assert "://" in target or (ROOT / target).exists(), target
 
 
-def test_the_tests_that_the_table_of_faults_names_are_there() -> None:
+def test_fault_table_names_existing_tests() -> None:
     table = (ROOT / "docs" / "faults.md").read_text()
     sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
     written = "".join(sources.values())
@@ -96,7 +96,7 @@ def test_the_tests_that_the_table_of_faults_names_are_there() -> None:
     assert (missing, files) == ([], [])
 
 
-def test_the_metrics_are_those_of_the_code() -> None:
+def test_metrics_match_the_code() -> None:
     listed = set(re.findall(r"`(fullpool_\w+)", section("Metrics")))
     source = (ROOT / "daemon" / "fullpool" / "metrics.py").read_text()
 
@@ -108,7 +108,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
     assert listed == named
 
 
-def test_the_kinds_are_those_of_the_table() -> None:
+def test_kinds_match_the_table() -> None:
     rows = re.findall(
         r"^\| `(\w+)` \| `(\w+)` \| ([\w, ]+) \| ([\w, ]+) \| ([^|]+) \|", section("Kinds"),
         re.MULTILINE,

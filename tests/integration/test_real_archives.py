@@ -29,9 +29,7 @@ def synced(
         yield config, vendor
 
 
-def test_every_real_archive_is_in_the_lake_to_the_last_decimal(
-    real: Path, synced: tuple[Config, Simulator]
-) -> None:
+def test_every_real_archive_enters_exactly(real: Path, synced: tuple[Config, Simulator]) -> None:
     config, _ = synced
     expected = [content(path) for path in archives(real / "archives")]
 
@@ -42,7 +40,7 @@ def test_every_real_archive_is_in_the_lake_to_the_last_decimal(
     assert found == [(one.rows, one.first, one.last, one.sums) for one in expected]
 
 
-def test_a_second_sync_asks_for_no_archive_and_rewrites_nothing(
+def test_a_second_sync_fetches_and_rewrites_nothing(
     synced: tuple[Config, Simulator],
 ) -> None:
     config, vendor = synced

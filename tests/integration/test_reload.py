@@ -144,9 +144,7 @@ PATTERNS: list[Callable[[Path, str], None]] = [
 
 
 @pytest.mark.parametrize("save", PATTERNS, ids=lambda save: save.__name__)
-def test_every_save_is_one_look_with_what_was_saved(
-    watched: Watched, save: Callable[[Path, str], None]
-) -> None:
+def test_every_save_causes_one_look(watched: Watched, save: Callable[[Path, str], None]) -> None:
     save(watched.path, text_of("BUSDT"))
     first = watched.symbols(1)
     save(watched.path, text_of("CUSDT"))
@@ -156,7 +154,7 @@ def test_every_save_is_one_look_with_what_was_saved(
     assert len(watched.looks) == 2
 
 
-def test_a_configmap_is_swapped_by_its_link(tmp_path: Path) -> None:
+def test_a_swapped_configmap_link_is_seen(tmp_path: Path) -> None:
     """Kubernetes: the file is a link through `..data`, and `..data` is a link that is replaced."""
     for version, symbol in (("v1", "AUSDT"), ("v2", "BUSDT"), ("v3", "CUSDT")):
         (tmp_path / f"..{version}").mkdir()
@@ -176,7 +174,7 @@ def test_a_configmap_is_swapped_by_its_link(tmp_path: Path) -> None:
     assert len(watched.looks) == 2
 
 
-def test_the_target_of_a_link_is_looked_at_too(tmp_path: Path) -> None:
+def test_a_links_target_is_watched_too(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "real.toml"
@@ -192,7 +190,7 @@ def test_the_target_of_a_link_is_looked_at_too(tmp_path: Path) -> None:
     assert found == ["BUSDT"]
 
 
-def test_what_changes_nothing_is_no_look(watched: Watched) -> None:
+def test_changing_nothing_causes_no_look(watched: Watched) -> None:
     watched.path.touch()
     renamed(watched.path, watched.path.read_text())
     watched.path.chmod(0o600)
@@ -202,7 +200,7 @@ def test_what_changes_nothing_is_no_look(watched: Watched) -> None:
     assert watched.looks == []
 
 
-def test_a_wrong_file_is_told_once_and_the_next_right_one_taken(watched: Watched) -> None:
+def test_wrong_files_are_told_only_once(watched: Watched) -> None:
     in_place(watched.path, "[lke]\n")
     watched.symbols(1)
     watched.path.touch()
@@ -216,7 +214,7 @@ def test_a_wrong_file_is_told_once_and_the_next_right_one_taken(watched: Watched
     assert len(watched.looks) == 2
 
 
-def test_what_cannot_be_taken_over_is_refused(watched: Watched) -> None:
+def test_edits_that_cannot_apply_are_refused(watched: Watched) -> None:
     watched.refuse = "another lake"
     in_place(watched.path, text_of("BUSDT"))
     watched.symbols(1)
@@ -224,14 +222,14 @@ def test_what_cannot_be_taken_over_is_refused(watched: Watched) -> None:
     assert [str(look.error).splitlines()[-1].strip() for look in watched.looks] == ["another lake"]
 
 
-def test_a_file_that_stays_away_is_told(watched: Watched) -> None:
+def test_a_file_staying_away_is_told(watched: Watched) -> None:
     watched.path.unlink()
     watched.symbols(1)
 
     assert "there is no such file" in str(watched.looks[0].error)
 
 
-def test_who_asks_gets_an_answer_though_nothing_changed(watched: Watched) -> None:
+def test_asking_gets_an_answer_without_changes(watched: Watched) -> None:
     watched.asked.set()
     watched.symbols(1, settled_s=0)
 
@@ -239,7 +237,7 @@ def test_who_asks_gets_an_answer_though_nothing_changed(watched: Watched) -> Non
     assert not watched.looks[0].is_news
 
 
-def test_who_asks_about_a_refused_file_is_told_again(watched: Watched) -> None:
+def test_asking_repeats_the_refusal(watched: Watched) -> None:
     in_place(watched.path, "x")
     watched.symbols(1)
     watched.asked.set()

@@ -68,7 +68,7 @@ def told(response: http.client.HTTPResponse) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_head_is_read_as_by_http_client(head: bytes) -> None:
+def test_http_client_reads_heads_the_same(head: bytes) -> None:
     ours, theirs = both(head + b"5\r\nhello\r\n0\r\n\r\n" + b"x" * 100)
 
     assert told(ours) == told(theirs)
@@ -76,7 +76,7 @@ def test_a_head_is_read_as_by_http_client(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", BROKEN)
-def test_a_broken_head_is_the_same_error(head: bytes) -> None:
+def test_broken_heads_raise_the_same_error(head: bytes) -> None:
     ours, theirs = both(head)
     with pytest.raises(http.client.HTTPException) as expected:
         theirs.begin()
@@ -85,7 +85,7 @@ def test_a_broken_head_is_the_same_error(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", REFUSED)
-def test_a_line_that_is_no_header_is_an_error(head: bytes) -> None:
+def test_lines_that_are_no_header_fail(head: bytes) -> None:
     ours, _ = both(head)
     with pytest.raises(http.client.HTTPException, match="not a header"):
         ours.begin()

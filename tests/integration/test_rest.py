@@ -82,13 +82,13 @@ def test_twenty_connections_serve_hundreds_of_calls(vendor: Simulator) -> None:
     assert vendor.connections <= 20
 
 
-def test_the_limits_of_the_pool_are_those_of_the_configuration() -> None:
+def test_the_configuration_has_default_pool_limits() -> None:
     settings = Rest()
     assert (settings.max_keepalive_connections, settings.max_connections) == (20, 30)
     assert settings.keepalive_expiry == 30.0
 
 
-def test_the_weight_that_others_use_counts(vendor: Simulator) -> None:
+def test_weight_used_by_others_counts(vendor: Simulator) -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC))
     vendor.api.answer("/api/v3/exchangeInfo", {}, in_microseconds=False)
     budget = Budget(100, clock.now, clock.sleep)
@@ -100,7 +100,7 @@ def test_the_weight_that_others_use_counts(vendor: Simulator) -> None:
     assert budget.used == 10
 
 
-def test_what_is_left_for_others_is_not_used() -> None:
+def test_reserved_weight_is_left_for_others() -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
     budget = Budget(100, clock.now, clock.sleep)
     budget.reserved = 60
@@ -113,7 +113,7 @@ def test_what_is_left_for_others_is_not_used() -> None:
     assert clock.slept == [60.0]
 
 
-def test_what_is_reserved_is_for_requests_that_come_ahead(vendor: Simulator) -> None:
+def test_requests_ahead_use_the_reserved_weight(vendor: Simulator) -> None:
     clock = Clock(now().replace(second=0, microsecond=0))
     with client_of(vendor, clock) as client:
         client.reserve(Market.SPOT, 10_000)
@@ -128,7 +128,7 @@ def test_what_is_reserved_is_for_requests_that_come_ahead(vendor: Simulator) -> 
     assert clock.slept == [60.0]
 
 
-def test_no_minute_sees_more_than_its_weight() -> None:
+def test_no_minute_exceeds_its_weight() -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
     budget = Budget(100, clock.now, clock.sleep)
     used: dict[int, int] = {}
@@ -140,7 +140,7 @@ def test_no_minute_sees_more_than_its_weight() -> None:
     assert len(used) == 9
 
 
-def test_waiting_for_weight_ends_when_the_work_does() -> None:
+def test_stopping_ends_the_wait_for_weight() -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
     budget = Budget(10, clock.now, clock.sleep)
     budget.acquire(10, lambda: True)
@@ -148,7 +148,7 @@ def test_waiting_for_weight_ends_when_the_work_does() -> None:
         budget.acquire(10, lambda: True)
 
 
-def test_the_budget_is_the_share_of_what_the_api_tells(vendor: Simulator) -> None:
+def test_the_budget_follows_the_apis_limit(vendor: Simulator) -> None:
     vendor.api.weights["spot"] = 1000
     clock = Clock(now().replace(second=0))
     with client_of(vendor, clock) as client:
@@ -167,7 +167,7 @@ def test_the_budget_is_the_share_of_what_the_api_tells(vendor: Simulator) -> Non
         (451, RestRefusedError),
     ],
 )
-def test_a_host_that_says_no_is_not_asked_again(
+def test_refusing_hosts_are_not_asked_again(
     vendor: Simulator, status: int, error: type[RestError]
 ) -> None:
     vendor.faults = [Fault("api/v3/klines*", "status", status)]
@@ -180,7 +180,7 @@ def test_a_host_that_says_no_is_not_asked_again(
         assert [ban.status for ban in client.bans] == [status]
 
 
-def test_a_ban_that_was_kept_holds_and_ends(vendor: Simulator) -> None:
+def test_a_recorded_ban_holds_and_ends(vendor: Simulator) -> None:
     clock = Clock(datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC))
     ban = Ban(vendor.url, 418, "banned", clock.now(), clock.now() + timedelta(minutes=3))
     with client_of(vendor, clock, ban) as client:
@@ -190,7 +190,7 @@ def test_a_ban_that_was_kept_holds_and_ends(vendor: Simulator) -> None:
         assert len(get(client)) == 2
 
 
-def test_a_symbol_that_is_unknown_is_told_from_other_errors(vendor: Simulator) -> None:
+def test_unknown_symbols_have_their_own_error(vendor: Simulator) -> None:
     with client_of(vendor) as client, pytest.raises(NoSymbolError, match="Invalid symbol"):
         get(client, symbol="NOSUCHUSDT")
 
@@ -201,7 +201,7 @@ def test_an_endless_answer_is_cut_off(vendor: Simulator) -> None:
         get(client)
 
 
-def test_a_silent_host_is_left_alone_after_a_few_tries(vendor: Simulator) -> None:
+def test_a_silent_host_gets_few_tries(vendor: Simulator) -> None:
     vendor.url = "http://127.0.0.1:1"
     with client_of(vendor) as client:
         for _ in range(8):
@@ -258,7 +258,7 @@ def hanging_up(answers: int) -> Iterator[tuple[Pool, str, list[str]]]:
 
 
 @pytest.mark.parametrize("answers", [1, 3])
-def test_a_kept_connection_that_the_host_closed_costs_no_request(answers: int) -> None:
+def test_closed_kept_connections_cost_no_request(answers: int) -> None:
     with hanging_up(answers) as (pool, url, seen), ThreadPoolExecutor(8) as threads:
         replies = list(threads.map(lambda _: pool.get(url, {}, {}, 100), range(100)))
 
@@ -266,14 +266,14 @@ def test_a_kept_connection_that_the_host_closed_costs_no_request(answers: int) -
         assert len(seen) == 100
 
 
-def test_a_new_connection_that_is_closed_without_an_answer_is_not_tried_again() -> None:
+def test_closed_new_connections_are_not_retried() -> None:
     with hanging_up(0) as (pool, url, seen), pytest.raises(RestSilentError):
         pool.get(url, {}, {}, 100)
 
     assert len(seen) == 1
 
 
-def test_windows_keep_within_the_api_s_limits() -> None:
+def test_windows_keep_within_api_limits() -> None:
     minutes, days = bars(Interval.M1), bars(Interval.D1)
 
     def sizes(market: Market, grid: Grid, first: int, end: int) -> list[int]:
@@ -287,7 +287,7 @@ def test_windows_keep_within_the_api_s_limits() -> None:
     assert sizes(Market.SPOT, minutes, turn - 30, turn + 40) == [30, 40]
 
 
-def test_symbols_are_asked_for_again_once_they_are_to_be(vendor: Simulator) -> None:
+def test_forgotten_symbols_are_asked_for_again(vendor: Simulator) -> None:
     with client_of(vendor) as client:
         assert client.status_of(Market.UM, "BTCUSDT") == "TRADING"
         vendor.api.ended = frozenset(["BTCUSDT"])

@@ -89,9 +89,7 @@ def test_rows_that_come_back_are_added(vendor: Vendor, config: Config) -> None:
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
 
 
-def test_an_audit_of_what_did_not_change_asks_for_no_archive(
-    vendor: Vendor, config: Config
-) -> None:
+def test_an_audit_fetches_no_unchanged_archive(vendor: Vendor, config: Config) -> None:
     sync(config)
     asked, files = len(vendor.archive_requests()), snapshot(tree_of(config).root)
     audit(config)
@@ -100,7 +98,7 @@ def test_an_audit_of_what_did_not_change_asks_for_no_archive(
     assert snapshot(tree_of(config).root) == files
 
 
-def test_the_same_bytes_put_there_again_cost_no_byte(vendor: Vendor, config: Config) -> None:
+def test_republishing_same_bytes_costs_no_byte(vendor: Vendor, config: Config) -> None:
     sync(config)
     vendor.put_bytes(KEY, (vendor.folder / KEY).read_bytes(), datetime(2024, 8, 1, tzinfo=UTC))
     asked = len(vendor.archive_requests())
@@ -112,7 +110,7 @@ def test_the_same_bytes_put_there_again_cost_no_byte(vendor: Vendor, config: Con
     assert ask(config, modified, [KEY]) == [(datetime(2024, 8, 1),)]  # noqa: DTZ001 - as DuckDB has it
 
 
-def test_a_new_edition_that_is_broken_leaves_the_old_rows(vendor: Vendor, config: Config) -> None:
+def test_a_broken_edition_leaves_old_rows(vendor: Vendor, config: Config) -> None:
     sync(config)
     republish(vendor, "no,klines\n")
     outcome = audit(config)
@@ -123,9 +121,7 @@ def test_a_new_edition_that_is_broken_leaves_the_old_rows(vendor: Vendor, config
 
 
 @pytest.mark.parametrize("wrong", [",x,", ",1.00000000,2.00000000"], ids=["value", "columns"])
-def test_a_day_beside_a_month_that_is_rejected_stands_for_itself(
-    tmp_path: Path, wrong: str
-) -> None:
+def test_days_stand_without_their_rejected_month(tmp_path: Path, wrong: str) -> None:
     tree = Tree(tmp_path)
     tree.create()
     day = minutes(0, 1440)
@@ -185,7 +181,7 @@ def built(tree: Tree, held: tuple[PartitionFile, ...], archives: dict[str, str])
         (Known(ARCHIVE, Status.ABSENT), None, None),
     ],
 )
-def test_what_a_listing_makes_of_what_is_known(
+def test_a_listing_updates_what_is_known(
     known: Known, listed: Identity | None, status: Status | None
 ) -> None:
     listing = {ARCHIVE.period: listed} if listed else {}
@@ -194,7 +190,7 @@ def test_what_a_listing_makes_of_what_is_known(
     assert found == ([status] if status else [])
 
 
-def test_what_the_vendor_withdraws_stays_and_is_told(vendor: Vendor, config: Config) -> None:
+def test_withdrawn_archives_stay_and_are_told(vendor: Vendor, config: Config) -> None:
     sync(config)
     vendor.remove(KEY)
     asked = len(vendor.archive_requests())
@@ -211,9 +207,7 @@ def test_what_the_vendor_withdraws_stays_and_is_told(vendor: Vendor, config: Con
     assert event["first"] == event["last"] == str(ARCHIVE)
 
 
-def test_what_the_vendor_takes_back_before_it_was_fetched_is_absent(
-    vendor: Vendor, config: Config
-) -> None:
+def test_archives_withdrawn_before_fetching_are_absent(vendor: Vendor, config: Config) -> None:
     vendor.fail(Fault(f"{KEY}*", "status", 500))
     with pytest.raises(IncompleteError):
         sync(config)
@@ -230,15 +224,13 @@ def archive_row(config: Config) -> tuple[str, str | None]:
     return row[0], row[1]
 
 
-def test_a_checksum_that_is_right_is_recorded(config: Config) -> None:
+def test_a_right_checksum_is_recorded(config: Config) -> None:
     sync(config)
 
     assert archive_row(config) == ("present", "verified")
 
 
-def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allowed(
-    vendor: Vendor, config: Config
-) -> None:
+def test_archives_without_checksum_wait_until_allowed(vendor: Vendor, config: Config) -> None:
     vendor.fail(Fault("*06-02.zip.CHECKSUM", "status", 404))
     with pytest.raises(IncompleteError, match="no CHECKSUM"):
         sync(config)
@@ -257,9 +249,7 @@ def test_an_archive_without_a_checksum_waits_and_is_taken_in_where_that_is_allow
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
 
 
-def test_a_wrong_checksum_that_stays_is_taken_in_where_that_is_allowed(
-    vendor: Vendor, config: Config
-) -> None:
+def test_lasting_wrong_checksums_can_be_accepted(vendor: Vendor, config: Config) -> None:
     wrong = f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
     vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", text=wrong))
     with pytest.raises(IncompleteError, match="its CHECKSUM says 000"):
@@ -273,9 +263,7 @@ def test_a_wrong_checksum_that_stays_is_taken_in_where_that_is_allowed(
     assert ask(config, "SELECT count(*) FROM klines") == [(3 * 1440,)]
 
 
-def test_an_archive_newer_than_its_checksum_is_taken_up_when_that_has_come(
-    vendor: Vendor, config: Config
-) -> None:
+def test_late_checksums_let_their_archives_in(vendor: Vendor, config: Config) -> None:
     wrong = f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"
     vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", times=1, text=wrong))
     sync(config)
@@ -283,9 +271,7 @@ def test_an_archive_newer_than_its_checksum_is_taken_up_when_that_has_come(
     assert archive_row(config) == ("present", "verified")
 
 
-def test_a_wrong_archive_is_not_let_in_by_accepting_its_checksum(
-    vendor: Vendor, config: Config
-) -> None:
+def test_accepting_checksums_admits_no_wrong_archive(vendor: Vendor, config: Config) -> None:
     vendor.put(KEY, "1,2,3\n")
     vendor.fail(Fault("*06-02.zip.CHECKSUM", "body", text=f"{'0' * 64}  AUSDT-1m-2024-06-02.zip"))
     allowed = replace(config, checks=Checks(accept_wrong_checksum=True))

@@ -69,7 +69,7 @@ def test_duckdb_touches_nothing_else(
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_of_the_vendor_becomes_a_path(name: str) -> None:
+def test_no_vendor_name_becomes_a_path(name: str) -> None:
     found = symbol_in(f"data/spot/daily/klines/{name}/")
     assert found is None or is_symbol(found)  # the last part of it may be a name like any other
     assert archive_in(f"data/spot/daily/klines/{name}/1m/{name}-1m-2024-06-03.zip") is None
@@ -87,7 +87,7 @@ def test_no_name_of_the_vendor_becomes_a_path(name: str) -> None:
         "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-13-03.zip",
     ],
 )
-def test_a_key_of_another_place_is_no_archive(key: str) -> None:
+def test_a_misplaced_key_is_no_archive(key: str) -> None:
     assert period_in(Series(Market.SPOT, "klines", "AUSDT", Interval.M1), key) is None
 
 
@@ -101,9 +101,7 @@ def test_a_listing_with_entities_is_refused() -> None:
     assert issubclass(ArchiveError, FullpoolError)
 
 
-def test_a_lake_whose_name_is_sql_is_a_folder_like_any_other(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_a_lake_named_like_sql_works(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish(SERIES, date(2024, 6, 1), date(2024, 6, 1))
     folder = tmp_path / "lake); DROP SCHEMA sync; --"
     config = vendor.config(folder, dataset(SERIES, start="2024-06-01", end="2024-06-01"))
@@ -115,7 +113,7 @@ def test_a_lake_whose_name_is_sql_is_a_folder_like_any_other(
 @pytest.mark.parametrize(
     ("umask", "file", "folder"), [(0o000, 0o444, 0o755), (0o027, 0o440, 0o750)]
 )
-def test_files_have_their_modes_whatever_the_umask(
+def test_modes_hold_whatever_the_umask(
     vendor: Vendor, tmp_path: Path, umask: int, file: int, folder: int
 ) -> None:
     vendor.publish(SERIES, date(2024, 6, 1), date(2024, 6, 1))

@@ -34,7 +34,7 @@ def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
             return error.code, dict(error.headers), error.read()
 
 
-def test_a_missing_key_is_answered_as_the_real_bucket_answers(tmp_path: Path, real: Path) -> None:
+def test_missing_key_answer_matches_real_bucket(tmp_path: Path, real: Path) -> None:
     body = (real / "listing/404_bodies/ETHUSDT-4h-2021-01-01.zip.404.xml").read_text()
     key = "data/spot/daily/klines/ETHUSDT/4h/ETHUSDT-4h-2021-01-01.zip"
     with Simulator(Bucket(tmp_path)) as vendor:
@@ -47,7 +47,7 @@ def test_a_missing_key_is_answered_as_the_real_bucket_answers(tmp_path: Path, re
 
 
 @pytest.mark.parametrize("page", ["daily-page1.xml", "monthly-1mo-hole.xml", "empty.xml"])
-def test_its_listing_has_the_elements_of_a_real_page(tmp_path: Path, real: Path, page: str) -> None:
+def test_listing_has_elements_of_real_page(tmp_path: Path, real: Path, page: str) -> None:
     body = (real / "listing/s3_list" / page).read_text()
     for key in re.findall(r"<Key>(.*?\.zip)</Key>", body):
         (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def test_its_listing_has_the_elements_of_a_real_page(tmp_path: Path, real: Path,
     assert "&quot;" in answer.decode() or page == "empty.xml"
 
 
-def test_its_headers_are_those_of_the_real_bucket(tmp_path: Path, real: Path) -> None:
+def test_headers_match_the_real_bucket(tmp_path: Path, real: Path) -> None:
     text = (real / "listing/http_metadata_spot_BTCUSDT_1s_2017-2025.csv").read_text()
     with Simulator(served(tmp_path)) as vendor:
         _, headers, body = get(f"{vendor.url}/{KEY}")
@@ -76,7 +76,7 @@ def test_its_headers_are_those_of_the_real_bucket(tmp_path: Path, real: Path) ->
     assert headers["Last-Modified"].endswith("GMT")
 
 
-def test_an_edition_already_held_is_answered_304_without_a_body(tmp_path: Path) -> None:
+def test_held_edition_gets_304_without_body(tmp_path: Path) -> None:
     with Simulator(served(tmp_path)) as vendor:
         _, headers, _ = get(f"{vendor.url}/{KEY}")
 
@@ -93,9 +93,7 @@ def test_an_edition_already_held_is_answered_304_without_a_body(tmp_path: Path) 
         (KEY.replace("spot", "futures/cm"), b"\n"),
     ],
 )
-def test_a_checksum_is_spelled_as_the_vendor_spells_it(
-    tmp_path: Path, key: str, newline: bytes
-) -> None:
+def test_checksum_has_the_vendor_s_spelling(tmp_path: Path, key: str, newline: bytes) -> None:
     with Simulator(served(tmp_path, key)) as vendor:
         _, _, zipped = get(f"{vendor.url}/{key}")
         _, _, text = get(f"{vendor.url}/{key}.CHECKSUM")
@@ -103,7 +101,7 @@ def test_a_checksum_is_spelled_as_the_vendor_spells_it(
     assert text == sha256(zipped).hexdigest().encode() + b"  BTCUSDT-1m-2024-01-01.zip" + newline
 
 
-def test_real_checksums_are_served_as_they_are(real: Path) -> None:
+def test_real_checksums_are_served_unchanged(real: Path) -> None:
     bucket = Bucket(real / "archives")
     for path in (real / "archives").rglob("*.CHECKSUM"):
         entry = bucket.get(path.relative_to(real / "archives").as_posix())
@@ -111,7 +109,7 @@ def test_real_checksums_are_served_as_they_are(real: Path) -> None:
         assert entry.read() == path.read_bytes()
 
 
-def test_an_answer_is_sent_in_one_piece_and_without_waiting(tmp_path: Path) -> None:
+def test_answer_is_sent_in_one_piece(tmp_path: Path) -> None:
     with Simulator(served(tmp_path)) as vendor:
         host, _, port = vendor.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as client:
@@ -123,7 +121,7 @@ def test_an_answer_is_sent_in_one_piece_and_without_waiting(tmp_path: Path) -> N
         assert vendor.connections == 1
 
 
-def test_a_fault_strikes_as_often_as_asked(tmp_path: Path) -> None:
+def test_fault_strikes_as_often_as_asked(tmp_path: Path) -> None:
     with Simulator(served(tmp_path), faults=[fault_from("*.zip=status:503:2")]) as vendor:
         statuses = [get(f"{vendor.url}/{KEY}")[0] for _ in range(3)]
 
@@ -131,12 +129,12 @@ def test_a_fault_strikes_as_often_as_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "x=boom", "x=status:a", "x=status:1:2:3"])
-def test_a_fault_that_makes_no_sense_is_refused(text: str) -> None:
+def test_senseless_fault_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         fault_from(text)
 
 
-def test_tampering_keeps_the_length_and_changes_a_bit(tmp_path: Path) -> None:
+def test_tampering_changes_bytes_not_length(tmp_path: Path) -> None:
     with Simulator(served(tmp_path), faults=[Fault("*.zip", "tamper", 5)]) as vendor:
         _, _, body = get(f"{vendor.url}/{KEY}")
 
@@ -177,7 +175,7 @@ def test_invented_archives_look_like_the_vendors(
     assert content(daily).rows == content(monthly).rows == rows
 
 
-def test_the_same_series_is_invented_the_same_twice(tmp_path: Path) -> None:
+def test_series_is_invented_the_same_twice(tmp_path: Path) -> None:
     spec = spec_from("spot/klines/BTCUSDT/1h", date(2024, 1, 1), date(2024, 1, 2))
 
     one, two = ([p.read_bytes() for p in generate(tmp_path / n, spec)] for n in ("a", "b"))

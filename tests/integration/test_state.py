@@ -28,7 +28,7 @@ NOW = datetime(2024, 6, 15, tzinfo=UTC)
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 
 
-def test_a_state_is_made_and_opened_again(tmp_path: Path) -> None:
+def test_a_new_state_can_be_reopened(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     for expected in (1, 2):
         state = open_state(path, path.parent / "spill", NOW)
@@ -36,7 +36,7 @@ def test_a_state_is_made_and_opened_again(tmp_path: Path) -> None:
         state.close()
 
 
-def test_tables_have_the_schema_that_queries_look_for_them_in(tmp_path: Path) -> None:
+def test_tables_have_the_schema_queries_expect(tmp_path: Path) -> None:
     with open_state(tmp_path / "state.duckdb", tmp_path, NOW).connection as connection:
         sql = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'state'"
         tables = connection.execute(sql).fetchall()
@@ -45,7 +45,7 @@ def test_tables_have_the_schema_that_queries_look_for_them_in(tmp_path: Path) ->
     assert {schema for schema, _ in tables} == {"internal", "sync"}
 
 
-def test_a_state_with_an_unknown_change_is_newer(tmp_path: Path) -> None:
+def test_an_unknown_change_means_newer_state(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     open_state(path, path.parent / "spill", NOW).close()
     with duckdb.connect(str(path)) as connection:
@@ -55,7 +55,7 @@ def test_a_state_with_an_unknown_change_is_newer(tmp_path: Path) -> None:
         open_state(path, path.parent / "spill", NOW)
 
 
-def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
+def test_a_non_database_state_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     path.write_bytes(b"not a database" * 1000)
 
@@ -63,7 +63,7 @@ def test_a_state_that_is_no_database_is_damaged(tmp_path: Path) -> None:
         open_state(path, path.parent / "spill", NOW)
 
 
-def test_what_an_older_version_put_in_quarantine_says_what_its_checksum_said(
+def test_older_quarantined_archives_tell_their_checksum(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "state.duckdb"
@@ -79,7 +79,7 @@ def test_what_an_older_version_put_in_quarantine_says_what_its_checksum_said(
     state.close()
 
 
-def test_an_archive_that_an_older_version_recorded_twice_is_there_once(tmp_path: Path) -> None:
+def test_archives_recorded_twice_become_one(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     state = open_state(path, path.parent / "spill", NOW)
     archive = Archive(BTC, period_from("2024-06"))
@@ -94,7 +94,7 @@ def test_an_archive_that_an_older_version_recorded_twice_is_there_once(tmp_path:
     state.close()
 
 
-def test_an_archive_that_an_older_version_took_for_there_is_expected(tmp_path: Path) -> None:
+def test_archives_wrongly_recorded_present_are_expected(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     state = open_state(path, path.parent / "spill", NOW)
     archive = Archive(BTC, period_from("2024-06-01"))
@@ -130,7 +130,7 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     state.close()
 
 
-def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
+def test_waiting_archives_become_due_on_time(tmp_path: Path) -> None:
     state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
     later = datetime(2024, 6, 16, tzinfo=UTC)
     archive = Archive(BTC, period_from("2024-06-01"))
@@ -141,7 +141,7 @@ def test_what_waits_is_due_when_its_time_has_come(tmp_path: Path) -> None:
     state.close()
 
 
-def test_what_was_lost_while_it_was_looked_at_is_still_expected(tmp_path: Path) -> None:
+def test_archives_lost_during_a_look_stay_expected(tmp_path: Path) -> None:
     state = open_state(tmp_path / "state.duckdb", tmp_path / "spill", NOW)
     archive = Archive(BTC, period_from("2024-06-01"))
     state.record_tried([Known(archive, Status.PRESENT, "", None, 0, NOW)], NOW)
@@ -174,7 +174,7 @@ INSERT INTO sync.passes (id, command, outcome, started_at) VALUES
 """
 
 
-def test_what_an_older_state_says_in_words_becomes_values(tmp_path: Path) -> None:
+def test_words_of_older_states_become_values(tmp_path: Path) -> None:
     path = tmp_path / "state.duckdb"
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS state (STORAGE_VERSION 'v1.5.0')")

@@ -40,7 +40,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_symbols_with_their_days_status_intervals_and_bytes(vendor: Vendor, config: Path) -> None:
+def test_symbols_show_days_status_intervals_and_bytes(vendor: Vendor, config: Path) -> None:
     done = run("um/*USDT", "-c", str(config), "--json")
 
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def test_symbols_with_their_days_status_intervals_and_bytes(vendor: Vendor, conf
         ("um/klines/BTCUSDT/4h", ("2024-01-01", "2024-01-31", 1)),
     ],
 )
-def test_other_kinds_and_intervals(
+def test_other_kinds_and_intervals_are_found(
     config: Path, pattern: str, expected: tuple[str, str, int]
 ) -> None:
     done = run(pattern, "-c", str(config), "--json")
@@ -82,7 +82,7 @@ def test_days_before_the_first_month_count(config: Path) -> None:
     assert found["archives"] == 12 + 1
 
 
-def test_a_table_for_people(config: Path) -> None:
+def test_people_get_a_table(config: Path) -> None:
     done = run("um/ETH*", "-c", str(config))
 
     assert done.returncode == 0
@@ -97,7 +97,7 @@ def test_that_no_symbol_matches_is_told(config: Path) -> None:
     assert "has no klines of um that match 'btc*'" in done.stderr
 
 
-def test_a_vendor_that_is_away_is_told(config: Path, vendor: Vendor) -> None:
+def test_an_absent_vendor_is_an_error(config: Path, vendor: Vendor) -> None:
     vendor.simulator.__exit__()
 
     assert run("um/*", "-c", str(config)).returncode not in (0, 1)

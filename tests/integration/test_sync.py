@@ -52,9 +52,7 @@ def opened_state(config: Config) -> State:
     return open_state(tree.state, tree.staging / "spill", clock.now())
 
 
-def test_a_lake_is_filled_and_a_second_sync_asks_for_no_archive(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_filled_lake_asks_for_no_archive(vendor: Vendor, tmp_path: Path) -> None:
     start = YESTERDAY - timedelta(days=70)
     vendor.publish("spot/klines/BTCUSDT/1m", start, YESTERDAY)
     vendor.publish("um/aggTrades/BTCUSDT", YESTERDAY - timedelta(days=2), YESTERDAY)
@@ -75,9 +73,7 @@ def test_a_lake_is_filled_and_a_second_sync_asks_for_no_archive(
     assert snapshot(tmp_path / "lake") == before
 
 
-def test_a_new_day_is_added_and_the_old_file_stays_until_its_grace_ends(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_adding_a_day_keeps_old_file(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     lake = tmp_path / "lake"
     sync(vendor.config(lake, dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-02")))
@@ -92,7 +88,7 @@ def test_a_new_day_is_added_and_the_old_file_stays_until_its_grace_ends(
     assert sources not in old
 
 
-def test_what_was_replaced_is_removed_after_its_grace(vendor: Vendor, tmp_path: Path) -> None:
+def test_replaced_files_are_removed_after_grace(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     lake = tmp_path / "lake"
     sync(vendor.config(lake, dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-02")))
@@ -107,7 +103,7 @@ def test_what_was_replaced_is_removed_after_its_grace(vendor: Vendor, tmp_path: 
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path: Path) -> None:
+def test_later_round_retries_a_passing_failure(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     vendor.fail(Fault("*06-02.zip", "status", 503, 1))
     config = vendor.config(tmp_path / "lake", JUNE)
@@ -134,7 +130,7 @@ def test_a_passing_failure_is_taken_up_in_a_later_round(vendor: Vendor, tmp_path
         (Fault("*06-02.zip.CHECKSUM", "body", text="<p>"), "not a CHECKSUM of"),
     ],
 )
-def test_what_fails_is_recorded_and_the_rest_goes_on(
+def test_failure_is_recorded_and_rest_goes_on(
     vendor: Vendor, tmp_path: Path, fault: Fault, reason: str
 ) -> None:
     three_days(vendor)
@@ -153,9 +149,7 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-def test_what_is_twice_not_what_its_checksum_names_goes_to_quarantine(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_second_checksum_mismatch_leads_to_quarantine(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     vendor.fail(Fault("*06-02.zip", "tamper", 40))
     config = vendor.config(tmp_path / "lake", JUNE)
@@ -169,9 +163,7 @@ def test_what_is_twice_not_what_its_checksum_names_goes_to_quarantine(
     assert "its CHECKSUM says" in kept.with_name(kept.name + ".json").read_text()
 
 
-def test_a_transfer_that_was_tampered_with_once_is_taken_up_again(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_transfer_tampered_with_once_is_retried(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     vendor.fail(Fault("*06-02.zip", "tamper", 40, 1))
     config = vendor.config(tmp_path / "lake", JUNE)
@@ -200,7 +192,7 @@ def test_a_transfer_that_was_tampered_with_once_is_taken_up_again(
         (day(2) + "1717286400000,1\n", "Expected Number of Columns"),
     ],
 )
-def test_rows_that_are_wrong_keep_their_archive_out_and_no_other(
+def test_wrong_rows_keep_only_their_archive_out(
     vendor: Vendor, tmp_path: Path, text: str, reason: str
 ) -> None:
     three_days(vendor)
@@ -216,9 +208,7 @@ def test_rows_that_are_wrong_keep_their_archive_out_and_no_other(
     assert ask(config, "SELECT count(*) FROM klines") == [(10,)]
 
 
-def test_a_quarantined_archive_that_did_not_change_costs_no_byte(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_unchanged_quarantined_archive_costs_no_byte(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     vendor.put(DAY.format(2), day(1))
     config = vendor.config(tmp_path / "lake", JUNE)
@@ -244,9 +234,7 @@ def _make_due(config: Config) -> None:
     state.close()
 
 
-def test_rows_out_of_order_or_repeated_to_the_letter_are_put_right(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_unordered_and_duplicate_rows_are_corrected(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     lines = day(2).splitlines(keepends=True)
     vendor.put(DAY.format(2), "".join([lines[1], lines[0], *lines[1:], lines[3]]))
@@ -259,9 +247,7 @@ def test_rows_out_of_order_or_repeated_to_the_letter_are_put_right(
     assert len(times) == 15
 
 
-def test_an_amount_too_wide_for_the_usual_type_is_kept_exactly(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_amount_too_wide_is_kept_exactly(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     vendor.put(DAY.format(2), day(2).replace("10.00000000", "99999999999999999999.12345678"))
     config = vendor.config(tmp_path / "lake", JUNE)
@@ -275,9 +261,7 @@ def test_an_amount_too_wide_for_the_usual_type_is_kept_exactly(
     assert ask(config, "SELECT count(*) FROM klines WHERE volume > 1e19") == [(5,)]
 
 
-def test_milliseconds_and_microseconds_meet_in_one_partition(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_milliseconds_and_microseconds_share_a_partition(vendor: Vendor, tmp_path: Path) -> None:
     key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-2024-12-{}.zip"
     at = datetime(2024, 12, 30, tzinfo=UTC)
     vendor.put(key.format(30), kline(at, step_ms=3_600_000))
@@ -292,7 +276,7 @@ def test_milliseconds_and_microseconds_meet_in_one_partition(
     ]
 
 
-def test_a_month_of_trades_is_split_into_days(vendor: Vendor, tmp_path: Path) -> None:
+def test_month_of_trades_splits_into_days(vendor: Vendor, tmp_path: Path) -> None:
     paths = vendor.publish("um/aggTrades/AUSDT", date(2024, 5, 1), date(2024, 5, 31), 200)
     config = vendor.config(tmp_path / "lake", dataset("um/aggTrades/AUSDT"))
 
@@ -305,7 +289,7 @@ def test_a_month_of_trades_is_split_into_days(vendor: Vendor, tmp_path: Path) ->
     ]
 
 
-def test_months_of_a_closed_year_become_one_file(vendor: Vendor, tmp_path: Path) -> None:
+def test_months_of_closed_year_become_one_file(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/5m", date(2023, 1, 1), date(2023, 3, 31))
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/5m"))
 
@@ -314,9 +298,7 @@ def test_months_of_a_closed_year_become_one_file(vendor: Vendor, tmp_path: Path)
     assert ask(config, "SELECT period, row_count FROM sync.files") == [("2023", 90 * 288)]
 
 
-def test_an_archive_lost_at_the_vendor_is_absent_and_nothing_is_invented(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_lost_archive_is_absent_and_nothing_invented(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     (vendor.folder / DAY.format(2)).unlink()
     vendor.simulator.bucket.refresh()
@@ -334,7 +316,7 @@ def test_an_archive_lost_at_the_vendor_is_absent_and_nothing_is_invented(
     ]  # that was asked for as well
 
 
-def test_provenance_names_the_archives_and_their_hashes(vendor: Vendor, tmp_path: Path) -> None:
+def test_provenance_names_archives_and_their_hashes(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     sync(config)
@@ -348,9 +330,7 @@ def test_provenance_names_the_archives_and_their_hashes(vendor: Vendor, tmp_path
         assert hashlib.sha256((vendor.folder / DAY.format(number)).read_bytes()).hexdigest() in text
 
 
-def test_a_file_left_by_a_killed_build_is_removed_and_the_step_done_again(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_killed_build_is_cleaned_up_and_redone(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     tree_of(config).create()
@@ -368,9 +348,7 @@ def test_a_file_left_by_a_killed_build_is_removed_and_the_step_done_again(
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-def test_what_was_built_but_not_published_is_published_by_the_next_pass(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_next_pass_publishes_what_was_built(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     sync(config)
@@ -388,7 +366,7 @@ def _forget_generations(config: Config) -> None:
     state.close()
 
 
-def test_a_symbol_beyond_ascii_goes_all_the_way(vendor: Vendor, tmp_path: Path) -> None:
+def test_symbol_beyond_ascii_reaches_the_lake(vendor: Vendor, tmp_path: Path) -> None:
     vendor.put(DAY.format(1).replace("AUSDT", "币安人生USDT"), day(1))
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/*USDT/1m"))
 
@@ -397,9 +375,7 @@ def test_a_symbol_beyond_ascii_goes_all_the_way(vendor: Vendor, tmp_path: Path) 
     assert ask(config, "SELECT count(*) FROM klines_of('币安人生USDT')") == [(5,)]
 
 
-def test_a_host_that_is_away_ends_the_pass_and_the_next_one_completes(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_host_outage_ends_pass_but_next_completes(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     text = vendor.config_text(tmp_path / "lake", JUNE)
     away = text.replace(vendor.simulator.listing_url, "http://127.0.0.1:9")
@@ -409,9 +385,7 @@ def test_a_host_that_is_away_ends_the_pass_and_the_next_one_completes(
     sync(parse(text, "x"))
 
 
-def test_a_disk_without_room_ends_the_pass_before_anything_is_fetched(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_disk_without_room_ends_pass_before_fetching(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     text = vendor.config_text(tmp_path / "lake", JUNE).replace(
         "min_free_gb = 0.0", "min_free_gb = 1e9"
@@ -422,7 +396,7 @@ def test_a_disk_without_room_ends_the_pass_before_anything_is_fetched(
     assert vendor.archive_requests() == []
 
 
-def test_a_stop_ends_the_pass_and_keeps_what_was_finished(vendor: Vendor, tmp_path: Path) -> None:
+def test_stopped_pass_keeps_what_was_finished(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("um/aggTrades/AUSDT", YESTERDAY - timedelta(days=9), YESTERDAY)
     config = vendor.config(tmp_path / "lake", dataset("um/aggTrades/AUSDT"))
     stop = Event()
@@ -439,7 +413,7 @@ def test_a_stop_ends_the_pass_and_keeps_what_was_finished(vendor: Vendor, tmp_pa
     assert ask(config, "SELECT count(*) FROM agg_trades") == [(5000,)]
 
 
-def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> None:
+def test_plan_says_what_sync_does(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
 
@@ -454,9 +428,7 @@ def test_the_plan_says_what_a_sync_then_does(vendor: Vendor, tmp_path: Path) -> 
     assert syncing.plan(config, Seen(), Event()).steps == ()
 
 
-def test_more_of_the_past_is_added_without_asking_again_for_what_is_there(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_more_past_is_added_without_refetching(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     lake = tmp_path / "lake"
     sync(vendor.config(lake, dataset("spot/klines/AUSDT/1m", start="2024-06-02", end="2024-06-03")))
@@ -470,7 +442,7 @@ def test_more_of_the_past_is_added_without_asking_again_for_what_is_there(
     assert [p for p in tree_of(config).staging.iterdir() if p.name != "spill"] == []
 
 
-def test_an_end_that_is_taken_away_lets_the_series_go_on(vendor: Vendor, tmp_path: Path) -> None:
+def test_removed_end_lets_series_go_on(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1h", YESTERDAY - timedelta(days=90), YESTERDAY)
     lake, early = tmp_path / "lake", YESTERDAY - timedelta(days=60)
     sync(vendor.config(lake, dataset("spot/klines/AUSDT/1h", end=str(early))))
@@ -481,7 +453,7 @@ def test_an_end_that_is_taken_away_lets_the_series_go_on(vendor: Vendor, tmp_pat
     assert ask(config, "SELECT count(*) FROM klines") == [(91 * 24,)]
 
 
-def test_days_before_the_first_monthly_archive_are_found(vendor: Vendor, tmp_path: Path) -> None:
+def test_days_before_first_monthly_archive_are_found(vendor: Vendor, tmp_path: Path) -> None:
     paths = vendor.publish("um/klines/AUSDT/1h", date(2024, 4, 29), date(2024, 6, 30))
     for path in paths:
         if "2024-04.zip" in path.name:
@@ -496,7 +468,7 @@ def test_days_before_the_first_monthly_archive_are_found(vendor: Vendor, tmp_pat
     ]
 
 
-def test_a_day_that_is_late_is_asked_for_again(vendor: Vendor, tmp_path: Path) -> None:
+def test_late_day_is_asked_for_again(vendor: Vendor, tmp_path: Path) -> None:
     first = YESTERDAY - timedelta(days=4)
     paths = vendor.publish("spot/klines/AUSDT/1h", first, YESTERDAY)
     late = next(path for path in paths if str(YESTERDAY - timedelta(days=2)) in path.name)
@@ -514,7 +486,7 @@ def test_a_day_that_is_late_is_asked_for_again(vendor: Vendor, tmp_path: Path) -
     assert ask(config, "SELECT count(*) FROM klines") == [(5 * 24,)]
 
 
-def test_a_symbol_the_vendor_does_not_have_is_named(vendor: Vendor, tmp_path: Path) -> None:
+def test_symbol_unknown_to_vendor_is_named(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE + dataset("spot/klines/ASUDT/1m"))
 
@@ -523,7 +495,7 @@ def test_a_symbol_the_vendor_does_not_have_is_named(vendor: Vendor, tmp_path: Pa
     assert [str(series) for series in outcome.unknown] == ["spot/klines/ASUDT/1m"]
 
 
-def test_files_that_are_gone_are_fetched_again(vendor: Vendor, tmp_path: Path) -> None:
+def test_lost_files_are_fetched_again(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     sync(config)
@@ -535,7 +507,7 @@ def test_files_that_are_gone_are_fetched_again(vendor: Vendor, tmp_path: Path) -
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-def test_a_lost_state_costs_no_file_of_the_lake(vendor: Vendor, tmp_path: Path) -> None:
+def test_lost_state_costs_no_lake_file(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     sync(config)
@@ -549,9 +521,7 @@ def test_a_lost_state_costs_no_file_of_the_lake(vendor: Vendor, tmp_path: Path) 
     assert ask(config, "SELECT count(*) FROM klines") == [(15,)]
 
 
-def test_a_catalogue_that_was_never_finished_is_removed_and_disturbs_nobody(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_unfinished_catalogue_is_ignored_and_removed(vendor: Vendor, tmp_path: Path) -> None:
     three_days(vendor)
     config = vendor.config(tmp_path / "lake", JUNE)
     sync(config)
@@ -565,7 +535,7 @@ def test_a_catalogue_that_was_never_finished_is_removed_and_disturbs_nobody(
     assert not half.exists()
 
 
-def test_trades_whose_times_go_back_are_sorted_by_time(vendor: Vendor, tmp_path: Path) -> None:
+def test_trades_with_backward_times_are_sorted(vendor: Vendor, tmp_path: Path) -> None:
     key = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-2024-06-01.zip"
     start = int(START.timestamp()) * 1000
     rows = "".join(f"{n},1.5,2.0,{n},{n},{start + t},true\n" for n, t in enumerate((5, 10, 9, 11)))
@@ -577,7 +547,7 @@ def test_trades_whose_times_go_back_are_sorted_by_time(vendor: Vendor, tmp_path:
     assert ask(config, "SELECT agg_trade_id FROM agg_trades") == [(0,), (2,), (1,), (3,)]
 
 
-def test_a_year_of_narrow_and_wide_months_is_folded(vendor: Vendor, tmp_path: Path) -> None:
+def test_narrow_and_wide_months_fold_together(vendor: Vendor, tmp_path: Path) -> None:
     key = "data/spot/monthly/klines/AUSDT/1m/AUSDT-1m-2024-0{}.zip"
     wide = kline(datetime(2024, 2, 1, tzinfo=UTC)).replace("10.00000000", "99999999999.5")
     vendor.put(key.format(1), kline(datetime(2024, 1, 1, tzinfo=UTC)))
@@ -592,9 +562,7 @@ def test_a_year_of_narrow_and_wide_months_is_folded(vendor: Vendor, tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_what_a_pattern_takes_in_is_not_told_to_be_misspelled(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_pattern_matches_are_not_called_misspelled(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 1), date(2024, 6, 2))
     late = dataset("spot/klines/AUSDT/1m", start="2099-01-01")
     pattern = dataset("spot/klines/*USDT/1h")
@@ -603,7 +571,7 @@ def test_what_a_pattern_takes_in_is_not_told_to_be_misspelled(
     assert [str(series) for series in outcome.unknown] == ["spot/klines/AUSDT/1m"]
 
 
-def test_one_archive_that_is_redirected_costs_no_other(vendor: Vendor, tmp_path: Path) -> None:
+def test_one_redirected_archive_costs_no_other(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1m", date(2024, 6, 1), date(2024, 6, 15))
     wanted = dataset("spot/klines/AUSDT/1m", start="2024-06-01", end="2024-06-15")
     config = vendor.config(tmp_path / "lake", wanted)

@@ -37,7 +37,7 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def test_from_nothing_to_a_data_frame(vendor: Vendor, shell: Shell, tmp_path: Path) -> None:
+def test_the_tutorial_runs_from_nothing(vendor: Vendor, shell: Shell, tmp_path: Path) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT"):
         first = TODAY - timedelta(days=9)
         vendor.publish(f"spot/klines/{symbol}/1h", first, TODAY - timedelta(days=1))

@@ -71,7 +71,7 @@ def cells_of(site: Site, name: str, query: str = "") -> list[str]:
     return cells_in(row[-1])
 
 
-def test_the_map_shows_what_became_of_each_month(site: Site) -> None:
+def test_map_shows_what_became_of_each_month(site: Site) -> None:
     eth = cells_of(site, "spot/klines/1h/ETHUSDT")
     assert eth.count("Ap") == 1  # two days that the API had
     assert eth[0] == "A"
@@ -87,7 +87,7 @@ def test_the_map_shows_what_became_of_each_month(site: Site) -> None:
     assert set(cells_of(site, "spot/klines/1m/BTCUSDT")[:10]) == {"."}
 
 
-def test_the_days_of_a_month_show_where_in_it(site: Site, lake: Path) -> None:
+def test_a_gap_shows_on_its_day(site: Site, lake: Path) -> None:
     with reading(Tree(lake)) as reader:
         ((start,),) = reader.query(
             "SELECT gap_start FROM sync.gaps WHERE symbol = 'ETHUSDT'"
@@ -99,7 +99,7 @@ def test_the_days_of_a_month_show_where_in_it(site: Site, lake: Path) -> None:
     assert [n for n, code in enumerate(days, 1) if code.endswith("e")] == [start.day]
 
 
-def test_the_numbers_of_a_cell_are_those_of_the_lake(site: Site, lake: Path) -> None:
+def test_cell_numbers_match_the_lake(site: Site, lake: Path) -> None:
     cells = site.get("/cells/spot/klines/ETHUSDT/1h").json["cells"]
     with reading(Tree(lake)) as reader:
         counted: dict[str, int] = dict(
@@ -114,7 +114,7 @@ def test_the_numbers_of_a_cell_are_those_of_the_lake(site: Site, lake: Path) -> 
     assert shown == counted
 
 
-def test_a_followed_day_is_one(site: Site, lake: Path) -> None:
+def test_a_followed_day_shows_as_followed(site: Site, lake: Path) -> None:
     with reading(Tree(lake)) as reader:
         rows = reader.query("SELECT first_time FROM sync.followed").rows
     if not rows:
@@ -141,7 +141,7 @@ def test_every_page_is_json_too(site: Site, path: str) -> None:
     assert by_name.json["lake"] == by_header.json["lake"]
 
 
-def test_a_series_has_its_gaps_archives_and_revisions(site: Site) -> None:
+def test_series_lists_gaps_archives_and_revisions(site: Site) -> None:
     found = site.get("/series/um/klines/BTCUSDT/1h.json").json
 
     explained = [gap for gap in found["gaps"] if gap["explanation"] == "empty_at_source"]
@@ -156,7 +156,7 @@ def test_a_series_has_its_gaps_archives_and_revisions(site: Site) -> None:
 
 
 @pytest.mark.parametrize("is_past", [False, True])
-def test_the_lines_to_copy_read_the_rows(site: Site, *, is_past: bool) -> None:
+def test_lines_to_copy_read_the_rows(site: Site, *, is_past: bool) -> None:
     older = site.get("/generations.json").json["generations"][-1]["number"]
     query = f"?as_of={older}" if is_past else ""
     found = site.get(f"/series/um/klines/BTCUSDT/1h.json{query}").json
@@ -176,7 +176,7 @@ def test_the_lines_to_copy_read_the_rows(site: Site, *, is_past: bool) -> None:
     assert len(command.stdout.splitlines()) == 11
 
 
-def test_a_chart_has_as_many_points_as_a_screen(site: Site, lake: Path) -> None:
+def test_chart_points_fit_a_screen(site: Site, lake: Path) -> None:
     whole = site.get("/chart/spot/klines/BTCUSDT/1h?from=first").json
     day = site.get(f"/chart/spot/klines/BTCUSDT/1h?from={whole['start']}&to={whole['end']}").json
     with reading(Tree(lake)) as reader:
@@ -197,7 +197,7 @@ def test_a_chart_has_as_many_points_as_a_screen(site: Site, lake: Path) -> None:
     ("series", "column"),
     [("um/fundingRate/BTCUSDT", "last_funding_rate"), ("um/metrics/BTCUSDT", "sum_open_interest")],
 )
-def test_what_is_no_bar_is_a_line(site: Site, series: str, column: str) -> None:
+def test_series_without_bars_are_lines(site: Site, series: str, column: str) -> None:
     found = site.get(f"/chart/{series}").json
     other = site.get(f"/chart/{series}?column=no_such")
 
@@ -215,7 +215,7 @@ def test_trades_are_bars_of_their_prices(site: Site) -> None:
     assert len(found["points"]) == 288
 
 
-def test_past_generations_are_shown_as_they_were(site: Site, lake: Path) -> None:
+def test_past_generations_show_as_they_were(site: Site, lake: Path) -> None:
     kept = [one["number"] for one in site.get("/generations.json").json["generations"]]
     with reading(Tree(lake)) as reader:
         ((revised,),) = reader.query("SELECT generation FROM sync.revisions").rows
@@ -240,7 +240,7 @@ def test_past_generations_are_shown_as_they_were(site: Site, lake: Path) -> None
     assert data["coverage"]["lag_now_s"] == pytest.approx(behind_s, abs=2)
 
 
-def test_now_tells_of_passes_lag_and_room(site: Site) -> None:
+def test_now_shows_passes_lag_and_room(site: Site) -> None:
     found = site.get("/now.json").json
 
     assert [one["command"] for one in found["passes"]][:1] == ["sync"]
@@ -272,7 +272,7 @@ WRONG = (
 @pytest.mark.parametrize(
     ("path", "status"), [*((path, 404) for path in NOT_THERE), *((path, 400) for path in WRONG)]
 )
-def test_what_is_not_there_or_wrong_is_told_in_words(site: Site, path: str, status: int) -> None:
+def test_errors_are_told_in_words(site: Site, path: str, status: int) -> None:
     answer = site.get(path)
 
     assert answer.status == status
@@ -281,7 +281,7 @@ def test_what_is_not_there_or_wrong_is_told_in_words(site: Site, path: str, stat
     assert "content-security-policy" in answer.headers
 
 
-def test_a_time_is_that_of_the_generation_it_was_then(tmp_path: Path, vendor: Vendor) -> None:
+def test_times_resolve_anew_on_every_request(tmp_path: Path, vendor: Vendor) -> None:
     vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-01").date())
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
     sync(config)
@@ -314,21 +314,21 @@ def open_files(process: int) -> list[Path]:
     return found
 
 
-def test_names_of_hosts_and_paths_that_make_no_sense_are_refused(lake: Path) -> None:
+def test_senseless_hosts_and_paths_are_refused(lake: Path) -> None:
     for options in (("--host", ""), ("--allow-host", ""), ("--allow-host", "a.example:443"),
                     ("--root-path", "lake"), ("--root-path", "/a b")):  # fmt: skip
         done = run("web", "--lake", lake, "--port", "0", *options)
         assert (done.returncode, "hint: " in done.stderr) == (Exit.USAGE, True), options
 
 
-def test_who_listens_to_everybody_answers_to_addresses_but_not_to_names(lake: Path) -> None:
+def test_listening_everywhere_answers_addresses_not_names(lake: Path) -> None:
     with Site(lake, "--host", "0.0.0.0") as shown:  # noqa: S104 - that is what is tested
         assert shown.get("/live", Host="192.0.2.7:8787").status == 200
         assert shown.get("/live", Host="evil.example").status == 403
         assert shown.get("/live", Host="").status == 403
 
 
-def test_many_at_once_are_answered_or_told_to_wait(site: Site) -> None:
+def test_simultaneous_requests_are_answered_or_put_off(site: Site) -> None:
     statuses: list[int] = []
     paths = ["/chart/spot/klines/BTCUSDT/1m?from=first", "/now", "/coverage?view=table", "/live"]
 
@@ -347,7 +347,7 @@ def test_many_at_once_are_answered_or_told_to_wait(site: Site) -> None:
     assert tasks < 50  # the unit allows 128
 
 
-def test_only_names_of_this_machine_are_answered(site: Site) -> None:
+def test_only_this_machines_names_are_answered(site: Site) -> None:
     assert site.get("/coverage", Host="evil.example").status == 403
     assert site.get("/coverage", Host="evil.example:8787").status == 403
     assert site.get("/static/style.css", Host="evil.example").status == 403
@@ -364,7 +364,7 @@ def test_nothing_can_be_changed(site: Site, method: str) -> None:
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-def test_a_page_may_load_only_from_here(site: Site) -> None:
+def test_pages_load_only_from_here(site: Site) -> None:
     for path in (*PAGES, "/static/map.js", "/chart/um/metrics/BTCUSDT"):
         headers = site.get(path).headers
         assert headers["content-security-policy"].startswith(
@@ -379,7 +379,7 @@ def test_a_page_may_load_only_from_here(site: Site) -> None:
         }
 
 
-def test_what_is_vendored_is_what_the_list_says() -> None:
+def test_vendored_files_match_the_list() -> None:
     folder = Path(__file__).parents[2] / "daemon" / "fullpool" / "web" / "static" / "vendor"
     lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
 
@@ -394,7 +394,7 @@ def test_what_is_vendored_is_what_the_list_says() -> None:
 HOSTILE = "<img src=x onerror=alert(1)>'\"&"
 
 
-def test_what_comes_from_the_lake_is_text(tmp_path: Path) -> None:
+def test_lake_values_are_shown_as_text(tmp_path: Path) -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         lab.put(HOUR_KEY.format("AUSDT", "2024-03-01"), DAY_OF_BARS)
         lab.run("sync", "2024-03-02T08:00")
@@ -438,7 +438,7 @@ def insert_hostile(connection: Any, values: dict[str, str]) -> None:
     connection.execute(f"UPDATE sync.passes SET reason = {quoted(HOSTILE)}")
 
 
-def test_below_a_path_of_a_proxy_all_links_lead_there(lake: Path) -> None:
+def test_links_stay_below_the_proxy_path(lake: Path) -> None:
     with Site(lake, "--root-path", "/lake", "--allow-host", "data.example.com") as shown:
         page = shown.get("/coverage", Host="data.example.com")
         moved = shown.get("/", Host="data.example.com")
@@ -453,7 +453,7 @@ def test_below_a_path_of_a_proxy_all_links_lead_there(lake: Path) -> None:
     assert 'data-root="/lake"' in page.body
 
 
-def test_a_unix_socket_is_for_its_owner_and_group(lake: Path, tmp_path: Path) -> None:
+def test_unix_socket_admits_owner_and_group(lake: Path, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as left:  # by a process that was killed
         left.bind(str(path))
@@ -469,12 +469,12 @@ def test_a_unix_socket_is_for_its_owner_and_group(lake: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_at_once_though_a_browser_is_connected(lake: Path, number: signal.Signals) -> None:
+def test_it_ends_at_once_despite_a_browser(lake: Path, number: signal.Signals) -> None:
     with Site(lake) as shown, socket.create_connection(("127.0.0.1", shown.port)):
         assert shown.ended(number) == (128 + number, "stopped\n")
 
 
-def test_an_address_that_is_taken_is_an_error_of_the_page(lake: Path) -> None:
+def test_a_taken_address_is_a_page_error(lake: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("web", "--lake", lake, "--port", str(taken.getsockname()[1]))
 
@@ -483,7 +483,7 @@ def test_an_address_that_is_taken_is_an_error_of_the_page(lake: Path) -> None:
     assert "hint: choose another --port" in done.stderr
 
 
-def test_without_the_extra_it_says_what_to_install(lake: Path, tmp_path: Path) -> None:
+def test_a_missing_extra_says_what_to_install(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Hidden:\n"
@@ -501,7 +501,7 @@ def test_without_the_extra_it_says_what_to_install(lake: Path, tmp_path: Path) -
     assert "pip install 'fullpool[web]'" in done.stderr
 
 
-def test_a_lake_without_anything_is_told_until_it_has(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_missing_lake_is_told_until_filled(vendor: Vendor, tmp_path: Path) -> None:
     with Site(tmp_path / "lake") as shown:
         before, filtered = shown.get("/coverage"), shown.get("/coverage?q=btc")
         live = shown.get("/now?part=live")
@@ -515,7 +515,7 @@ def test_a_lake_without_anything_is_told_until_it_has(vendor: Vendor, tmp_path: 
     assert after.json["totals"]["series"] == 1
 
 
-def test_what_is_published_meanwhile_is_seen_at_once(vendor: Vendor, tmp_path: Path) -> None:
+def test_new_publications_are_seen_at_once(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-01").date())
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h", start="2024-06-01"))
     sync(config)
@@ -536,7 +536,7 @@ def _written(folder: Path, vendor: Vendor) -> Path:
     return path
 
 
-def test_a_file_that_is_gone_costs_only_what_needs_it(lake: Path, tmp_path: Path) -> None:
+def test_a_missing_file_costs_only_its_chart(lake: Path, tmp_path: Path) -> None:
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy, symlinks=True)
     for path in copy.glob("klines/market=spot/interval=1h/symbol=ETHUSDT/*.parquet"):
@@ -558,7 +558,7 @@ def run_endless(session: BoundedSession) -> None:
         session.query(ENDLESS)
 
 
-def test_a_query_is_limited_in_time_rows_and_number(lake: Path) -> None:
+def test_queries_have_time_row_and_number_limits(lake: Path) -> None:
     session = BoundedSession(Tree(lake), Limits(seconds=0.3, rows=10, at_once=1, wait_s=0.2))
     with pytest.raises(QueryError, match=r"it took longer than 0\.3 s"):
         session.query(ENDLESS)
@@ -579,7 +579,7 @@ def test_a_query_is_limited_in_time_rows_and_number(lake: Path) -> None:
         session.compare("yesterday?", "SELECT 1")
 
 
-def test_runs_of_cells_are_written_and_read() -> None:
+def test_cell_runs_are_written_and_read() -> None:
     cells = [".", ".", "A", "A", "A", "Ae", "O", "Fp"]
 
     assert shortened(cells) == "2.3AAeOFp"
@@ -606,7 +606,7 @@ def test_a_report_is_one_file(lake: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob(".*.part")) == []
 
 
-def test_the_map_in_the_terminal_has_eighty_columns(lake: Path) -> None:
+def test_terminal_map_fits_eighty_columns(lake: Path) -> None:
     done = run("status", "--map", "--lake", lake)
     lines = done.stdout.splitlines()
 
@@ -618,7 +618,7 @@ def test_the_map_in_the_terminal_has_eighty_columns(lake: Path) -> None:
     assert "SOLUSDT" not in only.stdout
 
 
-def test_a_gap_that_nobody_explained_is_open_in_the_map() -> None:
+def test_map_shows_unexplained_gaps_as_open() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
         for day in ("2024-03-01", "2024-03-03"):
             lab.put(HOUR_KEY.format("AUSDT", day), bars(at(day), at(day) + DAY, HOUR))
@@ -634,7 +634,7 @@ def test_a_gap_that_nobody_explained_is_open_in_the_map() -> None:
     assert quote("AUSDT") in table
 
 
-def test_archives_that_are_not_in_yet_are_open_in_the_map(vendor: Vendor, tmp_path: Path) -> None:
+def test_map_shows_missing_archives_as_open(vendor: Vendor, tmp_path: Path) -> None:
     first, last = at("2024-06-01").date(), at("2024-06-20").date()
     for symbol in ("AUSDT", "BUSDT"):
         vendor.publish(f"spot/klines/{symbol}/1h", first, last)
@@ -660,7 +660,7 @@ def test_archives_that_are_not_in_yet_are_open_in_the_map(vendor: Vendor, tmp_pa
     assert (totals["series"], totals["empty_series"]) == (2, 1)
 
 
-def test_a_single_row_from_the_api_is_marked() -> None:
+def test_a_single_api_row_is_marked() -> None:
     key = "data/futures/um/daily/aggTrades/CUSDT/CUSDT-aggTrades-{0}.zip"
     day = "2024-03-02"
     with Lab(dataset("um/aggTrades/CUSDT", start="2024-03-01")) as lab:
@@ -683,7 +683,7 @@ def test_a_single_row_from_the_api_is_marked() -> None:
     [("1mo", 30 * 86_400, ["2024-01-01", "2024-02-01", "2024-03-01"]),
      ("1w", 7 * 86_400, ["2024-01-01", "2024-01-08", "2024-01-15"])],
 )  # fmt: skip
-def test_a_chart_of_long_bars_begins_with_the_first(
+def test_charts_begin_with_the_first_long_bar(
     vendor: Vendor, tmp_path: Path, interval: str, length_s: int, opens: list[str]
 ) -> None:
     series = f"spot/klines/AUSDT/{interval}"
@@ -696,7 +696,7 @@ def test_a_chart_of_long_bars_begins_with_the_first(
     assert [point[0] for point in found["points"][:3]] == [at(day).timestamp() for day in opens]
 
 
-def test_the_close_of_trades_of_one_time_is_that_of_the_last_id() -> None:
+def test_last_id_closes_trades_of_one_time() -> None:
     key = "data/futures/um/daily/aggTrades/CUSDT/CUSDT-aggTrades-2024-03-01.zip"
     moment = at("2024-03-01T10:00")
     rows = "".join(
@@ -712,7 +712,7 @@ def test_the_close_of_trades_of_one_time_is_that_of_the_last_id() -> None:
     assert point[1:5] == [7, 9, 5, 8]
 
 
-def test_what_was_not_looked_through_is_not_called_whole(vendor: Vendor, tmp_path: Path) -> None:
+def test_unchecked_series_are_not_called_whole(vendor: Vendor, tmp_path: Path) -> None:
     first, last = at("2024-06-01").date(), at("2024-06-05").date()
     vendor.publish("spot/klines/AUSDT/1h", first, last)
     asked = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-05")
@@ -736,14 +736,14 @@ def test_what_was_not_looked_through_is_not_called_whole(vendor: Vendor, tmp_pat
     assert "every expected row is there" not in unchecked_page
 
 
-def test_what_is_accounted_for_is_whole_only_if_nothing_is_open() -> None:
+def test_full_accounting_means_no_open_rows() -> None:
     assert accounted(0, 0) == ""
     assert accounted(1000, 0) == "100 %"
     assert accounted(10_000_000, 1) == "99.9 %"
     assert accounted(1000, 250) == "75.0 %"
 
 
-def test_a_damaged_or_unfinished_generation_is_no_bug(tmp_path: Path, lake: Path) -> None:
+def test_damaged_or_unfinished_generations_are_no_bug(tmp_path: Path, lake: Path) -> None:
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy, symlinks=True)
     numbers = Tree(copy).generations()
@@ -765,7 +765,7 @@ def test_a_damaged_or_unfinished_generation_is_no_bug(tmp_path: Path, lake: Path
     assert {one["number"] for one in listed}.isdisjoint({numbers[0], 99})
 
 
-def test_passes_without_an_end_were_killed_but_for_the_newest() -> None:
+def test_older_unended_passes_were_interrupted() -> None:
     now = at("2024-03-02T12:00").replace(tzinfo=None)
     hour = timedelta(hours=1)
     passes = [
@@ -793,12 +793,12 @@ def test_passes_without_an_end_were_killed_but_for_the_newest() -> None:
     ]
 
 
-def test_a_number_that_is_none_is_null_in_json() -> None:
+def test_nan_is_null_in_json() -> None:
     assert as_json({"a": [float("nan"), 1.5]}) == '{"a":[null,1.5]}'
 
 
 @pytest.mark.parametrize("first", ["2026-11-29", "2028-01-01"])
-def test_the_demo_has_the_same_to_show_on_every_day(first: str) -> None:
+def test_demo_shows_the_same_every_day(first: str) -> None:
     for number in range(400):
         today = date.fromisoformat(first) + timedelta(days=number)
         (start, end), outage = (
@@ -818,7 +818,7 @@ def test_the_demo_has_the_same_to_show_on_every_day(first: str) -> None:
             assert not invented.has_lost_days or begins < start.date() < end.date() < ends
 
 
-def test_a_daemon_that_was_killed_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_killed_daemon_is_told(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1h", at("2024-06-01").date(), at("2024-06-01").date())
     asked = dataset("spot/klines/AUSDT/1h", start="2024-06-01", end="2024-06-01")
     config = vendor.config(tmp_path / "lake", asked)
@@ -840,5 +840,5 @@ def test_a_daemon_that_was_killed_is_told(vendor: Vendor, tmp_path: Path) -> Non
      ("filling; the last attempt failed: x", False),
      ("8 series up to date; the last edit of the configuration was refused (1 problem)", False)],
 )  # fmt: skip
-def test_a_line_of_the_daemon_that_tells_of_trouble_is_not_fine(line: str, *, fine: bool) -> None:
+def test_daemon_lines_of_trouble_are_not_fine(line: str, *, fine: bool) -> None:
     assert is_fine(line) is fine

@@ -92,7 +92,7 @@ def sums(world: World) -> list[tuple[Any, ...]]:
     )
 
 
-def test_a_sync_on_a_cluster_leaves_what_one_here_does(
+def test_cluster_sync_equals_local_sync(
     world: World, clean: list[Any], cluster: DaskCluster, tmp_path: Path
 ) -> None:
     out, err = done(world, cluster)
@@ -107,7 +107,7 @@ def test_a_sync_on_a_cluster_leaves_what_one_here_does(
     assert sums(world) == sums(here)  # byte by byte
 
 
-def test_two_lakes_share_a_cluster_at_once(
+def test_two_lakes_can_share_a_cluster(
     world: World, clean: list[Any], cluster: DaskCluster, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -130,7 +130,7 @@ def test_requests_of_workers_are_counted(world: World, cluster: DaskCluster) -> 
     assert "0.5 of 0.5 MB" in err
 
 
-def test_a_second_sync_on_a_cluster_fetches_nothing(world: World, cluster: DaskCluster) -> None:
+def test_a_second_cluster_sync_fetches_nothing(world: World, cluster: DaskCluster) -> None:
     done(world, cluster)
     before = len(world.vendor.archive_requests())
 
@@ -140,7 +140,7 @@ def test_a_second_sync_on_a_cluster_fetches_nothing(world: World, cluster: DaskC
     assert out == "nothing new\n"
 
 
-def test_the_cluster_of_the_configuration_is_used(
+def test_the_configured_cluster_is_used(
     world: World, clean: list[Any], cluster: DaskCluster
 ) -> None:
     text = world.path.read_text()
@@ -154,7 +154,7 @@ def test_the_cluster_of_the_configuration_is_used(
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_what_workers_reject_is_in_quarantine_here(
+def test_what_workers_reject_is_quarantined_here(
     world: World, apart: DaskCluster, s3: str, *, is_shared: bool
 ) -> None:
     apart.start_worker()
@@ -205,9 +205,7 @@ def test_files_come_through_a_bucket(
     assert left_in(s3) == []
 
 
-def test_a_worker_without_the_keys_of_the_bucket_is_named(
-    world: World, cluster: DaskCluster, s3: str
-) -> None:
+def test_workers_without_bucket_keys_are_named(world: World, cluster: DaskCluster, s3: str) -> None:
     code, _, err = end(begin_exchanging(world, cluster, s3, is_shared=False))
 
     assert code == Exit.CLUSTER, err
@@ -215,7 +213,7 @@ def test_a_worker_without_the_keys_of_the_bucket_is_named(
     assert "AWS_ACCESS_KEY_ID" in err
 
 
-def test_rows_that_are_kept_are_kept_here(
+def test_kept_rows_need_no_shared_lake(
     world: World, clean: list[Any], apart: DaskCluster, s3: str
 ) -> None:
     """A worker that shares nothing cannot read the file that a new day is added to."""
@@ -238,7 +236,7 @@ def hide(lake: Path, cluster: DaskCluster) -> None:
     cluster.start_worker(before=("unshare", "-m", "sh", "-c", f'{mount} "$@"', "sh"))
 
 
-def test_a_worker_that_does_not_see_the_lake_is_named(world: World, own: DaskCluster) -> None:
+def test_workers_without_the_lake_are_named(world: World, own: DaskCluster) -> None:
     own.start_worker()
     hide(world.lake, own)
 
@@ -249,9 +247,7 @@ def test_a_worker_that_does_not_see_the_lake_is_named(world: World, own: DaskClu
     assert world.sync().returncode == Exit.OK
 
 
-def test_workers_with_nannies_build_in_a_thread(
-    world: World, clean: list[Any], own: DaskCluster
-) -> None:
+def test_workers_with_nannies_can_build(world: World, clean: list[Any], own: DaskCluster) -> None:
     own.start_worker(nanny="--nanny", DASK_DISTRIBUTED__WORKER__DAEMON="True")
     done(world, own)
 
@@ -270,7 +266,7 @@ def test_a_scheduler_without_fullpool_is_refused(world: World, tmp_path: Path) -
     assert "pip install" in message
 
 
-def test_a_worker_of_another_version_is_refused(
+def test_workers_of_another_version_are_refused(
     world: World, tmp_path: Path, own: DaskCluster
 ) -> None:
     other = tmp_path / "other"
@@ -295,7 +291,7 @@ def test_a_worker_without_fullpool_is_refused(
     assert "No module named" in refused(world, own.address)
 
 
-def test_a_worker_of_another_version_that_joins_late_is_refused(
+def test_late_workers_of_another_version_are_refused(
     world: World, tmp_path: Path, own: DaskCluster
 ) -> None:
     other = tmp_path / "other"
@@ -325,7 +321,7 @@ def test_what_is_no_cluster_is_told(world: World, own: DaskCluster) -> None:
     assert "it answers, but not as a scheduler of Dask" in refused(world, page)
 
 
-def test_a_cluster_by_tls(world: World, clean: list[Any], tmp_path: Path) -> None:
+def test_a_cluster_works_over_tls(world: World, clean: list[Any], tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     mine = authority.issue_cert("127.0.0.1", "localhost")
@@ -352,7 +348,7 @@ def kill_later(seconds: float, cluster: DaskCluster, victim: "subprocess.Popen[A
 
 @pytest.mark.parametrize("is_shared", [True, False])
 @pytest.mark.parametrize("moment", range(5))
-def test_a_worker_is_killed_at_any_moment(
+def test_a_killed_worker_costs_no_row(
     world: World, clean: list[Any], own: DaskCluster, s3: str, moment: int, *, is_shared: bool
 ) -> None:
     own.add_environment(credentials(s3))
@@ -376,7 +372,7 @@ def require_no_orphan(world: World) -> None:
 
 
 @pytest.mark.parametrize("moment", range(3))
-def test_the_scheduler_is_killed_at_any_moment(
+def test_a_killed_scheduler_leaves_a_sound_lake(
     world: World, clean: list[Any], own: DaskCluster, moment: int
 ) -> None:
     own.start_worker()
@@ -395,7 +391,7 @@ def test_the_scheduler_is_killed_at_any_moment(
 
 @pytest.mark.parametrize("is_shared", [True, False])
 @pytest.mark.parametrize("moment", range(5))
-def test_the_coordinator_is_killed_at_any_moment(
+def test_next_sync_survives_a_killed_coordinator(
     world: World, clean: list[Any], own: DaskCluster, s3: str, moment: int, *, is_shared: bool
 ) -> None:
     """What workers do for it afterwards comes to nothing, also beside the next sync."""
@@ -417,7 +413,7 @@ def test_the_coordinator_is_killed_at_any_moment(
     world.require_sound(clean)
 
 
-def test_an_interrupt_ends_a_sync_on_a_cluster(
+def test_an_interrupt_ends_a_cluster_sync(
     world: World, clean: list[Any], cluster: DaskCluster
 ) -> None:
     world.vendor.fail(Fault("*.zip", "slow", 1500))

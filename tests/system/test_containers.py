@@ -135,9 +135,7 @@ def test_the_daemon_runs_in_a_container(contained: Contained) -> None:
 
 
 @pytest.mark.parametrize("timezone", ["America/New_York", "Nowhere/Land"])
-def test_a_file_that_is_mounted_and_written_in_place_is_seen(
-    contained: Contained, timezone: str
-) -> None:
+def test_mounted_file_written_in_place_is_seen(contained: Contained, timezone: str) -> None:
     """No event tells of it: the folder that is watched is the image's."""
     file = contained.etc / "fullpool.toml"
     contained.start("--volume", f"{file}:/etc/fullpool/fullpool.toml:ro", timezone=timezone)
@@ -148,7 +146,7 @@ def test_a_file_that_is_mounted_and_written_in_place_is_seen(
     assert contained.symbols() == ["AUSDT", "BUSDT"]
 
 
-def test_a_lake_that_is_not_its_own_is_told(contained: Contained) -> None:
+def test_lake_of_another_owner_is_told(contained: Contained) -> None:
     os.chown(contained.lake, 0, 0)
     contained.start()
     until(lambda: "exited" in podman("inspect", "--format", "{{.State.Status}}", NAME))

@@ -91,7 +91,7 @@ def test_it_fills_the_lake_and_says_so(place: Place) -> None:
         assert daemon.until(lambda: "up to date" in shown()["status"])
 
 
-def test_after_days_of_downtime_one_ordinary_pass_catches_up(place: Place) -> None:
+def test_one_pass_catches_up_after_downtime(place: Place) -> None:
     today = clock.now().date()
     text = place.vendor.config_text(place.lake, dataset(A, start=str(today - timedelta(20))))
     place.config.write_text(QUICK + text)
@@ -109,7 +109,7 @@ def test_after_days_of_downtime_one_ordinary_pass_catches_up(place: Place) -> No
         assert place.ask(passes) == [("tick", 12), ("tick", 7)]
 
 
-def test_an_edit_is_applied_without_a_restart(place: Place) -> None:
+def test_edits_apply_without_a_restart(place: Place) -> None:
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])
         place.write(A, B)
@@ -128,7 +128,7 @@ def test_an_edit_is_applied_without_a_restart(place: Place) -> None:
         assert edits
 
 
-def test_a_plan_shows_what_an_edit_would_do(place: Place, tmp_path: Path) -> None:
+def test_plan_shows_what_an_edit_does(place: Place, tmp_path: Path) -> None:
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])
         edit = tmp_path / "edit.toml"
@@ -139,7 +139,7 @@ def test_a_plan_shows_what_an_edit_would_do(place: Place, tmp_path: Path) -> Non
     assert (planned["new_series"], planned["series_left"]) == ([B], [A])
 
 
-def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
+def test_a_refused_edit_is_told_everywhere(place: Place) -> None:
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])
         place.config.write_text(place.config.read_text().replace('"spot"', '"sopt"'))
@@ -163,7 +163,7 @@ def test_a_broken_edit_is_refused_and_told_everywhere(place: Place) -> None:
         assert place.run("reload", "-c", str(place.config)).returncode == Exit.OK
 
 
-def test_an_edit_that_names_no_certificates_is_refused(place: Place) -> None:
+def test_edits_naming_missing_certificates_are_refused(place: Place) -> None:
     with place.running() as daemon:
         nowhere = "[network]\nca_file = '/nowhere/ca.pem'\n"
         place.config.write_text(place.config.read_text().replace("[network]\n", nowhere))
@@ -172,7 +172,7 @@ def test_an_edit_that_names_no_certificates_is_refused(place: Place) -> None:
         assert "/nowhere/ca.pem" in event["problems"][0]
 
 
-def test_other_edits_are_taken_while_certificates_are_replaced(place: Place) -> None:
+def test_edits_are_taken_while_certificates_change(place: Place) -> None:
     pem = place.config.parent / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(pem))
     trusted = f"[network]\nca_file = '{pem}'\n"
@@ -197,7 +197,7 @@ def test_another_lake_needs_a_restart(place: Place) -> None:
         assert "stop the daemon to change it" in event["problems"][0]
 
 
-def test_sighup_has_it_look_at_once_and_tells_the_manager(place: Place) -> None:
+def test_sighup_reloads_and_tells_the_manager(place: Place) -> None:
     with place.running() as daemon:
         daemon.listen().clear()
         os.kill(daemon.number, signal.SIGHUP)
@@ -209,7 +209,7 @@ def test_sighup_has_it_look_at_once_and_tells_the_manager(place: Place) -> None:
         assert told[2] == "READY=1"
 
 
-def test_reload_asks_the_daemon_of_the_lake_and_no_other_process(place: Place) -> None:
+def test_reload_asks_only_the_lake_s_daemon(place: Place) -> None:
     place.lake = place.lake / ("deep/" * 20) / "lake"  # longer than the name of a socket may be
     place.write(A)
     with place.running() as daemon, subprocess.Popen(["sleep", "60"]) as stranger:
@@ -226,7 +226,7 @@ def test_reload_asks_the_daemon_of_the_lake_and_no_other_process(place: Place) -
         assert stat.S_IMODE(socket_mode) == 0o600
 
 
-def test_a_group_may_be_let_reload(place: Place) -> None:
+def test_a_configured_group_may_reload(place: Place) -> None:
     place.config.write_text(
         place.config.read_text().replace("[lake]\n", "[lake]\ncontrol_group = 'daemon'\n")
     )
@@ -237,7 +237,7 @@ def test_a_group_may_be_let_reload(place: Place) -> None:
         assert grp.getgrgid(made.st_gid).gr_name == "daemon"
 
 
-def test_without_a_socket_the_daemon_goes_on(place: Place) -> None:
+def test_the_daemon_runs_without_a_socket(place: Place) -> None:
     place.lake.mkdir()
     (place.lake / ".control").write_text("in the way")
     with place.running() as daemon:
@@ -248,7 +248,7 @@ def test_without_a_socket_the_daemon_goes_on(place: Place) -> None:
     assert "edits are noticed without it" in done.stderr
 
 
-def test_a_caller_that_says_nothing_keeps_no_other_waiting(place: Place) -> None:
+def test_a_silent_caller_keeps_nobody_waiting(place: Place) -> None:
     with (
         place.running(),
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent,
@@ -265,7 +265,7 @@ def test_reload_without_a_daemon_says_so(place: Place) -> None:
     assert "hint: start it" in done.stderr
 
 
-def test_a_second_writer_is_told_who_has_the_lake(place: Place) -> None:
+def test_a_second_writer_learns_who_has_the_lake(place: Place) -> None:
     with place.running() as daemon:
         for command in ("run", "sync"):
             done = place.run(command, "-c", str(place.config))
@@ -275,7 +275,7 @@ def test_a_second_writer_is_told_who_has_the_lake(place: Place) -> None:
 
 
 @pytest.mark.parametrize("delay_ms", [500, 300_000])
-def test_it_stops_without_waiting_for_the_vendor(place: Place, delay_ms: int) -> None:
+def test_it_stops_without_awaiting_the_vendor(place: Place, delay_ms: int) -> None:
     place.write(A, B)
     place.vendor.fail(Fault("*.zip", "slow", delay_ms))
     with place.running() as daemon:
@@ -289,7 +289,7 @@ def test_it_stops_without_waiting_for_the_vendor(place: Place, delay_ms: int) ->
         daemon.until(lambda: place.ask("SELECT count(*) FROM klines") == [(10 * 1440,)])
 
 
-def test_a_second_signal_ends_it_at_once(place: Place) -> None:
+def test_a_second_signal_ends_it_immediately(place: Place) -> None:
     place.vendor.publish("um/aggTrades/BTCUSDT", FIRST, FIRST, 200_000)
     place.write(A, "um/aggTrades/BTCUSDT", builders=1)
     with place.running() as daemon:
@@ -330,7 +330,7 @@ def halted(daemon: Running) -> int | None:
     return None
 
 
-def test_health_tells_whether_the_daemon_runs_and_gets_on(place: Place) -> None:
+def test_health_tells_healthy_stuck_and_absent_apart(place: Place) -> None:
     asked = ("health", "--lake", str(place.lake))
     with place.running() as daemon:
         daemon.until(lambda: "up to date" in daemon.status())
@@ -352,7 +352,7 @@ def test_health_tells_whether_the_daemon_runs_and_gets_on(place: Place) -> None:
     assert absent.returncode == Exit.NOT_RUNNING
 
 
-def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
+def test_a_stuck_worker_starves_the_watchdog(place: Place) -> None:
     place.write(A, builders=1)
     place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 8), 60_000)
     with place.running(WATCHDOG_USEC="2000000") as daemon:
@@ -372,7 +372,7 @@ def test_the_watchdog_is_fed_until_a_worker_stands_still(place: Place) -> None:
         assert fed == 0
 
 
-def test_an_archive_published_anew_is_fetched_again_by_the_audit(place: Place) -> None:
+def test_the_audit_refetches_a_republished_archive(place: Place) -> None:
     place.write(A, more=QUICK.replace('audit = "1h"', 'audit = "2s"'))
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])
@@ -394,7 +394,7 @@ def test_an_archive_published_anew_is_fetched_again_by_the_audit(place: Place) -
         assert all("2024-06-03" in path for path in asked)
 
 
-def test_the_metrics_are_in_a_file_and_at_an_address(place: Place) -> None:
+def test_metrics_are_written_and_served(place: Place) -> None:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -430,7 +430,7 @@ def _metrics(address: str, host: str = "") -> str:
         return ""
 
 
-def test_a_vendor_that_is_away_is_waited_for(place: Place) -> None:
+def test_it_waits_for_an_absent_vendor(place: Place) -> None:
     place.vendor.fail(Fault("*", "status", 503))
     with place.running() as daemon:
         daemon.until(lambda: "HTTP 503" in daemon.status())
@@ -440,7 +440,7 @@ def test_a_vendor_that_is_away_is_waited_for(place: Place) -> None:
         assert daemon.events("job.failed")
 
 
-def test_a_daemon_without_room_asks_nobody_for_anything(place: Place) -> None:
+def test_a_daemon_without_room_asks_nobody(place: Place) -> None:
     place.vendor.publish(A, FIRST, LAST)
     rest = {"enabled": "true"}
     days = dataset(A, start=str(FIRST), end=str(LAST))
@@ -457,7 +457,7 @@ def test_a_daemon_without_room_asks_nobody_for_anything(place: Place) -> None:
         assert place.ask("SELECT DISTINCT source FROM klines") == [("archive",)]
 
 
-def test_an_archive_that_keeps_failing_keeps_no_other_job_from_its_turn(place: Place) -> None:
+def test_a_failing_archive_blocks_no_job(place: Place) -> None:
     place.write(A, more=QUICK.replace('"1h"', '"2s"'), rounds=2)
     place.vendor.fail(Fault("*2024-06-03.zip", "status", 503))
     with place.running() as daemon:
@@ -469,7 +469,7 @@ def test_an_archive_that_keeps_failing_keeps_no_other_job_from_its_turn(place: P
         assert ended
 
 
-def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
+def test_what_failed_is_told_until_it_comes(place: Place) -> None:
     place.write(A, more=QUICK.replace("1s", "3s"), rounds=1)
     place.vendor.fail(Fault("*2024-06-03.zip", "status", 503))
     with place.running() as daemon:
@@ -483,7 +483,7 @@ def test_what_could_not_be_had_is_told_until_it_is_there(place: Place) -> None:
         assert seen == []
 
 
-def test_what_a_worker_left_that_died_is_removed(place: Place) -> None:
+def test_leftovers_of_dead_workers_are_removed(place: Place) -> None:
     place.write(A, builders=1)
     place.vendor.publish("um/aggTrades/BTCUSDT", date(2024, 6, 1), date(2024, 6, 2), 150_000)
     with place.running() as daemon:
@@ -500,7 +500,7 @@ def test_what_a_worker_left_that_died_is_removed(place: Place) -> None:
         assert not list(folder.glob("build-*"))
 
 
-def test_what_a_killed_daemon_said_is_not_believed(place: Place) -> None:
+def test_a_killed_daemon_is_not_believed(place: Place) -> None:
     with place.running() as daemon:
         daemon.until(lambda: place.symbols() == ["AUSDT"])
         daemon.stop(signal.SIGKILL)
@@ -510,7 +510,7 @@ def test_what_a_killed_daemon_said_is_not_believed(place: Place) -> None:
         assert place.run("reload", "-c", str(place.config)).returncode == Exit.NOT_RUNNING
 
 
-def test_the_watchdog_is_fed_while_a_slow_vendor_is_listed(place: Place) -> None:
+def test_slow_listing_still_feeds_the_watchdog(place: Place) -> None:
     for number in range(24):
         place.vendor.publish(f"spot/klines/L{number:02d}USDT/1m", FIRST, FIRST)
     place.vendor.fail(Fault("data/*/", "slow", 400))
@@ -530,7 +530,7 @@ def test_the_watchdog_is_fed_while_a_slow_vendor_is_listed(place: Place) -> None
         assert fed >= 2
 
 
-def test_a_plan_that_could_not_list_everything_fails(place: Place) -> None:
+def test_a_plan_with_incomplete_listing_fails(place: Place) -> None:
     place.run("sync", "-c", str(place.config))
     place.write(A, B)
     place.vendor.fail(Fault("*", "status", 503))
@@ -540,7 +540,7 @@ def test_a_plan_that_could_not_list_everything_fails(place: Place) -> None:
     assert B in planned.stderr
 
 
-def test_a_misspelled_symbol_beside_a_pattern_is_named(place: Place) -> None:
+def test_plan_names_misspelled_symbols_beside_patterns(place: Place) -> None:
     place.write("spot/klines/A*,BUDST/1m")
     planned = place.run("plan", "-c", str(place.config))
 
@@ -548,9 +548,7 @@ def test_a_misspelled_symbol_beside_a_pattern_is_named(place: Place) -> None:
     assert said in planned.stdout
 
 
-def test_the_market_is_followed_while_a_pass_runs_and_readers_read(
-    place: Place, tmp_path: Path
-) -> None:
+def test_following_continues_beside_passes_and_readers(place: Place, tmp_path: Path) -> None:
     """Bars of a second: each is there soon after it closed, once, and none before."""
     today = clock.now().date()
     series, yesterday = "spot/klines/AUSDT/1s", today - timedelta(1)

@@ -72,7 +72,7 @@ def test_the_disk_refuses_the_state_alone(
     world.require_sound(clean)
 
 
-def test_a_disk_that_is_full_and_grows(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_lake_recovers_after_full_disk_grows(world: World, clean: list[tuple[object, ...]]) -> None:
     with mounted(world.lake, "-t", "tmpfs", "-o", "size=1m", "none"):
         done = world.sync()
         world.require_clean_end(done)
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_and_grows(world: World, clean: list[tuple[object, .
         world.require_sound(clean)
 
 
-def test_a_quota_that_is_used_up_and_raised(
+def test_lake_recovers_after_quota_is_raised(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path
 ) -> None:
     image = file_system("mkfs.btrfs", tmp_path / "disk", 300)
@@ -157,7 +157,7 @@ def test_the_file_system_fails(
         world.require_sound(clean)
 
 
-def test_a_file_that_cannot_be_read_costs_no_other(
+def test_unreadable_file_costs_no_other(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path
 ) -> None:
     """A bad sector under a file whose rows are to be kept: it is given up, and fetched again."""
@@ -183,7 +183,7 @@ def copied(image: Path) -> Path:
     return copy
 
 
-def test_a_power_cut_after_a_sync_loses_nothing_that_was_recorded(
+def test_power_cut_after_sync_loses_nothing(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path
 ) -> None:
     image = file_system("mkfs.ext4", tmp_path / "disk", 200)
@@ -196,7 +196,7 @@ def test_a_power_cut_after_a_sync_loses_nothing_that_was_recorded(
 
 
 @pytest.mark.parametrize("after_s", [0.1, 0.4, 0.8])
-def test_a_power_cut_in_the_middle_of_a_sync(
+def test_lake_survives_power_cut_mid_sync(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path, after_s: float
 ) -> None:
     image = file_system("mkfs.ext4", tmp_path / "disk", 200)
@@ -214,7 +214,7 @@ def test_a_power_cut_in_the_middle_of_a_sync(
         world.require_sound(clean)
 
 
-def test_another_disk_is_mounted_over_the_lake(
+def test_another_disk_is_mounted_over_lake(
     world: World, clean: list[tuple[object, ...]], daemon: Running
 ) -> None:
     assert daemon.process is not None
@@ -225,9 +225,7 @@ def test_another_disk_is_mounted_over_the_lake(
     world.require_sound(clean)
 
 
-def test_the_lake_becomes_read_only_under_the_daemon(
-    world: World, clean: list[tuple[object, ...]]
-) -> None:
+def test_lake_becomes_read_only(world: World, clean: list[tuple[object, ...]]) -> None:
     """A read-only mount over it, as a kernel makes it after an error of the disk."""
     world.lake.mkdir()
     with mounted(world.lake, "--bind", world.lake):
@@ -240,9 +238,7 @@ def test_the_lake_becomes_read_only_under_the_daemon(
         world.require_sound(clean)
 
 
-def test_files_may_be_no_larger_than_a_few_blocks(
-    world: World, clean: list[tuple[object, ...]]
-) -> None:
+def test_files_are_limited_in_size(world: World, clean: list[tuple[object, ...]]) -> None:
     done = world.sync("prlimit", "--fsize=65536")
 
     world.require_clean_end(done)
@@ -250,7 +246,7 @@ def test_files_may_be_no_larger_than_a_few_blocks(
     world.require_sound(clean)
 
 
-def test_a_file_system_without_hard_links_will_do(
+def test_file_system_without_hard_links_works(
     world: World, clean: list[tuple[object, ...]], tmp_path: Path
 ) -> None:
     rule = tmp_path / "rule.json"
@@ -266,9 +262,7 @@ def test_a_file_system_without_hard_links_will_do(
         rule.write_text("")
 
 
-def test_a_file_system_without_symbolic_links_is_told_before_the_first_download(
-    world: World, tmp_path: Path
-) -> None:
+def test_lack_of_symlinks_is_told_before_downloads(world: World, tmp_path: Path) -> None:
     rule = tmp_path / "rule.json"
     with faulty(world.lake, rule):
         refusal = {"call": "symlink", "errno": errno.EOPNOTSUPP, "match": ""}
@@ -283,9 +277,7 @@ def test_a_file_system_without_symbolic_links_is_told_before_the_first_download(
 
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("error", ["ENOLCK", "EOPNOTSUPP"])
-def test_a_file_system_without_locks_is_told_before_the_first_download(
-    world: World, error: str
-) -> None:
+def test_lack_of_locks_is_told_before_downloads(world: World, error: str) -> None:
     done = world.under_strace(f"flock:error={error}")
 
     assert done.returncode == Exit.LAKE_UNWRITABLE
@@ -294,7 +286,7 @@ def test_a_file_system_without_locks_is_told_before_the_first_download(
 
 
 @pytest.mark.parametrize("options", ["ro", "size=0k,nr_inodes=1"])
-def test_where_processes_can_share_nothing_a_thread_builds(
+def test_thread_builds_where_processes_share_nothing(
     world: World, clean: list[tuple[object, ...]], options: str
 ) -> None:
     script = f'mount -t tmpfs -o {options} tmpfs /dev/shm && exec "$@"'
@@ -329,7 +321,7 @@ def traced(world: World, log: Path) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.usefixtures("strace")
-def test_what_has_a_name_is_on_disk_and_so_is_its_name(world: World, tmp_path: Path) -> None:
+def test_files_and_their_names_reach_disk(world: World, tmp_path: Path) -> None:
     """After a power cut a file is whole or not there: content first, then the name, its folder."""
     calls = traced(world, tmp_path / "calls")
     synced = [(n, paths[0]) for n, (name, paths) in enumerate(calls) if name.endswith("sync")]

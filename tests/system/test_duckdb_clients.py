@@ -51,9 +51,7 @@ print(json.dumps([duckdb.__version__, answers]))
 
 
 @pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
-def test_a_client_of_that_version_reads_the_lake(
-    vendor: Vendor, tmp_path: Path, version: str
-) -> None:
+def test_this_client_version_reads_the_lake(vendor: Vendor, tmp_path: Path, version: str) -> None:
     folder = os.environ.get("DUCKDB_CLIENTS")
     if not folder:
         pytest.skip("other DuckDB versions are not installed: make test-duckdb installs them")
@@ -97,7 +95,7 @@ print(json.dumps([c.execute(sql).fetchone() for sql in asks]))
 
 
 @pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
-def test_a_client_of_that_version_reads_what_is_followed(version: str) -> None:
+def test_this_client_version_reads_followed_rows(version: str) -> None:
     folder = os.environ.get("DUCKDB_CLIENTS")
     if not folder:
         pytest.skip("other DuckDB versions are not installed: make test-duckdb installs them")
@@ -140,7 +138,7 @@ print(json.dumps(ask(duckdb.connect(path, read_only=True))))
 
 
 @pytest.mark.parametrize("version", ["1.1.3", "1.5.6", "2.0.1"])
-def test_a_session_that_is_held_open_sees_the_past_until_its_grace_is_over(version: str) -> None:
+def test_open_sessions_see_the_past_during_grace(version: str) -> None:
     folder = os.environ.get("DUCKDB_CLIENTS")
     if not folder:
         pytest.skip("other DuckDB versions are not installed: make test-duckdb installs them")

@@ -160,7 +160,7 @@ def followed(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_engine_reads_what_the_lake_has(changed: tuple[Copy, Past], engine: str) -> None:
+def test_engines_read_what_the_lake_has(changed: tuple[Copy, Past], engine: str) -> None:
     copy, past = changed
     expected = copy.expected("klines", KLINES)
     assert expected["wide"] != past.klines["wide"]
@@ -201,7 +201,7 @@ def test_an_engine_reads_followed_rows(followed: Copy, engine: str) -> None:
     assert followed.asked(engine, "klines", FOLLOWED) == expected
 
 
-def test_rows_by_a_filter_of_pyiceberg_need_its_columns(changed: tuple[Copy, Past]) -> None:
+def test_pyiceberg_filters_need_their_columns_selected(changed: tuple[Copy, Past]) -> None:
     """A fault of pyiceberg 0.12 that the docs tell of: when it is gone, they are to be changed."""
     copy, _ = changed
     script = """

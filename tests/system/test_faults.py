@@ -58,7 +58,7 @@ KILL_POINTS = [
 
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize(("call", "number"), KILL_POINTS)
-def test_killed_at_a_system_call(
+def test_lake_survives_kill_at_system_call(
     world: World, clean: list[tuple[object, ...]], call: str, number: int
 ) -> None:
     # A process that makes fewer such calls ends by itself, which is no fault.
@@ -90,7 +90,9 @@ def test_a_rebuild_is_killed(
     world.require_sound(clean)
 
 
-def test_random_kills_under_load(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_lake_survives_random_kills_under_load(
+    world: World, clean: list[tuple[object, ...]]
+) -> None:
     chance = random.Random(5)  # noqa: S311 - the same every time
     killed = 0
     world.vendor.fail(Fault("*.zip", "slow", 150))
@@ -250,7 +252,7 @@ def test_archives_are_malformed(world: World) -> None:
     assert verified(world.config).is_whole
 
 
-def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_windows_line_ends_are_read(world: World, clean: list[tuple[object, ...]]) -> None:
     with ZipFile(world.vendor.folder / KEY) as good:
         text = good.read(NAME)
     world.vendor.put_bytes(KEY, zipped(NAME, text.replace(b"\n", b"\r\n")))
@@ -261,7 +263,9 @@ def test_the_line_ends_of_windows_are_read(world: World, clean: list[tuple[objec
 
 
 @pytest.mark.parametrize("files", [18, 24, 40, 64])
-def test_few_file_descriptors(world: World, clean: list[tuple[object, ...]], files: int) -> None:
+def test_lake_survives_few_file_descriptors(
+    world: World, clean: list[tuple[object, ...]], files: int
+) -> None:
     done = world.sync("prlimit", f"--nofile={files}")
 
     assert done.returncode != Exit.OK or files > 18
@@ -270,7 +274,7 @@ def test_few_file_descriptors(world: World, clean: list[tuple[object, ...]], fil
     world.require_sound(clean)
 
 
-def test_little_memory(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_lake_survives_little_memory(world: World, clean: list[tuple[object, ...]]) -> None:
     group = Path("/sys/fs/cgroup/memory") / f"fullpool-{os.getpid()}"
     try:
         group.mkdir()
@@ -286,7 +290,9 @@ def test_little_memory(world: World, clean: list[tuple[object, ...]]) -> None:
         group.rmdir()
 
 
-def test_a_pool_of_one_and_a_slow_disk(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_one_connection_and_slow_disk_suffice(
+    world: World, clean: list[tuple[object, ...]]
+) -> None:
     world.path.write_text(world.path.read_text().replace("connections = 8", "connections = 1"))
     if shutil.which("strace"):
         done = world.under_strace("fsync:delay_enter=100000")
@@ -305,7 +311,7 @@ def test_the_clock_is_wrong(world: World, clean: list[tuple[object, ...]], offse
     world.require_sound(clean)
 
 
-def test_the_state_is_of_a_newer_version(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_state_is_of_a_newer_version(world: World, clean: list[tuple[object, ...]]) -> None:
     sync(world.config)
     with duckdb.connect(str(tree_of(world.config).state)) as state:
         state.execute("INSERT INTO sync.migrations VALUES ('9999_from_the_future', now())")
@@ -343,7 +349,7 @@ def test_the_state_is_damaged(world: World, clean: list[tuple[object, ...]], har
     assert world.again == 0
 
 
-def test_the_lake_is_moved_under_the_daemon(
+def test_lake_is_moved_under_the_daemon(
     world: World, clean: list[tuple[object, ...]], daemon: Running
 ) -> None:
     world.lake.rename(world.folder / "moved")
@@ -363,7 +369,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_state_is_removed_under_the_daemon(
+def test_state_is_removed_under_the_daemon(
     world: World, clean: list[tuple[object, ...]], daemon: Running
 ) -> None:
     _remove(world.lake / ".state")
@@ -376,7 +382,7 @@ def test_the_state_is_removed_under_the_daemon(
     world.require_sound(clean)
 
 
-def test_the_lake_is_removed_under_the_daemon(
+def test_lake_is_removed_under_the_daemon(
     world: World, clean: list[tuple[object, ...]], daemon: Running
 ) -> None:
     _remove(world.lake)
@@ -388,7 +394,7 @@ def test_the_lake_is_removed_under_the_daemon(
     world.require_sound(clean)
 
 
-def test_two_syncs_at_once(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_concurrent_sync_is_refused(world: World, clean: list[tuple[object, ...]]) -> None:
     world.vendor.fail(Fault("*.zip", "slow", 1500))
     first = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
@@ -405,7 +411,7 @@ def test_two_syncs_at_once(world: World, clean: list[tuple[object, ...]]) -> Non
     world.require_sound(clean)
 
 
-def test_a_stop_in_the_middle(world: World, clean: list[tuple[object, ...]]) -> None:
+def test_stop_mid_sync_leaves_lake_sound(world: World, clean: list[tuple[object, ...]]) -> None:
     world.vendor.fail(Fault("*.zip", "slow", 500))
     process = subprocess.Popen(
         [sys.executable, "-m", "fullpool", "sync", "-c", str(world.path)],
@@ -437,7 +443,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_is_not_as_http_has_it(tmp_path: Path, name: str) -> None:
+def test_answer_is_not_proper_http(tmp_path: Path, name: str) -> None:
     archive = Archive(
         Series(Market.SPOT, "klines", "AUSDT", Interval.M1), period_from(DAY)
     )  # fmt: skip
@@ -477,7 +483,7 @@ def _raw_server(answer: bytes) -> Iterator[str]:
     thread.join(5)
 
 
-def test_the_doctor_tells_a_clock_that_is_wrong(world: World) -> None:
+def test_doctor_tells_a_wrong_clock(world: World) -> None:
     if shutil.which("faketime") is None:
         pytest.skip("faketime is not here")
     sync(world.config)

@@ -103,7 +103,7 @@ def mixed() -> Iterator[Path]:
         yield tree_of(lab.config).root
 
 
-def test_an_export_is_read_by_every_engine(mixed: Path, tmp_path: Path) -> None:
+def test_every_engine_reads_an_export(mixed: Path, tmp_path: Path) -> None:
     for types in ("double", "exact"):
         export(mixed, tmp_path / types, "--types", types)
     assert run(EXPORTED, mixed, tmp_path / "double", tmp_path / "exact") == "ok"
@@ -150,7 +150,7 @@ def lake() -> Iterator[Path]:
         yield tree_of(lab.config).root
 
 
-def test_data_frames_and_tables_have_the_rows(lake: Path) -> None:
+def test_frames_and_tables_have_the_rows(lake: Path) -> None:
     assert run(PROGRAM, lake) == "ok"
 
 
@@ -178,11 +178,11 @@ print("ok")
 
 
 @pytest.mark.parametrize("program", [IBIS, ALCHEMY], ids=["ibis", "SQLAlchemy"])
-def test_tools_on_top_of_duckdb_read_the_lake(lake: Path, program: str) -> None:
+def test_tools_using_duckdb_read_the_lake(lake: Path, program: str) -> None:
     assert run(program, lake) == "ok"
 
 
-def test_the_command_line_of_duckdb_reads_the_lake(lake: Path) -> None:
+def test_duckdbs_command_line_reads_the_lake(lake: Path) -> None:
     duckdb = Path(frames()).with_name("duckdb")
     done = subprocess.run(
         [duckdb, "-readonly", lake / "lake.duckdb", "-csv", "-c", "SELECT count(*) FROM klines"],
@@ -191,5 +191,5 @@ def test_the_command_line_of_duckdb_reads_the_lake(lake: Path) -> None:
     assert done.stdout.splitlines()[-1] == "2880"
 
 
-def test_a_library_that_is_missing_is_named(lake: Path) -> None:
+def test_a_missing_library_is_named(lake: Path) -> None:
     assert run(WITHOUT, lake) == "True True"

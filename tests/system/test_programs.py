@@ -134,7 +134,7 @@ def trades(day: str) -> str:
     return "".join(lines)
 
 
-def test_freqtrade_loads_what_is_exported_for_it(lake: Path, tmp_path: Path) -> None:
+def test_freqtrade_loads_its_export(lake: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     export = ("-m", "fullpool", "export", "--lake", lake, target, "--for", "freqtrade")
     said = run(python_of("FRAMES_PYTHON"), *export)
@@ -144,7 +144,7 @@ def test_freqtrade_loads_what_is_exported_for_it(lake: Path, tmp_path: Path) -> 
     assert run(python_of("FREQTRADE_PYTHON"), "-c", FREQTRADE, target).startswith("ok")
 
 
-def test_nautilus_reads_the_catalogue_that_is_exported(lake: Path, tmp_path: Path) -> None:
+def test_nautilus_reads_the_exported_catalogue(lake: Path, tmp_path: Path) -> None:
     target, python = tmp_path / "out", python_of("NAUTILUS_PYTHON")
     said = run(python, "-m", "fullpool", "export", "--lake", lake, target, "--for", "nautilus")
 
@@ -152,7 +152,7 @@ def test_nautilus_reads_the_catalogue_that_is_exported(lake: Path, tmp_path: Pat
     assert run(python, "-c", NAUTILUS, target).startswith("ok")
 
 
-def test_microseconds_do_not_move_a_bar_and_what_nautilus_refuses_is_said(tmp_path: Path) -> None:
+def test_microseconds_move_no_bar_and_refusals_are_told(tmp_path: Path) -> None:
     target, python = tmp_path / "out", python_of("NAUTILUS_PYTHON")
     begins = at("2025-01-01")
     lines = "".join(kline(begins + n * HOUR, step_ms=3_600_000, unit=10**6) for n in range(24))

@@ -44,20 +44,20 @@ def run(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         ("http://three:8", "http://127.0.0.1:8080", None),
     ],
 )
-def test_which_proxy_an_address_is_reached_by(setting: str, url: str, expected: str | None) -> None:
+def test_setting_and_address_choose_the_proxy(setting: str, url: str, expected: str | None) -> None:
     found = proxies(setting, ENVIRONMENT)(url)
 
     assert (found.shown if found else None) == expected
 
 
-def test_all_proxy_is_for_what_has_no_other() -> None:
+def test_all_proxy_is_only_a_fallback() -> None:
     proxy_of = proxies("env", {"all": "http://any:1", "http": "http://two:2"})
 
     assert proxy_of("https://x.example") == proxy_in("http://any:1")
     assert proxy_of("http://x.example") == proxy_in("http://two:2")
 
 
-def test_a_proxy_for_all_that_nothing_uses_may_be_of_any_kind() -> None:
+def test_an_unused_socks_proxy_is_accepted() -> None:
     """Desktops set all three, that for all to SOCKS."""
     proxy_of = proxies(
         "env", {"all": "socks://x:1", "http": "http://two:2", "https": "http://one:1"}
@@ -66,7 +66,7 @@ def test_a_proxy_for_all_that_nothing_uses_may_be_of_any_kind() -> None:
     assert proxy_of("https://x.example") == proxy_in("http://one:1")
 
 
-def test_user_and_password_are_told_to_the_proxy_and_shown_to_nobody() -> None:
+def test_credentials_go_to_the_proxy_only() -> None:
     found = proxy_in("https://quant:p%40ss@proxy.example")
 
     assert found.headers == {"Proxy-Authorization": "Basic cXVhbnQ6cEBzcw=="}
@@ -75,7 +75,7 @@ def test_user_and_password_are_told_to_the_proxy_and_shown_to_nobody() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["socks5://proxy:1080", "http://", "ftp://x"])
-def test_what_is_no_proxy_is_refused(vendor: Vendor, tmp_path: Path, wrong: str) -> None:
+def test_an_invalid_proxy_is_refused(vendor: Vendor, tmp_path: Path, wrong: str) -> None:
     text = vendor.config_text(tmp_path, dataset("spot/klines/AUSDT/1m"))
     path = tmp_path / "fullpool.toml"
     path.write_text(text.replace("[network]\n", f"[network]\nproxy = '{wrong}'\n"))
@@ -88,7 +88,7 @@ def test_what_is_no_proxy_is_refused(vendor: Vendor, tmp_path: Path, wrong: str)
     assert "must be the address of a proxy like http://proxy.example:3128" in done.stderr
 
 
-def test_a_proxy_of_the_environment_that_is_none_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_an_invalid_environment_proxy_is_reported(vendor: Vendor, tmp_path: Path) -> None:
     path = tmp_path / "fullpool.toml"
     path.write_text(vendor.config_text(tmp_path / "lake", dataset("spot/klines/AUSDT/1m")))
     for command in ("sync", "plan", "doctor"):
@@ -100,7 +100,7 @@ def test_a_proxy_of_the_environment_that_is_none_is_told(vendor: Vendor, tmp_pat
         assert "secret" not in done.stdout + done.stderr
 
 
-def test_a_password_stands_in_no_message(vendor: Vendor, tmp_path: Path) -> None:
+def test_no_message_shows_the_password(vendor: Vendor, tmp_path: Path) -> None:
     text = vendor.config_text(tmp_path, dataset("spot/klines/AUSDT/1m"))
     path = tmp_path / "fullpool.toml"
     for wrong in (
@@ -193,7 +193,7 @@ def squid(tmp_path: Path, authority: trustme.CA) -> Iterator[Squid]:
 @pytest.mark.faults
 @pytest.mark.parametrize("is_tls_proxy", [False, True])
 @pytest.mark.parametrize("is_tls_host", [False, True])
-def test_archives_and_gaps_come_through_a_proxy(
+def test_archives_and_gaps_use_the_proxy(
     tmp_path: Path, authority: trustme.CA, squid: Squid, *, is_tls_proxy: bool, is_tls_host: bool
 ) -> None:
     """The vendor's name is known to the proxy alone, and the proxy asks for a password."""

@@ -43,9 +43,7 @@ def dist(runtime: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> 
     return source / "dist"
 
 
-def test_a_new_user_gets_from_the_wheel_to_a_lake_and_back(
-    runtime: tuple[str, ...], dist: Path
-) -> None:
+def test_new_user_gets_to_lake_and_back(runtime: tuple[str, ...], dist: Path) -> None:
     said = podman(
         *runtime, "run", "--rm", *LIMITS, "--network", "none", "--shm-size", "256m",
         "--env", f"VERSION={__version__}", "--volume", f"{dist}:/dist:ro",

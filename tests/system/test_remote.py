@@ -144,7 +144,7 @@ def copy(world: World, s3: str, request: pytest.FixtureRequest) -> Copy:
     return Copy(world, s3, f"s3://{BUCKET}/{request.node.name[:60]}".replace("[", "-"), now)
 
 
-def test_the_copy_has_what_the_lake_has(copy: Copy) -> None:
+def test_the_copy_matches_the_lake(copy: Copy) -> None:
     sent = copy.publish()
 
     copy.require_newest()
@@ -155,7 +155,7 @@ def test_the_copy_has_what_the_lake_has(copy: Copy) -> None:
     }  # fmt: skip
 
 
-def test_a_repeat_sends_nothing_and_one_change_sends_what_changed(copy: Copy) -> None:
+def test_publishing_again_sends_only_changes(copy: Copy) -> None:
     copy.publish()
     with Faulty(copy.address) as proxy:
         again = copy.publish(through=proxy.address)
@@ -170,7 +170,7 @@ def test_a_repeat_sends_nothing_and_one_change_sends_what_changed(copy: Copy) ->
     copy.require_newest()
 
 
-def test_what_was_replaced_stays_for_its_grace(copy: Copy) -> None:
+def test_replaced_files_stay_for_their_grace(copy: Copy) -> None:
     copy.publish()
     old = copy.files("klines")
     copy.change(7)
@@ -198,7 +198,7 @@ def test_what_was_replaced_stays_for_its_grace(copy: Copy) -> None:
     assert len(names) <= 6, names
 
 
-def test_another_lake_is_not_written_over(copy: Copy) -> None:
+def test_another_lake_is_not_overwritten(copy: Copy) -> None:
     copy.publish()
     (tree_of(copy.world.config).remote / "lake").unlink()
 
@@ -210,7 +210,7 @@ def test_another_lake_is_not_written_over(copy: Copy) -> None:
     copy.require_newest()
 
 
-def test_what_others_have_below_the_prefix_stays(copy: Copy) -> None:
+def test_foreign_files_below_the_prefix_stay(copy: Copy) -> None:
     theirs = ("klines/mine.csv", "trades/2019/mine.parquet", "_iceberg/other/metadata/v1.json")
     for path in theirs:
         copy.bucket.put(path, b"mine")
@@ -222,7 +222,7 @@ def test_what_others_have_below_the_prefix_stays(copy: Copy) -> None:
     assert [copy.bucket.get(path) for path in theirs] == [b"mine"] * 3
 
 
-def test_a_file_of_another_lake_by_the_same_name_is_sent_again(copy: Copy) -> None:
+def test_a_takeover_replaces_files_of_equal_name(copy: Copy) -> None:
     """Two lakes that were set up alike have files of equal names and sizes, of other rows."""
     copy.publish()
     path = min(copy.files("klines"))
@@ -236,7 +236,7 @@ def test_a_file_of_another_lake_by_the_same_name_is_sent_again(copy: Copy) -> No
     copy.require_newest()
 
 
-def test_the_lake_that_was_taken_over_from_is_refused(copy: Copy) -> None:
+def test_a_takeover_excludes_the_former_lake(copy: Copy) -> None:
     copy.publish()
     file = tree_of(copy.world.config).remote / "lake"
     mine = file.read_text()
@@ -249,7 +249,7 @@ def test_the_lake_that_was_taken_over_from_is_refused(copy: Copy) -> None:
         copy.publish()
 
 
-def test_a_lake_from_a_backup_publishes_what_the_copy_lacks(copy: Copy) -> None:
+def test_a_restored_lake_completes_the_copy(copy: Copy) -> None:
     """Its record is of an earlier publication: what is there is listed, and compared."""
     tree = tree_of(copy.world.config)
     copy.publish()
@@ -265,7 +265,7 @@ def test_a_lake_from_a_backup_publishes_what_the_copy_lacks(copy: Copy) -> None:
     copy.require_newest()
 
 
-def test_a_failure_does_not_begin_the_grace_anew(copy: Copy) -> None:
+def test_failures_do_not_restart_the_grace(copy: Copy) -> None:
     copy.publish()
     copy.change(7)
     copy.publish()
@@ -280,7 +280,7 @@ def test_a_failure_does_not_begin_the_grace_anew(copy: Copy) -> None:
     copy.require_whole()
 
 
-def test_a_clock_that_was_ahead_keeps_nothing_for_good(copy: Copy) -> None:
+def test_a_clock_ahead_keeps_nothing_forever(copy: Copy) -> None:
     right = copy.now
     copy.publish()
     copy.now += timedelta(days=300)
@@ -297,7 +297,7 @@ def test_a_clock_that_was_ahead_keeps_nothing_for_good(copy: Copy) -> None:
     assert len(copy.metadata("klines")["snapshots"]) <= 2
 
 
-def test_metadata_that_is_none_is_told_and_verify_finds_it(copy: Copy) -> None:
+def test_publish_and_verify_find_invalid_metadata(copy: Copy) -> None:
     copy.publish()
     tree, hint = tree_of(copy.world.config), f"{TABLES}/klines/metadata/version-hint.text"
     for path in (hint, NEWEST):
@@ -313,7 +313,7 @@ def test_metadata_that_is_none_is_told_and_verify_finds_it(copy: Copy) -> None:
     copy.require_newest()
 
 
-def test_a_manifest_that_is_lost_is_found_and_told_until_the_table_is_written_again(
+def test_a_lost_manifest_is_reported_until_rewritten(
     copy: Copy,
 ) -> None:
     copy.publish()
@@ -332,7 +332,7 @@ def test_a_manifest_that_is_lost_is_found_and_told_until_the_table_is_written_ag
     copy.require_newest()
 
 
-def test_a_kill_before_anything_was_sent_is_no_other_lake(copy: Copy) -> None:
+def test_publishing_recovers_from_an_early_kill(copy: Copy) -> None:
     world = copy.world
     world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
     killed_at(copy, 1)
@@ -342,7 +342,7 @@ def test_a_kill_before_anything_was_sent_is_no_other_lake(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("how", ["lose", "refuse", "reset"])
-def test_writes_that_fail_are_repeated(copy: Copy, how: str) -> None:
+def test_failed_writes_are_repeated(copy: Copy, how: str) -> None:
     tried: set[str] = set()
 
     def once(_: int, path: str) -> str:
@@ -357,7 +357,7 @@ def test_writes_that_fail_are_repeated(copy: Copy, how: str) -> None:
     assert len(proxy.writes) >= 2 * len(tried) - 2
 
 
-def test_a_server_that_stalls_fails_the_publication_and_the_next_completes_it(copy: Copy) -> None:
+def test_the_next_publication_completes_a_stalled_one(copy: Copy) -> None:
     with Faulty(copy.address, lambda number, _: "stall" if number > 4 else "") as proxy:
         with pytest.raises(RemoteError, match="error sending request"):
             copy.publish(through=proxy.address, timeout_s=3)
@@ -396,7 +396,7 @@ def killed_when(copy: Copy, is_it: Callable[[int, str], bool]) -> int:
     return len(proxy.writes)
 
 
-def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
+def test_killed_writes_leave_a_whole_generation(copy: Copy) -> None:
     """Readers find the old one or the new one of each table, and nothing stays behind for good."""
     world = copy.world
     world.path.write_text(world.path.read_text() + f'[publish]\nto = "{copy.to}"\n')
@@ -427,7 +427,7 @@ def test_a_kill_at_any_write_leaves_a_whole_generation(copy: Copy) -> None:
     assert data == named
 
 
-def test_a_kill_inside_the_upload_of_a_large_file(copy: Copy) -> None:
+def test_a_killed_large_upload_leaves_copy_whole(copy: Copy) -> None:
     """Its parts are invisible; the next publication sends it as a whole."""
     world = copy.world
     copy.publish()
@@ -448,7 +448,7 @@ def test_a_kill_inside_the_upload_of_a_large_file(copy: Copy) -> None:
     copy.require_newest()
 
 
-def test_of_many_who_create_an_object_one_wins(copy: Copy) -> None:
+def test_only_one_of_many_creators_wins(copy: Copy) -> None:
     bucket = copy.bucket
     for number in range(5):
         with ThreadPoolExecutor(8) as racers:
@@ -459,7 +459,7 @@ def test_of_many_who_create_an_object_one_wins(copy: Copy) -> None:
     assert bucket.create("race-0", bucket.get("race-0") or b"")  # as if its answer was lost
 
 
-def test_two_who_publish_do_not_mix(copy: Copy) -> None:
+def test_two_publishers_do_not_mix(copy: Copy) -> None:
     """The one that comes second finds a version that is not its own, and says so."""
     copy.publish()
     copy.change(3)
@@ -473,7 +473,7 @@ def test_two_who_publish_do_not_mix(copy: Copy) -> None:
         copy.publish()
 
 
-def test_verify_finds_what_is_missing_changed_or_foreign(copy: Copy) -> None:
+def test_verify_finds_missing_changed_and_foreign_files(copy: Copy) -> None:
     copy.publish()
     tree, bucket = tree_of(copy.world.config), copy.bucket
     whole = verification.compare(tree, bucket, copy.now)
@@ -494,7 +494,7 @@ def test_verify_finds_what_is_missing_changed_or_foreign(copy: Copy) -> None:
     copy.require_newest()
 
 
-def test_the_hash_of_a_file_in_parts_is_the_servers(copy: Copy, tmp_path: Path) -> None:
+def test_the_multipart_hash_matches_the_server(copy: Copy, tmp_path: Path) -> None:
     for size in (0, 10, PART, PART + 1, 2 * PART):
         file = tmp_path / f"{size}"
         file.write_bytes(b"x" * size)
@@ -551,7 +551,7 @@ AWAY = "http://127.0.0.1:9"
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "privileges"),
     ],
 )
-def test_variables_that_cannot_be_meant_are_told_and_recorded(
+def test_wrong_variables_are_reported_and_recorded(
     copy: Copy, variables: dict[str, str], said: str
 ) -> None:
     configured(copy)
@@ -565,7 +565,7 @@ def test_variables_that_cannot_be_meant_are_told_and_recorded(
     assert known.reason
 
 
-def test_a_lake_without_a_generation_has_nothing_to_publish(copy: Copy) -> None:
+def test_a_lake_without_generation_publishes_nothing(copy: Copy) -> None:
     configured(copy)
     shutil.rmtree(copy.world.lake)
     done = run(copy, "publish")
@@ -574,7 +574,7 @@ def test_a_lake_without_a_generation_has_nothing_to_publish(copy: Copy) -> None:
     assert copy.bucket.get(OWNER) is None
 
 
-def test_commands_publish_check_and_tell(copy: Copy) -> None:
+def test_commands_publish_verify_and_report(copy: Copy) -> None:
     without = run(copy, "publish")
     configured(copy)
     away = run(copy, "sync", address=AWAY)
@@ -607,7 +607,7 @@ def until(what: Callable[[], object]) -> None:
     pytest.fail("it did not come to that")
 
 
-def test_the_daemon_publishes_and_a_bucket_that_is_away_delays_nothing(copy: Copy) -> None:
+def test_daemon_publishes_and_unreachable_bucket_delays_nothing(copy: Copy) -> None:
     configured(copy, QUICK)
     tree = tree_of(copy.world.config)
 

@@ -22,9 +22,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_real_archives_come_out_of_a_real_s3_server_exactly(
-    real: Path, s3: str, tmp_path: Path
-) -> None:
+def test_real_archives_sync_exactly_from_s3(real: Path, s3: str, tmp_path: Path) -> None:
     zips = archives(real / "archives")
     for path in zips:
         key = path.relative_to(real / "archives").as_posix()

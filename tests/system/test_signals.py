@@ -56,7 +56,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_signal_ends_it_at_any_moment(
+def test_signals_end_commands_at_any_moment(
     world: World, clean: list[tuple[object, ...]], command: str
 ) -> None:
     sync(world.config)
@@ -104,7 +104,7 @@ time.sleep(20)
 """
 
 
-def test_a_signal_that_comes_in_the_callback_of_a_weak_reference_ends_it_too() -> None:
+def test_signals_during_weakref_callbacks_end_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_A_CALLBACK],
         check=False, capture_output=True, text=True, timeout=10,
@@ -123,7 +123,7 @@ except BaseException as error:
 """
 
 
-def test_a_signal_that_comes_in_an_import_ends_it_after_that(tmp_path: Path) -> None:
+def test_signals_during_imports_end_it_afterwards(tmp_path: Path) -> None:
     (tmp_path / "imported.py").write_text(AS_IT_IS_IMPORTED)
     script = (
         "import time; from fullpool.app.signals import watch_signals; watch_signals()\n"
@@ -157,7 +157,7 @@ def silent_resolver(world: World) -> list[str]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["sync", "plan", "doctor", "run"])
-def test_a_signal_is_noticed_while_a_name_is_resolved(
+def test_signals_are_noticed_during_name_resolution(
     world: World, command: str, number: signal.Signals
 ) -> None:
     text = world.path.read_text().replace("127.0.0.1:", "vendor.invalid:")

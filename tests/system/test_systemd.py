@@ -198,7 +198,7 @@ def test_it_installs_as_the_docs_say(box: Box) -> None:
 
 
 @pytest.mark.parametrize("unit", ["fullpool.service", "fullpool-web.service"])
-def test_the_units_are_clean_and_the_exposure_low(box: Box, unit: str) -> None:
+def test_units_are_clean_and_hardly_exposed(box: Box, unit: str) -> None:
     verified = box.run(f"systemd-analyze verify {unit} srv-fullpool.mount")
     judged = box.out(f"systemd-analyze security {unit} --no-pager | tail -1")
 
@@ -206,7 +206,7 @@ def test_the_units_are_clean_and_the_exposure_low(box: Box, unit: str) -> None:
     assert float(judged.split(":")[1].split()[0]) <= HIGHEST_EXPOSURE
 
 
-def test_start_blocks_until_ready_and_the_lake_fills(box: Box) -> None:
+def test_start_blocks_until_ready_then_fills(box: Box) -> None:
     box.run(
         "systemd-run --unit vendor /opt/fullpool/bin/fullpool simulator /vendor/bucket && sleep 2"
     )
@@ -226,7 +226,7 @@ def test_an_edit_is_picked_up(box: Box) -> None:
     box.until(lambda: box.rows("klines") == 2 * 20 * 1440)
 
 
-def test_a_broken_edit_is_refused_and_seen_in_systemctl_status(box: Box) -> None:
+def test_systemctl_status_shows_a_refused_edit(box: Box) -> None:
     write(box, KLINES_A.replace("spot", "sopt"))
     box.until(lambda: "refused (1 problem)" in box.out("systemctl status fullpool --no-pager"))
     reloaded = box.run("systemctl reload fullpool", check=False)
@@ -244,7 +244,7 @@ def has_notify_reload(box: Box) -> bool:
     return int(box.out("systemctl --version | awk 'NR == 1 { print int($2) }'")) >= 253
 
 
-def test_reload_waits_until_the_edit_is_in_force(box: Box) -> None:
+def test_reload_waits_until_the_edit_applies(box: Box) -> None:
     before = box.shown("MainPID")
     write(box, KLINES_A, KLINES_B)
     box.run("systemctl reload fullpool")
@@ -254,7 +254,7 @@ def test_reload_waits_until_the_edit_is_in_force(box: Box) -> None:
     assert "config.applied" in [event["event"] for event in box.events("PRIORITY=6")]
 
 
-def test_kill_9_is_followed_by_a_restart_that_goes_on(box: Box) -> None:
+def test_after_kill_9_work_goes_on(box: Box) -> None:
     reader = box.reader(14)
     write(box, KLINES_A, KLINES_B, AGG_TRADES)
     box.until(lambda: box.rows("agg_trades") > 0)
@@ -269,7 +269,7 @@ def test_kill_9_is_followed_by_a_restart_that_goes_on(box: Box) -> None:
     assert box.rows("klines") == 2 * 20 * 1440
 
 
-def test_a_wedged_worker_is_ended_by_the_watchdog_and_work_resumes(box: Box) -> None:
+def test_watchdog_ends_wedged_workers_and_work_resumes(box: Box) -> None:
     box.run(
         "mkdir -p /etc/systemd/system/fullpool.service.d && printf '[Service]\\nWatchdogSec=6s\\n'"
         " > /etc/systemd/system/fullpool.service.d/test.conf && systemctl daemon-reload"
@@ -307,7 +307,7 @@ def test_events_carry_their_fields_and_priorities(box: Box) -> None:
     assert all(event["run"] > 0 and event["job"] in ("tick", "audit") for event in published)
 
 
-def test_readers_read_the_lake_and_nothing_else(box: Box) -> None:
+def test_readers_read_only_the_lake(box: Box) -> None:
     hidden = "ls /srv/fullpool/.state || ls /srv/fullpool/.quarantine || ls /srv/fullpool/.staging"
 
     assert box.run(f"runuser -u alice -- bash -c '{hidden}'", check=False).returncode != 0
@@ -325,7 +325,7 @@ ASK = (
 )
 
 
-def test_the_page_is_shown_by_a_user_who_can_only_read(box: Box) -> None:
+def test_a_read_only_user_serves_the_page(box: Box) -> None:
     box.run("systemctl start fullpool-web")
     shown = box.until(lambda: box.run(f'python3 -c "{ASK}"', check=False).stdout)
     box.run("systemctl stop fullpool-web")
@@ -343,7 +343,7 @@ ASK_SOCKET = (
 )
 
 
-def test_a_proxy_reaches_the_page_at_its_socket_as_the_docs_say(box: Box) -> None:
+def test_a_proxy_reaches_the_documented_socket(box: Box) -> None:
     text = (ROOT / "docs" / "web.md").read_text()
     (drop_in,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     box.run(f"mkdir -p {Path(DROP_IN).parent} && cat > {DROP_IN} <<'END'\n{drop_in}END")
@@ -360,14 +360,14 @@ def test_a_proxy_reaches_the_page_at_its_socket_as_the_docs_say(box: Box) -> Non
     assert other.returncode != 0
 
 
-def test_a_lake_stays_readable_while_the_daemon_is_stopped(box: Box) -> None:
+def test_a_stopped_daemon_leaves_lake_readable(box: Box) -> None:
     box.run("systemctl stop fullpool")
 
     assert box.rows("klines") == 2 * 20 * 1440
     box.run("systemctl start fullpool")
 
 
-def test_an_upgrade_keeps_the_configuration_and_restarts(box: Box) -> None:
+def test_upgrades_keep_the_configuration_and_restart(box: Box) -> None:
     before, text = box.shown("MainPID"), box.out("cat /etc/fullpool/fullpool.toml")
     box.run(
         "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels sh /src/systemd/install.sh python3 /src/dist/*.whl"
@@ -378,7 +378,7 @@ def test_an_upgrade_keeps_the_configuration_and_restarts(box: Box) -> None:
     assert box.shown("ActiveState") == "active"
 
 
-def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box) -> None:
+def test_documented_rebuild_restores_state_without_fetching(box: Box) -> None:
     box.run("systemctl stop fullpool && rm -r /var/lib/private/fullpool/lake/.state")
     refused = box.run("systemctl start fullpool", check=False)
     before = len([one for one in box.events() if one["event"] == "archive.imported"])
@@ -391,7 +391,7 @@ def test_a_lost_state_is_rebuilt_as_the_docs_say_and_nothing_is_fetched(box: Box
     assert box.rows("agg_trades") == TRADE_DAYS * 300_000
 
 
-def test_the_lake_is_moved_as_the_docs_say(box: Box) -> None:
+def test_lake_moves_as_the_docs_say(box: Box) -> None:
     box.run("mkdir -p /new/disk")
     box.run(told("/new/disk"))
     box.until(lambda: "3 series up to date" in box.shown("StatusText"))
@@ -402,7 +402,7 @@ def test_the_lake_is_moved_as_the_docs_say(box: Box) -> None:
     assert box.rows("agg_trades") == TRADE_DAYS * 300_000
 
 
-def test_it_is_uninstalled_as_the_docs_say(box: Box) -> None:
+def test_it_uninstalls_as_the_docs_say(box: Box) -> None:
     box.run(told("systemctl disable --now"))
 
     assert box.run("systemctl cat fullpool", check=False).returncode != 0

@@ -103,7 +103,7 @@ def drawn(page: Any, name: str) -> None:
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_at_every_width(browser: Any, site: Site, name: str, theme: str) -> None:
+def test_pages_are_whole_at_every_width(browser: Any, site: Site, name: str, theme: str) -> None:
     for width in WIDTHS:
         options = {"viewport": {"width": width, "height": 900}, "color_scheme": theme}
         with Watched(browser, **options) as watched:
@@ -130,7 +130,7 @@ def test_a_page_is_accessible(browser: Any, site: Site, name: str, theme: str) -
     assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found] == []
 
 
-def test_a_cell_tells_its_numbers_and_leads_to_its_days(browser: Any, site: Site) -> None:
+def test_cells_show_numbers_and_open_days(browser: Any, site: Site) -> None:
     with Watched(browser, viewport={"width": 1280, "height": 900}) as watched:
         page = watched.page
         page.goto(address_of(site, "coverage"))
@@ -149,7 +149,7 @@ def test_a_cell_tells_its_numbers_and_leads_to_its_days(browser: Any, site: Site
         assert watched.wrong == []
 
 
-def test_the_map_can_be_used_by_keyboard_alone(browser: Any, site: Site) -> None:
+def test_the_map_works_by_keyboard_alone(browser: Any, site: Site) -> None:
     with Watched(browser, viewport={"width": 1280, "height": 900}) as watched:
         page = watched.page
         page.goto(address_of(site, "coverage"))
@@ -182,7 +182,7 @@ def test_the_map_can_be_used_by_keyboard_alone(browser: Any, site: Site) -> None
         assert page.evaluate("location.hash") == "#main"
 
 
-def test_filter_sort_and_theme(browser: Any, site: Site) -> None:
+def test_filter_table_and_theme_work(browser: Any, site: Site) -> None:
     with Watched(browser) as watched:
         page = watched.page
         page.goto(address_of(site, "coverage"))
@@ -203,7 +203,7 @@ def test_filter_sort_and_theme(browser: Any, site: Site) -> None:
         assert watched.wrong == []
 
 
-def test_a_chart_shows_other_spans_and_columns(browser: Any, site: Site) -> None:
+def test_charts_show_other_spans_and_columns(browser: Any, site: Site) -> None:
     with Watched(browser, viewport={"width": 1280, "height": 900}) as watched:
         page = watched.page
         page.goto(address_of(site, "series"))
@@ -241,7 +241,7 @@ def test_now_is_live(browser: Any, vendor: Vendor, tmp_path: Path) -> None:
         page.get_by_text("The server of this page does not answer").wait_for()
 
 
-def test_five_thousand_series_are_drawn_at_once(browser: Any, site: Site, tmp_path: Path) -> None:
+def test_one_page_draws_five_thousand_series(browser: Any, site: Site, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(Path(site.get("/coverage.json").json["lake"]), lake, symlinks=True)
     many(Tree(lake), 5000)
@@ -318,7 +318,7 @@ def listening(port: int) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-def test_it_works_behind_a_proxy_under_a_path(browser: Any, site: Site, tmp_path: Path) -> None:
+def test_pages_work_under_a_proxys_path(browser: Any, site: Site, tmp_path: Path) -> None:
     lake = Path(site.get("/coverage.json").json["lake"])
     path, port = tmp_path / "socket", free_port()
     config = tmp_path / "nginx.conf"

@@ -50,7 +50,7 @@ def known(archive: Archive, fault: Fault | None = None) -> Known:
     return Known(archive, Status.LISTED, "", IDENTITY, fault=fault)
 
 
-def test_only_what_was_rejected_is_returned_with_its_bytes(tmp_path: Path) -> None:
+def test_only_rejected_archives_return_their_bytes(tmp_path: Path) -> None:
     files = [tmp_path / "one", tmp_path / "two"]
     for file in files:
         file.write_bytes(b"zip")
@@ -69,7 +69,7 @@ def test_only_what_was_rejected_is_returned_with_its_bytes(tmp_path: Path) -> No
     assert not any(file.exists() for file in files)
 
 
-def test_a_build_that_is_malformed_returns_all_its_archives() -> None:
+def test_a_malformed_build_returns_all_archives() -> None:
     inputs = tuple(Input(Edition(day, "s", IDENTITY), b"zip") for day in DAYS)
 
     found = packed(result(inputs=inputs, error=MalformedError("rows")), is_shared=True)
@@ -78,7 +78,7 @@ def test_a_build_that_is_malformed_returns_all_its_archives() -> None:
 
 
 @pytest.mark.parametrize(("fault", "kept"), [(None, b""), (Fault.WRONG_SUM, b"zip")])
-def test_a_wrong_sum_is_kept_if_it_was_wrong_before(fault: Fault | None, kept: bytes) -> None:
+def test_a_repeated_wrong_sum_is_kept(fault: Fault | None, kept: bytes) -> None:
     wrong = WrongSum(Fetched(b"zip", "s", IDENTITY), "wrong")
 
     found = packed(result(Answer(known(DAYS[0], fault), wrong)), is_shared=True)
@@ -88,7 +88,7 @@ def test_a_wrong_sum_is_kept_if_it_was_wrong_before(fault: Fault | None, kept: b
     assert value.fetched.zipped == kept
 
 
-def test_a_step_waits_until_there_is_room_for_its_bytes() -> None:
+def test_steps_wait_until_their_bytes_fit() -> None:
     budget, entered = ByteBudget(100), threading.Event()
 
     def enter() -> None:
@@ -105,7 +105,7 @@ def test_a_step_waits_until_there_is_room_for_its_bytes() -> None:
         pass
 
 
-def test_what_was_asked_and_received_is_told_once() -> None:
+def test_requests_and_bytes_are_reported_once() -> None:
     told: list[dict[str, Any]] = []
     progress = Progress(told.append)
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_workers_of_another_version_are_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "dask://scheduler:8786", "dask+tls://[::1]:8786"])
-def test_addresses_of_schedulers(text: str) -> None:
+def test_scheduler_addresses_are_accepted(text: str) -> None:
     assert is_scheduler(text) == text
 
 
@@ -142,12 +142,12 @@ def test_addresses_of_schedulers(text: str) -> None:
         "dask://u:p@a:1",
     ],
 )
-def test_what_is_no_address_of_a_scheduler(text: str) -> None:
+def test_wrong_scheduler_addresses_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="Dask scheduler"):
         is_scheduler(text)
 
 
-def test_followed_rows_are_taken_in_up_to_where_archives_came() -> None:
+def test_followed_rows_end_where_archives_begin() -> None:
     at = [datetime(2024, 6, day, tzinfo=UTC) for day in (1, 2, 3)]
     followed = Followed(
         ("file",), Patch(SERIES, Span(at[0], at[2]), b"", 5, at[2], "followed"), at[1]
@@ -160,7 +160,7 @@ def test_followed_rows_are_taken_in_up_to_where_archives_came() -> None:
     assert followed.before(at[1]) is None  # the first of them lies behind
 
 
-def test_folders_are_made_below_a_lake_but_not_the_lake(tmp_path: Path) -> None:
+def test_making_folders_never_makes_the_lake(tmp_path: Path) -> None:
     make_folder(tmp_path, tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
     with pytest.raises(FileNotFoundError):

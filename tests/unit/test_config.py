@@ -34,7 +34,7 @@ def problems(text: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_the_shipped_file_has_every_key_with_its_default() -> None:
+def test_the_shipped_file_has_every_default() -> None:
     written = tomllib.loads(SHIPPED.read_text())
 
     for name, section in (
@@ -54,7 +54,7 @@ def test_the_shipped_file_has_every_key_with_its_default() -> None:
     assert "# end = " in SHIPPED.read_text()
 
 
-def test_every_key_of_the_shipped_file_is_explained_by_a_comment_above_it() -> None:
+def test_comments_explain_every_shipped_key() -> None:
     lines = SHIPPED.read_text().splitlines()
 
     keys = [i for i, line in enumerate(lines) if re.match(r"(# end|\w+) = ", line)]
@@ -66,7 +66,7 @@ def test_the_shipped_file_parses() -> None:
     assert parse(SHIPPED.read_text(), "fullpool.toml").dataset[0].market == "spot"
 
 
-def test_every_mistake_is_reported_at_once_with_its_line() -> None:
+def test_all_mistakes_are_reported_with_their_lines() -> None:
     found = problems(
         '[lake]\npth = "x"\n[limits]\nbuilders = 0\n'
         '[[dataset]]\nmarket = "spt"\nkind = "kline"\nsymbols = ["../x"]\nintervals = ["1M"]\n'
@@ -137,7 +137,7 @@ def test_every_mistake_is_reported_at_once_with_its_line() -> None:
         ("a = ", "not TOML"),
     ],
 )
-def test_a_mistake_is_named_with_what_is_allowed(text: str, expected: str) -> None:
+def test_a_mistake_names_what_is_allowed(text: str, expected: str) -> None:
     assert expected in "\n".join(problems(text))
 
 
@@ -168,7 +168,7 @@ def test_patterns_take_and_leave_out(patterns: tuple[str, ...], wanted: str, unw
     assert not dataset.wants(unwanted)
 
 
-def test_plain_http_is_allowed_to_this_machine_and_where_the_config_says_so() -> None:
+def test_http_is_allowed_locally_or_when_configured() -> None:
     parse('[network]\narchive_url = "http://127.0.0.1:1"\n' + GOOD, "x")
     parse('[network]\nallow_http = true\narchive_url = "http://mirror.lan"\n' + GOOD, "x")
 
@@ -191,11 +191,11 @@ def test_plain_http_is_allowed_to_this_machine_and_where_the_config_says_so() ->
         ("lake = 7", ""),
     ],
 )
-def test_the_path_of_the_lake_is_found_in_a_text_that_is_wrong(text: str, path: str) -> None:
+def test_lake_path_is_found_despite_mistakes(text: str, path: str) -> None:
     assert lake_path_in(text, "/usual") == path
 
 
-def test_what_the_container_runs_with_is_right() -> None:
+def test_the_container_config_is_right() -> None:
     file = Path(__file__).parents[2] / "config" / "container.toml"
     config = parse(file.read_text(), "container.toml")
 

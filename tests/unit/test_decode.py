@@ -45,7 +45,7 @@ def read(path: Path, member: str = "a.csv", limit: int = LIMIT) -> tuple[Decoded
     return decode(path, member, KLINES, limit, into(sink)), sink.getvalue()
 
 
-def test_every_real_archive_decodes_to_what_an_independent_reader_finds(real: Path) -> None:
+def test_real_archives_match_an_independent_reader(real: Path) -> None:
     for path in archives(real / "archives"):
         expected, sink = content(path), io.BytesIO()
 
@@ -59,7 +59,7 @@ def test_every_real_archive_decodes_to_what_an_independent_reader_finds(real: Pa
         assert sink.getvalue().count(b"\n") == expected.rows
 
 
-def test_a_real_spot_file_with_a_header_is_read_by_its_names(real: Path) -> None:
+def test_real_spot_headers_are_recognized(real: Path) -> None:
     for path in (real / "csv" / "spot_headered").rglob("*.csv"):
         layout, header_bytes = sniff(path.read_bytes(), KLINES)
 
@@ -67,7 +67,7 @@ def test_a_real_spot_file_with_a_header_is_read_by_its_names(real: Path) -> None
         assert layout.columns[0].vendor == "open_time"
 
 
-def test_columns_of_a_headered_file_may_stand_in_another_order() -> None:
+def test_headers_may_reorder_columns() -> None:
     head = (
         b"price,agg_trade_id,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
     )
@@ -77,7 +77,7 @@ def test_columns_of_a_headered_file_may_stand_in_another_order() -> None:
 
 
 @pytest.mark.parametrize(("stamp", "unit"), [("1735603200000", "ms"), ("1735689600000000", "us")])
-def test_the_unit_of_times_is_read_from_the_file(stamp: str, unit: str) -> None:
+def test_the_file_tells_its_time_unit(stamp: str, unit: str) -> None:
     layout, _ = sniff(
         kline(START).replace(str(int(START.timestamp()) * 1000), stamp, 1).encode(), KLINES
     )
@@ -85,7 +85,7 @@ def test_the_unit_of_times_is_read_from_the_file(stamp: str, unit: str) -> None:
     assert layout.unit == unit
 
 
-def test_a_last_line_without_a_newline_is_a_row(tmp_path: Path) -> None:
+def test_a_last_line_needs_no_newline(tmp_path: Path) -> None:
     text = (kline(START) + kline(START.replace(minute=1))).rstrip("\n")
 
     decoded, rows = read(write(tmp_path / "a.zip", {"a.csv": text.encode()}))
@@ -102,7 +102,7 @@ def test_a_stored_member_is_read_too(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 40), st.integers(0, 3))
-def test_chunks_do_not_change_what_is_read(rows: int, times: int) -> None:
+def test_chunks_never_change_what_is_read(rows: int, times: int) -> None:
     lines = [kline(START.replace(hour=n // 60, minute=n % 60)) for n in range(rows)]
     text = "".join(lines) * (1 + times * CHUNK_BYTES // 4000)
     buffer = io.BytesIO()
@@ -168,7 +168,7 @@ def test_a_damaged_zip_is_malformed(tmp_path: Path, damage: object) -> None:
         ({"a.csv": b"x" * 20_000}, "fewer than two lines"),
     ],
 )
-def test_what_is_not_the_vendors_file_is_malformed(
+def test_files_unlike_the_vendors_are_malformed(
     tmp_path: Path, members: dict[str, bytes], message: str
 ) -> None:
     path = write(tmp_path / "a.zip", members)
@@ -177,14 +177,14 @@ def test_what_is_not_the_vendors_file_is_malformed(
         read(path)
 
 
-def test_a_zip_that_inflates_beyond_the_limit_is_refused_before_it_does(tmp_path: Path) -> None:
+def test_zips_inflating_past_the_limit_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {"a.csv": kline(START).encode() * 1000})
 
     with pytest.raises(MalformedError, match="over the limit of 100"):
         read(path, limit=100)
 
 
-def test_rows_outside_the_archives_period_are_malformed(tmp_path: Path) -> None:
+def test_rows_outside_their_period_are_malformed(tmp_path: Path) -> None:
     decoded, _ = read(write(tmp_path / "a.zip", {"a.csv": kline(START).encode()}))
 
     check_span(decoded, period_from("2024-01-01").span)
@@ -196,7 +196,7 @@ WINDOWS = b"".join(kline(START.replace(minute=n)).encode() for n in range(3))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])
-def test_line_ends_of_windows_are_made_plain_wherever_they_are_cut(size: int) -> None:
+def test_windows_line_ends_become_plain_however_cut(size: int) -> None:
     text = WINDOWS.replace(b"\n", b"\r\n")
     chunks = [text[at : at + size] for at in range(0, len(text), size)]
 
@@ -204,7 +204,7 @@ def test_line_ends_of_windows_are_made_plain_wherever_they_are_cut(size: int) ->
     assert b"".join(_plain([WINDOWS])) == WINDOWS
 
 
-def test_plain_chunks_after_those_of_windows_are_passed_on() -> None:
+def test_plain_chunks_pass_after_windows_ones() -> None:
     assert list(_plain([b"1\r", b"\n2\n", b"3\n"])) == [b"1", b"\n2\n", b"3\n"]
     with pytest.raises(MalformedError, match="a carriage return inside a line"):
         list(_plain([b"1\r2\n"]))
@@ -220,12 +220,12 @@ def test_plain_chunks_after_those_of_windows_are_passed_on() -> None:
         HEADER.decode().replace("open,", "open_time,"),
     ],
 )
-def test_a_header_of_other_names_is_told(names: str) -> None:
+def test_headers_of_other_names_are_told(names: str) -> None:
     with pytest.raises(MalformedError, match=r"is not that of klines: it (lacks|names)"):
         sniff(names.strip().encode() + b"\n" + kline(START).encode(), KLINES)
 
 
-def test_an_optional_column_may_be_missing_in_both_layouts() -> None:
+def test_both_layouts_may_lack_optional_columns() -> None:
     required = [column for column in TRADES.columns if not column.is_optional]
     row = b"1,2.0,3.0,4,5,1704067200000,true\n"
     assert len(required) == row.count(b",") + 1
@@ -236,7 +236,7 @@ def test_an_optional_column_may_be_missing_in_both_layouts() -> None:
     assert sniff(names + row, TRADES) == (layout, len(names))
 
 
-def test_times_of_two_units_in_one_file_are_malformed(tmp_path: Path) -> None:
+def test_mixed_time_units_are_malformed(tmp_path: Path) -> None:
     late = kline(START.replace(minute=1)).encode()
     fields = late.split(b",")
     fields[0] += b"000"
@@ -246,7 +246,7 @@ def test_times_of_two_units_in_one_file_are_malformed(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_row_at_the_end_of_the_span_is_outside_it(tmp_path: Path) -> None:
+def test_a_span_excludes_its_end(tmp_path: Path) -> None:
     text = kline(START) + kline(START.replace(day=2))
     decoded, _ = read(write(tmp_path / "a.zip", {"a.csv": text.encode()}))
 

@@ -15,7 +15,7 @@ from fullpool.sync.disk import room_for
         ([4, 1, 3, 2], 2, 10 + 8 * 7),
     ],
 )
-def test_the_text_of_the_largest_archives_takes_room_as_well(
+def test_text_of_largest_archives_takes_room(
     sizes: list[int], builders: int, expected: int
 ) -> None:
     assert room_for(sizes, builders) == expected

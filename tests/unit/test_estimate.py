@@ -41,7 +41,7 @@ def step(series: Series, count: int, size_bytes: int) -> Step:
         (BARS, Experience({"aggTrades": Sizes(10 * MB, 4 * MB)}), 90 * MB),
     ],
 )
-def test_the_room_is_that_of_what_is_held_else_the_usual_one(
+def test_the_room_follows_held_data_or_defaults(
     series: Series, experience: Experience, disk_bytes: int
 ) -> None:
     assert estimated([step(series, 10, 10 * MB)], experience).disk_bytes == disk_bytes
@@ -57,7 +57,7 @@ def test_the_room_is_that_of_what_is_held_else_the_usual_one(
         (Experience({}, 200, 2000 * MB, 0.0), 8.0, False),
     ],
 )
-def test_the_time_is_by_earlier_passes_if_their_archives_were_alike(
+def test_similar_earlier_passes_give_the_time(
     experience: Experience, seconds: float, *, is_measured: bool
 ) -> None:
     found = estimated([step(BARS, 10, 10 * MB)], experience)
@@ -65,5 +65,5 @@ def test_the_time_is_by_earlier_passes_if_their_archives_were_alike(
     assert (found.seconds, found.is_measured) == (seconds, is_measured)
 
 
-def test_small_archives_take_as_long_as_their_requests() -> None:
+def test_small_archives_cost_only_their_requests() -> None:
     assert estimated([step(BARS, 4000, 100)], Experience()).seconds == 10.0

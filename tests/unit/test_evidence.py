@@ -50,11 +50,11 @@ def known(first: int, end: int, at: datetime = NOW, *, sides: str = "ba") -> Evi
     return Evidence(BARS, Places(first, end), HERE, at, "b" in sides, "a" in sides)
 
 
-def test_a_window_with_both_neighbours_and_nothing_between() -> None:
+def test_an_empty_window_shows_both_neighbours() -> None:
     assert shown(Places(10, 20), [Places(9, 21)], 9, 20) == [(10, 20, True, True)]
 
 
-def test_rows_that_came_cut_the_gap_and_are_neighbours_of_what_is_left() -> None:
+def test_rows_that_came_cut_the_gap() -> None:
     found = shown(Places(10, 20), [Places(9, 21)], 9, 13, 14, 20)
 
     assert found == [(10, 13, True, True), (15, 20, True, True)]
@@ -63,13 +63,13 @@ def test_rows_that_came_cut_the_gap_and_are_neighbours_of_what_is_left() -> None
 @pytest.mark.parametrize(
     ("found", "sides"), [((9,), (True, False)), ((20,), (False, True)), ((), (False, False))]
 )
-def test_a_neighbour_that_did_not_come_is_on_no_side(
+def test_missing_neighbours_are_on_no_side(
     found: tuple[int, ...], sides: tuple[bool, bool]
 ) -> None:
     assert shown(Places(10, 20), [Places(9, 21)], *found) == [(10, 20, *sides)]
 
 
-def test_windows_that_touch_are_one_answer_and_others_are_not() -> None:
+def test_only_touching_windows_are_one_answer() -> None:
     touching = shown(Places(10, 20), [Places(15, 21), Places(9, 15)], 9, 20)
     apart = shown(Places(10, 20), [Places(9, 13), Places(17, 21)], 9, 20)
 
@@ -77,7 +77,7 @@ def test_windows_that_touch_are_one_answer_and_others_are_not() -> None:
     assert apart == [(10, 13, True, False), (17, 20, False, True)]
 
 
-def test_trades_beyond_the_window_follow_the_gap_and_bars_do_not() -> None:
+def test_beyond_the_window_only_trades_follow_gaps() -> None:
     """Trades are asked for by their first id: the next one may be any number on."""
     asked, gap = [Places(9, 21)], Places(10, 20)
 
@@ -87,7 +87,7 @@ def test_trades_beyond_the_window_follow_the_gap_and_bars_do_not() -> None:
 
 
 @given(several)
-def test_united_ranges_have_the_same_places_and_never_touch(places: list[Places]) -> None:
+def test_united_ranges_keep_places_and_never_touch(places: list[Places]) -> None:
     found = united(places)
 
     assert members(found) == sorted(set(members(places)))
@@ -95,7 +95,7 @@ def test_united_ranges_have_the_same_places_and_never_touch(places: list[Places]
 
 
 @given(ranges, several)
-def test_what_is_left_without_some_places(places: Places, taken: list[Places]) -> None:
+def test_all_but_taken_places_are_left(places: Places, taken: list[Places]) -> None:
     left = without(places, united(taken))
 
     assert members(left) == [n for n in members([places]) if n not in members(taken)]
@@ -103,7 +103,7 @@ def test_what_is_left_without_some_places(places: Places, taken: list[Places]) -
 
 
 @given(st.lists(ranges, max_size=4), ranges)
-def test_new_evidence_takes_the_place_of_old(old: list[Places], new: Places) -> None:
+def test_new_evidence_replaces_old(old: list[Places], new: Places) -> None:
     earlier = [
         Evidence(BARS, one, HERE, NOW, row_before=True, row_after=True) for one in united(old)
     ]
@@ -115,13 +115,13 @@ def test_new_evidence_takes_the_place_of_old(old: list[Places], new: Places) -> 
     assert found == sorted(found, key=lambda one: one.places)
 
 
-def test_old_evidence_that_is_cut_has_no_row_where_it_was_cut() -> None:
+def test_old_evidence_has_no_row_where_cut() -> None:
     found = renewed([known(10, 30)], [known(15, 20, LATER)])
 
     assert found == [known(10, 15, sides="b"), known(15, 20, LATER), known(20, 30, sides="a")]
 
 
-def test_what_was_asked_before_does_not_count() -> None:
+def test_earlier_evidence_does_not_count() -> None:
     evidence = [known(10, 15), known(15, 18, LATER)]
 
     assert unasked(Places(10, 20), evidence, None) == [Places(10, 20)]
@@ -129,7 +129,7 @@ def test_what_was_asked_before_does_not_count() -> None:
     assert unasked(Places(10, 20), evidence, LATER) == [Places(10, 15), Places(18, 20)]
 
 
-def test_evidence_is_found_by_its_places_and_of_trades_by_the_life_of_the_symbol() -> None:
+def test_evidence_is_found_by_place_and_life() -> None:
     years = Span(NOW + timedelta(days=400), NOW + timedelta(days=401))
     bars = [known(10, 15), known(15, 30), known(40, 50)]
     lives = [replace(known(31, 32), series=TRADES, near=near) for near in (HERE, years)]
@@ -149,7 +149,7 @@ def test_evidence_is_found_by_its_places_and_of_trades_by_the_life_of_the_symbol
     assert Index(bars).of_any(gaps) == bars[:2]
 
 
-def test_a_gap_is_judged_by_what_surrounds_the_whole_of_it() -> None:
+def test_a_gap_is_judged_as_a_whole() -> None:
     two = [known(10, 15, sides="b"), known(15, 20, LATER, sides="a")]
 
     assert proof_of(Places(10, 20), two, NOW) == Proof(row_before=True, row_after=True)
@@ -158,7 +158,7 @@ def test_a_gap_is_judged_by_what_surrounds_the_whole_of_it() -> None:
     assert proof_of(Places(30, 40), two, NOW) is None
 
 
-def test_evidence_beyond_the_gap_shows_that_the_row_beside_it_is_not_there() -> None:
+def test_evidence_beyond_a_gap_shows_neighbours_missing() -> None:
     wide = [known(5, 25)]
 
     assert proof_of(Places(5, 20), wide, NOW) == Proof(row_before=True, row_after=False)

@@ -51,13 +51,13 @@ def asked(one: Series, last: datetime | None, now: datetime = NOW) -> tuple[date
     return grid.opens(found.places.first), grid.opens(found.places.end)
 
 
-def test_what_was_closed_since_the_last_row_is_asked_for() -> None:
+def test_newly_closed_bars_are_asked_for() -> None:
     assert asked(series(), opens(560)) == (opens(561), opens(570))
     assert next_of(series(), GRID, opens(569), NOW) is None
     assert next_of(series(), GRID, opens(900), NOW) is None
 
 
-def test_what_is_long_gone_is_for_archives_to_bring() -> None:
+def test_archives_bring_what_is_long_gone() -> None:
     begin = datetime(2024, 3, 8, tzinfo=UTC)
     assert asked(series(), None)[0] == asked(series(), begin - timedelta(days=40))[0] == begin
     # Bars of a week have archives of months alone.
@@ -68,7 +68,7 @@ def test_what_is_long_gone_is_for_archives_to_bring() -> None:
     )
 
 
-def test_a_row_of_an_instant_is_there_at_once() -> None:
+def test_rows_of_instants_are_due_immediately() -> None:
     rate = series("", "fundingRate", "um")
     last = datetime(2024, 3, 10, 0, 0, 0, 3000, tzinfo=UTC)
     eight = datetime(2024, 3, 10, 8, tzinfo=UTC)
@@ -86,7 +86,7 @@ def test_a_row_of_an_instant_is_there_at_once() -> None:
     assert next_of(rate, Grid(timedelta(hours=8)), eight, eight + 30 * minute) is None
 
 
-def test_bars_that_no_row_places_are_not_asked_for() -> None:
+def test_unplaced_bars_are_not_asked_for() -> None:
     three = series("3d")
     grid = grid_of(three, ())
     assert grid is not None
@@ -101,14 +101,12 @@ def test_bars_that_no_row_places_are_not_asked_for() -> None:
         ("trades", "um", "AUSDT", False),
     ],
 )  # fmt: skip
-def test_what_the_api_gives_can_be_followed(
-    kind: str, market: str, symbol: str, *, is_so: bool
-) -> None:
+def test_api_series_can_be_followed(kind: str, market: str, symbol: str, *, is_so: bool) -> None:
     interval = Interval.M1 if kind == "klines" else None
     assert is_followed(Series(Market(market), kind, symbol, interval)) is is_so
 
 
-def test_what_lags_most_comes_first_as_far_as_the_weight_goes() -> None:
+def test_what_lags_most_comes_first_within_weight() -> None:
     behind = [Next(series(), GRID, Places(first, 1000)) for first in (30, 10, 20)]
     found = chosen([(one, 2) for one in behind], 5)
     assert [one.places.first for one in found] == [10, 20]
@@ -117,7 +115,7 @@ def test_what_lags_most_comes_first_as_far_as_the_weight_goes() -> None:
     assert chosen([(behind[0], 2)], 2) == [behind[0]]
 
 
-def test_rows_that_come_make_runs_longer_or_new_ones() -> None:
+def test_new_rows_extend_or_start_runs() -> None:
     def rows(*minutes: int) -> list[tuple[datetime, int]]:
         return [(opens(minute), GRID.place_of(opens(minute))) for minute in minutes]
 
@@ -126,7 +124,7 @@ def test_rows_that_come_make_runs_longer_or_new_ones() -> None:
     assert extended(GRID, [run(1, 2)], rows(4, 5)) == [run(1, 2), run(4, 5)]
 
 
-def test_what_files_have_is_not_followed_any_more() -> None:
+def test_what_files_have_is_not_followed() -> None:
     def left(*held: tuple[int, int]) -> list[Run]:
         files = files_of(series(), [run(*one) for one in held])
         return beyond(GRID, [run(10, 20), run(30, 40)], files)
@@ -140,11 +138,11 @@ def test_what_files_have_is_not_followed_any_more() -> None:
     assert left((0, 50)) == []
 
 
-def test_a_span_that_ends_with_a_bar_takes_no_other() -> None:
+def test_a_span_takes_only_its_bars() -> None:
     assert without(GRID, [run(10, 20)], Span(opens(12), opens(14))) == [run(10, 11), run(14, 20)]
 
 
-def test_runs_count_as_held_where_gaps_are_looked_for() -> None:
+def test_gap_checks_count_runs_as_held() -> None:
     held = files_of(series(), [run(0, 9), run(12, 19)])
     missing = missing_ranges(GRID, held, [Span(opens(0), opens(25))])
     spans = [(one.span.start, one.span.end, one.is_tail) for one in missing]
@@ -160,7 +158,7 @@ def test_runs_count_as_held_where_gaps_are_looked_for() -> None:
         ("metrics", "", "2024-03-10T09", 1), ("fundingRate", "", "2024-03-10", 24),
     ],
 )  # fmt: skip
-def test_a_file_has_some_dozens_of_rows_of_a_series(
+def test_longer_bars_get_longer_file_periods(
     kind: str, interval: str, period: str, hours: int
 ) -> None:
     found = period_at(kind, Interval(interval) if interval else None, NOW)
@@ -170,7 +168,7 @@ def test_a_file_has_some_dozens_of_rows_of_a_series(
     assert span.end - span.start == timedelta(hours=hours)
 
 
-def test_a_young_row_of_statistics_waits_for_all_of_its_values() -> None:
+def test_young_statistics_wait_for_all_values() -> None:
     statistics = series("", "metrics", "um")
     times = [NOW - 40 * MINUTE, NOW - 10 * MINUTE, NOW - 5 * MINUTE]
     moments = [round(time.timestamp() * 1_000_000) for time in times]
@@ -189,7 +187,7 @@ def ids(first: int, last: int, begins: int, ends: int) -> Run:
     return Run(opens(begins), opens(ends), last - first + 1, first, last)
 
 
-def test_ids_are_asked_for_from_the_last_one_on_or_from_a_time() -> None:
+def test_ids_resume_from_the_last_or_a_time() -> None:
     last = LastRow(opens(500), 70)
     found = next_ids(TRADES, last, None, NOW)
     assert (found.places.first, found.since, found.behind_since) == (71, None, opens(500))
@@ -208,7 +206,7 @@ def test_ids_are_asked_for_from_the_last_one_on_or_from_a_time() -> None:
     assert found.behind_since == NOW - MINUTE
 
 
-def test_ids_that_come_make_runs_longer_or_new_ones() -> None:
+def test_new_ids_extend_or_start_runs() -> None:
     rows = [(opens(3), 11), (opens(3), 12), (opens(3), 13), (opens(9), 15)]
     assert extended(None, [ids(10, 11, 1, 2)], rows) == [ids(10, 13, 1, 3), ids(15, 15, 9, 9)]
     # A little out of order in time; and ids that start again, or seem to go on, a day later.
@@ -222,14 +220,14 @@ def test_ids_that_come_make_runs_longer_or_new_ones() -> None:
     assert extended(None, [ids(10, 11, 1, 2)], again) == [ids(10, 11, 1, 2), ids(0, 1, 2000, 2001)]
 
 
-def test_the_newest_of_counted_rows_is_that_with_the_highest_id_of_its_life() -> None:
+def test_highest_id_of_its_life_is_newest() -> None:
     rows = [LastRow(opens(5), 7), LastRow(opens(4), 8), LastRow(opens(-9000), 99)]
     assert newest(rows, is_counted=True) == LastRow(opens(4), 8)
     assert newest(rows, is_counted=False) == LastRow(opens(5), 7)
     assert newest([], is_counted=True) is None
 
 
-def test_ids_that_files_have_are_not_followed_any_more() -> None:
+def test_ids_in_files_are_not_followed() -> None:
     def left(*held: Run) -> list[Run]:
         return beyond(None, [ids(10, 20, 100, 200)], files_of(TRADES, held))
 

@@ -57,9 +57,7 @@ def at(text: str) -> datetime:
         ("1mo", "2024-02-29", "2024-02-01", "2024-03-01"),
     ],
 )
-def test_bars_open_where_the_vendor_s_do(
-    interval: str, moment: str, opens: str, after: str
-) -> None:
+def test_bars_open_where_vendor_bars_do(interval: str, moment: str, opens: str, after: str) -> None:
     grid = bars(Interval(interval))
     series = Series(Market.SPOT, "klines", "X", Interval(interval))
     grid = grid_of(series, ()) or grid
@@ -69,7 +67,7 @@ def test_bars_open_where_the_vendor_s_do(
     assert grid.opens(place + 1) == at(after)
 
 
-def test_three_day_bars_open_where_the_rows_say() -> None:
+def test_three_day_bars_follow_the_rows() -> None:
     series = Series(Market.SPOT, "klines", "X", Interval.D3)
     file = held(at("2024-03-02"), at("2024-03-08"))
     grid = grid_of(series, [file])
@@ -79,7 +77,7 @@ def test_three_day_bars_open_where_the_rows_say() -> None:
 
 
 @given(moments, st.sampled_from(list(Interval)))
-def test_every_moment_lies_in_the_bar_it_is_said_to(moment: datetime, interval: Interval) -> None:
+def test_every_moment_lies_in_its_bar(moment: datetime, interval: Interval) -> None:
     grid = grid_of(Series(Market.SPOT, "klines", "X", interval), ())
     assert grid is not None
     place = grid.at(moment)
@@ -103,7 +101,7 @@ def hole(before: datetime, after: datetime) -> Hole:
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(1, 60))
-def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: int) -> None:
+def test_held_and_missing_make_the_whole(taken: set[int], size: int) -> None:
     """Files of any cut, holes anywhere: no bar is counted twice, none is lost."""
     grid = bars(Interval.M1)
     start = at("2024-03-05")
@@ -125,7 +123,7 @@ def test_what_is_held_and_what_is_missing_are_the_whole(taken: set[int], size: i
     assert all(one.span == grid.span(one.places) for one in missing)
 
 
-def test_rows_off_the_grid_hide_no_bar() -> None:
+def test_rows_off_grid_hide_no_bar() -> None:
     grid = bars(Interval.M1)
     before, after = at("2024-03-05T00:00:30"), at("2024-03-05T00:03:00")
     files = [held(before, after, (hole(before, after),))]
@@ -135,7 +133,7 @@ def test_rows_off_the_grid_hide_no_bar() -> None:
     assert [len(one.places) for one in missing] == [2]
 
 
-def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
+def test_ids_have_holes_but_no_ends() -> None:
     one = PartitionFile(
         Partition(TRADES, Period(NOW.date(), Cadence.DAY)), "a", 1, 1, 1, NOW, NOW, 0, 10, 19,
         (Hole(12, 15, NOW, NOW),),
@@ -149,7 +147,7 @@ def test_ids_have_holes_inside_files_and_between_them_and_no_ends() -> None:
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.lists(st.integers(-5, 60), unique=True))
-def test_what_is_left_of_places(first: int, size: int, taken: list[int]) -> None:
+def test_untaken_places_are_left(first: int, size: int, taken: list[int]) -> None:
     places = Places(first, first + size)
     left = subtract(places, sorted(taken))
 
@@ -170,7 +168,7 @@ def missing_range(first: int, end: int) -> MissingRange:
     return MissingRange(Places(first, end), bars(Interval.M1).span(Places(first, end)))
 
 
-def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
+def test_explained_part_stays_and_rest_is_new() -> None:
     known = [gap(10, 20, Explanation.TOO_OLD_FOR_API), gap(30, 35, attempts=3), gap(80, 90)]
     found = reconciled(
         SERIES, bars(Interval.M1), [missing_range(5, 20), missing_range(29, 33)], known, NOW
@@ -183,7 +181,7 @@ def test_what_was_explained_stays_so_and_the_rest_is_new() -> None:
     ]
 
 
-def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
+def test_outage_in_two_parts_is_one_gap() -> None:
     asked = gap(10, 20, attempts=2)
     asked = replace(asked, asked_since=NOW, next_try_at=NOW + timedelta(days=1))
     empty = replace(gap(26, 30, Explanation.EMPTY_AT_SOURCE), next_try_at=NOW + timedelta(days=30))
@@ -196,7 +194,7 @@ def test_an_outage_seen_in_two_parts_is_one_gap() -> None:
     assert whole.asked_since == NOW
 
 
-def test_what_no_gap_tells_of_yet_is_new_whatever_it_is_joined_with() -> None:
+def test_untold_part_of_joined_gap_is_new() -> None:
     earlier = replace(gap(10, 20), found_at=NOW - timedelta(days=1))
     told = reconciled(SERIES, bars(Interval.M1), [missing_range(10, 30)], [earlier], NOW)
 
@@ -204,7 +202,7 @@ def test_what_no_gap_tells_of_yet_is_new_whatever_it_is_joined_with() -> None:
     assert [one.places for one in told.new] == [Places(20, 30)]
 
 
-def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None:
+def test_joined_explained_parts_keep_earliest_look() -> None:
     one, other = gap(10, 20, Explanation.EMPTY_AT_SOURCE), gap(20, 30, Explanation.EMPTY_AT_SOURCE)
     one = replace(one, next_try_at=NOW + timedelta(days=9))
     other = replace(other, next_try_at=NOW + timedelta(days=3))
@@ -216,7 +214,7 @@ def test_two_explained_parts_are_looked_into_when_the_first_of_them_is() -> None
     assert whole.next_try_at == NOW + timedelta(days=3)
 
 
-def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
+def test_days_after_delisting_belong_to_the_end() -> None:
     known = [gap(10, 20, Explanation.DELISTED)]
     tail = replace(missing_range(10, 45), is_tail=True)
     (found,) = reconciled(SERIES, bars(Interval.M1), [tail], known, NOW).gaps
@@ -225,7 +223,7 @@ def test_days_after_the_end_of_a_delisted_series_belong_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("explanation", [Explanation.DELISTED, Explanation.NOT_LISTED])
-def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
+def test_false_ends_and_beginnings_are_open(
     explanation: Explanation,
 ) -> None:
     known = [gap(10, 20, explanation)]
@@ -234,7 +232,7 @@ def test_an_end_that_rows_follow_and_a_beginning_that_rows_precede_are_open(
     assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
 
 
-def test_ids_that_begin_anew_are_two_lives() -> None:
+def test_restarted_ids_are_two_lives() -> None:
     day, later = (Partition(TRADES, Period(NOW.date() + n * ONE_DAY, Cadence.DAY)) for n in (0, 9))
     first = PartitionFile(day, "a", 1, 9, 1, NOW, NOW, 0, 1, 10, (Hole(4, 6, NOW, NOW),))
     again = NOW + 9 * ONE_DAY
@@ -254,7 +252,7 @@ def test_ids_that_begin_anew_are_two_lives() -> None:
     ]
 
 
-def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
+def test_nothing_between_wanted_spans_is_missing() -> None:
     grid, start = bars(Interval.M1), at("2024-03-05")
     minutes = [start + timedelta(minutes=n) for n in (0, 9, 20, 29)]
     files = [held(minutes[0], minutes[1]), held(minutes[2], minutes[3])]
@@ -278,12 +276,12 @@ def test_between_two_spans_that_are_wanted_nothing_is_missing() -> None:
         ("2018-02-08T10:00:03", "2018-02-08T13:00:03", 2),
     ],
 )
-def test_bars_off_the_grid_are_where_they_are(before: str, after: str, missing: int) -> None:
+def test_off_grid_bars_keep_their_places(before: str, after: str, missing: int) -> None:
     grid = bars(Interval.H1)
     assert len(grid.between(at(before), at(after))) == missing
 
 
-def test_a_month_with_bars_off_the_grid_has_all_its_bars() -> None:
+def test_off_grid_bars_count_as_expected() -> None:
     """Spot's 1h of February 2018: 43 bars from 09:28:14 on, of which the last is cut short."""
     grid, start, end = bars(Interval.H1), at("2018-02-01"), at("2018-02-28T23:00")
     outage = hole(at("2018-02-08"), at("2018-02-09T09:28:14.789"))
@@ -296,7 +294,7 @@ def test_a_month_with_bars_off_the_grid_has_all_its_bars() -> None:
     st.lists(st.integers(0, 100), unique=True, min_size=2, max_size=8).map(sorted),
     st.lists(st.integers(0, 100), unique=True, min_size=2, max_size=8).map(sorted),
 )
-def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[int]) -> None:
+def test_gaps_are_exactly_what_is_missing(cuts: list[int], others: list[int]) -> None:
     missing = [missing_range(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     known = [
         gap(a, b, Explanation.EMPTY_AT_SOURCE)
@@ -310,7 +308,7 @@ def test_gaps_are_always_exactly_what_is_missing(cuts: list[int], others: list[i
     assert covered([g.places for g in found]) == covered([a.places for a in missing])
 
 
-def test_a_gap_lies_between_the_bars_of_the_lake_beside_it() -> None:
+def test_gap_lies_between_its_neighbouring_bars() -> None:
     grid = bars(Interval.M1)
     first, last = at("2024-03-05T10:00"), at("2024-03-05T12:00")
     inside = hole(at("2024-03-05T11:00"), at("2024-03-05T11:05"))
@@ -329,7 +327,7 @@ def test_a_gap_lies_between_the_bars_of_the_lake_beside_it() -> None:
 
 
 @pytest.mark.parametrize("interval", [Interval.M1, Interval.H1, Interval.MO1])
-def test_bars_that_are_all_on_the_grid_are_regular(interval: Interval) -> None:
+def test_bars_all_on_grid_are_regular(interval: Interval) -> None:
     grid = bars(interval)
     first = grid.at(at("2024-03-05"))
     opens = [(grid.opens(first + n) - EPOCH) // timedelta(microseconds=1) for n in range(4)]
@@ -342,7 +340,7 @@ def test_bars_that_are_all_on_the_grid_are_regular(interval: Interval) -> None:
     assert grid.places_of(late) == grid.places_of(opens)
 
 
-def test_bars_of_weeks_are_regular_on_mondays() -> None:
+def test_weekly_bars_are_regular_on_mondays() -> None:
     grid = grid_of(replace(SERIES, interval=Interval.W1), [])
     assert grid is not None
     monday = (at("2024-03-04") - EPOCH) // timedelta(microseconds=1)
@@ -353,7 +351,7 @@ def test_bars_of_weeks_are_regular_on_mondays() -> None:
     assert grid.places_of([monday - 60_000_000]) == grid.places_of([monday])  # opens a minute early
 
 
-def test_a_gap_knows_whether_it_is_at_an_end_of_its_series() -> None:
+def test_gap_knows_head_and_tail_of_series() -> None:
     grid = bars(Interval.M1)
     day = Span(at("2024-03-05"), at("2024-03-06"))
     (whole,) = missing_ranges(grid, [], [day])
@@ -380,7 +378,7 @@ def trades(first: int, last: int, day: int, *holes: Hole) -> PartitionFile:
     )  # fmt: skip
 
 
-def test_ids_that_the_file_beside_may_have_are_not_missing() -> None:
+def test_ids_next_file_may_have_are_not_missing() -> None:
     """The day begins with trades of the night before, and its ids overlap those of that file."""
     moment = at("2024-03-06")
     before = trades(1, 100, 5, Hole(90, 95, moment, moment))  # lacks 91 to 94
@@ -396,7 +394,7 @@ def test_ids_that_the_file_beside_may_have_are_not_missing() -> None:
     ]
 
 
-def test_ids_outside_the_spans_that_are_wanted_are_not_missing() -> None:
+def test_ids_outside_wanted_spans_are_not_missing() -> None:
     files = [trades(1, 10, 5), trades(21, 30, 6), trades(41, 50, 20), trades(61, 70, 21)]
     spans = [Span(at("2024-03-01"), at("2024-03-10")), Span(at("2024-03-15"), at("2024-04-01"))]
 
@@ -408,7 +406,7 @@ def test_ids_outside_the_spans_that_are_wanted_are_not_missing() -> None:
     assert expected_rows(None, files, spans) == [12, 12]
 
 
-def test_several_absences_are_told_apart_by_what_is_known_of_each() -> None:
+def test_each_absence_is_judged_by_itself() -> None:
     grid = bars(Interval.M1)
     first = gap(100, 110, Explanation.EMPTY_AT_SOURCE)
     last = gap(300, 310, Explanation.EMPTY_AT_SOURCE)

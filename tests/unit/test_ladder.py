@@ -49,7 +49,7 @@ def heard(one: Gap, *found: int, error: RestError | None = None) -> Reply:
     return Reply(replace(one, asked_since=NOW), evidence, places, "url", 1, NOW, error)
 
 
-def test_a_hole_with_rows_on_both_sides_is_empty_at_the_source() -> None:
+def test_holes_between_rows_are_empty_at_source() -> None:
     one = gap("2024-03-05T10:00", 3)
     (left,) = ladder.remaining(heard(one, -1, 3), GRID)
 
@@ -57,7 +57,7 @@ def test_a_hole_with_rows_on_both_sides_is_empty_at_the_source() -> None:
     assert left.next_try_at == NOW + timedelta(days=30)
 
 
-def test_only_what_did_not_come_is_left() -> None:
+def test_only_rows_still_missing_are_left() -> None:
     one = gap("2024-03-05T10:00", 5)
     left = ladder.remaining(heard(one, -1, 0, 3, 5), GRID)
 
@@ -65,7 +65,7 @@ def test_only_what_did_not_come_is_left() -> None:
     assert {g.explanation for g in left} == {Explanation.EMPTY_AT_SOURCE}
 
 
-def test_an_explanation_is_believed_longer_each_time() -> None:
+def test_explanations_are_believed_longer_each_time() -> None:
     one = gap("2024-03-05T10:00", 3)
     waits = []
     for _ in range(6):
@@ -86,7 +86,7 @@ def test_an_explanation_is_believed_longer_each_time() -> None:
         ((), True, True, None),
     ],
 )
-def test_the_ends_of_a_series(
+def test_api_answers_decide_about_series_ends(
     found: tuple[int, ...],
     existed_before: bool | None,  # noqa: FBT001 - an answer of the API
     is_trading: bool | None,  # noqa: FBT001 - an answer of the API
@@ -110,7 +110,7 @@ def test_the_ends_of_a_series(
         (NoSymbolError("-1121"), Explanation.UNKNOWN_TO_API, timedelta(days=30)),
     ],
 )
-def test_what_an_error_means_for_the_gap(
+def test_an_error_sets_explanation_and_wait(
     error: RestError, explanation: Explanation | None, wait: timedelta
 ) -> None:
     (left,) = ladder.remaining(heard(gap("2024-03-05T10:00", 3), error=error), GRID)
@@ -120,7 +120,7 @@ def test_what_an_error_means_for_the_gap(
     assert str(error) in left.reason
 
 
-def test_failures_are_tried_again_ever_more_slowly() -> None:
+def test_failures_are_retried_ever_more_slowly() -> None:
     one = gap("2024-03-05T10:00", 3)
     waits = []
     for _ in range(13):
@@ -132,28 +132,28 @@ def test_failures_are_tried_again_ever_more_slowly() -> None:
     assert waits[-1] == 1440
 
 
-def test_silence_about_rows_inside_a_series_explains_nothing() -> None:
+def test_silence_inside_a_series_explains_nothing() -> None:
     said = replace(heard(gap("2024-03-05T10:00", 3)), existed_before=False, is_trading=False)
     (left,) = ladder.remaining(said, GRID)
 
     assert left.status is GapStatus.OPEN
 
 
-def test_a_refusal_is_believed_a_day_however_often_it_comes() -> None:
+def test_every_refusal_is_believed_one_day() -> None:
     one = gap("2024-03-05T10:00", 3)
     for _ in range(5):
         (one,) = ladder.remaining(heard(one, error=RestRefusedError("451")), GRID)
         assert one.next_try_at == NOW + timedelta(days=1)
 
 
-def test_an_explanation_after_many_failures_is_believed_as_if_it_were_the_first() -> None:
+def test_explanation_after_failures_counts_as_first() -> None:
     one = replace(gap("2024-03-05T10:00", 3), attempts=8)
     (left,) = ladder.remaining(heard(one, -1, 3), GRID)
 
     assert left.next_try_at == NOW + timedelta(days=30)
 
 
-def test_what_the_archive_that_is_there_lacks_is_not_on_its_way() -> None:
+def test_what_a_present_archive_lacks_stays_open() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
     (left,) = ladder.on_their_way(
         [gap("2024-06-09T23:00", 60)], GRID, {}, soon.replace(hour=0), soon
@@ -162,7 +162,7 @@ def test_what_the_archive_that_is_there_lacks_is_not_on_its_way() -> None:
     assert left.status is GapStatus.OPEN
 
 
-def test_a_day_that_just_ended_is_on_its_way_until_it_is_later_than_usual() -> None:
+def test_yesterday_is_on_its_way_until_late() -> None:
     yesterday = gap("2024-06-09T00:00", 1440)
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
     (waiting,) = ladder.on_their_way([yesterday], GRID, {}, None, soon)
@@ -182,7 +182,7 @@ def test_the_usual_delay_is_learned() -> None:
     assert "14 h" in waiting.reason
 
 
-def test_only_the_part_whose_archive_is_not_late_is_on_its_way() -> None:
+def test_only_timely_parts_are_on_their_way() -> None:
     days = gap("2024-06-07T12:00", 1440 * 2 + 720)
     parts = ladder.on_their_way([days], GRID, {}, None, datetime(2024, 6, 10, 3, tzinfo=UTC))
 
@@ -197,7 +197,7 @@ def known(period: str, status: Status) -> Known:
     return Known(archive, status, is_held=status is Status.PRESENT)
 
 
-def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -> None:
+def test_only_holes_in_monthly_archives_need_days() -> None:
     gaps = [gap("2024-03-05T23:00", 120), gap("2024-04-02T00:00", 10), gap("2024-05-02", 10)]
     archives = [
         known("2024-03", Status.PRESENT),
@@ -210,7 +210,7 @@ def test_days_with_holes_are_asked_for_only_where_a_monthly_archive_has_them() -
     assert [str(one.archive.period) for one in days] == ["2024-03-05", "2024-05-02"]
 
 
-def test_gaps_alike_are_asked_of_three_and_shared_when_those_are_empty() -> None:
+def test_three_empty_gaps_explain_all_alike() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(8)]
     chosen = choosing.choose(alike, frozenset(), NOW)
     assert [g.series.symbol for g in chosen.to_ask] == ["S0", "S1", "S2"]
@@ -222,13 +222,13 @@ def test_gaps_alike_are_asked_of_three_and_shared_when_those_are_empty() -> None
     assert len(after.shared) == 5
 
 
-def test_gaps_alike_that_the_api_had_rows_for_are_all_asked_for() -> None:
+def test_gaps_alike_with_api_rows_are_all_asked() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(8)]
     chosen = choosing.choose(alike, {choosing.shape_of(alike[0])}, NOW)
     assert len(chosen.to_ask) == 8
 
 
-def test_what_others_told_is_no_witness_itself() -> None:
+def test_a_shared_explanation_vouches_for_none() -> None:
     alike = [gap("2024-03-05T10:00", 60, f"S{n}") for n in range(4)]
     empty = [ladder.remaining(heard(g, -1, 60), GRID)[0] for g in alike[:3]]
     (shared,) = choosing.choose([*empty, alike[3]], frozenset(), NOW).shared
@@ -243,14 +243,14 @@ def want(start: str, end: str = "2200-01-01") -> Want:
     return Want(series(), Span(*moments))
 
 
-def test_rows_are_expected_up_to_the_last_day_that_ended() -> None:
+def test_rows_are_expected_through_ended_days() -> None:
     assert ladder.expected_until(want("2024-01-01"), GRID, NOW) == datetime(2024, 6, 10, tzinfo=UTC)
     weeks = bars(Interval.W1, timedelta(days=4))
     monthly = replace(want("2024-01-01"), series=Series(Market.SPOT, "klines", "X", Interval.W1))
     assert ladder.expected_until(monthly, weeks, NOW) == datetime(2024, 6, 1, tzinfo=UTC)
 
 
-def test_gaps_alike_of_which_one_was_asked_for_in_vain_are_all_asked_for() -> None:
+def test_one_vain_request_asks_for_all_alike() -> None:
     """What the API has no word of may be no outage at all."""
     alike = [gap("2024-03-05T10:00", 3, name) for name in ("A", "B", "C", "D", "E")]
     alike[0] = replace(alike[0], attempts=1, next_try_at=NOW + timedelta(hours=1))
@@ -258,7 +258,7 @@ def test_gaps_alike_of_which_one_was_asked_for_in_vain_are_all_asked_for() -> No
     assert len(choosing.choose(alike, frozenset(), NOW).to_ask) == 4
 
 
-def test_a_bar_that_is_open_over_the_end_of_a_month_is_not_expected() -> None:
+def test_bars_open_across_months_are_not_expected() -> None:
     weeks = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
     weekly = replace(want("2024-01-01"), series=weeks)
     saturday, monday = datetime(2024, 6, 1, 12, tzinfo=UTC), datetime(2024, 5, 27, tzinfo=UTC)
@@ -270,20 +270,20 @@ def until(wanted: Want) -> datetime:
     return ladder.expected_until(wanted, GRID, NOW)
 
 
-def test_rows_are_expected_from_the_start_that_was_asked_for() -> None:
+def test_rows_are_expected_from_the_asked_start() -> None:
     wanted, archives = want("2024-03-01", "2024-03-09"), [known("2024-03-05", Status.PRESENT)]
 
     assert ladder.expected_spans(wanted, [], archives, until(wanted)) == [wanted.span]
 
 
-def test_a_gap_that_begins_long_ago_is_not_on_its_way() -> None:
+def test_long_gaps_are_not_on_their_way() -> None:
     months = gap("2024-03-01T00:00", 1440 * 101)
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
 
     assert [g.explanation for g in ladder.on_their_way([months], GRID, {}, None, soon)] == [None]
 
 
-def test_no_archive_is_on_its_way_for_longer_than_two_days() -> None:
+def test_no_archive_is_awaited_beyond_two_days() -> None:
     """After a republication in bulk the dates of files tell of delays of months."""
     delays = {("spot", "klines", Cadence.DAY): timedelta(days=60)}
     old = gap("2024-06-05T00:00", 1440)
@@ -326,7 +326,7 @@ def file_from(moment: str) -> PartitionFile:
         ("2024-06-05T12:00", [], ["2024-06-05T10:00"], "2024-06-05T12:00"),
     ],
 )
-def test_rows_are_expected_from_where_a_series_begins(
+def test_rows_are_expected_from_series_start(
     start: str, archives: list[Known], rows: list[str], expected: str | None
 ) -> None:
     spans = ladder.expected_spans(
@@ -338,7 +338,7 @@ def test_rows_are_expected_from_where_a_series_begins(
     assert starts == wanted
 
 
-def test_what_was_asked_and_what_came_back_is_kept_with_the_gap() -> None:
+def test_a_gap_keeps_request_and_answer() -> None:
     one = gap("2024-03-05T10:00", 4)
     said = replace(heard(one, -1, 1, 4), requests=2, url="https://api", existed_after=True)
     first, _ = ladder.remaining(said, GRID)
@@ -361,7 +361,7 @@ def test_what_was_asked_and_what_came_back_is_kept_with_the_gap() -> None:
     assert first.reason == "the API has the rows around it, but not these"
 
 
-def test_a_side_that_is_not_there_is_named() -> None:
+def test_a_missing_side_is_named() -> None:
     (left,) = ladder.remaining(heard(gap("2024-03-05T10:00", 3), -1), GRID)
     assert left.reason == "the API has neither these rows nor the one after them"
     assert left.next_try_at == NOW + timedelta(minutes=1)
@@ -372,7 +372,7 @@ def test_a_side_that_is_not_there_is_named() -> None:
     assert not json.loads(left.evidence)["row_before"]
 
 
-def test_what_no_answer_covers_is_asked_for_at_once() -> None:
+def test_uncovered_rows_are_asked_for_at_once() -> None:
     one = gap("2024-03-05T10:00", 3)
     (left,) = ladder.remaining(replace(heard(one), evidence=()), GRID)
 
@@ -380,7 +380,7 @@ def test_what_no_answer_covers_is_asked_for_at_once() -> None:
     assert left.attempts == 0
 
 
-def test_an_answer_that_refuses_is_kept_with_the_gap() -> None:
+def test_a_gap_keeps_the_refusal() -> None:
     (left,) = ladder.remaining(
         heard(gap("2024-03-05T10:00", 3), error=RestRefusedError("451")), GRID
     )
@@ -397,7 +397,7 @@ def trades_gap(first: int, end: int) -> Gap:
     )
 
 
-def test_trades_that_the_api_has_forgotten_are_too_old_for_it() -> None:
+def test_trades_the_api_forgot_are_too_old() -> None:
     (left,) = ladder.remaining(heard(trades_gap(100, 200), 100), None)
 
     assert left.explanation is Explanation.TOO_OLD_FOR_API
@@ -408,7 +408,7 @@ def test_trades_that_the_api_has_forgotten_are_too_old_for_it() -> None:
     assert left.status is GapStatus.OPEN
 
 
-def test_a_gap_that_is_begun_keeps_what_was_asked_for_lately() -> None:
+def test_a_begun_gap_keeps_recent_requests() -> None:
     one = replace(gap("2024-03-05T10:00", 3), asked_since=NOW - timedelta(days=2))
     asked = heard(gap("2024-03-05T10:00", 3), -1, 3).evidence
 
@@ -421,7 +421,7 @@ def test_a_gap_that_is_begun_keeps_what_was_asked_for_lately() -> None:
     assert ladder.begun(old, (), NOW).asked_since == NOW
 
 
-def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
+def test_heads_unknown_to_api_are_not_listed() -> None:
     left = ladder.not_listed(gap("2024-03-05T10:00", 3), "https://api", NOW)
 
     assert left.explanation is Explanation.NOT_LISTED
@@ -434,7 +434,7 @@ def test_a_head_that_the_api_knows_nothing_of_is_not_listed() -> None:
     }
 
 
-def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
+def test_two_days_make_futures_trades_too_old() -> None:
     left = unfillable.too_old(trades_gap(1, 5), timedelta(hours=47), NOW)
 
     assert left.explanation is Explanation.TOO_OLD_FOR_API
@@ -443,7 +443,7 @@ def test_trades_of_futures_older_than_two_days_are_too_old() -> None:
     assert "aggTrades for 2 days" in left.reason
 
 
-def test_gaps_that_wait_for_something_else_say_for_what() -> None:
+def test_waiting_gaps_say_what_for() -> None:
     one = gap("2024-03-05T10:00", 3)
     assert "rest.enabled = false" in unfillable.not_asked(one).reason
 
@@ -457,7 +457,7 @@ def test_gaps_that_wait_for_something_else_say_for_what() -> None:
     assert held_up.status is GapStatus.OPEN
 
 
-def test_what_is_shared_says_of_whom() -> None:
+def test_a_shared_explanation_names_its_sources() -> None:
     asked = [
         replace(
             gap("2024-03-05T10:00", 3, f"S{number}USDT"),
@@ -482,7 +482,7 @@ def test_what_is_shared_says_of_whom() -> None:
         assert one.reason == f"the same bars are missing at the source for {', '.join(names)}"
 
 
-def test_gaps_of_other_markets_kinds_and_places_are_not_alike() -> None:
+def test_gaps_alike_share_market_kind_and_place() -> None:
     own = [gap("2024-03-05T10:00", 3, f"S{number}USDT") for number in range(5)]
     other = [
         replace(gap("2024-03-05T10:00", 3), series=replace(series(), market=Market.UM)),
@@ -496,7 +496,7 @@ def test_gaps_of_other_markets_kinds_and_places_are_not_alike() -> None:
     assert len(choosing.choose(own[:3], frozenset(), NOW).to_ask) == 3
 
 
-def test_one_witness_leaves_two_to_ask() -> None:
+def test_one_answer_leaves_two_to_ask() -> None:
     witness = replace(
         gap("2024-03-05T10:00", 3, "AUSDT"), status=GapStatus.EXPLAINED, asked_at=NOW,
         explanation=Explanation.EMPTY_AT_SOURCE, next_try_at=NOW + timedelta(days=9),
@@ -507,7 +507,7 @@ def test_one_witness_leaves_two_to_ask() -> None:
     assert [one.series.symbol for one in chosen.to_ask] == ["S0USDT", "S1USDT"]
 
 
-def test_an_archive_on_its_way_is_told_with_its_usual_delay() -> None:
+def test_an_awaited_archive_tells_its_usual_delay() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
     (left,) = ladder.on_their_way([gap("2024-06-09T23:00", 60)], GRID, {}, None, soon)
 
@@ -519,7 +519,7 @@ def test_an_archive_on_its_way_is_told_with_its_usual_delay() -> None:
     ]
 
 
-def test_each_gap_is_looked_at_whatever_the_one_before_it_is() -> None:
+def test_every_gap_is_judged_by_itself() -> None:
     soon = datetime(2024, 6, 10, 5, tzinfo=UTC)
     old, new = gap("2024-03-05T10:00", 3), gap("2024-06-09T23:00", 60)
     explained = replace(old, status=GapStatus.EXPLAINED, explanation=Explanation.EMPTY_AT_SOURCE)
@@ -530,7 +530,7 @@ def test_each_gap_is_looked_at_whatever_the_one_before_it_is() -> None:
     ]  # fmt: skip
 
 
-def test_a_month_to_come_is_waited_for_before_an_explanation_is_looked_into() -> None:
+def test_the_coming_month_is_awaited_first() -> None:
     one = gap("2024-06-01T10:00", 3)
     (left,) = ladder.remaining(heard(one, -1, 3), GRID)
     assert left.next_try_at == datetime(2024, 7, 2, 6, tzinfo=UTC)

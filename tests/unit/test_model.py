@@ -14,30 +14,28 @@ CADENCES = st.sampled_from(Cadence)
 
 
 @given(DAYS, CADENCES)
-def test_a_period_covers_the_day_it_was_made_from(day: date, cadence: Cadence) -> None:
+def test_a_period_covers_its_own_day(day: date, cadence: Cadence) -> None:
     span = period_of(day, cadence).span
 
     assert span.covers(period_of(day, Cadence.DAY).span)
 
 
 @given(DAYS, CADENCES)
-def test_a_period_ends_where_the_next_begins(day: date, cadence: Cadence) -> None:
+def test_each_period_ends_where_next_begins(day: date, cadence: Cadence) -> None:
     period = period_of(day, cadence)
 
     assert period.next().span.start == period.span.end
 
 
 @given(DAYS, CADENCES)
-def test_a_period_is_read_back_from_its_label(day: date, cadence: Cadence) -> None:
+def test_periods_are_read_from_their_labels(day: date, cadence: Cadence) -> None:
     period = period_of(day, cadence)
 
     assert period_from(str(period)) == period
 
 
 @given(DAYS, st.integers(0, 900), CADENCES)
-def test_the_periods_of_a_span_cover_it_without_overlap(
-    first: date, days: int, cadence: Cadence
-) -> None:
+def test_periods_cover_a_span_without_overlap(first: date, days: int, cadence: Cadence) -> None:
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     span = Span(start, start + timedelta(days=days, hours=1))
 
@@ -54,12 +52,12 @@ def test_anything_else_is_no_period(text: str) -> None:
         period_from(text)
 
 
-def test_a_month_that_starts_on_its_second_day_is_refused() -> None:
+def test_a_month_starting_late_is_refused() -> None:
     with pytest.raises(ValueError, match="does not start on"):
         Period(date(2024, 1, 2), Cadence.MONTH)
 
 
-def test_a_span_in_another_zone_is_refused() -> None:
+def test_spans_in_other_zones_are_refused() -> None:
     tokyo = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=9)))
 
     with pytest.raises(ValueError, match="in UTC"):
@@ -77,5 +75,5 @@ def test_real_symbols_are_symbols(text: str) -> None:
     "text",
     ["", "../x", "a/b", "a\\b", "a'b", 'a"b', "a b", "a|b", "a@b", "a%b", "a=b", ".", "x" * 41],
 )
-def test_what_could_leave_the_folder_or_break_sql_is_no_symbol(text: str) -> None:
+def test_unsafe_text_is_no_symbol(text: str) -> None:
     assert not is_symbol(text)

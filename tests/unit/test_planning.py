@@ -89,7 +89,7 @@ def labels(chosen: list[Known], status: Status) -> list[str]:
     return [str(known.archive.period) for known in chosen if known.status is status]
 
 
-def test_closed_months_come_by_monthly_archive_and_the_rest_by_daily_ones() -> None:
+def test_closed_months_use_monthly_archives_and_others_daily() -> None:
     monthly, daily = listing("2024-04", "2024-05"), days("2024-04-01", "2024-06-14")
 
     chosen = choose(want(M1), monthly, daily, NOW)
@@ -101,7 +101,7 @@ def test_closed_months_come_by_monthly_archive_and_the_rest_by_daily_ones() -> N
     ]
 
 
-def test_a_month_begun_in_its_middle_comes_by_daily_archives() -> None:
+def test_a_month_begun_midway_comes_by_days() -> None:
     monthly, daily = listing("2024-04", "2024-05"), days("2024-04-01", "2024-06-14")
 
     chosen = choose(want(M1, "2024-04-29"), monthly, daily, NOW)
@@ -109,7 +109,7 @@ def test_a_month_begun_in_its_middle_comes_by_daily_archives() -> None:
     assert labels(chosen, Status.LISTED)[:3] == ["2024-04-29", "2024-04-30", "2024-05"]
 
 
-def test_a_month_whose_archive_is_lost_comes_by_daily_ones() -> None:
+def test_a_lost_month_comes_by_days() -> None:
     monthly, daily = listing("2024-03", "2024-05"), days("2024-04-01", "2024-06-01")
 
     chosen = choose(want(M1), monthly, daily, NOW)
@@ -118,7 +118,7 @@ def test_a_month_whose_archive_is_lost_comes_by_daily_ones() -> None:
     assert not labels(chosen, Status.ABSENT)
 
 
-def test_days_and_months_that_are_lost_are_absent() -> None:
+def test_lost_days_and_months_are_absent() -> None:
     monthly, daily = listing("2024-02", "2024-05"), days("2024-06-01", "2024-06-03")
     del daily[period_from("2024-06-02")]
 
@@ -127,7 +127,7 @@ def test_days_and_months_that_are_lost_are_absent() -> None:
     assert labels(chosen, Status.ABSENT) == ["2024-03", "2024-04", "2024-06-02"]  # over a week ago
 
 
-def test_nothing_is_missing_before_the_first_archive_or_after_the_last() -> None:
+def test_nothing_is_missing_outside_the_listed_span() -> None:
     chosen = choose(
         want(M1, "2018-01-01"), listing("2024-04"), days("2024-05-01", "2024-05-02"), NOW
     )
@@ -135,13 +135,13 @@ def test_nothing_is_missing_before_the_first_archive_or_after_the_last() -> None
     assert labels(chosen, Status.ABSENT) == []
 
 
-def test_what_is_not_listed_from_where_a_series_is_known_is_missing() -> None:
+def test_a_known_series_misses_days_not_listed() -> None:
     chosen = choose(want(M1, "2024-06-01", known=True), {}, days("2024-06-03", "2024-06-04"), NOW)
 
     assert labels(chosen, Status.ABSENT) == ["2024-06-01", "2024-06-02"]
 
 
-def test_a_month_wanted_in_parts_is_chosen_once_if_no_day_of_it_is_listed() -> None:
+def test_a_month_wanted_in_parts_comes_once() -> None:
     left_out = (Span(at("2024-03-13"), at("2024-03-20")),)
     parts = replace(want(M1, "2024-03-01"), left_out=left_out)
 
@@ -152,7 +152,7 @@ def test_a_month_wanted_in_parts_is_chosen_once_if_no_day_of_it_is_listed() -> N
     assert len(labels(chosen, Status.ABSENT)) == 31 - 7
 
 
-def test_an_archive_found_by_two_parts_of_a_series_counts_once_as_listed() -> None:
+def test_listed_beats_absent_for_one_archive() -> None:
     month = Archive(M1, period_from("2024-03"))
     lost = Known(month, Status.ABSENT, "not in the vendor's listing")
     there = Known(month, Status.LISTED, "listed by the vendor", IDENTITY)
@@ -160,13 +160,13 @@ def test_an_archive_found_by_two_parts_of_a_series_counts_once_as_listed() -> No
     assert one_of_each([lost, there]) == one_of_each([there, lost]) == [there]
 
 
-def test_a_series_without_daily_archives_takes_a_month_it_wants_a_part_of() -> None:
+def test_series_without_days_take_whole_months() -> None:
     chosen = choose(want(W1, "2024-04-15"), listing("2024-04", "2024-05"), {}, NOW)
 
     assert labels(chosen, Status.LISTED) == ["2024-04", "2024-05"]
 
 
-def test_the_end_of_the_span_ends_the_plan() -> None:
+def test_the_plan_ends_with_the_span() -> None:
     monthly, daily = listing("2024-04", "2024-05"), days("2024-04-01", "2024-06-14")
 
     chosen = choose(want(M1, "2024-04-01", at("2024-05-03")), monthly, daily, NOW)
@@ -179,7 +179,7 @@ def test_the_end_of_the_span_ends_the_plan() -> None:
     st.sets(st.sampled_from(["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"])),
     st.dates(date(2023, 12, 1), date(2024, 6, 14)),
 )
-def test_every_day_of_the_span_that_any_archive_has_is_covered(
+def test_every_wanted_day_archived_anywhere_is_covered(
     day_set: set[date], months: set[str], start: date
 ) -> None:
     """Once, but where a month stands beside its days because one of them was lost."""
@@ -211,7 +211,7 @@ def test_every_day_of_the_span_that_any_archive_has_is_covered(
     assert {day for day in overdue if wanted.span.covers(day.span)} <= published
 
 
-def test_days_are_listed_from_the_first_month_without_an_archive() -> None:
+def test_day_listing_starts_at_first_missing_month() -> None:
     assert first_day_to_list(want(M1), listing("2024-04", "2024-05"), NOW) == period_from(
         "2024-06-01"
     )
@@ -224,7 +224,7 @@ def test_days_are_listed_from_the_first_month_without_an_archive() -> None:
     assert first_day_to_list(want(W1), {}, NOW) is None
 
 
-def test_names_due_since_the_last_listing_are_computed() -> None:
+def test_due_names_are_computed_without_listing() -> None:
     last = listed("2017-01-01", "2024-06-13T12:00", "2024-06-13")
 
     new = newly_expected(want(M1), last, NOW)
@@ -251,9 +251,7 @@ def test_names_due_since_the_last_listing_are_computed() -> None:
         ),  # a later end wanted
     ],
 )
-def test_a_series_is_listed_when_names_cannot_be_computed(
-    last: Listed | None, *, expected: bool
-) -> None:
+def test_series_without_computable_names_are_listed(last: Listed | None, *, expected: bool) -> None:
     assert needs_listing(want(M1), last, WEEK, NOW) is expected
 
 
@@ -279,7 +277,7 @@ def held(series: Series, label: str) -> PartitionFile:
         (TRADES, "2024-05", "2024-05", 31),  # a month of trades goes into its days
     ],
 )
-def test_an_archive_goes_into_the_partitions_of_its_unit(
+def test_archives_enter_partitions_of_their_unit(
     series: Series, label: str, unit: str, partitions: int
 ) -> None:
     (step,) = steps([known(series, label)], [], frozenset(), NOW)
@@ -288,7 +286,7 @@ def test_an_archive_goes_into_the_partitions_of_its_unit(
     assert len(step.partitions) == partitions
 
 
-def test_archives_of_one_partition_are_one_step_and_replace_its_file() -> None:
+def test_archives_of_one_partition_share_a_step() -> None:
     (step,) = steps(
         [known(M1, "2024-06-14"), known(M1, "2024-06-13")], [held(M1, "2024-06")], frozenset(), NOW
     )
@@ -297,7 +295,7 @@ def test_archives_of_one_partition_are_one_step_and_replace_its_file() -> None:
     assert [file.path for file in step.files] == ["2024-06.parquet"]
 
 
-def test_a_month_of_trades_replaces_the_files_of_its_days() -> None:
+def test_monthly_trades_replace_their_daily_files() -> None:
     (step,) = steps(
         [known(TRADES, "2024-05")],
         [held(TRADES, "2024-05-02"), held(TRADES, "2024-06-01")],
@@ -308,7 +306,7 @@ def test_a_month_of_trades_replaces_the_files_of_its_days() -> None:
     assert [file.path for file in step.files] == ["2024-05-02.parquet"]
 
 
-def test_months_of_a_closed_year_are_folded_and_those_of_an_open_one_are_not() -> None:
+def test_only_months_of_closed_years_are_folded() -> None:
     files = [held(M1, "2023-01"), held(M1, "2023-02"), held(M1, "2024-01")]
 
     (step,) = steps([], files, frozenset(), NOW)
@@ -343,7 +341,7 @@ def test_waits_grow_and_stay_bounded(attempts: int, status: Status) -> None:
     assert NOW < first <= second <= NOW + timedelta(days=7)
 
 
-def test_what_is_present_is_not_tried_by_itself() -> None:
+def test_present_archives_are_not_tried_unasked() -> None:
     assert next_try(Status.PRESENT, 1, NOW) is None
 
 
@@ -366,7 +364,7 @@ FAILED_SUM = Known(LISTED.archive, Status.FAILED, "other words", IDENTITY, 1, fa
         (LISTED, Tried(Fault.OTHER, "503"), Status.FAILED, IDENTITY),
     ],
 )
-def test_the_verdict_after_a_try_that_brought_nothing(
+def test_every_failed_try_has_its_verdict(
     before: Known, tried: Tried, status: Status, identity: Identity | None
 ) -> None:
     after = verdict(before, tried, NOW)
@@ -377,18 +375,18 @@ def test_the_verdict_after_a_try_that_brought_nothing(
     assert after.next_try_at > NOW
 
 
-def test_a_day_is_written_together_with_its_month_when_both_are_due() -> None:
+def test_day_and_month_are_written_together() -> None:
     (step,) = steps([known(TRADES, "2024-05"), known(TRADES, "2024-05-07")], [], frozenset(), NOW)
 
     assert str(step.unit) == "2024-05"
     assert len(step.archives) == 2
 
 
-def test_the_month_of_a_day_is_its_period() -> None:
+def test_a_moment_falls_in_its_month() -> None:
     assert str(period_of(NOW, Cadence.MONTH)) == "2024-06"
 
 
-def test_a_month_without_archives_is_lost_only_once_it_is_overdue() -> None:
+def test_a_month_is_lost_only_when_overdue() -> None:
     """Until then its days are looked for: they may be late, as the month is."""
     daily = days("2024-04-01", "2024-04-30") | days("2024-06-05", "2024-06-09")
     moment = at("2024-06-10T12:00")
@@ -400,7 +398,7 @@ def test_a_month_without_archives_is_lost_only_once_it_is_overdue() -> None:
     assert "2024-05" in labels(late, Status.ABSENT)
 
 
-def test_what_a_listing_lacked_is_asked_for_by_name_half_an_hour_later() -> None:
+def test_names_not_listed_wait_half_an_hour() -> None:
     last = listed("2017-01-01", "2024-06-15T11:45", "2024-06-14")
     soon, later = at("2024-06-15T12:00"), at("2024-06-15T12:15")
 
@@ -408,7 +406,7 @@ def test_what_a_listing_lacked_is_asked_for_by_name_half_an_hour_later() -> None
     assert [str(k.archive.period) for k in newly_expected(want(M1), last, later)] == ["2024-06-14"]
 
 
-def test_a_series_that_stopped_is_dormant_after_two_weeks() -> None:
+def test_series_stopped_two_weeks_are_dormant() -> None:
     last = listed("2017-01-01", "2024-06-13", "2024-05-28")
     still = listed("2017-01-01", "2024-06-13", "2024-05-31")
 
@@ -417,14 +415,14 @@ def test_a_series_that_stopped_is_dormant_after_two_weeks() -> None:
     assert newly_expected(want(M1), still, NOW) != []
 
 
-def test_what_is_far_behind_is_listed_at_most_once_an_hour() -> None:
+def test_lagging_series_are_listed_at_most_hourly() -> None:
     last = listed("2017-01-01", "2024-06-15T11:30", "2024-06-05")
 
     assert not needs_listing(want(M1), last, WEEK, at("2024-06-15T12:10"))
     assert needs_listing(want(M1), last, WEEK, at("2024-06-15T12:30"))
 
 
-def test_a_listing_is_caught_up_by_what_came_and_by_nothing_else() -> None:
+def test_only_what_came_advances_a_listing() -> None:
     last = listed("2017-01-01", "2024-06-13T12:00", "2024-06-13")
     came = Known(Archive(M1, period_from("2024-06-13")), Status.PRESENT, "")
     failed = Known(Archive(M1, period_from("2024-06-14")), Status.FAILED, "503")
@@ -433,21 +431,21 @@ def test_a_listing_is_caught_up_by_what_came_and_by_nothing_else() -> None:
     assert caught_up(last, [failed]) == last
 
 
-def test_a_month_is_folded_from_its_days_once_it_is_over() -> None:
+def test_a_month_is_folded_after_its_end() -> None:
     day = replace(held(M1, "2024-06"), partition=Partition(M1, period_from("2024-06-03")))
 
     assert list(steps([], [day], frozenset(), NOW)) == []
     assert [str(s.unit) for s in steps([], [day], frozenset(), at("2024-07-01"))] == ["2024-06"]
 
 
-def test_a_year_is_closed_when_its_december_had_a_month_to_come() -> None:
+def test_years_close_a_month_after_december() -> None:
     file = held(M1, "2023-05")
 
     assert list(steps([], [file], frozenset(), at("2024-01-31T23:00"))) == []
     assert [str(s.unit) for s in steps([], [file], frozenset(), at("2024-02-01"))] == ["2023"]
 
 
-def test_what_the_vendor_lost_is_asked_for_ever_more_slowly_up_to_a_quarter() -> None:
+def test_waits_for_lost_archives_reach_a_quarter() -> None:
     waits = []
     for attempts in range(6):
         moment = next_try(Status.ABSENT, attempts, NOW)
@@ -457,7 +455,7 @@ def test_what_the_vendor_lost_is_asked_for_ever_more_slowly_up_to_a_quarter() ->
     assert waits == [7, 14, 28, 56, 90, 90]
 
 
-def test_the_months_that_are_wanted_whole_have_ended() -> None:
+def test_months_wanted_whole_have_ended() -> None:
     asked = want(M1, "2024-03-15", at("2024-06-20"))
     assert [str(month) for month in months_wanted(asked, NOW)] == ["2024-04", "2024-05"]
 
@@ -466,7 +464,7 @@ def test_the_months_that_are_wanted_whole_have_ended() -> None:
     assert months_wanted(want(M1, "2024-07-01"), NOW) == []
 
 
-def test_days_that_are_not_listed_may_be_in_their_month_once_that_is_out() -> None:
+def test_missing_days_may_be_in_their_month() -> None:
     out, too_soon = at("2024-04-02T06:00"), at("2024-04-02T05:00")  # of March's archive
     march = listing(*(f"2024-03-{day:02d}" for day in range(6, 32)))
     from_6th = want(TRADED, "2024-03-06")
@@ -488,12 +486,12 @@ def test_days_that_are_not_listed_may_be_in_their_month_once_that_is_out() -> No
     assert not lacks_days(want(BY_DAY, "2024-03-06"), {}, out)
 
 
-def test_what_was_chosen_is_known_until_its_last_end() -> None:
+def test_chosen_archives_are_known_until_their_end() -> None:
     assert known_until([known(M1, "2024-05"), known(M1, "2024-04-30")]) == at("2024-06-01")
     assert known_until([]) is None
 
 
-def test_what_is_on_record_or_in_the_lake_by_others_is_not_fetched_again() -> None:
+def test_nothing_recorded_or_held_is_refetched() -> None:
     def record(label: str, status: Status = Status.PRESENT, *, is_held: bool = True) -> Known:
         return replace(known(M1, label), status=status, is_held=is_held)
 
@@ -512,7 +510,7 @@ def test_what_is_on_record_or_in_the_lake_by_others_is_not_fetched_again() -> No
     assert left(not_held) == ["2024-03-05", "2024-04", "2024-05-05", "2024-05-06"]
 
 
-def test_a_day_has_its_month_in_the_lake_and_a_month_has_not() -> None:
+def test_only_days_have_their_month_held() -> None:
     month, day = known(M1, "2024-03").archive, known(M1, "2024-03-05").archive
 
     assert has_month_of({month}, day)
@@ -521,7 +519,7 @@ def test_a_day_has_its_month_in_the_lake_and_a_month_has_not() -> None:
     assert not has_month_of({day}, known(M1, "2024-03-06").archive)
 
 
-def test_rows_of_rest_go_into_the_partition_of_their_moment() -> None:
+def test_rest_rows_enter_their_moment_s_partition() -> None:
     assert str(unit_at(M1, at("2024-06-14"), NOW)) == "2024-06"
     assert str(unit_at(M1, at("2023-06-14"), NOW)) == "2023"
     assert str(unit_at(TRADES, at("2024-06-14"), NOW)) == "2024-06-14"
@@ -535,7 +533,7 @@ def test_rows_of_rest_go_into_the_partition_of_their_moment() -> None:
     assert year.files == (files[1], files[0])  # in the order of time
 
 
-def test_a_clock_that_was_set_back_does_not_open_a_year_that_is_one_file() -> None:
+def test_a_clock_set_back_reopens_no_folded_year() -> None:
     """Its rows would be there twice: in the file of the year, and in one of the month beside it."""
     january = at("2024-01-28")
     year, other = held(M1, "2023"), held(H1, "2023")  # files of 1h are of a year anyway
@@ -558,7 +556,7 @@ def trades_of(label: str, first: int, last: int, *moments: str) -> PartitionFile
     )  # fmt: skip
 
 
-def test_files_that_may_have_the_same_trade_are_compared_once() -> None:
+def test_possibly_overlapping_files_are_compared_once() -> None:
     before = trades_of("2024-06-12", 1, 100, "2024-06-12T00:00", "2024-06-12T23:59")
     early = trades_of("2024-06-13", 100, 200, "2024-06-12T23:59", "2024-06-13T23:59")
     after = trades_of("2024-06-14", 201, 300, "2024-06-14T00:00", "2024-06-14T23:59")
@@ -602,13 +600,13 @@ def test_a_step_says_why() -> None:
         ("markPriceKlines", Market.UM, Interval.M1, True),
     ],
 )
-def test_what_the_vendor_offers(
+def test_the_vendor_offers_only_some_series(
     kind: str, market: Market, interval: Interval | None, *, is_offered: bool
 ) -> None:
     assert offers(KINDS[kind], market, interval) is is_offered
 
 
-def test_rows_of_trades_may_lie_a_little_outside_their_day() -> None:
+def test_trades_may_lie_just_outside_their_day() -> None:
     day = period_from("2024-06-14").span
     trades, bars = KINDS["aggTrades"], KINDS["klines"]
 
@@ -624,11 +622,11 @@ def test_rows_of_trades_may_lie_a_little_outside_their_day() -> None:
         ("market", False), ("=market", False), ("year=2024", False), ("a=market=x", False),
     ],
 )  # fmt: skip
-def test_folders_that_duckdb_would_read_as_columns(folder: str, *, is_key: bool) -> None:
+def test_hive_keys_among_folders_are_recognized(folder: str, *, is_key: bool) -> None:
     assert is_hive_key(folder) is is_key
 
 
-def test_a_verdict_says_what_happened_and_what_stays() -> None:
+def test_verdicts_say_what_happened_and_what_stays() -> None:
     after = verdict(replace(LISTED, is_held=True), SUM, NOW)
     assert after.reason == "sha256 is a, its CHECKSUM says b; the lake keeps its older edition"
     assert (after.fault, after.checksum) == (Fault.WRONG_SUM, Checksum.WRONG)
@@ -648,7 +646,7 @@ def test_a_verdict_says_what_happened_and_what_stays() -> None:
         (Identity("listing", 100), None, None),
     ],
 )
-def test_an_edition_is_known_by_the_name_of_the_listing(
+def test_an_edition_keeps_its_listed_identity(
     listed: Identity | None, fetched: Identity | None, kept: Identity | None
 ) -> None:
     before = replace(LISTED, identity=listed)
@@ -672,13 +670,13 @@ def test_what_is_chosen_says_why() -> None:
     assert listed_day.status is Status.LISTED
 
 
-def test_names_that_are_due_are_expected_for_a_reason() -> None:
+def test_expected_names_say_why() -> None:
     (one,) = newly_expected(want(M1), listed("2024-01-01", "2024-06-14T10:00", "2024-06-14"), NOW)
     assert (one.archive, one.status) == (Archive(M1, period_from("2024-06-14")), Status.EXPECTED)
     assert one.reason == "due by the vendor's usual delay"
 
 
-def test_what_lies_between_two_datasets_is_listed_once_it_is_asked_for() -> None:
+def test_spans_between_datasets_are_listed_when_wanted() -> None:
     before = replace(
         listed("2024-01-01", "2024-06-15T11:00", "2024-06-14"),
         left_out=(Span(at("2024-02-01"), at("2024-03-01")),),
@@ -688,7 +686,7 @@ def test_what_lies_between_two_datasets_is_listed_once_it_is_asked_for() -> None
     assert not needs_listing(asked, before, WEEK, NOW)
 
 
-def test_a_series_by_month_is_asked_for_each_new_month_by_name() -> None:
+def test_monthly_series_expect_their_new_month() -> None:
     """Its last archive ended two weeks ago or more in half of all listings: it still trades."""
     listed_late = listed("2024-01-01", "2024-05-20", "2024-05-01")
     wanted = want(W1, "2024-01-01")
@@ -701,7 +699,7 @@ def test_a_series_by_month_is_asked_for_each_new_month_by_name() -> None:
     assert newly_expected(wanted, stopped, at("2024-07-03")) == []
 
 
-def test_the_field_ids_of_columns_are_those_that_files_were_written_with() -> None:
+def test_columns_keep_their_written_field_ids() -> None:
     fixture = Path(__file__).parents[1] / "support" / "fixtures" / "field_ids.tsv"
     lines = (line.split("\t") for line in fixture.read_text().splitlines())
     written = [(table, name, int(number)) for table, number, name in lines]

@@ -47,7 +47,7 @@ def changed(before: Known, listed: Identity | None) -> Known | None:
         Identity("", 100, THEN + timedelta(seconds=1)),
     ],
 )
-def test_other_bytes_are_a_new_edition_that_is_due(status: Status, listed: Identity) -> None:
+def test_other_bytes_make_a_new_edition_due(status: Status, listed: Identity) -> None:
     marked = known(status, fault=Fault.WRONG_SUM, checksum=Checksum.WRONG)
     after = changed(marked, listed)
 
@@ -59,7 +59,7 @@ def test_other_bytes_are_a_new_edition_that_is_due(status: Status, listed: Ident
     )
 
 
-def test_an_edition_without_etag_or_time_is_told_as_such() -> None:
+def test_edition_without_etag_or_time_is_told() -> None:
     after = changed(known(), Identity("", 50))
 
     assert after is not None
@@ -79,7 +79,7 @@ def test_the_same_bytes_change_nothing(listed: Identity) -> None:
     assert changed(known(), listed) is None
 
 
-def test_the_same_bytes_put_there_again_change_only_the_time() -> None:
+def test_same_bytes_again_change_only_time() -> None:
     listed = replace(HELD, modified_at=THEN + timedelta(days=1))
 
     assert changed(known(), listed) == replace(known(), identity=listed)
@@ -96,12 +96,12 @@ def test_what_came_late_is_due(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.LISTED, Status.EXPECTED, Status.FAILED])
-def test_what_is_due_already_stays_as_it_is(status: Status) -> None:
+def test_what_is_due_stays_unchanged(status: Status) -> None:
     assert changed(known(status), Identity("two", 1, THEN)) is None
 
 
 @pytest.mark.parametrize("status", [Status.LISTED, Status.FAILED, Status.QUARANTINED])
-def test_a_day_that_went_before_the_lake_had_it_is_asked_for_once_more(status: Status) -> None:
+def test_vanished_unheld_day_is_asked_for_again(status: Status) -> None:
     after = changed(known(status), None)
 
     assert after is not None
@@ -112,7 +112,7 @@ def test_a_day_that_went_before_the_lake_had_it_is_asked_for_once_more(status: S
     assert changed(known(status, identity=None), None) is None
 
 
-def test_what_the_lake_has_and_the_vendor_lists_no_more_is_withdrawn() -> None:
+def test_held_but_unlisted_archive_is_withdrawn() -> None:
     record = [known(label=label) for label in ("2024-03-07", "2024-03-05", "2024-03-06")]
     record.append(known(Status.ABSENT, "2024-03-01"))
     gone = withdrawn(record, {period_from("2024-03-06"): HELD})

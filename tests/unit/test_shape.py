@@ -4,11 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "daemon").rglob("*.py"))
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 40, 400
 MAX_CLASS_LINES, MAX_METHODS = 200, 20
+MAX_WORDS, MEDIAN_WORDS = 10, 6
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -23,13 +25,13 @@ def lines_of(node: ast.FunctionDef | ast.ClassDef) -> int:
     return node.end_lineno - node.lineno + 1
 
 
-def test_no_module_is_longer_than_a_few_screens() -> None:
+def test_no_module_exceeds_a_few_screens() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
 
     assert {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES} == {}
 
 
-def test_no_function_is_longer_than_one_screen() -> None:
+def test_no_function_exceeds_one_screen() -> None:
     found = {
         f"{path}:{node.name}": lines_of(node)
         for path, node in nodes()
@@ -60,7 +62,7 @@ def test_no_comprehension_is_inside_another() -> None:
     assert nested == []
 
 
-def test_the_table_of_modules_is_the_modules() -> None:
+def test_the_module_table_matches_the_modules() -> None:
     """ARCHITECTURE repeats the first line of each module's docstring, and has nothing else."""
     text = (ROOT / "ARCHITECTURE.md").read_text().split("\n## Modules\n")[1].split("\n## ")[0]
     told = re.findall(r"^\| `([\w/.]+)` \| (.+) \|$", text, re.MULTILINE)
@@ -82,7 +84,7 @@ GIVEN_UP = (
 )  # fmt: skip
 
 
-def test_words_that_were_given_up_stay_so() -> None:
+def test_given_up_words_stay_so() -> None:
     """ARCHITECTURE has a glossary: one word per idea."""
     texts = [path for path in SOURCES if path.name != "migrations.py"]
     texts += [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]
@@ -95,7 +97,7 @@ def test_words_that_were_given_up_stay_so() -> None:
     assert found == []
 
 
-def test_no_text_names_a_document_that_is_not_here() -> None:
+def test_no_text_names_a_missing_document() -> None:
     texts = [*SOURCES, *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     gone = re.compile(r"\b((?:DOMAIN|DAEMON|SPEED|DESIGN|LAKE|PEERS|SCALE)(?:\.md| \d))")
     links = re.compile(r"\]\(([\w./-]+)[#)]")
@@ -110,7 +112,17 @@ def test_no_text_names_a_document_that_is_not_here() -> None:
     assert wrong == []
 
 
-def test_the_tests_that_are_called_slow_are_there() -> None:
+def test_names_of_tests_are_short() -> None:
+    words = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(), re.MULTILINE):
+            words[f"{path.name}::{name}"] = name.count("_")
+
+    assert {name: n for name, n in words.items() if n > MAX_WORDS} == {}
+    assert median(words.values()) <= MEDIAN_WORDS
+
+
+def test_tests_called_slow_exist() -> None:
     for line in (ROOT / "tests" / "slow.txt").read_text().split():
         file, *names = line.split("::")
         source = (ROOT / file).read_text()

@@ -68,7 +68,7 @@ def labels(found: list[Known]) -> list[str]:
     return [str(one.archive.period) for one in found]
 
 
-def test_days_stand_in_for_a_month_but_for_those_on_record_and_not_wanted() -> None:
+def test_wanted_unrecorded_days_replace_a_month() -> None:
     recorded = {period_from("2024-02-03")}
     found = days_instead(archive("2024-02"), recorded, want("2024-02-02", "2024-02-05"))
 
@@ -85,16 +85,14 @@ def test_days_stand_in_for_a_month_but_for_those_on_record_and_not_wanted() -> N
         ("2024-06-15", "2024-06-01", []),
     ],
 )
-def test_the_month_of_lost_days_is_asked_for_once_it_can_be_there(
-    now: str, start: str, expected: list[str]
-) -> None:
+def test_lost_days_request_their_available_month(now: str, start: str, expected: list[str]) -> None:
     wants = {M1: want(start, "2025-01-01")}
 
     assert labels(months_instead([archive("2024-05")], wants, at(now))) == expected
     assert months_instead([archive("2024-05", W1)], wants, at(now)) == []
 
 
-def test_rows_that_are_missing_are_looked_for_in_days_of_months_and_months_of_days() -> None:
+def test_missing_rows_are_sought_in_the_other_cadence() -> None:
     records = {
         M1: [
             known("2024-03"),
@@ -120,7 +118,7 @@ def test_rows_that_are_missing_are_looked_for_in_days_of_months_and_months_of_da
     assert asked("2024-03-31T23:00", "2024-04-01T01:00") == ["2024-03-31", "2024-04"]
 
 
-def test_a_month_that_is_not_over_is_not_asked_for() -> None:
+def test_an_unfinished_month_is_not_requested() -> None:
     records = {M1: [known("2024-06-10")]}
     a_hole = [gap("2024-06-10T05:00", "2024-06-10T06:00")]
 
@@ -133,7 +131,7 @@ def test_a_month_that_is_not_over_is_not_asked_for() -> None:
     assert archives_of(weeks, held, WANTS, NOW) == []
 
 
-def test_archives_on_both_sides_of_a_hole_are_looked_at() -> None:
+def test_archives_beside_a_hole_are_inspected() -> None:
     records = {
         M1: [known("2024-03"), known("2024-04-01"), known("2024-04-02"), known("2024-04-03")]
     }
@@ -148,7 +146,7 @@ def test_archives_on_both_sides_of_a_hole_are_looked_at() -> None:
     assert archives_beside(over_midnight, {M1: [known("2024-03", Status.FAILED)]}) == []
 
 
-def test_an_archive_with_a_hole_is_looked_at_ever_more_slowly_and_then_no_more() -> None:
+def test_looks_at_holes_slow_down_and_end() -> None:
     looks = [next_look(number, NOW) for number in range(LOOKS + 1)]
 
     assert looks == [NOW + 30 * MINUTE, NOW + 2 * HOUR, NOW + 8 * HOUR, None]
@@ -156,7 +154,7 @@ def test_an_archive_with_a_hole_is_looked_at_ever_more_slowly_and_then_no_more()
     assert (again.attempts, again.next_try_at) == (0, NOW + 30 * MINUTE)
 
 
-def test_a_look_that_shows_nothing_new_is_counted() -> None:
+def test_a_look_without_news_is_counted() -> None:
     one = look_again(known("2024-03"), NOW)
     looks = []
     while one.next_try_at is not None:
@@ -171,9 +169,7 @@ def test_a_look_that_shows_nothing_new_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("age", "look"), [(59 * MINUTE, 30 * MINUTE), (HOUR, None), (-HOUR, None)])
-def test_a_listing_of_a_moment_ago_is_believed_only_after_another_look(
-    age: timedelta, look: timedelta | None
-) -> None:
+def test_a_fresh_listing_needs_another_look(age: timedelta, look: timedelta | None) -> None:
     """The archive may be new, and the CHECKSUM still the old one."""
     listed = Identity("new", 5, NOW - age)
     one = replace(known("2024-03"), status=Status.LISTED, identity=listed, fault=Fault.OTHER)
@@ -183,7 +179,7 @@ def test_a_listing_of_a_moment_ago_is_believed_only_after_another_look(
     assert (after.status, after.identity, after.fault) == (Status.PRESENT, listed, None)
 
 
-def test_an_archive_with_another_checksum_is_due_at_once() -> None:
+def test_a_republished_archive_is_due_immediately() -> None:
     one = replace(known("2024-03"), attempts=2, next_try_at=NOW, identity=Identity("old", 5))
     after = republished(one)
 
@@ -192,7 +188,7 @@ def test_an_archive_with_another_checksum_is_due_at_once() -> None:
     assert after.is_held
 
 
-def test_a_wrong_checksum_is_asked_for_again_soon() -> None:
+def test_wrong_checksums_are_retried_soon() -> None:
     waits = [next_try(Status.QUARANTINED, n, NOW, Fault.WRONG_SUM) for n in range(1, 10)]
 
     assert [wait - NOW for wait in waits if wait][:4] == [
@@ -202,7 +198,7 @@ def test_a_wrong_checksum_is_asked_for_again_soon() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.WRONG_SUM, Fault.NO_SUM])
-def test_a_checksum_is_to_blame_when_two_tries_in_a_row_say_so(fault: Fault) -> None:
+def test_two_successive_tries_blame_the_checksum(fault: Fault) -> None:
     listed = Known(archive("2024-03"), Status.LISTED, "", Identity("e", 5))
     once = verdict(listed, Tried(fault, "some words"), NOW)
     twice = verdict(once, Tried(fault, "other words"), NOW)
@@ -214,7 +210,7 @@ def test_a_checksum_is_to_blame_when_two_tries_in_a_row_say_so(fault: Fault) -> 
     assert between.status is Status.FAILED
 
 
-def test_several_datasets_of_one_series_leave_out_what_lies_between_them() -> None:
+def test_time_between_datasets_is_not_wanted() -> None:
     spans = [
         ("2024-03-01", "2024-04-01"),
         ("2024-01-01", "2024-02-01"),
@@ -234,7 +230,7 @@ def test_several_datasets_of_one_series_leave_out_what_lies_between_them() -> No
     assert len(touching.parts) == 1
 
 
-def test_a_part_of_a_want_leaves_out_what_the_whole_does() -> None:
+def test_a_narrowed_want_keeps_its_omissions() -> None:
     spans = [period_from("2024-01").span, period_from("2024-03").span]
     later = replace(want_of(M1, spans), span=Span(at("2024-02-10"), at("2024-03-05")))
 
@@ -244,7 +240,7 @@ def test_a_part_of_a_want_leaves_out_what_the_whole_does() -> None:
     assert period_from("2024-03-01").before() == period_from("2024-02-29")
 
 
-def test_a_gap_is_held_up_by_an_archive_that_failed_and_has_its_rows() -> None:
+def test_failed_archives_hold_up_their_gaps() -> None:
     one = gap("2024-03-05", "2024-03-06")
     failed, other = known("2024-03-05", Status.FAILED), known("2024-03-06", Status.FAILED)
     good = known("2024-03")

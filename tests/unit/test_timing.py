@@ -11,7 +11,7 @@ from fullpool.timing import Cron, Every, timing_from
 
 
 @given(st.integers(1, 40_000), st.sampled_from("smhd"))
-def test_an_interval_is_a_number_and_a_unit(number: int, unit: str) -> None:
+def test_interval_is_number_and_unit(number: int, unit: str) -> None:
     seconds = number * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[unit]
     if seconds > 31 * 86_400:
         with pytest.raises(ValueError, match="between 1s and 31d"):
@@ -34,7 +34,7 @@ def fields(draw: st.DrawFn, lowest: int, highest: int) -> str:
 
 
 @given(fields(0, 59), fields(0, 23), fields(1, 28), fields(1, 12), st.sampled_from(["*", "mon"]))
-def test_what_is_accepted_is_what_the_scheduler_takes(
+def test_scheduler_takes_what_is_accepted(
     minute: str, hour: str, day: str, month: str, weekday: str
 ) -> None:
     timing = timing_from(f"{minute} {hour} {day} {month} {weekday}")
@@ -67,6 +67,6 @@ def test_what_is_accepted_is_what_the_scheduler_takes(
         ("* * * * funday", "names such as mon"),
     ],
 )
-def test_anything_else_is_refused_with_what_is_allowed(text: str, words: str) -> None:
+def test_refusals_say_what_is_allowed(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         timing_from(text)

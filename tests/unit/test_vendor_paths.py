@@ -15,7 +15,7 @@ MARCH, DAY = period_from("2024-03"), period_from("2024-03-05")
 BTC = Series(Market.SPOT, "klines", "BTCUSDT", Interval.M1)
 
 
-def test_every_real_key_is_written_and_read_back(real: Path) -> None:
+def test_real_keys_are_written_and_read_back(real: Path) -> None:
     with (real / "PROVENANCE.tsv").open() as file:
         rows = [
             row
@@ -46,15 +46,15 @@ def test_every_real_key_is_written_and_read_back(real: Path) -> None:
         "data/spot/daily/klines/BTCUSDT/1m/ETHUSDT-1m-2024-01-01.zip",
     ],
 )
-def test_a_key_of_something_else_names_no_period(key: str) -> None:
+def test_other_keys_name_no_period(key: str) -> None:
     assert vendor.period_in(BTC, key) is None
 
 
-def test_names_beyond_ascii_are_percent_encoded_in_addresses() -> None:
+def test_addresses_percent_encode_names_beyond_ascii() -> None:
     assert vendor.url("https://x", "data/币/a.zip") == "https://x/data/%E5%B8%81/a.zip"
 
 
-def test_the_marker_comes_just_before_the_first_key_wanted() -> None:
+def test_marker_just_precedes_first_wanted_key() -> None:
     period = period_from("2024-01-01")
     marker = vendor.marker_before(BTC, period)
 
@@ -62,7 +62,7 @@ def test_the_marker_comes_just_before_the_first_key_wanted() -> None:
     assert marker > vendor.archive_key(Archive(BTC, period_from("2023-12-31"))) + ".CHECKSUM"
 
 
-def test_a_daily_archive_is_asked_for_before_most_are_published_and_given_up_after_a_week() -> None:
+def test_daily_archives_are_asked_early_for_one_week() -> None:
     day = period_from("2024-01-01")
     end = datetime(2024, 1, 2, tzinfo=UTC)
 
@@ -71,7 +71,7 @@ def test_a_daily_archive_is_asked_for_before_most_are_published_and_given_up_aft
     assert vendor.is_overdue(day, end + timedelta(days=8))
 
 
-def test_spot_has_no_daily_archives_of_the_longest_intervals() -> None:
+def test_longest_spot_intervals_lack_daily_archives() -> None:
     weekly = Series(Market.SPOT, "klines", "BTCUSDT", Interval.W1)
 
     assert not vendor.has_daily(weekly)
@@ -79,7 +79,7 @@ def test_spot_has_no_daily_archives_of_the_longest_intervals() -> None:
     assert vendor.series_prefix(weekly, Cadence.MONTH).endswith("/1w/")
 
 
-def test_what_is_no_symbol_is_left_out_of_the_list_of_symbols() -> None:
+def test_symbol_lists_leave_out_invalid_names() -> None:
     assert vendor.symbol_in("data/spot/daily/klines/BTCUSDT/") == "BTCUSDT"
     assert vendor.symbol_in("data/spot/daily/klines/a b/") is None
 
@@ -98,7 +98,7 @@ def test_what_is_no_symbol_is_left_out_of_the_list_of_symbols() -> None:
         ),
     ],
 )
-def test_an_archive_is_found_by_its_key(archive: Archive) -> None:
+def test_archives_are_found_by_their_key(archive: Archive) -> None:
     key = vendor.archive_key(archive)
 
     assert vendor.archive_in(key) == archive
@@ -120,5 +120,5 @@ def test_an_archive_is_found_by_its_key(archive: Archive) -> None:
         "data/option/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-03-05.zip",
     ],
 )
-def test_a_key_of_something_else_names_no_archive(key: str) -> None:
+def test_other_keys_name_no_archive(key: str) -> None:
     assert vendor.archive_in(key) is None
