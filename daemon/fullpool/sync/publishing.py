@@ -28,12 +28,19 @@ class Publisher:
         self._state = state
         self._outcome = outcome
         self._began = self._published = work.monotonic()
+        self._is_prepared = False
 
     def is_due(self) -> bool:
         """Whether there is something to publish, and the interval since the last time is over."""
         now, every_s = self._work.monotonic(), self._work.config.limits.publish_every_s
         spacing_s = max(every_s, (now - self._began) * _SHARE_BETWEEN)  # each is kept for a while
         return self._outcome.is_dirty and now >= self._published + spacing_s
+
+    def prepare(self) -> None:
+        """Make what any publication needs, once, while there is time for it."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            publication.prepare(self._state, self._work.tree)
 
     def publish(self, generation: int) -> None:
         publish(self._work, self._state, self._outcome, generation)

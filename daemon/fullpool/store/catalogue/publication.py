@@ -20,7 +20,12 @@ from fullpool.store import duck
 from fullpool.store.catalogue import sync_tables, views
 from fullpool.store.catalogue.paths import LINES, TAILS
 from fullpool.store.catalogue.relations import Shelf, publish_result, publish_table
-from fullpool.store.catalogue.template import attach_copy, create_views, forget_template
+from fullpool.store.catalogue.template import (
+    attach_copy,
+    create_template,
+    create_views,
+    forget_template,
+)
 from fullpool.store.catalogue.universe import instruments_on
 from fullpool.store.partitions.tails import FOLDER
 from fullpool.store.state.tables import naive
@@ -51,6 +56,16 @@ class Manner:
 
 
 ORDINARY: Final = Manner()
+
+
+def prepare(state: State, tree: Tree) -> None:
+    """Make what all generations of a lake have in common, if it is not there.
+
+    `publish` does it as well; but whoever waits for builders has the time for it.
+    """
+    with duck.map_errors("preparing a publication"):
+        create_skeletons(state.connection, tree)
+        create_template(state.connection, tree)
 
 
 def publish(

@@ -28,7 +28,7 @@ def attach_copy(connection: duckdb.DuckDBPyConnection, tree: Tree, target: Path,
     if _is_copied(template, target) and _is_attached(connection, tree.root, target, name):
         return
     forget_template(tree)
-    _create(connection, tree, template)
+    create_template(connection, tree)
     shutil.copyfile(template, target)
     _attach(connection, target, name)
 
@@ -103,7 +103,11 @@ def _path(tree: Tree) -> Path:
     return tree.state.with_name(f"{_NAME}-{key:08x}.duckdb")
 
 
-def _create(connection: duckdb.DuckDBPyConnection, tree: Tree, template: Path) -> None:
+def create_template(connection: duckdb.DuckDBPyConnection, tree: Tree) -> None:
+    """Create the template, unless a file has its name: `attach_copy` tells whether it is sound."""
+    template = _path(tree)
+    if template.exists():
+        return
     staged = template.with_suffix(".new")
     staged.unlink(missing_ok=True)
     _attach(connection, staged, "template")

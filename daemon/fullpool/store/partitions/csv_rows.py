@@ -7,6 +7,7 @@ read it; so text is read with one decimal more, which has to be zero. (It would 
 whose longer numbers round to a zero there; to look at every digit costs a third of the whole work.)
 """
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.decode import WRITTEN, Layout
+from fullpool.errors import MalformedError
 from fullpool.kinds import Column, Derived, Kind, Type
 from fullpool.store.duck import quoted
 
@@ -85,6 +87,21 @@ class Sheet:
     path: Path
     symbol: str
     beside: str = ""
+
+
+def has_blank_line(path: Path) -> bool:
+    """Whether a CSV has a line without anything in it, which DuckDB passes over."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return text.find(b"\n\n") >= 0
+
+
+def require_rows_in_all(lines: int, rows: int) -> None:
+    """Raise MalformedError if there are fewer rows than lines: some were blank then."""
+    if blank := lines - rows:
+        raise MalformedError("a line is blank" if blank == 1 else f"{blank} lines are blank")
 
 
 def from_csv(sheet: Sheet, width: Width, source: str = ARCHIVE) -> str:

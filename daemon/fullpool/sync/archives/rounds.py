@@ -85,6 +85,7 @@ class Round:
                 for result in results:
                     self._take(result)  # first: what was built has its name in the lake
                     answers.take(result)
+                    self._publisher.prepare()  # which takes as long as two builds
                     self._work.meanwhile()
                     if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
                         self._record()
