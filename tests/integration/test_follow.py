@@ -462,6 +462,31 @@ def test_damaged_followed_files_are_refetched_immediately(lab: Lab) -> None:
     rows(lab, "2024-03-11T06:10")
 
 
+def test_half_written_rows_are_never_shown_twice(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T02:30:20")
+    tree, now = tree_of(lab.config), partial(at, "2024-03-10T09:30:20")
+    folder = tree.root / "tail/klines/market=spot/interval=1m"
+    before = set(folder.iterdir())
+    in_the_way = {folder / f"2024-03-10T05.g{number:06d}.parquet" for number in range(40)}
+    builders: AbstractContextManager[Any] = nullcontext(Inline())
+    with opened_state(tree) as state, working(lab.config, Seen(), Event(), builders) as work:
+        assert work.rest is not None
+        for path in in_the_way:
+            path.write_bytes(b"another file")
+        with pytest.raises(FileExistsError):
+            Follow(lab.config, state, tree).run(Wire(work.rest, work.rest_map, now))
+    assert set(folder.iterdir()) == before | in_the_way
+    for day in ("2024-03-10", "2024-03-11"):
+        put_day(lab, day)
+        put_day(lab, day, "BUSDT")
+    lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08")
+    lab.run("sync", "2024-03-12T08:00:20")
+
+    assert lab.ask("SELECT count(*), count(DISTINCT (symbol, open_time)) FROM klines") == [
+        (2 * 4 * 1440, 2 * 4 * 1440)
+    ]
+
+
 def test_oversized_values_cost_only_their_series(lab: Lab) -> None:
     march = bars(at("2024-03-01"), at("2024-04-01"), MINUTE)
     lab.tell_api(TWIN.format(s="BUSDT"), march.replace(",1,2,", ",1,12000000000,"))

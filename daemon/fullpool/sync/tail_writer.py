@@ -63,6 +63,18 @@ class NewRows:
         return newest
 
 
+@dataclass(slots=True)
+class _Written:
+    """What one writing has written so far, in place of which of the files *held*."""
+
+    generation: int
+    held: Mapping[TailKey, TailFile]
+    files: list[TailFile] = field(default_factory=list)
+    replaced: list[TailFile] = field(default_factory=list)
+    rows: dict[Series, list[_Row]] = field(default_factory=lambda: defaultdict(list))
+    troubles: dict[str, str] = field(default_factory=dict)
+
+
 def _lines(rows: Sequence[_Row]) -> list[str]:
     return [row.line for row in rows]
 
@@ -87,29 +99,41 @@ class TailWriter:
         self._tree = tree
 
     def write(self, new: NewRows, now: datetime) -> dict[str, str]:
-        """Write the files that the rows belong to, and record each at once; at last the runs.
+        """Write the files that the rows belong to; record them and the runs together, at last.
 
-        So no run has rows that are in no file. Returns the series whose values do not fit, and why.
+        A run whose rows are in no file would hide a hole, and rows of no run would be shown beside
+        those of their archive. Returns the series whose values do not fit, and why.
         """
-        generation, held = self._state.next_value("generation"), self._state.tails.files()
-        written: dict[Series, list[_Row]] = defaultdict(list)
-        troubles: dict[str, str] = {}
-        for key in sorted(new.rows, key=lambda one: one.period):
-            old, rows = held.get(key), new.rows[key]
-            lines = {symbol: _lines(own) for symbol, own in rows.items()}
-            file = self._appended(old, tails.named(key, generation), lines, troubles)
-            if file is None:
-                continue
-            self._state.tails.record([file], [old] if old else [], {}, now)
-            for symbol in lines:
-                written[key.series(symbol)] += rows[symbol]
+        written = _Written(self._state.next_value("generation"), self._state.tails.files())
+        try:
+            for key in sorted(new.rows, key=lambda one: one.period):
+                self._write_one(key, new.rows[key], written)
+        except BaseException:
+            for file in written.files:
+                (self._tree.root / file.path).unlink(missing_ok=True)
+            raise
         runs = self._state.tails.runs()
         after = {
             series: following.extended(new.grids[series], runs.get(series, ()), _in_order(own))
-            for series, own in written.items()
+            for series, own in written.rows.items()
         }
-        self._state.tails.record([], [], after, now)
-        return troubles
+        self._state.tails.record(written.files, written.replaced, after, now)
+        return written.troubles
+
+    def _write_one(
+        self, key: TailKey, rows: Mapping[str, Sequence[_Row]], written: "_Written"
+    ) -> None:
+        """Write one file; note it and its rows, or what is wrong with them."""
+        old = written.held.get(key)
+        lines = {symbol: _lines(own) for symbol, own in rows.items()}
+        target = tails.named(key, written.generation)
+        file = self._appended(old, target, lines, written.troubles)
+        if file is None:
+            return
+        written.files.append(file)
+        written.replaced += [old] if old else []
+        for symbol in lines:
+            written.rows[key.series(symbol)] += rows[symbol]
 
     def _appended(
         self,
