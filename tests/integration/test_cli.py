@@ -98,7 +98,7 @@ def test_commands_print_tables_lines_and_csv(config: Path, tmp_path: Path) -> No
 def test_wide_rows_print_one_value_per_line(config: Path, columns: str, shown: str) -> None:
     run("sync", "-c", config)
     ours, terminal = pty.openpty()
-    sql = "SELECT 1 AS one, 'a text of some length' AS two, 3 AS three"
+    sql = "SELECT 1 AS one, 'a text of some length' AS two, 3 AS \"th[/r]ee\""
     with os.fdopen(ours, "rb", buffering=0) as seen, os.fdopen(terminal) as output:
         subprocess.run(
             [sys.executable, "-m", "fullpool", "sql", sql, "-c", str(config)],

@@ -25,7 +25,7 @@ def config(vendor: Vendor, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["what?", "back\\slash", "a|b"])
+@pytest.mark.parametrize("name", ["what?", "back\\slash", "a|b", "a*b", "la[k]e"])
 def test_lakes_duckdb_cannot_find_are_refused(vendor: Vendor, tmp_path: Path, name: str) -> None:
     path = tmp_path / "fullpool.toml"
     path.write_text(vendor.config_text(tmp_path / name, dataset("spot/klines/AUSDT/1m")))

@@ -664,6 +664,20 @@ def test_a_shorter_listing_removes_no_row(lab: Lab) -> None:
     assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
 
 
+def test_following_goes_on_after_clock_jumped_ahead(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:19:20")
+    tree = tree_of(lab.config)
+    builders: AbstractContextManager[Any] = nullcontext(Inline())
+    with opened_state(tree) as state, working(lab.config, Seen(), Event(), builders) as work:
+        assert work.rest is not None
+        follow, client = Follow(lab.config, state, tree), work.rest
+        for time in ("2024-06-10T09:20:20", "2024-03-10T09:20:20"):
+            found = follow.run(Wire(client, work.rest_map, partial(at, time), rounds=9))
+
+    assert found.rows == 2
+    rows(lab, "2024-03-10T09:20")
+
+
 def test_dropped_kept_connections_cost_no_row(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:19:20")
     lab.vendor.fail(Fault("*", "hangup"))

@@ -210,6 +210,31 @@ def test_pass_with_clock_behind_forgets_nothing() -> None:
         assert lab.requests() == requests
 
 
+def test_one_archive_of_the_future_hides_no_gap() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
+        whole = bars(at("2024-03-01"), at("2024-03-04"), HOUR)
+        lab.tell_api(HOURS.format("monthly", "2024-03"), whole)
+        for day in (1, 3):
+            first = at(f"2024-03-{day:02d}")
+            modified = at("2030-01-01") if day == 1 else first + 1.2 * DAY
+            name = HOURS.format("daily", f"2024-03-{day:02d}")
+            lab.put(name, bars(first, first + DAY, HOUR), modified)
+        lab.run("sync", "2024-03-04T08:00")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(72,)]
+
+
+def test_clock_behind_is_no_complete_pass() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
+        follow(lab, 5)
+        lab.run("sync", "2024-03-06T09:00")
+        outcome = lab.run("sync", "2024-03-04T09:00")
+
+        assert outcome.troubles == [
+            "the clock of this machine: it is behind the vendor's: no gap is looked for"
+        ]
+
+
 def test_early_unasked_decision_is_made_again() -> None:
     missing = hourly("2024-03-10").splitlines(keepends=True)[6]
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-10", end="2024-03-11")) as lab:

@@ -307,7 +307,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     table = Table(title=title or None, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows[:50])
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_text(value)) for value in row))  # vendor's words are no markup
     is_narrow = is_terminal and _width(console, table) > console.width
@@ -336,7 +336,7 @@ def _records(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) 
     for number, row in enumerate(rows, start=1):
         table.add_row(f"row {number}", "", style="bold")
         for column, value in zip(columns, row, strict=True):
-            table.add_row(column, Text(_text(value)))
+            table.add_row(Text(column), Text(_text(value)))
     return table
 
 

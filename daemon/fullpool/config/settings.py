@@ -58,7 +58,7 @@ def _is_day(day: date) -> date:
 
 def misread_signs(path: str) -> str:
     """Return the signs of a path that DuckDB, or the views of the lake, take for something else."""
-    return " ".join(sign for sign in "|?\\" if sign in path)
+    return " ".join(sign for sign in "|?*[\\" if sign in path)
 
 
 def _is_lake_path(text: str) -> str:

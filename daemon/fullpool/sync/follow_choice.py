@@ -65,6 +65,7 @@ class Choice:
 
         What rows the run before got is forgotten: they are on record, or were not kept.
         """
+        self._forget_what_is_ahead(now)
         runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
         self._held = {
             series: _rows(runs.get(series, ()), last)
@@ -75,6 +76,14 @@ class Choice:
         self._files = self._state.queries.files.of(told) if told else {}
         self._last.clear()
         self._unfinished.clear()
+
+    def _forget_what_is_ahead(self, now: datetime) -> None:
+        """Forget what was noted while the clock was ahead: it would be waited for."""
+        for noted, limit in (
+            (self._since, now), (self._asked_at, now), (self._unknown, now + _UNKNOWN_FOR),
+        ):  # fmt: skip
+            for series in [series for series, moment in noted.items() if moment > limit]:
+                del noted[series]
 
     @property
     def unfinished(self) -> frozenset[Series]:

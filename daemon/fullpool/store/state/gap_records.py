@@ -27,6 +27,8 @@ _WRITTEN_TOGETHER: Final = 10_000
 _AHEAD: Final = timedelta(minutes=5)
 # By so much the vendor's own clock may differ from ours.
 _BEHIND: Final = timedelta(hours=1)
+# A series that is published has an archive of the last month.
+_RECENT: Final = timedelta(days=40)
 _TAKEN_BACK: Final = (
     """DELETE FROM sync.archives WHERE recorded_at > $limit AND row_count IS NULL
     AND period_end > $limit AND status IN ('expected', 'not_published', 'absent')""",
@@ -106,9 +108,21 @@ def write_lost(
 
 
 def is_behind(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
-    """Whether the vendor has published something, by its own clock, that is long after *now*."""
-    found = connection.execute("SELECT max(modified_at) FROM sync.archives").fetchone()
-    return bool(found and found[0] and found[0] > naive(now + _BEHIND))
+    """Whether the vendor has published something, by its own clock, that is long after *now*.
+
+    It has to be the last archive of a series, and a recent one: a single wrong date is no clock.
+    """
+    limit = naive(now + _BEHIND)
+    found = connection.execute("SELECT max(modified_at) > ? FROM sync.archives", [limit]).fetchone()
+    if not (found and found[0]):
+        return False
+    last = connection.execute(
+        "SELECT count(*) FROM (SELECT max(period_end) AS ends, max_by(modified_at, period_end) AS"
+        f" modified FROM sync.archives WHERE modified_at IS NOT NULL GROUP BY {SERIES_NAME})"
+        " WHERE modified > ? AND ends > ?",
+        [limit, naive(now - _RECENT)],
+    ).fetchone()
+    return bool(last and last[0])
 
 
 def take_back(connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
