@@ -282,6 +282,24 @@ def test_a_shared_midnight_is_there_once(vendor: Vendor, tmp_path: Path) -> None
     assert ask(config, "FROM sync.gaps") == []
 
 
+def test_of_two_midnights_the_later_day_s_stays(vendor: Vendor, tmp_path: Path) -> None:
+    """Archives of one step have the same minute a second apart, and with other values."""
+    days = {}
+    for day, after in (("2024-01-29", "2024-01-30"), ("2024-01-30", "2024-01-31")):
+        midnight = metrics(day, range(1), at="01", value=f"{day[-2:]}.5")
+        next_one = metrics(after, range(1), value="0.25")
+        days[day] = [*midnight, *metrics(day, range(5, 1440, 5)), *next_one]
+    config = synced_metrics(vendor, tmp_path, days)
+
+    assert ask(config, "SELECT count(*) FROM metrics") == [(577,)]
+    sql = "SELECT create_time FROM metrics WHERE minute(create_time) = 0 AND hour(create_time) = 0"
+    assert [f"{time:%d %S}" for (time,) in ask(config, f"{sql} ORDER BY ALL")] == [
+        "29 01", "30 01", "31 00",
+    ]  # fmt: skip
+    sql = "SELECT kept_value::DOUBLE, other_value::DOUBLE FROM sync.conflicts"
+    assert ask(config, f"{sql} WHERE column_name = 'sum_open_interest'") == [(30.5, 0.25)]
+
+
 def test_unordered_repeated_rows_are_there_once(vendor: Vendor, tmp_path: Path) -> None:
     lines = metrics("2024-01-30", range(0, 1440, 5))
     config = synced_metrics(vendor, tmp_path, {"2024-01-30": sorted(lines * 2, reverse=True)})
@@ -507,7 +525,8 @@ def test_rates_differing_in_milliseconds_are_one(vendor: Vendor, tmp_path: Path)
     assert ask(config, "SELECT count(*) FROM funding_rate WHERE source = 'rest'") == [(57,)]
 
     rows = "".join(f"{time},8,0.00030000\n" for time in times)
-    vendor.put(key(FUNDING, "2024-01"), header + rows)
+    content = zipped("BTCUSDT-fundingRate-2024-01.csv", (header + rows).encode())
+    vendor.put_bytes(key(FUNDING, "2024-01"), content, datetime(2024, 2, 10, tzinfo=UTC))
     with time_machine.travel(datetime(2024, 2, 20, 12, tzinfo=UTC), tick=True):
         sync(config)
 

@@ -478,6 +478,28 @@ def test_shared_midnight_trade_is_kept_once(millisecond: int) -> None:
         assert verify.verify(lab.config, Event(), lambda _: None).is_whole
 
 
+def test_midnight_trade_stays_while_one_archive_has_it() -> None:
+    days = [(1, 0, 25), (2, 24, 48), (3, 48, 72)]
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-03")) as lab:
+        first = at("2024-03-01")
+
+        def text(start: int, end: int) -> str:
+            lines = (trade(100 + hour, first + hour * HOUR) for hour in range(start, end))
+            return HEADER + "".join(lines)
+
+        for day, start, end in days:
+            lab.put(trades("daily", f"2024-03-{day:02d}"), text(start, end))
+        lab.run("sync", "2024-03-10")
+        lab.run("sync", "2024-03-10T12:00")
+        lab.put(trades("daily", "2024-03-02"), text(25, 48), at("2024-03-11"))
+        lab.run("sync", "2024-03-12")
+
+        assert lab.ask("SELECT count(*) FROM agg_trades") == [(72,)]
+        before = len(lab.fetched())
+        lab.run("sync", "2024-03-13")
+        assert lab.fetched()[before:] == []
+
+
 def test_rebuild_restores_nothing_an_edition_removed() -> None:
     def month(without: str = "") -> str:
         return "".join(hourly(day) for day in MARCH if day != without).replace("true", "True,True")

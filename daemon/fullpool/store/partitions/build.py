@@ -5,27 +5,24 @@ staging and gets its name in the lake last, so a build that is killed leaves not
 anybody sees.
 """
 
-import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
-from typing import IO
 
 import duckdb
 
-from fullpool import vendor
-from fullpool.decode import Layout, check_span, decode, sniff
+from fullpool.decode import sniff
 from fullpool.errors import ArchiveError, DamagedError, MalformedError
 from fullpool.kinds import Api, Kind, api_of, kind_of
-from fullpool.model import Archive, Cadence, PartitionFile, Span, period_of
+from fullpool.model import PartitionFile
 from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, finish, rows, tails
 from fullpool.store.partitions.finish import Checked
 from fullpool.store.partitions.held import damage_of
+from fullpool.store.partitions.loading import Load, load_archives
 from fullpool.store.partitions.messages import (
     Accepted,
     Built,
@@ -55,12 +52,14 @@ def build(order: Order) -> Built:
         repetitions = tuple(_repetitions(order))
         if order.step.beside and not repetitions:
             return Built(order.step, (), (), ())
-        load, rejected = _load(order, order.inputs, scratch)
+        held = [order.root / file.path for file in order.step.files]
+        origin = origin_of(_connection(order), held)
+        load, rejected = load_archives(order, origin, order.inputs, scratch)
         try:
             whole = _write(order, load, scratch, _arrangement(order, load))
         except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
             good, blamed = _examine(order, load.accepted, scratch)
-            load, _ = _load(order, good, scratch)
+            load, _ = load_archives(order, origin, good, scratch)
             rejected += blamed
             whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
@@ -102,110 +101,7 @@ def _scratch(order: Order) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    """The rows of one CSV: their layout, and whether they only fill holes."""
-
-    layout: Layout
-    fills: bool
-
-
-@dataclass(frozen=True)
-class _Load:
-    """Rows as text, one CSV a sheet, and the archives they came from.
-
-    *origin* is where the rows of the files that the step replaces came from, *periods* are those of
-    its archives and of the accepted ones. Its spans are asked for once all archives are in it.
-    """
-
-    symbol: str
-    sheets: dict[_Sheet, Path]
-    accepted: list[Accepted]
-    origin: Origin
-    periods: set[str]
-
-    def fills(self, archive: Archive) -> bool:
-        """Whether a daily archive only fills holes of its month, which is there as well.
-
-        Rows of the month stay where both have them.
-        """
-        month = str(period_of(archive.period.first, Cadence.MONTH))
-        return archive.period.cadence is Cadence.DAY and month in self.periods
-
-    @functools.cached_property
-    def filled(self) -> list[Span]:
-        archives = [one.edition.archive for one in self.accepted]
-        return [archive.period.span for archive in archives if self.fills(archive)]
-
-    @functools.cached_property
-    def replaced(self) -> list[Span]:
-        """The spans whose archives are rewritten."""
-        archives = [one.edition.archive for one in self.accepted]
-        return [archive.period.span for archive in archives if not self.fills(archive)]
-
-    def edges(self, slack: timedelta) -> list[Span]:
-        """Return where rows are that may be of the archive before what is rewritten.
-
-        An archive may end with the first row of the next one's span.
-        """
-        ends = {source.span.end for source in self.origin.others(self.accepted)}
-        starts = (span.start for span in self.replaced)
-        return [Span(start, start + slack) for start in starts if slack and start in ends]
-
-    @functools.cached_property
-    def others(self) -> list[Span]:
-        """The spans of other archives inside those: a month may lack rows that its days had."""
-        replaced, others = self.replaced, self.origin.others(self.accepted)
-        return [other.span for other in others if _overlaps_any(other.span, replaced)]
-
-
-def _overlaps_any(span: Span, others: Sequence[Span]) -> bool:
-    return any(span.overlaps(other) for other in others)
-
-
-def _load(order: Order, inputs: Iterable[Input], scratch: Path) -> tuple[_Load, list[Rejected]]:
-    """Append the rows of all *inputs* to one CSV a sheet: DuckDB parses one file fastest."""
-    held = [order.root / file.path for file in order.step.files]
-    origin = origin_of(_connection(order), held)
-    periods = {source.period for source in origin.sources}
-    load, rejected = _Load(order.step.series.symbol, {}, [], origin, periods), []
-    with ExitStack() as stack:
-        files: dict[_Sheet, IO[bytes]] = {}
-
-        def file_of(layout: Layout, *, fills: bool) -> IO[bytes]:
-            sheet = _Sheet(layout, fills)
-            if sheet not in files:
-                load.sheets[sheet] = scratch / f"{len(files)}.csv"
-                files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
-            return files[sheet]
-
-        for item in sorted(inputs, key=_is_of_a_day):  # whether a day fills its month is known then
-            lengths = {sheet: file.tell() for sheet, file in files.items()}
-            sink_of = functools.partial(file_of, fills=load.fills(item.edition.archive))
-            try:
-                load.accepted.append(_decode(item, order, sink_of))
-                load.periods.add(str(item.edition.archive.period))
-            except MalformedError as error:
-                rejected.append(Rejected(item.edition, str(error)))
-                for sheet, file in files.items():
-                    file.truncate(file.seek(lengths.get(sheet, 0)))
-    return load, rejected
-
-
-def _is_of_a_day(item: Input) -> bool:
-    return item.edition.archive.period.cadence is Cadence.DAY
-
-
-def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:
-    archive = item.edition.archive
-    kind = kind_of(archive.series)
-    member = vendor.member_name(archive)
-    decoded = decode(item.zipped, member, kind, order.inflated_bytes, sink_of)
-    check_span(decoded, kind.around(archive.period.span))
-    return Accepted(item.edition, decoded.rows, decoded.first_time, decoded.last_time)
-
-
-def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
+def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
@@ -214,7 +110,7 @@ def _arrangement(order: Order, load: _Load) -> rows.Arrangement:
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
-def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement) -> Checked | None:
+def _write(order: Order, load: Load, scratch: Path, arranged: rows.Arrangement) -> Checked | None:
     """Write all rows of the step into one Parquet file and check it; None if nothing is new.
 
     Raises MalformedError if they are out of order or a key occurs twice, duckdb.DataError or
@@ -241,7 +137,7 @@ def _write(order: Order, load: _Load, scratch: Path, arranged: rows.Arrangement)
 
 
 def _branches(
-    order: Order, load: _Load, scratch: Path, width: csv_rows.Width, arranged: rows.Arrangement
+    order: Order, load: Load, scratch: Path, width: csv_rows.Width, arranged: rows.Arrangement
 ) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
@@ -276,7 +172,7 @@ def _repeated(order: Order, kind: Kind) -> str:
     return rows.repeated(kind, order.step.unit.span, beside)
 
 
-def _new(kind: Kind, load: _Load, width: csv_rows.Width, *, fills: bool) -> list[str]:
+def _new(kind: Kind, load: Load, width: csv_rows.Width, *, fills: bool) -> list[str]:
     """Return the rows of the archives, of those alone that fill holes or of the others."""
     sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
     source = csv_rows.DAILY if fills else csv_rows.ARCHIVE
@@ -286,7 +182,7 @@ def _new(kind: Kind, load: _Load, width: csv_rows.Width, *, fills: bool) -> list
     ]
 
 
-def _older(order: Order, load: _Load) -> list[str]:
+def _older(order: Order, load: Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
     kind, spans = kind_of(order.step.series), [*load.replaced, *load.filled]
     held = [(order.root / file.path, file) for file in order.step.files]
@@ -319,7 +215,7 @@ def _patches(order: Order, scratch: Path, width: csv_rows.Width) -> list[str]:
     return found
 
 
-def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
+def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     """Return where archives and other sources of the same rows do not agree."""
     kind = kind_of(order.step.series)
     losers = _older(order, load) if load.accepted else []
@@ -327,6 +223,9 @@ def _conflicts(order: Order, load: _Load, whole: Path) -> tuple[Conflict, ...]:
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
     losers += _new(kind, load, csv_rows.Width.WIDE, fills=True)
+    if rows.meets_within(kind) and (edges := load.inner_edges(kind.slack)):
+        new = _new(kind, load, csv_rows.Width.WIDE, fills=False)
+        losers += [rows.among(branch, kind, edges) for branch in new]
     if not losers:
         return ()
     return finish.conflicts(_connection(order), order.step.series, whole, losers)
@@ -373,7 +272,7 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     Rows that repeat to the letter are no fault: outage days of 1s klines have them.
     """
     kind, span = kind_of(order.step.series), item.edition.archive.period.span
-    load, _ = _load(order, [item], scratch)
+    load, _ = load_archives(order, Origin(), [item], scratch)
     (branch,) = _new(kind, load, csv_rows.Width.WIDE, fills=load.fills(item.edition.archive))
     try:
         found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()

@@ -80,7 +80,7 @@ def scanned(
     connection: duckdb.DuckDBPyConnection, root: Path, file: PartitionFile
 ) -> PartitionFile:
     """Return a file that is in the lake already, with its holes and its rows of REST."""
-    found = checked(connection, file.partition.series, root / file.path, rows.SORTED_ONCE)
+    found = checked(connection, file.partition.series, root / file.path, rows.HELD)
     assert found is not None
     return replace(
         file,

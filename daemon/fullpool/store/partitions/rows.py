@@ -86,6 +86,11 @@ def archived_in(kind: Kind, path: Path, spans: Sequence[Span], others: Sequence[
     return _held(kind, path, which, f"{quoted(DAILY)} AS {SOURCE_COLUMN}")
 
 
+def among(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
+    """Select the rows of a branch that lie in one of *spans*."""
+    return f"SELECT * FROM ({branch}) WHERE {in_any(kind.time, spans)}"
+
+
 def in_any(column: str, spans: Sequence[Span]) -> str:
     """Return the condition that *column* lies in one of *spans*."""
     inside = " OR ".join(within(column, span) for span in merged(spans)) or "false"
@@ -104,10 +109,14 @@ def _identity(kind: Kind, table: str = "") -> str:
 def keys_of(kind: Kind, table: str = "") -> list[str]:
     """Return the SQL of what identifies a row; *table* is an alias with its dot."""
     return [
-        f"date_trunc('minute', {table}{name})" if kind.jitter and name == kind.time
-        else f"{table}{name}"
+        _told(kind, f"{table}{name}") if name == kind.time else f"{table}{name}"
         for name in kind.key
-    ]  # fmt: skip
+    ]
+
+
+def _told(kind: Kind, time: str) -> str:
+    """Return the SQL of what of its time identifies a row."""
+    return f"date_trunc('minute', {time})" if kind.jitter else time
 
 
 def key_of(kind: Kind) -> str:
@@ -180,7 +189,8 @@ def _is_not_after(kind: Kind) -> str:
     earlier = f"{kind.time} < {kind.time}_before_"
     others = [name for name in kind.key if name != kind.time]
     if not others:
-        return f"{kind.time} <= {kind.time}_before_" if kind.key else earlier
+        last = f"{kind.time}_before_"
+        return f"{_told(kind, kind.time)} <= {_told(kind, last)}" if kind.key else earlier
     rest = f"row({', '.join(others)})"
     before = f"row({', '.join(f'{name}_before_' for name in others)})"
     same = f"{kind.time} = {kind.time}_before_"
@@ -192,15 +202,25 @@ def _as_they_come(_kind: Kind, branches: Sequence[str]) -> str:
 
 
 def _sorted_once(kind: Kind, branches: Sequence[str]) -> str:
-    ranked = [f"SELECT *, {rank} AS branch FROM ({branch})" for rank, branch in enumerate(branches)]
+    # Of two archives of one branch, the later one's row stays: it is of that archive's own period.
+    line = "row_number() OVER ()" if meets_within(kind) else "0"
+    ranked = [
+        f"SELECT *, {rank} AS branch, {line} AS line FROM ({branch})"
+        for rank, branch in enumerate(branches)
+    ]
     rows = " UNION ALL ".join(f"({branch})" for branch in ranked)
     if not kind.key:
         return _days_of_one_branch(kind, rows, len(branches))
     lives, life = with_lives(kind, rows)
-    key = ", ".join(keys_of(kind))
-    once = f"QUALIFY row_number() OVER (PARTITION BY {key}{life} ORDER BY branch DESC) = 1"
-    dropped = f"branch{life}"
+    key = f"{', '.join(keys_of(kind))}{life}"
+    once = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY branch DESC, line DESC) = 1"
+    dropped = f"branch, line{life}"
     return f"SELECT * EXCLUDE ({dropped}) FROM ({lives}) {once} ORDER BY {order_of(kind)}"
+
+
+def meets_within(kind: Kind) -> bool:
+    """Whether the last row of an archive may be the first one of the next, with other values."""
+    return bool(kind.slack) and kind.time in kind.key
 
 
 def _days_of_one_branch(kind: Kind, rows: str, branches: int) -> str:
@@ -212,7 +232,7 @@ def _days_of_one_branch(kind: Kind, rows: str, branches: int) -> str:
     ranked = f"count(*) OVER (PARTITION BY branch, {day}) * {branches} + branch AS rank_"
     best = "max(rank_) OVER (PARTITION BY day_)"
     return (
-        f"SELECT * EXCLUDE (branch, rank_, day_) FROM"
+        f"SELECT * EXCLUDE (branch, line, rank_, day_) FROM"
         f" (SELECT *, {day} AS day_, {ranked} FROM ({rows})) QUALIFY rank_ = {best}"
         f" ORDER BY {order_of(kind)}"
     )
@@ -243,6 +263,8 @@ AS_THEY_COME: Final = Arrangement(_as_they_come, _falls)
 SORTED_ONCE: Final = Arrangement(_sorted_once, _is_not_after, is_strict=True)
 # The same of archives that were looked at one by one: their rows need not be in order.
 EXAMINED: Final = replace(SORTED_ONCE, is_strict=False)
+# What is in the lake already was in order when it was built.
+HELD: Final = Arrangement(_sorted_once, lambda _: "false")
 
 
 def order_of(kind: Kind) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import duckdb
 
+from fullpool.kinds import kind_of
 from fullpool.model import Cadence, PartitionFile
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.bulk import insert, update
@@ -35,6 +36,22 @@ _DAYS_BESIDE: Final = (
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
     " AND left(period, 7) = ?"
 )
+# A row at midnight may be in the archives of both days, and was kept of one of them.
+_ARCHIVES_BESIDE: Final = (
+    "UPDATE sync.archives SET status = 'listed', reason = 'the archive next to it lost rows',"
+    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
+    " AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
+    " AND (period_end = ? OR period_start = ?)"
+)
+
+
+def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series, start and end of archives that lost rows which others may have too."""
+    for revision in (revision for build in built for revision in build.revisions):
+        archive = revision.edition.archive
+        kind, span = kind_of(archive.series), archive.period.span
+        if revision.removed and kind.slack and kind.key:
+            yield (naive(at), *series_values(archive.series), naive(span.start), naive(span.end))
 
 
 def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
@@ -86,6 +103,8 @@ def write_built(
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for month in _new_months(built, at):
         connection.execute(_DAYS_BESIDE, list(month))
+    for shortened in _shortened(built, at):
+        connection.execute(_ARCHIVES_BESIDE, list(shortened))
 
 
 def write_findings(connection: duckdb.DuckDBPyConnection, files: Sequence[PartitionFile]) -> None:
