@@ -6,12 +6,15 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.gaps import Gap
+from fullpool.kinds import is_by_period, is_counted
 from fullpool.model import (
     Archive,
     Cadence,
     Known,
+    PartitionFile,
     Period,
     Series,
+    Span,
     Status,
     period_of,
     periods,
@@ -19,6 +22,7 @@ from fullpool.model import (
 from fullpool.planning import Want
 
 _MOMENT: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 
 
 def days_instead(month: Archive, recorded: Collection[Period], want: Want) -> list[Known]:
@@ -68,7 +72,7 @@ def archives_of(
                 is_out = vendor.first_ask(gap.series, month) <= now
                 found |= {Archive(gap.series, month): None} if is_out else {}
             elif one is not None and (one.is_held or one.is_of_no_use):
-                days = periods(gap.span.meet(month.span), Cadence.DAY)
+                days = periods(_beside(gap).meet(month.span), Cadence.DAY)
                 found |= {Archive(gap.series, day): None for day in days if day not in recorded}
     reason = "it may have missing rows"
     return [
@@ -76,6 +80,64 @@ def archives_of(
         for archive in found
         if wants[archive.series].overlaps(archive.period.span)
     ]
+
+
+def short_months(held: Sequence[PartitionFile], ends: Iterable[Known]) -> list[Archive]:
+    """Return the first and the last month of a series, if its rows begin or end within them.
+
+    *ends* are its first archive and the last one that is in the lake. A month may lack days at its
+    ends, and what is beyond all rows of a series no row tells.
+    """
+    archives = [known.archive for known in ends if known.is_held]
+    months = [archive for archive in archives if archive.period.cadence is Cadence.MONTH]
+    return [
+        month
+        for month in months
+        if vendor.has_daily(month.series) and any(_outward(month, held))
+    ]
+
+
+def days_beyond(
+    month: Archive, held: Sequence[PartitionFile], known: Iterable[Known], want: Want
+) -> list[Known]:
+    """Return the days to ask for by name beyond the rows that a month has.
+
+    The next one alone; all of them, if the lake has a day of that month by now.
+    """
+    recorded = {one.archive.period: one for one in known}
+    days = [day for day in periods(month.period.span, Cadence.DAY) if day in recorded]
+    has_come = any(recorded[day].is_held for day in days)
+    found = [day for own in _outward(month, held) for day in (own if has_come else own[:1])]
+    reason = "its month has no rows of it"
+    return [
+        Known(Archive(month.series, day), Status.EXPECTED, reason)
+        for day in found
+        if day not in recorded and want.overlaps(day.span)
+    ]
+
+
+def _outward(month: Archive, held: Sequence[PartitionFile]) -> list[list[Period]]:
+    """Return the days of a month before all rows of a series, and after them, the nearest first.
+
+    What a month lacks after them is a gap, unless rows are counted by their ids alone.
+    """
+    if not held:
+        return []
+    days, after = list(periods(month.period.span, Cadence.DAY)), []
+    before = [day for day in reversed(days) if day.span.end <= held[0].first_time]
+    if is_counted(month.series):
+        after = [day for day in days if day.span.start > held[-1].last_time]
+    return [own for own in (before, after) if len(own) < len(days)]
+
+
+def _beside(gap: Gap) -> Span:
+    """Return the span of a gap; where only whole days are told, with those next to it.
+
+    A month that lacks days may have a part of these.
+    """
+    if not is_by_period(gap.series):
+        return gap.span
+    return Span(gap.span.start - _DAY, gap.span.end + _DAY)
 
 
 def failing(gap: Gap, known: Iterable[Known]) -> Known | None:

@@ -22,6 +22,7 @@ from fullpool.store.partitions.provenance import origin_of
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
 from served import Vendor, dataset, tree_of
 
+RAW_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker\n"
 HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 MINUTES = "data/spot/{}/klines/AUSDT/1m/AUSDT-1m-{}.zip"
 TRADES = "data/futures/um/{}/aggTrades/{}/{}-aggTrades-{}.zip"
@@ -39,6 +40,17 @@ def put_month_of_hours(lab: Lab, month: str, days: int) -> None:
     lab.put(HOURS.format("monthly", month), bars(start, start + days * DAY, HOUR))
     for number in range(days):
         put_hours(lab, f"{start + number * DAY:%Y-%m-%d}")
+
+
+def whole_day(day: str) -> str:
+    """Return the hourly bars of a day."""
+    return bars(at(day), at(day) + DAY, HOUR)
+
+
+def raw_trades(day: str) -> str:
+    """Return a trade an hour, whose ids skip."""
+    moments = [round((at(day) + hour * HOUR).timestamp() * 1000) for hour in range(24)]
+    return "".join(f"{moment // 1_200_000},1.5,1.0,1.5,{moment},true\n" for moment in moments)
 
 
 def trades(cadence: str, period: str, symbol: str = "AUSDT") -> str:
@@ -476,6 +488,50 @@ def test_shared_midnight_trade_is_kept_once(millisecond: int) -> None:
         assert lab.ask("SELECT key, column_name FROM sync.conflicts") == [(25, "period")]
         assert lab.ask("SELECT expected_rows, present_rows FROM sync.coverage") == [(73, 73)]
         assert verify.verify(lab.config, Event(), lambda _: None).is_whole
+
+
+@pytest.mark.parametrize("kind", ["aggTrades", "klines"])
+@pytest.mark.parametrize("start", ["2024-03-01", ""])
+@pytest.mark.parametrize("kept", [MARCH[:10], MARCH[9:]])
+def test_days_a_short_month_lacks_are_fetched(kept: list[str], start: str, kind: str) -> None:
+    names = f"um/{kind}/AUSDT" + ("/1h" if kind == "klines" else "")
+    key = HOURS.replace("spot", "futures/um") if kind == "klines" else trades("{}", "{}")
+    rows_of, header = (whole_day, "") if kind == "klines" else (hourly, HEADER)
+    with Lab(dataset(names, **({"start": start} if start else {}))) as lab:
+        lab.put(key.format("monthly", "2024-03"), header + "".join(map(rows_of, kept)))
+        for day in MARCH:
+            lab.put(key.format("daily", day), header + rows_of(day))
+        lab.run("sync", "2024-04-10")
+        lab.run("sync", "2024-04-11")
+
+        table = "klines" if kind == "klines" else "agg_trades"
+        assert lab.ask(f"SELECT count(*) FROM {table}") == [(31 * 24,)]
+        before = len(lab.fetched())
+        lab.run("sync", "2024-04-12")
+        assert lab.fetched()[before:] == []
+
+
+def test_a_month_that_begins_late_costs_one_request() -> None:
+    with Lab(dataset("um/aggTrades/AUSDT")) as lab:
+        lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH[20:])))
+        for now in ("2024-04-10", "2024-04-11", "2024-05-20"):
+            lab.run("sync", now)
+
+        sql = "SELECT period, status FROM sync.archives WHERE period < '2024-04' ORDER BY ALL"
+        assert lab.ask(sql) == [("2024-03", "present"), ("2024-03-20", "absent")]
+        assert lab.ask("FROM sync.missing WHERE period < '2024-04'") == []
+
+
+def test_a_day_cut_with_its_month_is_completed() -> None:
+    key = trades("{}", "{}").replace("aggTrades", "trades")
+    with Lab(dataset("um/trades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        kept = [*(raw_trades(day) for day in MARCH[:9]), *raw_trades(MARCH[9]).splitlines(True)[:7]]
+        lab.put(key.format("monthly", "2024-03"), RAW_HEADER + "".join(kept))
+        for day in MARCH:
+            lab.put(key.format("daily", day), RAW_HEADER + raw_trades(day))
+        lab.run("sync", "2024-04-10")
+
+        assert lab.ask("SELECT count(*) FROM trades") == [(31 * 24,)]
 
 
 def test_midnight_trade_stays_while_one_archive_has_it() -> None:

@@ -17,7 +17,7 @@ from fullpool.gaps import (
 )
 from fullpool.grid import Grid
 from fullpool.kinds import grid_of, is_by_period
-from fullpool.model import Known, PartitionFile, Run, Series, Span
+from fullpool.model import Archive, Known, PartitionFile, Run, Series, Span
 from fullpool.planning import Want
 from fullpool.store.partitions.build import scan
 from fullpool.store.partitions.messages import Scan
@@ -39,6 +39,7 @@ class GapFinder:
         self._state = state
         self._outcome = outcome
         self._wants = {want.series: want for want in wants}
+        self._beyond: set[Archive] = set()
         # Rows that are held would count as of the future.
         self._is_behind = state.is_behind(work.now())
 
@@ -125,11 +126,34 @@ class GapFinder:
                 _expected(want, part, rows, _until(want, part, now, followed))
                 for part in want.parts
             ]
+        self._look_beyond(files, ends)
         report(known, found)
         self._state.gaps.record(found, now)
         self._state.gaps.record_expected(expected)
         self._doubt(new)
         self._forget_evidence(found)
+
+    def take_beyond(self) -> set[Archive]:
+        """Return the archives that were found to be asked for beyond the ends of series, once."""
+        found, self._beyond = self._beyond, set()
+        return found
+
+    def _look_beyond(
+        self, files: Mapping[Series, list[PartitionFile]], ends: Mapping[Series, list[Known]]
+    ) -> None:
+        """Have the days asked for that the first and the last month of a series may lack."""
+        short = {series: stand_ins.short_months(files[series], ends[series]) for series in files}
+        months = [month for own in short.values() for month in own]
+        known = self._state.queries.known_of({month.series for month in months}) if months else {}
+        days = [
+            day
+            for month in months
+            for day in stand_ins.days_beyond(
+                month, files[month.series], known[month.series], self._wants[month.series]
+            )
+        ]
+        self._beyond |= {day.archive for day in days}
+        self._state.record_listings([], days, self._work.now())
 
     def _doubt(self, new: Mapping[Series, Sequence[Gap]]) -> None:
         """Have the archives beside new gaps looked at again: they may have the rows by now."""

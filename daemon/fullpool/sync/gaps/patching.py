@@ -58,6 +58,7 @@ class Patching:
     def run(self) -> None:
         """Look for gaps and do what can be done about them, unless the work is to end."""
         self._finder.look()
+        self._fetch_beyond()
         self._welcome_back()
         for _ in range(_MOST_TURNS):
             lost = self._outcome.lost
@@ -162,6 +163,12 @@ class Patching:
         due = self._state.queries.due(self._work.now())
         lost = (Fault.GONE, Fault.DAMAGED)
         self._fetch({known.archive for known in due if known.fault in lost})
+
+    def _fetch_beyond(self) -> None:
+        """Fetch the days at both ends of series that their months may lack."""
+        while (days := self._finder.take_beyond()) and not self._work.is_ending:
+            self._fetch(days)
+            self._finder.look_again()
 
     def _fetch_archives(self, gaps: Sequence[Gap]) -> bool:
         """Fetch archives that may have what others lack; return whether there are any."""
