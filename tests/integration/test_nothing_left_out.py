@@ -511,6 +511,31 @@ def test_days_a_short_month_lacks_are_fetched(kept: list[str], start: str, kind:
         assert lab.fetched()[before:] == []
 
 
+@pytest.mark.parametrize("comes", ["later", "together"])
+def test_an_older_month_leaves_a_corrected_day(comes: str) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        for day in MARCH:
+            if day != "2024-03-20":
+                lab.put(HOURS.format("daily", day), whole_day(day), at(day) + 1.2 * DAY)
+        lab.run("sync", "2024-04-01T12:00")
+        day, text = "2024-03-05", whole_day("2024-03-05")
+        lacking = "".join(text.replace(",10,", ",77,").splitlines(keepends=True)[1:])
+        lab.put(HOURS.format("daily", day), lacking, at("2024-04-05"))
+        if comes == "later":
+            lab.run("sync", "2024-04-06T12:00")
+        whole = bars(at("2024-03-01"), at("2024-04-01"), HOUR)
+        lab.put(HOURS.format("monthly", "2024-03"), whole, at("2024-04-02"))
+        lab.run("sync", "2024-04-07T12:00")
+        lab.run("sync", "2024-04-08T12:00")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(31 * 24,)]
+        assert lab.ask("SELECT count(*) FROM klines WHERE volume = 77") == [(23,)]
+        sql = "SELECT DISTINCT kept_value, other_value FROM sync.conflicts WHERE column_name = ?"
+        kept = lab.ask(sql.replace("?", "'volume'"))
+        assert [(float(one), float(other)) for one, other in kept] == [(77.0, 10.0)]
+
+
 def test_a_month_that_begins_late_costs_one_request() -> None:
     with Lab(dataset("um/aggTrades/AUSDT")) as lab:
         lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH[20:])))

@@ -22,7 +22,7 @@ from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, finish, rows, tails
 from fullpool.store.partitions.finish import Checked
 from fullpool.store.partitions.held import damage_of
-from fullpool.store.partitions.loading import Load, load_archives
+from fullpool.store.partitions.loading import Load, Rank, load_archives
 from fullpool.store.partitions.messages import (
     Accepted,
     Built,
@@ -106,7 +106,7 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
     edges = load.edges(kind_of(order.step.series).slack)
-    is_mixed = has_patches or load.filled or load.others or edges
+    is_mixed = has_patches or load.filled or load.corrected or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -149,7 +149,11 @@ def _branches(
     held = [order.root / file.path for file in order.step.files]
     # What nothing identifies is replaced with all that the older edition had outside its span.
     replaced = load.replaced if kind.key else [kind.around(span) for span in load.replaced]
-    filling, new = (_new(kind, load, width, fills=fills) for fills in (True, False))
+    filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
+    if load.corrected:  # what a month has there is below what the day has, whichever came first
+        filling += [rows.among(branch, kind, load.corrected) for branch in new]
+        new = [rows.outside(branch, kind, load.corrected) for branch in new]
+    new += correcting
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
         filling = [rows.in_order(kind, branch) for branch in filling]
         new = [rows.in_order(kind, branch) for branch in new]
@@ -172,10 +176,10 @@ def _repeated(order: Order, kind: Kind) -> str:
     return rows.repeated(kind, order.step.unit.span, beside)
 
 
-def _new(kind: Kind, load: Load, width: csv_rows.Width, *, fills: bool) -> list[str]:
-    """Return the rows of the archives, of those alone that fill holes or of the others."""
-    sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.fills is fills]
-    source = csv_rows.DAILY if fills else csv_rows.ARCHIVE
+def _new(kind: Kind, load: Load, width: csv_rows.Width, rank: Rank) -> list[str]:
+    """Return the rows of the archives of one rank."""
+    sheets = [(sheet, path) for sheet, path in load.sheets.items() if sheet.rank is rank]
+    source = csv_rows.DAILY if rank is Rank.FILLS else csv_rows.ARCHIVE
     return [
         csv_rows.from_csv(csv_rows.Sheet(kind, sheet.layout, path, load.symbol), width, source)
         for sheet, path in sheets
@@ -222,10 +226,11 @@ def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     # The API rounds statistics: each row would differ from the archive's.
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
-    losers += _new(kind, load, csv_rows.Width.WIDE, fills=True)
-    if rows.meets_within(kind) and (edges := load.inner_edges(kind.slack)):
-        new = _new(kind, load, csv_rows.Width.WIDE, fills=False)
-        losers += [rows.among(branch, kind, edges) for branch in new]
+    losers += _new(kind, load, csv_rows.Width.WIDE, Rank.FILLS)
+    edges = load.inner_edges(kind.slack) if rows.meets_within(kind) else []
+    if disputed := [*edges, *load.corrected]:
+        new = _new(kind, load, csv_rows.Width.WIDE, Rank.REPLACES)
+        losers += [rows.among(branch, kind, disputed) for branch in new]
     if not losers:
         return ()
     return finish.conflicts(_connection(order), order.step.series, whole, losers)
@@ -273,7 +278,7 @@ def _fault(order: Order, item: Input, scratch: Path) -> str | None:
     """
     kind, span = kind_of(order.step.series), item.edition.archive.period.span
     load, _ = load_archives(order, Origin(), [item], scratch)
-    (branch,) = _new(kind, load, csv_rows.Width.WIDE, fills=load.fills(item.edition.archive))
+    (branch,) = _new(kind, load, csv_rows.Width.WIDE, load.rank_of(item.edition))
     try:
         found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
         assert found is not None

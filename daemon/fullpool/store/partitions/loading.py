@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from pathlib import Path
 from typing import IO
 
@@ -12,51 +13,91 @@ from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode
 from fullpool.errors import MalformedError
 from fullpool.kinds import kind_of
-from fullpool.model import Archive, Cadence, Span, period_of
-from fullpool.store.partitions.messages import Accepted, Input, Order, Rejected
+from fullpool.model import Cadence, Span, period_from, period_of
+from fullpool.store.partitions.messages import Accepted, Edition, Input, Order, Rejected
 from fullpool.store.partitions.provenance import Origin
+
+
+class Rank(IntEnum):
+    """Which rows stay where two archives have them: those of the higher rank.
+
+    A day fills the holes of its month, unless it was published after it: then it corrects it.
+    """
+
+    FILLS = 0
+    REPLACES = 1
+    CORRECTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """The rows of one CSV: their layout, and whether they only fill holes."""
+    """The rows of one CSV: their layout and rank."""
 
     layout: Layout
-    fills: bool
+    rank: Rank
 
 
 @dataclass(frozen=True)
 class Load:
     """Rows as text, one CSV a sheet, and the archives they came from.
 
-    *origin* is where the rows of the files that the step replaces came from, *periods* are those of
-    its archives and of the accepted ones. Its spans are asked for once all archives are in it.
+    *origin* is where the rows of the files that the step replaces came from, *published* tells when
+    its archives and the accepted ones were, by period. Its spans are asked for once all archives
+    are in it.
     """
 
     symbol: str
     sheets: dict[_Sheet, Path]
     accepted: list[Accepted]
     origin: Origin
-    periods: set[str]
+    published: dict[str, datetime | None]
 
-    def fills(self, archive: Archive) -> bool:
-        """Whether a daily archive only fills holes of its month, which is there as well.
-
-        Rows of the month stay where both have them.
-        """
-        month = str(period_of(archive.period.first, Cadence.MONTH))
-        return archive.period.cadence is Cadence.DAY and month in self.periods
+    def rank_of(self, edition: Edition) -> Rank:
+        """Return the rank of an archive beside that of its month, if that is there as well."""
+        period = edition.archive.period
+        month = str(period_of(period.first, Cadence.MONTH))
+        if period.cadence is not Cadence.DAY or month not in self.published:
+            return Rank.REPLACES
+        is_newer = _is_later(edition.identity.modified_at, self.published[month])
+        return Rank.CORRECTS if is_newer else Rank.FILLS
 
     @functools.cached_property
     def filled(self) -> list[Span]:
-        archives = [one.edition.archive for one in self.accepted]
-        return [archive.period.span for archive in archives if self.fills(archive)]
+        """The spans of days that only fill holes of their month."""
+        return self._spans(lambda rank: rank is Rank.FILLS)
 
     @functools.cached_property
     def replaced(self) -> list[Span]:
-        """The spans whose archives are rewritten."""
-        archives = [one.edition.archive for one in self.accepted]
-        return [archive.period.span for archive in archives if not self.fills(archive)]
+        """The spans whose archives are rewritten; not where what is held corrects them."""
+        spans = self._spans(lambda rank: rank is not Rank.FILLS)
+        return [part for span in spans for part in _outside(span, self._held_corrections)]
+
+    @functools.cached_property
+    def corrected(self) -> list[Span]:
+        """The spans of days that were published after the accepted month they are in."""
+        return [*self._held_corrections, *self._spans(lambda rank: rank is Rank.CORRECTS)]
+
+    @functools.cached_property
+    def _held_corrections(self) -> list[Span]:
+        """The spans of days of the lake that were published after a month that is accepted now."""
+        months = [
+            (one.edition.archive.period.span, one.edition.identity.modified_at)
+            for one in self.accepted
+            if one.edition.archive.period.cadence is Cadence.MONTH
+        ]
+        return [
+            source.span
+            for source in self.origin.others(self.accepted)
+            if period_from(source.period).cadence is Cadence.DAY
+            and any(
+                span.covers(source.span) and _is_later(source.identity.modified_at, at)
+                for span, at in months
+            )
+        ]
+
+    def _spans(self, is_meant: Callable[[Rank], bool]) -> list[Span]:
+        editions = [one.edition for one in self.accepted]
+        return [one.archive.period.span for one in editions if is_meant(self.rank_of(one))]
 
     def edges(self, slack: timedelta) -> list[Span]:
         """Return where rows are that may be of the archive before what is rewritten.
@@ -81,6 +122,20 @@ class Load:
         return [other.span for other in others if _overlaps_any(other.span, replaced)]
 
 
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and one > other
+
+
+def _outside(span: Span, taken: Sequence[Span]) -> list[Span]:
+    """Return what of a span is in none of those *taken*, which lie in it or beside it."""
+    parts, at = [], span.start
+    for one in sorted(taken):
+        if span.covers(one) and at < one.start:
+            parts.append(Span(at, one.start))
+        at = max(at, one.end) if span.covers(one) else at
+    return [*parts, Span(at, span.end)] if at < span.end else parts
+
+
 def _overlaps_any(span: Span, others: Sequence[Span]) -> bool:
     return any(span.overlaps(other) for other in others)
 
@@ -92,13 +147,13 @@ def load_archives(
 
     *origin* is that of the files which the step replaces.
     """
-    periods = {source.period for source in origin.sources}
-    load, rejected = Load(order.step.series.symbol, {}, [], origin, periods), []
+    published = {source.period: source.identity.modified_at for source in origin.sources}
+    load, rejected = Load(order.step.series.symbol, {}, [], origin, published), []
     with ExitStack() as stack:
         files: dict[_Sheet, IO[bytes]] = {}
 
-        def file_of(layout: Layout, *, fills: bool) -> IO[bytes]:
-            sheet = _Sheet(layout, fills)
+        def file_of(layout: Layout, *, rank: Rank) -> IO[bytes]:
+            sheet = _Sheet(layout, rank)
             if sheet not in files:
                 load.sheets[sheet] = scratch / f"{len(files)}.csv"
                 files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
@@ -106,10 +161,11 @@ def load_archives(
 
         for item in sorted(inputs, key=_is_of_a_day):  # whether a day fills its month is known then
             lengths = {sheet: file.tell() for sheet, file in files.items()}
-            sink_of = functools.partial(file_of, fills=load.fills(item.edition.archive))
+            sink_of = functools.partial(file_of, rank=load.rank_of(item.edition))
             try:
                 load.accepted.append(_decode(item, order, sink_of))
-                load.periods.add(str(item.edition.archive.period))
+                edition = item.edition
+                load.published[str(edition.archive.period)] = edition.identity.modified_at
             except MalformedError as error:
                 rejected.append(Rejected(item.edition, str(error)))
                 for sheet, file in files.items():

@@ -91,6 +91,11 @@ def among(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
     return f"SELECT * FROM ({branch}) WHERE {in_any(kind.time, spans)}"
 
 
+def outside(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
+    """Select the rows of a branch that lie in none of *spans*."""
+    return f"SELECT * FROM ({branch}) WHERE NOT {in_any(kind.time, spans)}"
+
+
 def in_any(column: str, spans: Sequence[Span]) -> str:
     """Return the condition that *column* lies in one of *spans*."""
     inside = " OR ".join(within(column, span) for span in merged(spans)) or "false"
