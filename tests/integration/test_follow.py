@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fullpool.app import clock
+from fullpool.app import clock, rebuild
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.remarks import behind
 from fullpool.config import parse
@@ -28,7 +28,7 @@ from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
 from fullpool.store.catalogue.reader import reading
 from fullpool.sync.follow import Follow, Wire
-from lab import DAY, HOUR, MINUTE, Inline, Lab, at, bar, bars, trade, uncounted
+from lab import DAY, HEADER, HOUR, MINUTE, Inline, Lab, at, bar, bars, hourly, trade, uncounted
 from served import Seen, dataset, tree_of
 
 DAILY = "data/spot/daily/klines/{s}/1m/{s}-1m-{day}.zip"
@@ -460,6 +460,27 @@ def test_damaged_followed_files_are_refetched_immediately(lab: Lab) -> None:
     assert (root / ".quarantine" / "damaged" / path.relative_to(root)).exists()
     lab.run("sync", "2024-03-11T06:10:20")
     rows(lab, "2024-03-11T06:10")
+
+
+def test_rebuild_keeps_rows_the_api_has_forgotten() -> None:
+    march = [f"2024-03-{day:02d}" for day in range(8, 18)]
+    twin = "data/futures/um/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-08", follow="true")) as lab:
+        daily = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-2024-03-08.zip"
+        lab.put(daily, HEADER + hourly(march[0]), at("2024-03-09T08:00"))
+        lab.tell_api(twin, HEADER + "".join(map(hourly, march)))
+        for day in march[1:6]:
+            lab.run("sync", f"{day}T12:30")
+        before = lab.ask("SELECT count(*) FROM agg_trades")
+        lab.tell_api(twin, HEADER + "".join(map(hourly, march[5:])))
+        rebuild.rebuild(lab.config, Event())
+
+        assert lab.ask("SELECT count(*) FROM agg_trades") == before == [(5 * 24 + 13,)]
+        lab.run("sync", "2024-03-13T12:50")
+        lab.run("sync", "2024-03-16T12:50")
+        assert lab.ask("SELECT count(*), count(DISTINCT agg_trade_id) FROM agg_trades") == [
+            (8 * 24 + 13, 8 * 24 + 13)
+        ]
 
 
 def test_half_written_rows_are_never_shown_twice(lab: Lab) -> None:

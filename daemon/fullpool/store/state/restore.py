@@ -40,6 +40,7 @@ from fullpool.store.tree import Tree, generation_in
 
 _HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
 _HISTORY_OF_SERIES: Final = ("revisions", "conflicts", "gaps", "wanted")
+_FOLLOWED: Final = ("tail_files", "followed")
 # What tables were called in generations of before migration 0007.
 _OLD_NAMES: Final = {"conflicts": "differences"}
 _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
@@ -85,7 +86,10 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
 
 
 def _tail_rows(tree: Tree, now: datetime, last: int) -> list[tuple[Any, ...]]:
-    """Return the files of followed rows as retired: generations name them, the API has the rows."""
+    """Return the files of followed rows as retired, for generations name them.
+
+    Those of the newest one are current again, if it can be read; else the API is asked for the rows.
+    """
     paths = (tree.root / FOLDER).rglob("*.parquet")
     names = [str(path.relative_to(tree.root)) for path in paths]
     return [(*_retired_row(tree, name, now), last + 1) for name in names]
@@ -173,6 +177,12 @@ def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
     for table in _HISTORY_OF_SERIES:
         name = table if table in tables else _OLD_NAMES.get(table, table)
         yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[name]}"
+    for table in (name for name in _FOLLOWED if name in tables):  # not before format 10
+        yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[table]}"
+    yield (
+        "DELETE FROM state.internal.retired WHERE path IN (SELECT path FROM"
+        " state.internal.tail_files)"
+    )
     taken = {"present": Status.EXPECTED, **OLD_STATUS}
     cases = " ".join(
         f"WHEN {duck.quoted(old)} THEN {duck.quoted(new)}" for old, new in taken.items()
