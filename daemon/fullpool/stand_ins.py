@@ -91,9 +91,7 @@ def short_months(held: Sequence[PartitionFile], ends: Iterable[Known]) -> list[A
     archives = [known.archive for known in ends if known.is_held]
     months = [archive for archive in archives if archive.period.cadence is Cadence.MONTH]
     return [
-        month
-        for month in months
-        if vendor.has_daily(month.series) and any(_outward(month, held))
+        month for month in months if vendor.has_daily(month.series) and any(_outward(month, held))
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fullpool.app import clock, rebuild
+from fullpool.app import clock, rebuild, verify
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.remarks import behind
 from fullpool.config import parse
@@ -460,6 +460,34 @@ def test_damaged_followed_files_are_refetched_immediately(lab: Lab) -> None:
     assert (root / ".quarantine" / "damaged" / path.relative_to(root)).exists()
     lab.run("sync", "2024-03-11T06:10:20")
     rows(lab, "2024-03-11T06:10")
+
+
+@pytest.mark.parametrize(
+    ("hour", "then"), [("03", "archive"), ("03", "repair"), ("09", "archive"), ("09", "row")]
+)
+def test_flipped_bytes_in_followed_files_are_found(lab: Lab, hour: str, then: str) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    root = tree_of(lab.config).root
+    (path,) = (root / "tail").rglob(f"2024-03-10T{hour}.*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    found = verify.verify(lab.config, Event(), lambda _: None)
+    assert (found.is_whole, found.followed) == (False, (str(path.relative_to(root)),))
+    if then == "repair":
+        verify.repair(lab.config, found)
+        assert verify.verify(lab.config, Event(), lambda _: None).is_whole
+    if then == "archive":
+        for day in ("2024-03-10", "2024-03-11"):
+            put_day(lab, day)
+            put_day(lab, day, "BUSDT")
+    now = "2024-03-12T08:00" if then == "archive" else "2024-03-10T09:35"
+    lab.run("sync", f"{now}:20")
+    lab.run("sync", f"{now}:50")
+
+    rows(lab, now)
+    assert lab.ask("SELECT DISTINCT open, volume FROM klines") == [(1.0, 10.0)]
 
 
 def test_rebuild_keeps_rows_the_api_has_forgotten() -> None:

@@ -15,11 +15,13 @@ from fullpool.errors import FullpoolError, IncompleteError
 from fullpool.model import Archive, Damage, Fault, Known, PartitionFile, Status, Stop
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.tails import is_as_written
 from fullpool.store.partitions.verify import Inspected, Inspection, inspect
 from fullpool.store.state.opening import open_state_to_look
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.sync.publishing import publish_state
+from fullpool.sync.tails import here
 from fullpool.sync.watcher import Watcher
 
 # What stands for a CHECKSUM where the vendor has none.
@@ -31,8 +33,9 @@ class Verified:
     """What a verification found.
 
     *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
-    out. *outdated* are archives whose CHECKSUM is another by now, *withdrawn* those that have none
-    any more; of *unanswered* ones it could not be fetched, for the reason given.
+    out. *followed* are damaged files of followed rows. *outdated* are archives whose CHECKSUM is
+    another by now, *withdrawn* those that have none any more; of *unanswered* ones it could not be
+    fetched, for the reason given.
     """
 
     files: int
@@ -45,10 +48,12 @@ class Verified:
     outdated: tuple[Archive, ...] = ()
     withdrawn: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
-        return not (self.damaged or self.unread or self.foreign or self.outdated)
+        files = self.damaged or self.unread or self.foreign or self.followed
+        return not (files or self.outdated)
 
 
 def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
@@ -61,6 +66,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         files = recorded_files(reader.queries)
         unscanned = {file.path for file in reader.queries.files.unscanned()}
         unknown = unknown_files(tree, reader.queries)
+        tails = inventory.published_tails(reader)
     orders = [
         Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
         for file in files
@@ -70,8 +76,10 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         raise IncompleteError(
             f"verifying {tree.root}: stopped at {len(found)} of {len(files)} files"
         )
+    followed = {file.path for file in tails if not is_as_written(tree, file)}
     with reading(tree) as reader:  # what was replaced meanwhile is nobody's loss
         current = reader.queries.files.paths()
+        followed &= {file.path for file in inventory.published_tails(reader)}
         unknown -= inventory.known_paths(reader.queries)
     wrong = [one for one in found if one.problems and one.file.path in current]
     left_over = left_over_files(tree, unknown)
@@ -83,6 +91,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         unread=tuple(one for one in wrong if one.is_unread),
         foreign=tuple(sorted(unknown - left_over)),
         left_over=() if is_held(tree) else tuple(sorted(left_over)),
+        followed=tuple(sorted(followed)),
     )
 
 
@@ -111,7 +120,9 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         state.record_listings([], list(_due_again(state.queries, verified.outdated)), now)
         for path in sorted(strays - inventory.known_paths(state.queries)):
             take_out(tree, path)
-        if lost or verified.outdated:
+        if verified.followed:
+            here(state, tree, now, is_thorough=True)  # which sets them aside
+        if lost or verified.outdated or verified.followed:
             publish_state(state, tree, state.next_value("generation"), now)
         due = {known.archive for known in state.queries.due(now)}
     return sorted(before & due, key=str)

@@ -18,7 +18,8 @@ _SHOWN: Final = 20
 def require_whole(found: Verified, lake: str) -> None:
     if not found.is_whole:
         raise DamagedError(
-            f"verifying the lake {lake}: {len(found.damaged)} files are damaged,"
+            f"verifying the lake {lake}: {len(found.damaged) + len(found.followed)} files are"
+            " damaged,"
             f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
             f" {len(found.outdated)} archives have a new CHECKSUM",
@@ -28,7 +29,7 @@ def require_whole(found: Verified, lake: str) -> None:
 
 def _hint(found: Verified) -> str | None:
     """Return what to do if nothing but the vendor has changed; None for what is usual."""
-    if found.damaged or found.foreign or found.unread:
+    if found.damaged or found.foreign or found.unread or found.followed:
         return None
     return "`fullpool verify --vendor --repair` makes the next sync download them again"
 
@@ -55,6 +56,7 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
                 "unread": unread,
                 "foreign": found.foreign,
                 "left_over": found.left_over,
+                "followed": found.followed,
                 "outdated": [str(archive) for archive in found.outdated],
                 "withdrawn": [str(archive) for archive in found.withdrawn],
                 "unanswered": found.unanswered,
@@ -70,6 +72,7 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     for path, problems in damaged.items():
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
     listed("could not be read, left as it is", unread)
+    listed("damaged, its followed rows are fetched again after a repair", found.followed)
     listed("does not belong to this lake", found.foreign)
     listed("left over from a killed pass; the next pass removes it", found.left_over)
     listed("outdated, its CHECKSUM has changed", [str(one) for one in found.outdated])

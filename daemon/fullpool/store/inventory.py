@@ -11,15 +11,16 @@ from datetime import datetime
 
 import duckdb
 
-from fullpool.errors import FullpoolError, LakeUnwritableError, StateDamagedError
+from fullpool.errors import FullpoolError, LakeUnwritableError, QueryError, StateDamagedError
 from fullpool.kinds import KINDS
 from fullpool.model import GONE, PartitionFile, Stop
 from fullpool.store.catalogue import sync_tables
 from fullpool.store.catalogue.publication import remove_foreign_log
-from fullpool.store.catalogue.reader import reading
-from fullpool.store.partitions.tails import FOLDER
+from fullpool.store.catalogue.reader import Queries, reading
+from fullpool.store.partitions.tails import FOLDER, TailFile
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.tables import qualified
+from fullpool.store.state.tails import TAIL_FILES, file_in
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in, take_out
 
@@ -61,6 +62,13 @@ def published_retired(tree: Tree) -> set[str]:
     with suppress(FullpoolError, duckdb.Error), reading(tree) as reader:
         return set(reader.queries.files.retired())
     return set()
+
+
+def published_tails(reader: Queries) -> list[TailFile]:
+    """Return the files of followed rows that a generation names; none if it is of an old format."""
+    with suppress(QueryError):
+        return [file_in(row) for row in reader.query(TAIL_FILES).rows]
+    return []
 
 
 def is_readable(tree: Tree) -> bool:

@@ -32,7 +32,7 @@ def taken_in(
         return None
     files = [file for file in state.tails.files().values() if file.key.fits(step.series)]
     inside = [file for file in files if following.span_of(file.key.period).overlaps(until)]
-    paths = [file.path for file in inside if tails.is_whole(tree, file)]
+    paths = [file.path for file in inside if tails.is_as_written(tree, file)]
     rows = sum(run.rows for run in runs)
     patch = Patch(step.series, until, b"", rows, now, "followed")
     return Followed(tuple(paths), patch, runs[0].first_time) if paths else None
@@ -43,8 +43,8 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
 
     So no generation shows a row twice.
     """
-    held = here(state, tree, now)
     overlapped = state.tails.overlapped()
+    held = here(state, tree, now, is_thorough=bool(overlapped))
     if not overlapped:
         return
     runs, files = state.tails.runs(), state.queries.files.of(overlapped)
@@ -67,7 +67,7 @@ def forget(
     taken = {one: [Taken(EVER)] for one in series}
     # What is followed is forgotten first: rows that nobody counts on are no hole later.
     state.tails.record([], [], dict.fromkeys(taken, ()), now)
-    found = {file: _of_file(file, taken) for file in here(state, tree, now)}
+    found = {file: _of_file(file, taken) for file in here(state, tree, now, is_thorough=True)}
     held = {file: own for file, own in found.items() if own and _has_any(state, tree, file, own)}
     _write_again(state, tree, held, generation, now)
 
@@ -106,12 +106,31 @@ def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Taken]]) -> dict[st
     return found
 
 
-def here(state: State, tree: Tree, now: datetime) -> list[TailFile]:
-    """Return the files of followed rows; what was in one that is gone is asked for again."""
+def here(state: State, tree: Tree, now: datetime, *, is_thorough: bool = False) -> list[TailFile]:
+    """Return the files of followed rows; what was in one that is gone is asked for again.
+
+    One whose rows go into the next file is read whole before: the newest of each, or all of them.
+    """
     files = list(state.tails.files().values())
-    gone = [file for file in files if not tails.is_whole(tree, file)]
-    if not gone:
-        return files
+    read = files if is_thorough else _newest(files)
+    gone = [
+        file
+        for file in files
+        if not (tails.is_as_written(tree, file) if file in read else tails.is_whole(tree, file))
+    ]
+    return _without_gone(state, tree, files, gone, now) if gone else files
+
+
+def _newest(files: Iterable[TailFile]) -> list[TailFile]:
+    """Return the file of the last period of each market, kind and interval."""
+    ordered = sorted(files, key=lambda file: file.key.period)
+    return list({file.key.of_all_periods: file for file in ordered}.values())
+
+
+def _without_gone(
+    state: State, tree: Tree, files: Sequence[TailFile], gone: Sequence[TailFile], now: datetime
+) -> list[TailFile]:
+    """Set aside the files that are *gone* or damaged; return the others."""
     keys = {file.key.of_all_periods for file in gone}
     runs = {one: own for one, own in state.tails.runs().items() if _fits_any(one, keys)}
     for file in gone:

@@ -85,7 +85,7 @@ _OF_SERIES: Final = (
 )  # fmt: skip
 _OF_SYMBOLS: Final = (*_OF_SERIES[:-2], "followed", "symbols", "instruments")
 # Counts up when the tables or views change: then the lake is published again.
-FORMAT: Final = 12
+FORMAT: Final = 13
 
 
 # What is held of each series: in files, and of what is followed.

@@ -18,6 +18,7 @@ from fullpool.kinds import KINDS, Kind
 from fullpool.model import Interval, Market, Run, Series, Span, instant
 from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, rows
+from fullpool.store.partitions.finish import sha256_of
 from fullpool.store.tree import Tree, ends_whole, give_name
 
 FOLDER: Final = "tail"
@@ -56,13 +57,14 @@ class TailKey:
 
 @dataclass(frozen=True, slots=True)
 class TailFile:
-    """A file of followed rows, by its path below the root."""
+    """A file of followed rows, by its path below the root; *sha256* is "" where none is known."""
 
     key: TailKey
     path: str
     generation: int
     rows: int
     size_bytes: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,13 @@ def is_whole(tree: Tree, file: TailFile) -> bool:
     return path.exists() and path.stat().st_size == file.size_bytes and ends_whole(path)
 
 
+def is_as_written(tree: Tree, file: TailFile) -> bool:
+    """Whether a file has the bytes that were written, which takes reading all of them."""
+    if not is_whole(tree, file):
+        return False
+    return not file.sha256 or sha256_of(tree.root / file.path) == file.sha256
+
+
 def without(
     connection: duckdb.DuckDBPyConnection,
     tree: Tree,
@@ -184,9 +193,9 @@ def _write(
     if not found[0]:
         staged.unlink()
         return None
-    size_bytes = staged.stat().st_size
+    size_bytes, sha256 = staged.stat().st_size, sha256_of(staged)
     give_name(staged, tree.root, new.path)
-    return TailFile(new.key, new.path, new.generation, found[0], size_bytes)
+    return TailFile(new.key, new.path, new.generation, found[0], size_bytes, sha256)
 
 
 def counted_runs(

@@ -207,6 +207,11 @@ def move_internal_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"DROP TABLE sync.{table}")
 
 
+def add_hashes_of_followed(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have the hash of each file of followed rows on record; "" of those of before."""
+    connection.execute("ALTER TABLE internal.tail_files ADD COLUMN sha256 VARCHAR DEFAULT ''")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -221,6 +226,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0011_record_archives_once", record_archives_once),
     ("0012_expect_lost_again", expect_lost_again),
     ("0013_move_internal_tables", move_internal_tables),
+    ("0014_add_hashes_of_followed", add_hashes_of_followed),
 )
 
 

@@ -88,7 +88,7 @@ def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
 def _tail_rows(tree: Tree, now: datetime, last: int) -> list[tuple[Any, ...]]:
     """Return the files of followed rows as retired, for generations name them.
 
-    Those of the newest one are current again, if it can be read; else the API is asked for the rows.
+    Those of the newest one are current again if it can be read; else the API is asked for rows.
     """
     paths = (tree.root / FOLDER).rglob("*.parquet")
     names = [str(path.relative_to(tree.root)) for path in paths]

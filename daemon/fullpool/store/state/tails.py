@@ -23,8 +23,9 @@ from fullpool.store.state.tables import (
 
 _FILES: Final = (
     "market", "kind", "interval", "period", "path", "generation", "row_count", "size_bytes",
-    "written_at",
+    "written_at", "sha256",
 )  # fmt: skip
+TAIL_FILES: Final = f"SELECT {', '.join(_FILES)} FROM internal.tail_files ORDER BY ALL"
 _RUNS: Final = (
     *SERIES_COLUMNS, "first_time", "last_time", "row_count", "first_id", "last_id",
 )  # fmt: skip
@@ -44,8 +45,7 @@ class Tails:
 
     def files(self) -> dict[TailKey, TailFile]:
         """Return the current files of followed rows."""
-        sql = f"SELECT {', '.join(_FILES)} FROM internal.tail_files ORDER BY ALL"
-        files = map(_file_in, self._session.rows(sql))
+        files = map(file_in, self._session.rows(TAIL_FILES))
         return {file.key: file for file in files}
 
     def of(self, series: Series) -> list[Run]:
@@ -98,17 +98,18 @@ class Tails:
             insert(self._session.connection, "sync.followed", _RUNS, lines)
 
 
-def _file_in(row: Sequence[Any]) -> TailFile:
-    market, kind, interval, period, path, generation, count, size_bytes, _ = row
+def file_in(row: Sequence[Any]) -> TailFile:
+    """Return a file as a row of `TAIL_FILES` has it."""
+    market, kind, interval, period, path, generation, count, size_bytes, _, sha256 = row
     key = TailKey(Market(market), kind, Interval(interval) if interval else None, period)
-    return TailFile(key, path, generation, count, size_bytes)
+    return TailFile(key, path, generation, count, size_bytes, sha256)
 
 
 def _rows(files: Iterable[TailFile], at: datetime) -> list[tuple[Any, ...]]:
     return [
         (
             str(file.key.market), file.key.kind, str(file.key.interval or ""), file.key.period,
-            file.path, file.generation, file.rows, file.size_bytes, naive(at),
+            file.path, file.generation, file.rows, file.size_bytes, naive(at), file.sha256,
         )
         for file in files
     ]  # fmt: skip
