@@ -640,7 +640,7 @@ class History(RuleBasedStateMachine):
         self, symbol: Symbol, slot: int, found: tuple[int, str] | None, record: dict[str, str],
         *, is_head: bool,
     ) -> None:  # fmt: skip
-        """The month's row, else the day's, else the API's: the newest edition of each."""
+        """The archive's row that was published last, of its month or its day; else the API's."""
         day = self.day_of(slot)
         names = (day[: len(self.month)], day)
         if found is not None:
@@ -650,7 +650,9 @@ class History(RuleBasedStateMachine):
         present = [name for name in having if record.get(name) == "present"]
         if having and not unsure & set(names):
             assert found is not None, (symbol.name, slot, day, having)
-            values = {symbol.archives[name][slot] for name in present[:1] or having}
+            values = {symbol.archives[name][slot] for name in having}
+            if present:
+                values = {max(symbol.archives[name][slot] for name in present)}
             assert found[0] in values, (symbol.name, slot, day, found, values)
         elif having:
             assert found is not None, (symbol.name, slot, day, having)
