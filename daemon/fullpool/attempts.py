@@ -82,7 +82,7 @@ def verdict(known: Known, result: Tried, now: datetime) -> Known:
             status = Status.QUARANTINED
         case Fault.NO_SUM if known.fault is result.fault:
             status, identity = Status.QUARANTINED, known.identity
-        case Fault.WRONG_ROWS:
+        case Fault.WRONG_ROWS | Fault.NO_ROWS:
             status, identity = Status.QUARANTINED, _as_listed(known.identity, identity)
         case _:
             status, identity = Status.FAILED, known.identity

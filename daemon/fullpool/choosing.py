@@ -48,7 +48,8 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     """Choose what to ask for now, so that an outage of a whole market is asked for only once.
 
     Gaps that many symbols have alike are asked for of a few; when those are all empty at the
-    source, so are the others. *patched* are shapes that the API had rows for: no outages.
+    source, so are the others, until that is looked into again: then each is asked for itself.
+    *patched* are shapes that the API had rows for: no outages.
     """
     groups: dict[Shape, list[Gap]] = defaultdict(list)
     for gap in gaps:
@@ -56,7 +57,8 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     to_ask: list[Gap] = []
     shared: list[Gap] = []
     for shape, alike in groups.items():
-        due = [gap for gap in alike if gap.is_due(now)]
+        due = [gap for gap in alike if gap.is_due(now) and not _is_like_others(gap)]
+        to_ask += [gap for gap in alike if gap.is_due(now) and _is_like_others(gap)]
         witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
         if len(witnesses) >= WITNESSES:
             shared += [ladder.like(gap, witnesses, now) for gap in due]
@@ -70,6 +72,11 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
 
 def _is_witness(gap: Gap) -> bool:
     return gap.explanation is Explanation.EMPTY_AT_SOURCE and gap.asked_at is not None
+
+
+def _is_like_others(gap: Gap) -> bool:
+    """Whether a gap was explained by those of other symbols alone."""
+    return gap.explanation is Explanation.EMPTY_AT_SOURCE and gap.asked_at is None
 
 
 def _is_mixed(alike: Iterable[Gap], now: datetime) -> bool:

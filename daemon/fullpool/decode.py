@@ -18,7 +18,7 @@ from typing import IO, Final, cast
 
 from isal import isal_zlib
 
-from fullpool.errors import MalformedError
+from fullpool.errors import MalformedError, NoRowsError
 from fullpool.kinds import Column, Kind
 from fullpool.model import Span, Zipped, instant
 
@@ -102,7 +102,9 @@ def sniff(head: bytes, kind: Kind) -> tuple[Layout, int]:
         row = lines[1] if len(lines) > 1 else b""
     if not row.strip():
         is_blank = len(lines) > 2 and lines[2].strip()
-        raise MalformedError("a line is blank" if is_blank else "it holds a header and no rows")
+        if is_blank:
+            raise MalformedError("a line is blank")
+        raise NoRowsError("it holds a header and no rows")
     return Layout(columns, _unit(_stamp(row, columns, kind))), header_bytes
 
 

@@ -296,6 +296,10 @@ class MalformedError(FullpoolError):
     hint = "see the .json next to it in .quarantine"
 
 
+class NoRowsError(MalformedError):
+    """One archive holds a header and no rows: whatever it may lack, the vendor has none."""
+
+
 def refused(error: OSError, doing: str) -> FullpoolError:
     """Return our error for what the system refused while *doing* something with files."""
     message = f"{doing}: {error}"

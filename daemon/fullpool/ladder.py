@@ -229,7 +229,7 @@ def remaining(heard: Reply, grid: Grid | None) -> list[Gap]:
 
 
 def _judged(heard: Reply, gap: Gap) -> Gap:
-    is_end = heard.is_tail and heard.is_trading is False
+    is_end = heard.is_tail and heard.is_trading is False and not heard.existed_after
     proof = proof_of(gap.places, heard.evidence, gap.asked_since or heard.at)
     if is_end and gap.places.end == heard.gap.places.end and not (proof and proof.row_after):
         gap = _evident(heard, gap, proof)

@@ -236,6 +236,7 @@ class Fault(StrEnum):
     NO_SUM = "no_checksum"  # the vendor lists it, and has no CHECKSUM of it
     WRONG_SUM = "wrong_checksum"  # its bytes are not those of the CHECKSUM
     WRONG_ROWS = "wrong_rows"  # it is what the vendor published, and that is wrong
+    NO_ROWS = "no_rows"  # it is what the vendor published: a header alone
     OTHER = "other"  # the network's or ours
     GONE = "file_gone"  # the partition file that held it is gone
     DAMAGED = "file_damaged"  # the partition file that held it is not what was written

@@ -10,6 +10,7 @@ from fullpool.kinds import is_by_period, is_counted
 from fullpool.model import (
     Archive,
     Cadence,
+    Fault,
     Known,
     PartitionFile,
     Period,
@@ -144,8 +145,9 @@ def failing(gap: Gap, known: Iterable[Known]) -> Known | None:
 
 
 def is_in_failing(gap: Gap, archive: Known) -> bool:
-    """Whether rows of the gap are in an archive, which failed."""
-    return archive.is_failing and archive.archive.period.span.overlaps(gap.span)
+    """Whether rows of the gap may be in an archive, which failed."""
+    has_rows = archive.is_failing and archive.fault is not Fault.NO_ROWS
+    return has_rows and archive.archive.period.span.overlaps(gap.span)
 
 
 def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]) -> list[Known]:

@@ -393,7 +393,9 @@ def test_a_delisted_series_is_asked_once(twin: Twin) -> None:
     (gap,) = gaps_in(config)
     assert gap[1] == at_(2024, 3, 10)
     assert gap[3:] == ("explained", "delisted")
-    assert len(twin.calls()) == 1
+    assert len(twin.calls()) == 2  # what comes next, and whether there is anything at all later
+    sync(config)
+    assert len(twin.calls()) == 2
 
 
 def test_yesterday_is_still_on_its_way(twin: Twin) -> None:

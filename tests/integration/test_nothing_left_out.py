@@ -15,13 +15,21 @@ from fullpool.app import rebuild, verify
 from fullpool.app.doctor import examination
 from fullpool.config import Config
 from fullpool.errors import ConfigError, UsageError
-from fullpool.simulator import Fault, bucket
+from fullpool.simulator import Api, Fault, bucket
 from fullpool.simulator.generate import zipped
 from fullpool.store import inventory
 from fullpool.store.partitions.provenance import origin_of
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
 from served import Vendor, dataset, tree_of
 
+BAR_HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+    "taker_buy_quote_volume,ignore"
+)
+METRICS_HEADER = (
+    "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+    "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio\n"
+)
 RAW_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker\n"
 HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 MINUTES = "data/spot/{}/klines/AUSDT/1m/AUSDT-1m-{}.zip"
@@ -45,6 +53,12 @@ def put_month_of_hours(lab: Lab, month: str, days: int) -> None:
 def whole_day(day: str) -> str:
     """Return the hourly bars of a day."""
     return bars(at(day), at(day) + DAY, HOUR)
+
+
+def statistics(start: datetime, count: int) -> str:
+    """Return an archive of metrics of so many rows."""
+    moments = [start + number * 5 * MINUTE for number in range(count)]
+    return METRICS_HEADER + "".join(f"{one:%Y-%m-%d %H:%M:%S},X,1,2,1,1,1,1\n" for one in moments)
 
 
 def raw_trades(day: str) -> str:
@@ -534,6 +548,64 @@ def test_an_older_month_leaves_a_corrected_day(comes: str) -> None:
         sql = "SELECT DISTINCT kept_value, other_value FROM sync.conflicts WHERE column_name = ?"
         kept = lab.ask(sql.replace("?", "'volume'"))
         assert [(float(one), float(other)) for one, other in kept] == [(77.0, 10.0)]
+
+
+def test_rows_long_after_an_end_are_found() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-01")) as lab:
+        lab.vendor.simulator.api = Api(lab.twin, ended=frozenset({"AUSDT"}))
+        for day in (MARCH[0], MARCH[2]):
+            minutes = bars(at(day), at(day) + DAY, MINUTE)
+            if day == MARCH[0]:
+                lab.put(MINUTES.format("daily", day), minutes)
+            lab.tell_api(MINUTES.format("daily", day), minutes)
+        lab.run("sync", "2024-04-20T12:00")
+        lab.run("sync", "2024-04-21T12:00")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(2 * 1440,)]
+        sql = "SELECT gap_start::DATE::VARCHAR, explanation FROM sync.gaps ORDER BY ALL"
+        assert lab.ask(sql) == [("2024-03-02", "empty_at_source"), ("2024-03-04", "delisted")]
+
+
+def test_an_archive_without_rows_hides_no_explanation() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-03")) as lab:
+        for day in (MARCH[0], MARCH[2]):
+            lab.put(HOURS.format("daily", day), whole_day(day))
+            lab.tell_api(HOURS.format("daily", day), whole_day(day))
+        lab.put(HOURS.format("daily", MARCH[1]), f"{BAR_HEADER}\n")
+        lab.run("sync", "2024-04-20T12:00")
+        before = lab.requests()
+        outcome = lab.run("sync", "2024-04-20T14:00")
+
+        assert lab.ask("SELECT explanation FROM sync.gaps") == [("empty_at_source",)]
+        assert (outcome.is_complete, lab.requests()) == (True, before)
+
+
+def test_rows_a_held_day_lacks_were_listed() -> None:
+    key = "data/futures/um/daily/metrics/X/X-metrics-{}.zip"
+    with Lab(dataset("um/metrics/X", start="2024-03-01", end="2024-03-02")) as lab:
+        lab.put(key.format(MARCH[0]), statistics(at("2024-03-01T12:00"), 145))
+        lab.put(key.format(MARCH[1]), statistics(at("2024-03-02T00:05"), 288))
+        lab.run("sync", "2024-05-20T12:00")
+
+        assert lab.ask("SELECT explanation FROM sync.gaps") == [("too_old_for_api",)]
+
+
+def test_an_outage_of_others_explains_no_gap_for_good() -> None:
+    symbols = [f"{letter}USDT" for letter in "ABCD"]
+    text = dataset(f"spot/klines/{','.join(symbols)}/1h", start="2024-03-01", end="2024-03-03")
+    with Lab(text) as lab:
+        for symbol in symbols:
+            for day in MARCH[:3]:
+                key = HOURS.format("daily", day).replace("AUSDT", symbol)
+                short = bars(at(day), at(day) + 12 * HOUR, HOUR)
+                lab.put(key, short if day == MARCH[1] else whole_day(day))
+                has_all = symbol == "DUSDT" or day != MARCH[1]
+                lab.tell_api(key, whole_day(day) if has_all else short)
+        lab.run("sync", "2024-03-05T12:00")
+        lab.run("sync", "2024-04-10T12:00")
+
+        found = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
+        assert lab.ask(found) == [(symbol, 72 if symbol == "DUSDT" else 60) for symbol in symbols]
 
 
 def test_a_month_that_begins_late_costs_one_request() -> None:

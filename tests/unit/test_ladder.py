@@ -235,7 +235,7 @@ def test_a_shared_explanation_vouches_for_none() -> None:
     late = NOW + timedelta(days=400)
     again = choosing.choose([*empty, shared], frozenset(), late)
 
-    assert [g.series.symbol for g in again.to_ask] == ["S0", "S1", "S2"]
+    assert [g.series.symbol for g in again.to_ask] == ["S0", "S1", "S2", "S3"]
 
 
 def want(start: str, end: str = "2200-01-01") -> Want:

@@ -150,10 +150,11 @@ def _branches(
     # What nothing identifies is replaced with all that the older edition had outside its span.
     replaced = load.replaced if kind.key else [kind.around(span) for span in load.replaced]
     filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
-    if load.corrected:  # what a month has there is below what the day has, whichever came first
-        filling += [rows.among(branch, kind, load.corrected) for branch in new]
-        new = [rows.outside(branch, kind, load.corrected) for branch in new]
-    new += correcting
+    if spans := load.corrected:  # there the day's rows stay, and the month's everywhere else
+        filling += [rows.outside(branch, kind, spans) for branch in correcting]
+        filling += [rows.among(branch, kind, spans) for branch in new]
+        new = [rows.outside(branch, kind, spans) for branch in new]
+        new += [rows.among(branch, kind, spans) for branch in correcting]
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
         filling = [rows.in_order(kind, branch) for branch in filling]
         new = [rows.in_order(kind, branch) for branch in new]

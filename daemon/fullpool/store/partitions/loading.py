@@ -11,11 +11,11 @@ from typing import IO
 
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode
-from fullpool.errors import MalformedError
+from fullpool.errors import MalformedError, NoRowsError
 from fullpool.kinds import kind_of
-from fullpool.model import Cadence, Span, period_from, period_of
+from fullpool.model import Cadence, Fault, Span, period_from, period_of
 from fullpool.store.partitions.messages import Accepted, Edition, Input, Order, Rejected
-from fullpool.store.partitions.provenance import Origin
+from fullpool.store.partitions.provenance import Origin, Source
 
 
 class Rank(IntEnum):
@@ -80,20 +80,18 @@ class Load:
     @functools.cached_property
     def _held_corrections(self) -> list[Span]:
         """The spans of days of the lake that were published after a month that is accepted now."""
-        months = [
-            (one.edition.archive.period.span, one.edition.identity.modified_at)
+        others = self.origin.others(self.accepted)
+        days = [one for one in others if period_from(one.period).cadence is Cadence.DAY]
+        return [day.span for day in days if self._is_newer_than_its_month(day)]
+
+    def _is_newer_than_its_month(self, day: Source) -> bool:
+        """Whether the month of a day is accepted now, and was published before it."""
+        return any(
+            one.edition.archive.period.cadence is Cadence.MONTH
+            and one.edition.archive.period.span.covers(day.span)
+            and _is_later(day.identity.modified_at, one.edition.identity.modified_at)
             for one in self.accepted
-            if one.edition.archive.period.cadence is Cadence.MONTH
-        ]
-        return [
-            source.span
-            for source in self.origin.others(self.accepted)
-            if period_from(source.period).cadence is Cadence.DAY
-            and any(
-                span.covers(source.span) and _is_later(source.identity.modified_at, at)
-                for span, at in months
-            )
-        ]
+        )
 
     def _spans(self, is_meant: Callable[[Rank], bool]) -> list[Span]:
         editions = [one.edition for one in self.accepted]
@@ -167,7 +165,8 @@ def load_archives(
                 edition = item.edition
                 load.published[str(edition.archive.period)] = edition.identity.modified_at
             except MalformedError as error:
-                rejected.append(Rejected(item.edition, str(error)))
+                fault = Fault.NO_ROWS if isinstance(error, NoRowsError) else Fault.WRONG_ROWS
+                rejected.append(Rejected(item.edition, str(error), fault))
                 for sheet, file in files.items():
                     file.truncate(file.seek(lengths.get(sheet, 0)))
     return load, rejected

@@ -6,7 +6,17 @@ from datetime import datetime
 from pathlib import Path
 
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Checksum, Identity, PartitionFile, Series, Span, Step, Zipped
+from fullpool.model import (
+    Archive,
+    Checksum,
+    Fault,
+    Identity,
+    PartitionFile,
+    Series,
+    Span,
+    Step,
+    Zipped,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Rejected:
 
     edition: Edition
     reason: str
+    fault: Fault = Fault.WRONG_ROWS
 
 
 @dataclass(frozen=True, slots=True)

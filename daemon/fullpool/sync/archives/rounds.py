@@ -148,7 +148,7 @@ class Round:
             self._built.append(built)
             self.unbuilt.pop((order.step.series, order.step.unit), None)
             for rejected in built.rejected:
-                tried = Tried(Fault.WRONG_ROWS, rejected.reason, rejected.edition.identity)
+                tried = Tried(rejected.fault, rejected.reason, rejected.edition.identity)
                 self._reject(order, rejected.edition.archive, tried)
             _tell_conflicts(built)
             _tell_revisions(built)

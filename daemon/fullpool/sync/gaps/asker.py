@@ -184,6 +184,17 @@ class Asker:
         for inquiry, value in self._answers(without_after, after):
             inquiry.existed_after = value
         self._ask_if_trading(tails)
+        ends = [t for t in told if t.is_tail and t.is_trading is False and not _has_after(t)]
+        for inquiry, value in self._answers(ends, self._existed_beyond):
+            inquiry.existed_after = value
+            self._living |= {inquiry.gap.series} if value else set()
+
+    def _existed_beyond(self, inquiry: Inquiry) -> bool:
+        """Whether the API has a row beyond what was asked of a series that seems to have ended."""
+        assert inquiry.grid is not None
+        asked = (places.end for places in inquiry.answered)
+        end = max(asked, default=inquiry.gap.places.first)
+        return existed_after(self._client, inquiry.grid, inquiry.gap.series, end)
 
     def _ask_if_trading(self, inquiries: Sequence[Inquiry]) -> None:
         for inquiry, value in self._answers(

@@ -70,9 +70,12 @@ class Verdicts:
         self._records.replace(news, [after[gap] for gap in news])
 
     def _with_heads(self, gaps: Sequence[Gap]) -> Iterator[tuple[Gap, bool]]:
-        """Yield gaps, and whether they are before the first row of their series."""
-        files = self._state.queries.files.of({gap.series for gap in gaps})
+        """Yield gaps, and whether they are before the first archive of their series."""
+        queries, series = self._state.queries, {gap.series for gap in gaps}
+        files, ends = queries.files.of(series), queries.ends_of(series)
         for gap in gaps:
             held = files[gap.series]
             is_head = bool(held) and not is_counted(gap.series)
-            yield gap, is_head and gap.span.end <= held[0].first_time
+            starts = [one.archive.period.span.start for one in ends[gap.series] if one.is_held]
+            first = min([held[0].first_time, *starts]) if held else None
+            yield gap, is_head and first is not None and gap.span.end <= first
