@@ -136,7 +136,7 @@ def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[
     if not held:
         yield MissingRange(whole, grid.span(whole), is_head=True, is_tail=True)
         return
-    head = Places(whole.first, grid.place_of(held[0].first_time))
+    head = Places(whole.first, grid.first_place(held[0].first_time))
     tail = Places(grid.place_of(held[-1].last_time) + 1, whole.end)
     if head:
         yield MissingRange(head, grid.span(head), is_head=True)
@@ -391,7 +391,7 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
         if not span.covers(Span(file.first_time, file.last_time)):
             continue
         missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
-        first = grid.at(file.first_time) if grid.is_by_period else grid.place_of(file.first_time)
+        first = grid.first_place(file.first_time)
         places = max(grid.place_of(file.last_time) - first + 1, 1)
         rows += file.rows + missing - places
     return rows

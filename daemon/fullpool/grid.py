@@ -76,6 +76,10 @@ class Grid:
         """Return the place of a bar that opens at *moment*, on the grid or off it."""
         return self.at(moment + self.leeway - self.slack)
 
+    def first_place(self, moment: datetime) -> int:
+        """Return the place of the first row of a file: of its own period, never the one before."""
+        return self.at(moment) if self.is_by_period else self.place_of(moment)
+
     def places_of(self, microseconds: Sequence[int]) -> list[int]:
         """Return the places of bars that open at these instants."""
         if self.step is None:

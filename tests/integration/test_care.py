@@ -75,6 +75,9 @@ def test_repair_refetches_only_what_is_damaged(
     found = verified(config)
     due = verify.repair(config, found)
     asked = len(vendor.archive_requests())
+    sql = "SELECT present_rows, open_rows, row_count FROM sync.coverage WHERE symbol = 'AUSDT'"
+    ((present, still_open, rows),) = ask(config, sql)
+    assert (present, still_open > 0, rows) == (0, True, 0)
     sync(config)
 
     ((problem,),) = (one.problems for one in found.damaged)

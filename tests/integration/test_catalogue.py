@@ -198,18 +198,17 @@ def test_expected_rows_of_a_run_are_counted(rows: int, first: int, last: int) ->
         (("1mo", "2026-01-01", 1), ("2026-01-02", "2027-01-01"), 0),
         (("1w", "2026-01-05", 6), ("2026-01-13", "2026-02-10"), 4),
         (("1d", "2026-01-01", 90), ("2026-01-31", "2026-02-01"), 1),
-        ((None, "2026-01-01", 7), ("2026-01-31", "2026-02-01"), 7),
     ],
 )
 def test_run_is_counted_within_expected_times(
-    run: tuple[str | None, str, int], expected: tuple[str, str], inside: int
+    run: tuple[str, str, int], expected: tuple[str, str], inside: int
 ) -> None:
     (interval, first, count), (start, end) = run, expected
-    step = {"1mo": "1 month", "1w": "7 days", "1d": "1 day", None: "1 day"}[interval]
+    step = {"1mo": "1 month", "1w": "7 days", "1d": "1 day"}[interval]
     with duckdb.connect() as connection:
         found = connection.execute(
             f"SELECT {sync_tables.rows_inside()} FROM (SELECT $interval AS interval,"
-            " $count AS row_count, if($interval IS NULL, 'aggTrades', 'klines') AS kind,"
+            " $count AS row_count,"
             f" $first::TIMESTAMP AS first_time,"
             f" $first::TIMESTAMP + ($count - 1) * INTERVAL {step} AS last_time) AS n,"
             " (SELECT $start::TIMESTAMP AS expected_from, $end::TIMESTAMP AS expected_until) AS e",

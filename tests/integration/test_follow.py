@@ -179,11 +179,19 @@ def test_a_followed_day_counts_as_covered(lab: Lab) -> None:
 
     assert lab.ask("SELECT count(*) FROM sync.gaps") == [(0,)]
     told = (
-        "SELECT symbol, archived_until, followed_until, expected_rows, present_rows, row_count"
-        " FROM sync.coverage ORDER BY ALL"
+        "SELECT symbol, archived_until, followed_until, expected_rows, present_rows, patched_rows,"
+        " row_count FROM sync.coverage ORDER BY ALL"
     )
     assert lab.ask(told) == [
-        (symbol, naive("2024-03-10"), naive("2024-03-11T00:10"), 3 * 1440, 3 * 1440, 3 * 1440 + 10)
+        (
+            symbol,
+            naive("2024-03-10"),
+            naive("2024-03-11T00:10"),
+            3 * 1440,
+            2 * 1440,
+            1440,
+            3 * 1440 + 10,
+        )
         for symbol in ("AUSDT", "BUSDT")
     ]
 

@@ -139,8 +139,7 @@ def end_of(opened: str) -> str:
 def rows_inside() -> str:
     """Return the SQL of how many rows of a run from REST lie in what is expected.
 
-    Bars are equally far from each other, months of the calendar. Of what is uneven, such as
-    trades, all are expected.
+    Bars are equally far from each other, months of the calendar.
     """
     before = (
         "least(greatest(CASE n.interval WHEN '1mo' THEN date_diff('month', n.first_time, {0})"
@@ -149,8 +148,7 @@ def rows_inside() -> str:
         " / date_diff('us', n.first_time, n.last_time)::DOUBLE) - 0.1) END, 0), n.row_count)"
     )
     return (
-        f"CASE WHEN n.kind IN ({_uneven()}) OR e.expected_from IS NULL THEN n.row_count"
-        " WHEN n.row_count = 1 THEN"
+        "CASE WHEN e.expected_from IS NULL THEN n.row_count WHEN n.row_count = 1 THEN"
         " (n.first_time >= e.expected_from AND n.first_time < e.expected_until)::INTEGER"
         f" ELSE greatest(0, {before.format('e.expected_until')}"
         f" - {before.format('e.expected_from')}) END"
@@ -173,16 +171,38 @@ def _held(series: str, now: datetime) -> str:
     )
 
 
+def _of_rest(series: str, own: str) -> str:
+    """Return the queries of how many rows of REST are expected, and how many there are in all.
+
+    In files of what is uneven, such as trades, all are expected; what is followed of counted rows
+    is expected with its archive.
+    """
+    uneven = f"(n.kind IN ({_uneven()}) AND NOT is_followed)"
+    return (
+        f"rest AS (SELECT {series}, first_time, last_time, row_count, false AS is_followed,"
+        " false AS is_counted FROM sync.patched UNION ALL"
+        f" SELECT {series}, first_time, last_time, row_count, true, first_id IS NOT NULL"
+        " FROM sync.followed),"
+        f" patched AS (SELECT {own}, sum(CASE WHEN is_counted THEN 0 WHEN {uneven}"
+        f" THEN if(e.part > 1, 0, n.row_count) ELSE {rows_inside()} END)::BIGINT AS patched_rows,"
+        " sum(n.row_count) FILTER (coalesce(e.part, 1) = 1)::BIGINT AS rest_rows"
+        " FROM rest AS n"
+        f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
+        f" AS part FROM internal.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL)"
+    )
+
+
 def _coverage(series: str, now: datetime) -> str:
     """Select one row a series: what should be there, and what became of it."""
     own = ", ".join(f"n.{name}" for name in series.split(", "))
+    # Files that are lost since gaps were looked for had rows that are neither here nor in a gap.
+    archived = "(coalesce(held.row_count, 0) - coalesce(rest_rows, 0))"
+    left = (
+        "(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
+        " - coalesce(open_rows, 0))"
+    )
     return (
-        f"WITH {_held(series, now)},"
-        f" patched AS (SELECT {own},"
-        f" sum(if(n.kind IN ({_uneven()}) AND e.part > 1, 0, {rows_inside()}))::BIGINT"
-        " AS patched_rows FROM sync.patched AS n"
-        f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
-        f" AS part FROM internal.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL),"
+        f"WITH {_held(series, now)}, {_of_rest(series, own)},"
         f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
         " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
         " FROM internal.expected GROUP BY ALL),"
@@ -194,11 +214,10 @@ def _coverage(series: str, now: datetime) -> str:
         " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
-        " coalesce(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
-        " - coalesce(open_rows, 0), held.row_count - coalesce(patched_rows, 0), 0)"
-        " AS present_rows,"
+        f" coalesce(least({left}, {archived}), {archived}) AS present_rows,"
         " coalesce(patched_rows, 0) AS patched_rows,"
-        " coalesce(explained_rows, 0) AS explained_rows, coalesce(open_rows, 0) AS open_rows,"
+        " coalesce(explained_rows, 0) AS explained_rows,"
+        f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
         f" coalesce({TRADING}, false) AS is_trading, archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM internal.expected) AS n"
