@@ -296,6 +296,30 @@ def test_between_macro_agrees_with_the_view(
     assert found.rows == view.rows
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("'2024-06-02 01:00+01'", "TIMESTAMPTZ '2024-06-02 10:00+00'"),
+        ("'2024-06-02T00:00:00Z'", "'2024-06-02T05:30:00-0430'"),
+        ("DATE '2024-06-02'", "TIMESTAMP '2024-06-02 10:00'"),
+        ("'2024-06-02'", "'2024-06-02 10:00'"),
+    ],
+)
+def test_between_macro_takes_zones_as_they_are(
+    vendor: Vendor, tmp_path: Path, zone: str, start: str, end: str
+) -> None:
+    vendor.publish("spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 3))
+    config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1h"))
+    sync(config)
+    with duckdb.connect(tree_of(config).current, read_only=True) as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
+        sql = "SELECT min(open_time), max(open_time) FROM klines_between({}, {}, interval_ := '1h')"
+        found = connection.execute(sql.format(start, end)).fetchone()
+
+    assert found == (datetime(2024, 6, 2), datetime(2024, 6, 2, 9))  # noqa: DTZ001 - as DuckDB
+
+
 def test_between_macro_opens_no_other_files(vendor: Vendor, tmp_path: Path) -> None:
     vendor.publish("spot/klines/AUSDT/1m", date(2023, 12, 31), date(2024, 1, 1))
     config = vendor.config(tmp_path / "lake", dataset("spot/klines/AUSDT/1m", start="2023-12-31"))

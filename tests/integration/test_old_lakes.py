@@ -29,7 +29,7 @@ from served import Seen, Vendor, ask, dataset, sync
 # quarantine, one was published anew, two bars are from the API, and three are missing there too.
 ARCHIVED = Path(__file__).parents[1] / "support" / "fixtures" / "lake-515d430.tar.xz"
 # A lake of each format of before 0.1.0, of three days, and their archives.
-FORMATS = ARCHIVED.with_name("lakes-of-formats-1-to-11.tar.xz")
+FORMATS = ARCHIVED.with_name("lakes-of-formats-1-to-12.tar.xz")
 WRITTEN = datetime(2026, 11, 28, 19, tzinfo=UTC)
 DATASETS = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-10") + dataset(
     "um/aggTrades/BTCUSDT", start="2024-03-08", end="2024-03-09"
@@ -88,7 +88,7 @@ def of_format(number: int, folder: Path) -> Path:
     return folder / f"format-{number:02}"
 
 
-@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("number", range(1, 13))
 def test_each_old_format_is_read_and_updated(tmp_path: Path, number: int) -> None:
     lake = of_format(number, tmp_path)
     with Vendor(tmp_path / "vendor") as vendor:

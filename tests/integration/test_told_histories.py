@@ -12,7 +12,6 @@ from test_history import (  # type: ignore[import-not-found]
     FIRST,
     LAST,
     Days,
-    Depth,
     FoldedYear,
     History,
     RawTrades,
@@ -137,23 +136,6 @@ def a_month_wanted_in_parts_has_no_days(one: History) -> None:
     one.publish("AUSDT", 6, [(91, 30), (34, 1)], "sync")
 
 
-def the_first_day_of_a_lake_is_lost(one: History) -> None:
-    """The next one's first row, at midnight, is no row of it."""
-    begin(
-        one, month=[(33, 2)], spoiled="cut", late=12, is_by_cron=False, shift=3,
-        outage=(600, 288), count=27, then="tick", is_late=True,
-    )  # fmt: skip
-    one.spoil("BUSDT", -1, "unsigned", "")
-    one.withdraw("AUSDT", 32)
-    one.run("audit")
-    one.spoil("AUSDT", 4, "unsigned", "sync")
-    one.rarely("end", "AUSDT", -5, is_so=False)
-    one.withdraw("AUSDT", 0)
-    one.spoil("BUSDT", 6, "wrong sum", "patch")
-    one.time_passes(30)
-    one.run("audit")
-
-
 def a_clock_is_set_back_over_the_close_of_a_year(one: History) -> None:
     begin(one, start=5, count=50, then="sync", is_late=True, is_by_cron=False)
     one.publish("BUSDT", 6, [(44, 1), (63, 24)], "")
@@ -206,7 +188,6 @@ TOLD: list[tuple[type[History], Steps]] = [
     (FoldedYear, a_clock_is_set_back_over_the_close_of_a_year),
     (History, a_damaged_file_is_met_while_an_archive_in_it_is_looked_at),
     (History, a_month_is_published_anew_at_the_last_look_at_its_days),
-    (Depth, the_first_day_of_a_lake_is_lost),
 ]
 
 

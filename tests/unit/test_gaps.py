@@ -17,7 +17,7 @@ from fullpool.gaps import (
     missing_ranges,
     reconciled,
 )
-from fullpool.grid import Places, bars, subtract
+from fullpool.grid import Grid, Places, bars, subtract
 from fullpool.kinds import grid_of
 from fullpool.model import (
     Cadence,
@@ -131,6 +131,15 @@ def test_rows_off_grid_hide_no_bar() -> None:
 
     assert [one.span.start for one in missing] == [at("2024-03-05T00:01")]
     assert [len(one.places) for one in missing] == [2]
+
+
+def test_a_first_row_at_midnight_is_of_its_own_day() -> None:
+    """One of the moments before could be of the archive of the day before it."""
+    days = Grid(timedelta(days=1), is_by_period=True, slack=timedelta(minutes=1))
+    file = held(at("2024-03-08"), at("2024-03-08T23:00"))
+    (head,) = missing_ranges(days, [file], [Span(at("2024-03-05"), at("2024-03-09"))])
+
+    assert head.span == Span(at("2024-03-05"), at("2024-03-08"))
 
 
 def test_ids_have_holes_but_no_ends() -> None:

@@ -82,14 +82,25 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
     of = _select(kind, flavour, files.of_series(), tail, own)
     yield f"CREATE OR REPLACE MACRO {kind.table}_of{suffix}(symbol_, {market}) AS TABLE {of}"
     slack = f"INTERVAL {kind.slack.total_seconds():.0f} SECOND"
-    first = f"strftime(from_::TIMESTAMP - {slack}, '%Y-%m-%d')"
-    last = f"strftime(to_::TIMESTAMP + {slack} - INTERVAL 1 MICROSECOND, '%Y-%m-%d')"
-    inside = f"{time} >= from_::TIMESTAMP AND {time} < to_::TIMESTAMP"
+    start, end = _instant("from_"), _instant("to_")
+    first = f"strftime({start} - {slack}, '%Y-%m-%d')"
+    last = f"strftime({end} + {slack} - INTERVAL 1 MICROSECOND, '%Y-%m-%d')"
+    inside = f"{time} >= {start} AND {time} < {end}"
     between = _select(kind, flavour, files.between(first, last), tail, inside)
     span = f"from_, to_, {market}"
     yield f"CREATE OR REPLACE MACRO {kind.table}_between{suffix}({span}) AS TABLE {between}"
     latest = _latest(kind, flavour, files.newest().of_market(), tail)
     yield f"CREATE OR REPLACE MACRO {kind.table}_latest{suffix}({market}) AS TABLE {latest}"
+
+
+def _instant(parameter: str) -> str:
+    """Return the SQL of a parameter as a time in UTC, which it is unless it says its own zone.
+
+    DuckDB casts a time with a zone to that of the session, and text loses its offset.
+    """
+    zoned = rf"regexp_matches({parameter}::VARCHAR, ':\d\d(\.\d+)? ?(Z|[+-]\d\d(:?\d\d)?)$')"
+    utc = f"make_timestamp(epoch_us({parameter}::TIMESTAMPTZ))"
+    return f"CASE WHEN {zoned} THEN {utc} ELSE {parameter}::TIMESTAMP END"
 
 
 def _guarded(kind: Kind, files: Files) -> str:
