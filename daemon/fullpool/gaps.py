@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
-from fullpool.grid import Grid, Places, subtract
+from fullpool.grid import Grid, Places, holes_of, near_files, subtract
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
@@ -145,7 +145,10 @@ def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[
 
 
 def _bars_between(grid: Grid, held: Sequence[PartitionFile]) -> Iterator[MissingRange]:
+    near = {(one.last_time, other.first_time) for one, other in near_files(grid, held)}
     for hole in holes_of(held):
+        if (hole.before_time, hole.after_time) in near:
+            continue
         if hole.before_time < hole.after_time and (
             places := grid.between(hole.before_time, hole.after_time)
         ):
@@ -194,16 +197,6 @@ def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[
     for file in held if spans else ():
         found[bisect_right(starts, file.first_time)].append(file)
     return found
-
-
-def holes_of(held: Sequence[PartitionFile]) -> Iterator[Hole]:
-    """Yield pairs of neighbouring rows between which something may be missing."""
-    before: PartitionFile | None = None
-    for one in held:
-        if before is not None:
-            yield Hole(before.last_key, one.first_key, before.last_time, one.first_time)
-        yield from one.holes
-        before = one
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +380,8 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
     a place is a period it has any number of rows.
     """
     rows = 0
+    for before, after in near_files(grid, held):
+        rows -= len(grid.places(span).meet(grid.between(before.last_time, after.first_time)))
     for file in held:
         if not span.covers(Span(file.first_time, file.last_time)):
             continue

@@ -7,12 +7,13 @@ Source for the grid: the published files. Weeks open on Monday, months on their 
 UTC. No published file with three-day bars was to be had, so their days are taken from the rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
-from fullpool.model import EPOCH, Interval, PartitionFile, Span, instant
+from fullpool.model import EPOCH, Hole, Interval, PartitionFile, Span, instant
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -41,7 +42,8 @@ class Grid:
 
     *offset* is when the place 0 begins, since 1970; not *is_placed*, only the rows tell that.
     *is_by_period*: a place is a whole period, which is there if it has any row at all, but for
-    rows of its first moments, the *slack*, which may be of the archive before.
+    rows of its first moments, the *slack*, which may be of the archive before. *is_spaced*: rows
+    tell how far apart they are, and a place is as long as where they are closest.
     """
 
     step: timedelta | None
@@ -49,6 +51,7 @@ class Grid:
     is_placed: bool = True
     is_by_period: bool = False
     slack: timedelta = timedelta()
+    is_spaced: bool = False
 
     def at(self, moment: datetime) -> int:
         """Return the bar that *moment* falls in."""
@@ -132,14 +135,42 @@ def bars(interval: Interval, offset: timedelta = timedelta(), *, is_placed: bool
 def spaced(longest: timedelta, held: Sequence[PartitionFile]) -> Grid:
     """Return the grid of rows that are *longest* apart, or half or an eighth of that, as held.
 
-    Where the distance changed in time it is the shorter one: the places between are told by rows.
+    Where the distance changed in time it is the shortest of any file: the places between are told
+    by rows.
     """
-    count = sum(file.rows - 1 for file in held)
-    total = sum((file.last_time - file.first_time for file in held), timedelta())
-    if not count:
-        return Grid(longest)
+    distances = [distance for file in held if (distance := distance_in(file))]
+    shortest = min(distances, default=longest) * _ALIKE
     steps = (longest, longest / 2)
-    return Grid(next((s for s in steps if s <= total / count * _ALIKE), longest / 8))
+    return Grid(next((s for s in steps if s <= shortest), longest / 8), is_spaced=True)
+
+
+def distance_in(file: PartitionFile) -> timedelta | None:
+    """Return how far apart the rows of a file are on average; None if it has only one."""
+    return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
+
+
+def _are_near(before: PartitionFile, after: PartitionFile) -> bool:
+    """Whether no row is missing between two files: they are as near as their own rows are."""
+    distances = [one for file in (before, after) if (one := distance_in(file))]
+    return bool(distances) and after.first_time - before.last_time <= max(distances) * _ALIKE
+
+
+def near_files(
+    grid: Grid, held: Sequence[PartitionFile]
+) -> Iterator[tuple[PartitionFile, PartitionFile]]:
+    """Yield the files between which nothing is missing, though places may lie between them."""
+    if grid.is_spaced:
+        yield from (pair for pair in pairwise(held) if _are_near(*pair))
+
+
+def holes_of(held: Sequence[PartitionFile]) -> Iterator[Hole]:
+    """Yield pairs of neighbouring rows between which something may be missing."""
+    before: PartitionFile | None = None
+    for one in held:
+        if before is not None:
+            yield Hole(before.last_key, one.first_key, before.last_time, one.first_time)
+        yield from one.holes
+        before = one
 
 
 def bars_of(interval: Interval, held: Sequence[PartitionFile]) -> Grid:

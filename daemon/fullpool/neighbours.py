@@ -4,7 +4,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
 
-from fullpool.gaps import Gap, holes_of
+from fullpool.gaps import Gap
+from fullpool.grid import holes_of
 from fullpool.model import PartitionFile
 
 

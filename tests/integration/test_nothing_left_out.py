@@ -4,8 +4,8 @@ Each test is a fault that was found once, with the right value.
 """
 
 from contextlib import chdir
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise, product
 from threading import Event
 
 import duckdb
@@ -578,6 +578,56 @@ def test_an_archive_without_rows_hides_no_explanation() -> None:
 
         assert lab.ask("SELECT explanation FROM sync.gaps") == [("empty_at_source",)]
         assert (outcome.is_complete, lab.requests()) == (True, before)
+
+
+def rates(year: int, month: int, hours: int) -> str:
+    """Return the archive of a month of funding rates, so many hours apart."""
+    header = "calc_time,funding_interval_hours,last_funding_rate\n"
+    start, end = (
+        datetime(year, month, 1, tzinfo=UTC),
+        at(f"{year + month // 12}-{month % 12 + 1:02d}-01"),
+    )
+    moments = [start + number * hours * HOUR for number in range((end - start) // HOUR // hours)]
+    lines = (f"{round(one.timestamp() * 1000) + 7},{hours},0.0001\n" for one in moments)
+    return header + "".join(lines)
+
+
+@pytest.mark.parametrize("has_api", [True, False])
+def test_funding_hours_that_change_make_no_gap(*, has_api: bool) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-{}-{:02d}.zip"
+    hours = {2022: 8, 2023: 4, 2024: 1}
+    with Lab(dataset("um/fundingRate/X", start="2022-01-01", end="2024-12-31")) as lab:
+        lab.has_api = has_api
+        for year, month in product(hours, range(1, 13)):
+            text = rates(year, month, hours[year])
+            lab.put(key.format(year, month), text)
+            lab.tell_api(key.format(year, month), text)
+        lab.run("sync", "2025-02-20")
+
+        count = 365 * 3 + 365 * 6 + 366 * 24
+        sql = "SELECT expected_rows, present_rows, row_count FROM sync.coverage"
+        assert lab.ask(sql) == [(count, count, count)]
+        assert lab.ask("FROM sync.gaps") == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "lost"), [(4, ["04"]), (1, ["01", "02", "03", "04", "05", "06"])]
+)
+def test_rates_lost_after_hours_changed_are_patched(hours: int, lost: list[str]) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-{}-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2023-01-01", end="2024-01-31")) as lab:
+        for month in range(1, 13):
+            lab.put(key.format(2023, month), rates(2023, month, 8))
+            lab.tell_api(key.format(2023, month), rates(2023, month, 8))
+        text = rates(2024, 1, hours)
+        missing = {f"{round(at(f'2024-01-15T{hour}').timestamp() * 1000) + 7}" for hour in lost}
+        lines = [line for line in text.splitlines(True) if line.split(",")[0] not in missing]
+        lab.put(key.format(2024, 1), "".join(lines))
+        lab.tell_api(key.format(2024, 1), text)
+        lab.run("sync", "2024-02-20")
+
+        sql = "SELECT count(*) FROM funding_rate WHERE source = 'rest'"
+        assert lab.ask(sql) == [(len(lost),)]
 
 
 def test_rows_a_held_day_lacks_were_listed() -> None:
