@@ -48,8 +48,8 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     """Choose what to ask for now, so that an outage of a whole market is asked for only once.
 
     Gaps that many symbols have alike are asked for of a few; when those are all empty at the
-    source, so are the others, until that is looked into again: then each is asked for itself.
-    *patched* are shapes that the API had rows for: no outages.
+    source, so are the others for 30 days; after that each is asked for by itself. *patched* are
+    shapes that the API had rows for: no outages.
     """
     groups: dict[Shape, list[Gap]] = defaultdict(list)
     for gap in gaps:

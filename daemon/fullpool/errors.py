@@ -297,7 +297,7 @@ class MalformedError(FullpoolError):
 
 
 class NoRowsError(MalformedError):
-    """One archive holds a header and no rows: whatever it may lack, the vendor has none."""
+    """One archive holds a header and no rows, as the vendor published it."""
 
 
 def refused(error: OSError, doing: str) -> FullpoolError:

@@ -87,7 +87,7 @@ def short_months(held: Sequence[PartitionFile], ends: Iterable[Known]) -> list[A
     """Return the first and the last month of a series, if its rows begin or end within them.
 
     *ends* are its first archive and the last one that is in the lake. A month may lack days at its
-    ends, and what is beyond all rows of a series no row tells.
+    ends, and no row shows what is missing before the first row of a series and after the last.
     """
     archives = [known.archive for known in ends if known.is_held]
     months = [archive for archive in archives if archive.period.cadence is Cadence.MONTH]
@@ -106,7 +106,7 @@ def days_beyond(
     recorded = {one.archive.period: one for one in known}
     days = [day for day in periods(month.period.span, Cadence.DAY) if day in recorded]
     has_come = any(recorded[day].is_held for day in days)
-    found = [day for own in _outward(month, held) for day in (own if has_come else own[:1])]
+    found = [day for side in _outward(month, held) for day in (side if has_come else side[:1])]
     reason = "its month has no rows of it"
     return [
         Known(Archive(month.series, day), Status.EXPECTED, reason)
@@ -126,7 +126,7 @@ def _outward(month: Archive, held: Sequence[PartitionFile]) -> list[list[Period]
     before = [day for day in reversed(days) if day.span.end <= held[0].first_time]
     if is_counted(month.series):
         after = [day for day in days if day.span.start > held[-1].last_time]
-    return [own for own in (before, after) if len(own) < len(days)]
+    return [side for side in (before, after) if len(side) < len(days)]
 
 
 def _beside(gap: Gap) -> Span:

@@ -498,6 +498,22 @@ def test_flipped_bytes_in_followed_files_are_found(lab: Lab, hour: str, then: st
     assert lab.ask("SELECT DISTINCT open, volume FROM klines") == [(1.0, 10.0)]
 
 
+@pytest.mark.parametrize("then", ["sync", "rebuild"])
+def test_a_broken_footer_of_an_old_hour_stops_nothing(lab: Lab, then: str) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    (path,) = (tree_of(lab.config).root / "tail").rglob("2024-03-10T03.*")
+    content = bytearray(path.read_bytes())
+    content[-8 - int.from_bytes(content[-8:-4], "little")] ^= 0xFF
+    path.chmod(0o600)
+    path.write_bytes(content)
+    if then == "rebuild":
+        rebuild.rebuild(lab.config, Event())
+    lab.run("sync", "2024-03-10T09:35:20")
+    lab.run("sync", "2024-03-10T09:35:50")
+
+    rows(lab, "2024-03-10T09:35")
+
+
 def test_rebuild_keeps_rows_the_api_has_forgotten() -> None:
     march = [f"2024-03-{day:02d}" for day in range(8, 18)]
     twin = "data/futures/um/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"

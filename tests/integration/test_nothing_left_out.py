@@ -30,6 +30,10 @@ METRICS_HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio\n"
 )
+TICK_HEADER = (
+    "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,"
+    "event_time\n"
+)
 RAW_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker\n"
 HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 MINUTES = "data/spot/{}/klines/AUSDT/1m/AUSDT-1m-{}.zip"
@@ -248,6 +252,19 @@ def test_one_archive_of_the_future_hides_no_gap() -> None:
         lab.run("sync", "2024-03-04T08:00")
 
         assert lab.ask("SELECT count(*) FROM klines") == [(72,)]
+
+
+def test_a_last_archive_of_the_future_is_no_clock() -> None:
+    with Lab(dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01")) as lab:
+        for symbol, day in product(("AUSDT", "BUSDT"), MARCH[:3]):
+            key = HOURS.format("daily", day).replace("AUSDT", symbol)
+            lines = whole_day(day).splitlines(keepends=True)
+            is_wrong = (symbol, day) == ("AUSDT", MARCH[2])
+            lab.put(key, "".join(lines[:20]), at("2031-01-01") if is_wrong else at(day) + 1.2 * DAY)
+            lab.tell_api(key, "".join(lines))
+        lab.run("sync", "2024-03-04T09:00")
+
+        assert lab.ask("SELECT count(*) FROM klines") == [(2 * 3 * 24,)]
 
 
 def test_clock_behind_is_no_complete_pass() -> None:
@@ -638,6 +655,69 @@ def test_rows_a_held_day_lacks_were_listed() -> None:
         lab.run("sync", "2024-05-20T12:00")
 
         assert lab.ask("SELECT explanation FROM sync.gaps") == [("too_old_for_api",)]
+
+
+def ticks(day: str, size: int = 1) -> str:
+    """Return a tick each minute of the first hour and the last one of a day."""
+    moments = [at(day) + hour * HOUR + minute * MINUTE for hour in (0, 23) for minute in range(60)]
+    stamps = [round(moment.timestamp() * 1000) for moment in moments]
+    return "".join(f"{stamp // 60_000},1,{size},2,1,{stamp},{stamp}\n" for stamp in stamps)
+
+
+def test_rows_a_correction_lacks_are_the_newest_month_s() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        days = [day for day in MARCH if day not in (MARCH[9], MARCH[19])]
+        for day in days:
+            lab.put(HOURS.format("daily", day), whole_day(day), at(day) + 1.2 * DAY)
+        lab.run("sync", "2024-04-01T12:00")
+        short = bars(at(MARCH[9]), at(MARCH[9]) + 20 * HOUR, HOUR, 3)
+        for volume, published in ((1, "2024-04-02"), (2, "2024-04-04")):
+            month = bars(at("2024-03-01"), at("2024-04-01"), HOUR, volume)
+            lab.put(HOURS.format("monthly", "2024-03"), month, at(published))
+            lab.put(HOURS.format("daily", MARCH[9]), short, at("2024-04-05"))
+            lab.run("audit", at(published) + 3 * DAY)
+
+        sql = "SELECT volume, count(*) FROM klines WHERE open_time::DATE = '2024-03-10'"
+        assert lab.ask(f"{sql} GROUP BY ALL ORDER BY ALL") == [(2.0, 4), (3.0, 20)]
+
+
+@pytest.mark.parametrize("is_in_month", [True, False])
+def test_a_keyless_correction_outlives_an_older_month(*, is_in_month: bool) -> None:
+    key = "data/futures/um/{}/bookTicker/X/X-bookTicker-{}.zip"
+    with Lab(dataset("um/bookTicker/X", start="2024-03-01", end="2024-03-31")) as lab:
+        for day in MARCH:
+            if day != "2024-03-20":
+                lab.put(key.format("daily", day), TICK_HEADER + ticks(day), at(day) + 1.2 * DAY)
+        lab.run("sync", "2024-04-01T12:00")
+        day = "2024-03-05"
+        lab.put(key.format("daily", day), TICK_HEADER + ticks(day, 77), at("2024-04-05"))
+        lab.run("sync", "2024-04-06T12:00")
+        whole = "".join(ticks(one) for one in MARCH if is_in_month or one != day)
+        lab.put(key.format("monthly", "2024-03"), TICK_HEADER + whole, at("2024-04-02"))
+        lab.run("sync", "2024-04-07T12:00")
+        lab.run("sync", "2024-04-08T12:00")
+
+        sql = "SELECT count(*), count(*) FILTER (best_bid_quantity = 77) FROM book_ticker"
+        assert lab.ask(sql) == [(31 * 120, 120)]
+
+
+def test_a_republished_day_leaves_the_next_midnight() -> None:
+    key = "data/futures/um/daily/metrics/X/X-metrics-{}.zip"
+    with Lab(dataset("um/metrics/X", start="2024-03-01", end="2024-03-03")) as lab:
+        for number, day in enumerate(MARCH[:3], start=1):
+            text = statistics(at(day), 289).replace(",X,1,", f",X,{number},")
+            lab.put(key.format(day), text)
+        lab.run("sync", "2024-05-20T12:00")
+        again = statistics(at(MARCH[0]), 289).replace(",X,1,", ",X,111,")
+        lab.put(key.format(MARCH[0]), again, at("2024-05-20T13:00"))
+        lab.run("audit", "2024-05-21T12:00")
+
+        sql = "SELECT sum_open_interest FROM metrics WHERE create_time = '{}'"
+        assert lab.ask(sql.format("2024-03-01 00:00")) == [(111.0,)]
+        assert lab.ask(sql.format("2024-03-02 00:00")) == [(2.0,)]
+        sql = "SELECT other_value::DOUBLE FROM sync.conflicts WHERE row_time = '2024-03-02'"
+        assert (111.0,) in lab.ask(f"{sql} AND column_name = 'sum_open_interest'")
 
 
 def test_an_outage_of_others_explains_no_gap_for_good() -> None:

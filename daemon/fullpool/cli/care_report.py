@@ -72,7 +72,7 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     for path, problems in damaged.items():
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
     listed("could not be read, left as it is", unread)
-    listed("damaged, its followed rows are fetched again after a repair", found.followed)
+    listed("damaged; a repair asks the API for its followed rows again", found.followed)
     listed("does not belong to this lake", found.foreign)
     listed("left over from a killed pass; the next pass removes it", found.left_over)
     listed("outdated, its CHECKSUM has changed", [str(one) for one in found.outdated])

@@ -26,6 +26,7 @@ from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import publish
+from fullpool.sync.tails import here
 from fullpool.sync.universe import take_instruments
 from fullpool.sync.work import Work
 
@@ -143,6 +144,7 @@ def _framed(
     with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
             outcome.is_dirty = _took_back(work, state)
+            here(state, work.tree, work.now(), is_thorough=True)
             found = discover(work, state.queries)
             _record(state, found, outcome, work)
             act(found, outcome)

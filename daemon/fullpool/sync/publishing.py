@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from fullpool import logs
+from fullpool.errors import FullpoolError, StateDamagedError
 from fullpool.model import Damage, PartitionFile
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import ORDINARY, Manner
@@ -11,7 +12,7 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.damage import give_up_gone, note_lost
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.tails import take_out
+from fullpool.sync.tails import here, take_out
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -67,6 +68,20 @@ def publish_state(
     state.require_ours()
     gone = give_up_gone(state, tree, now)
     take_out(state, tree, generation, now)
-    publication.publish(state, tree, generation, now, manner)
+    held = len(state.tails.files())
+    try:
+        publication.publish(state, tree, generation, now, manner)
+    except StateDamagedError:
+        if _still_here(state, tree, now) in (None, held):
+            raise
+        publication.publish(state, tree, generation, now, manner)
     (log.debug if manner.is_tail else log.info)("generation.published", generation=generation)
     return gone
+
+
+def _still_here(state: State, tree: Tree, now: datetime) -> int | None:
+    """Set aside damaged files of followed rows; return how many are left, None if nobody knows."""
+    try:
+        return len(here(state, tree, now, is_thorough=True))
+    except FullpoolError:
+        return None

@@ -108,7 +108,7 @@ class TailWriter:
         try:
             for key in sorted(new.rows, key=lambda one: one.period):
                 self._write_one(key, new.rows[key], written)
-        except BaseException:
+        except BaseException:  # on a signal too: nobody else knows of these files
             for file in written.files:
                 (self._tree.root / file.path).unlink(missing_ok=True)
             raise
@@ -121,7 +121,7 @@ class TailWriter:
         return written.troubles
 
     def _write_one(
-        self, key: TailKey, rows: Mapping[str, Sequence[_Row]], written: "_Written"
+        self, key: TailKey, rows: Mapping[str, Sequence[_Row]], written: _Written
     ) -> None:
         """Write one file; note it and its rows, or what is wrong with them."""
         old = written.held.get(key)

@@ -19,12 +19,13 @@ log = logs.get_logger()
 _OfSymbols = Mapping[str, Sequence[Taken]]
 
 
-def taken_in(
-    state: State, tree: Tree, step: Step, spans: Sequence[Span], now: datetime
+def taken_in(  # noqa: PLR0913, PLR0917 - what is followed, for which step
+    state: State, tree: Tree, step: Step, spans: Sequence[Span], sound: set[str], now: datetime
 ) -> Followed | None:
     """Return the followed rows that the partitions of a step are to take in, if there are any.
 
-    *spans* are those of the archives and patches that are to be built.
+    *spans* are those of the archives and patches that are to be built. The files have the rows of
+    all symbols: those that were read whole and found as written are noted in *sound*.
     """
     runs, whole = state.tails.of(step.series), step.unit.span
     until = Span(whole.start, end_of(step, spans)).meet(whole)
@@ -32,7 +33,8 @@ def taken_in(
         return None
     files = [file for file in state.tails.files().values() if file.key.fits(step.series)]
     inside = [file for file in files if following.span_of(file.key.period).overlaps(until)]
-    paths = [file.path for file in inside if tails.is_as_written(tree, file)]
+    paths = [file.path for file in inside if file.path in sound or tails.is_as_written(tree, file)]
+    sound.update(paths)
     rows = sum(run.rows for run in runs)
     patch = Patch(step.series, until, b"", rows, now, "followed")
     return Followed(tuple(paths), patch, runs[0].first_time) if paths else None
@@ -109,7 +111,8 @@ def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Taken]]) -> dict[st
 def here(state: State, tree: Tree, now: datetime, *, is_thorough: bool = False) -> list[TailFile]:
     """Return the files of followed rows; what was in one that is gone is asked for again.
 
-    One whose rows go into the next file is read whole before: the newest of each, or all of them.
+    A file whose rows are to be written again is read whole first: the newest of each kind, or all
+    if *is_thorough*.
     """
     files = list(state.tails.files().values())
     read = files if is_thorough else _newest(files)

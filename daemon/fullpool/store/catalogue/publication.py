@@ -64,8 +64,12 @@ def prepare(state: State, tree: Tree) -> None:
     `publish` does it as well; but whoever waits for builders has the time for it.
     """
     with duck.map_errors("preparing a publication"):
-        create_skeletons(state.connection, tree)
-        create_template(state.connection, tree)
+        try:
+            create_skeletons(state.connection, tree)
+            create_template(state.connection, tree)
+        except duckdb.Error:
+            state.renew()  # a database that could not be written takes the connection along
+            raise
 
 
 def publish(
@@ -97,7 +101,11 @@ def publish(
 
 def _write(state: State, tree: Tree, record: sync_tables.Record, manner: Manner) -> None:
     run, target = state.connection.execute, tree.catalogue(record[0])
-    attach_copy(state.connection, tree, target, "lake")
+    try:
+        attach_copy(state.connection, tree, target, "lake")
+    except duckdb.Error:
+        state.renew()
+        raise
     try:
         run("USE lake")
         # Each statement by itself would wait for the disk.

@@ -105,8 +105,8 @@ def is_by_month(table: str = "") -> str:
 
 
 def _uneven() -> str:
-    """Return the SQL of the kinds whose rows are not equally far from each other."""
-    kinds = (k for k in KINDS.values() if not k.intervals and (k.step is None or k.spacing))
+    """Return the SQL of the kinds whose rows are at no regular times."""
+    kinds = (k for k in KINDS.values() if not k.intervals and k.step is None)
     return ", ".join(quoted(kind.name) for kind in kinds)
 
 

@@ -96,9 +96,10 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
 def _instant(parameter: str) -> str:
     """Return the SQL of a parameter as a time in UTC, which it is unless it says its own zone.
 
-    DuckDB casts a time with a zone to that of the session, and text loses its offset.
+    DuckDB casts a time with a zone to that of the session, and DuckDB 2 drops the zone of a text.
     """
-    zoned = rf"regexp_matches({parameter}::VARCHAR, ':\d\d(\.\d+)? ?(Z|[+-]\d\d(:?\d\d)?)$')"
+    zone = r" ?(Z|[+-]\d\d(:?\d\d)*|[A-Za-z_]+/[A-Za-z_/]+) *"
+    zoned = rf"regexp_matches({parameter}::VARCHAR, ':\d\d(\.\d+)?{zone}$')"
     utc = f"make_timestamp(epoch_us({parameter}::TIMESTAMPTZ))"
     return f"CASE WHEN {zoned} THEN {utc} ELSE {parameter}::TIMESTAMP END"
 

@@ -105,7 +105,8 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
-    edges = load.edges(kind_of(order.step.series).slack)
+    kind = kind_of(order.step.series)
+    edges = load.edges(kind.slack) or (rows.meets_within(kind) and load.outer_edges(kind.slack))
     is_mixed = has_patches or load.filled or load.corrected or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
@@ -141,18 +142,21 @@ def _branches(
 ) -> list[str]:
     """Return what the rows are selected from; of equal keys the later branch's stays.
 
-    So: what was followed below other rows of REST, these below archives, a day that fills holes
-    below the month it fills, what is rewritten
-    above what is kept, and that above what other archives of the same days had.
+    From the bottom: followed rows, other rows of REST, what other archives of the same days had,
+    what only fills holes (a day below its month, a month below a day that corrects it), what is
+    kept, what is rewritten.
     """
     kind = kind_of(order.step.series)
     held = [order.root / file.path for file in order.step.files]
     # What nothing identifies is replaced with all that the older edition had outside its span.
-    replaced = load.replaced if kind.key else [kind.around(span) for span in load.replaced]
+    replaced = load.replaced if kind.key else load.replaced_around(kind)
     filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
+    if edges := load.outer_edges(kind.slack) if rows.meets_within(kind) else []:
+        filling += [rows.among(branch, kind, edges) for branch in new]
+        new = [rows.outside(branch, kind, edges) for branch in new]
     if spans := load.corrected:  # there the day's rows stay, and the month's everywhere else
         filling += [rows.outside(branch, kind, spans) for branch in correcting]
-        filling += [rows.among(branch, kind, spans) for branch in new]
+        filling += [rows.beneath(branch, kind, spans) for branch in new]
         new = [rows.outside(branch, kind, spans) for branch in new]
         new += [rows.among(branch, kind, spans) for branch in correcting]
     if arranged.is_strict:  # sorted, whatever came between the right ones would not show
@@ -164,7 +168,7 @@ def _branches(
         *_older(order, load),
         *filling,
         *(
-            rows.from_parquet(kind, path, replaced, load.filled, _repeated(order, kind))
+            rows.from_parquet(kind, path, replaced, load.refilled, _repeated(order, kind))
             for path in held
         ),
         *new,
@@ -228,8 +232,8 @@ def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
     losers += _new(kind, load, csv_rows.Width.WIDE, Rank.FILLS)
-    edges = load.inner_edges(kind.slack) if rows.meets_within(kind) else []
-    if disputed := [*edges, *load.corrected]:
+    edges = [*load.inner_edges(kind.slack), *load.outer_edges(kind.slack)]
+    if disputed := [*(edges if rows.meets_within(kind) else ()), *load.corrected]:
         new = _new(kind, load, csv_rows.Width.WIDE, Rank.REPLACES)
         losers += [rows.among(branch, kind, disputed) for branch in new]
     if not losers:

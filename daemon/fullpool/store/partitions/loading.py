@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 from typing import IO
@@ -12,7 +12,7 @@ from typing import IO
 from fullpool import vendor
 from fullpool.decode import Layout, check_span, decode
 from fullpool.errors import MalformedError, NoRowsError
-from fullpool.kinds import kind_of
+from fullpool.kinds import Kind, kind_of
 from fullpool.model import Cadence, Fault, Span, period_from, period_of
 from fullpool.store.partitions.messages import Accepted, Edition, Input, Order, Rejected
 from fullpool.store.partitions.provenance import Origin, Source
@@ -31,10 +31,11 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """The rows of one CSV: their layout and rank."""
+    """The rows of one CSV: their layout and rank, and how many sheets were begun before it."""
 
     layout: Layout
     rank: Rank
+    number: int
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,24 @@ class Load:
 
     @functools.cached_property
     def replaced(self) -> list[Span]:
-        """The spans whose archives are rewritten; not where what is held corrects them."""
-        spans = self._spans(lambda rank: rank is not Rank.FILLS)
+        """The spans whose archives are rewritten, but for days of the lake that correct them."""
+        return self._uncorrected(self._rewritten)
+
+    def replaced_around(self, kind: Kind) -> list[Span]:
+        """Return the same with what an archive may have outside its span."""
+        return self._uncorrected([kind.around(span) for span in self._rewritten])
+
+    @property
+    def _rewritten(self) -> list[Span]:
+        return self._spans(lambda rank: rank is not Rank.FILLS)
+
+    def _uncorrected(self, spans: Iterable[Span]) -> list[Span]:
         return [part for span in spans for part in _outside(span, self._held_corrections)]
+
+    @property
+    def refilled(self) -> list[Span]:
+        """The spans of which rows that fill holes come anew."""
+        return [*self.filled, *self._held_corrections]
 
     @functools.cached_property
     def corrected(self) -> list[Span]:
@@ -105,6 +121,12 @@ class Load:
         ends = {source.span.end for source in self.origin.others(self.accepted)}
         return self._starting_at(ends, slack)
 
+    def outer_edges(self, slack: timedelta) -> list[Span]:
+        """Return where an accepted archive may have the first row of one that the lake has."""
+        starts = {source.span.start for source in self.origin.others(self.accepted)}
+        ends = (span.end for span in self.replaced)
+        return [Span(end, end + slack) for end in ends if slack and end in starts]
+
     def inner_edges(self, slack: timedelta) -> list[Span]:
         """Return where rows are that two of the accepted archives may have."""
         return self._starting_at({span.end for span in self.replaced}, slack)
@@ -126,12 +148,12 @@ def _is_later(one: datetime | None, other: datetime | None) -> bool:
 
 def _outside(span: Span, taken: Sequence[Span]) -> list[Span]:
     """Return what of a span is in none of those *taken*, which lie in it or beside it."""
-    parts, at = [], span.start
-    for one in sorted(taken):
-        if span.covers(one) and at < one.start:
-            parts.append(Span(at, one.start))
-        at = max(at, one.end) if span.covers(one) else at
-    return [*parts, Span(at, span.end)] if at < span.end else parts
+    parts, start = [], span.start
+    for inner in sorted(one for one in taken if span.covers(one)):
+        if start < inner.start:
+            parts.append(Span(start, inner.start))
+        start = max(start, inner.end)
+    return [*parts, Span(start, span.end)] if start < span.end else parts
 
 
 def _overlaps_any(span: Span, others: Sequence[Span]) -> bool:
@@ -151,13 +173,15 @@ def load_archives(
         files: dict[_Sheet, IO[bytes]] = {}
 
         def file_of(layout: Layout, *, rank: Rank) -> IO[bytes]:
-            sheet = _Sheet(layout, rank)
-            if sheet not in files:
-                load.sheets[sheet] = scratch / f"{len(files)}.csv"
+            # Only the last sheet is written on: so branches are in the order of the archives.
+            sheet = next(reversed(files), None)
+            if sheet is None or (sheet.layout, sheet.rank) != (layout, rank):
+                sheet = _Sheet(layout, rank, len(files))
+                load.sheets[sheet] = scratch / f"{sheet.number}.csv"
                 files[sheet] = stack.enter_context(load.sheets[sheet].open("wb"))
             return files[sheet]
 
-        for item in sorted(inputs, key=_is_of_a_day):  # whether a day fills its month is known then
+        for item in sorted(inputs, key=_turn):
             lengths = {sheet: file.tell() for sheet, file in files.items()}
             sink_of = functools.partial(file_of, rank=load.rank_of(item.edition))
             try:
@@ -172,8 +196,10 @@ def load_archives(
     return load, rejected
 
 
-def _is_of_a_day(item: Input) -> bool:
-    return item.edition.archive.period.cadence is Cadence.DAY
+def _turn(item: Input) -> tuple[bool, date]:
+    """Return what inputs are sorted by: a month first, for its days' ranks hang on it."""
+    period = item.edition.archive.period
+    return period.cadence is Cadence.DAY, period.first
 
 
 def _decode(item: Input, order: Order, sink_of: Callable[[Layout], IO[bytes]]) -> Accepted:

@@ -91,6 +91,12 @@ def among(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
     return f"SELECT * FROM ({branch}) WHERE {in_any(kind.time, spans)}"
 
 
+def beneath(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
+    """Select the same as rows that fill the holes of another archive."""
+    filling = f"SELECT * REPLACE ({quoted(DAILY)} AS {SOURCE_COLUMN}) FROM ({branch})"
+    return among(filling, kind, spans)
+
+
 def outside(branch: str, kind: Kind, spans: Sequence[Span]) -> str:
     """Select the rows of a branch that lie in none of *spans*."""
     return f"SELECT * FROM ({branch}) WHERE NOT {in_any(kind.time, spans)}"
@@ -114,13 +120,13 @@ def _identity(kind: Kind, table: str = "") -> str:
 def keys_of(kind: Kind, table: str = "") -> list[str]:
     """Return the SQL of what identifies a row; *table* is an alias with its dot."""
     return [
-        _told(kind, f"{table}{name}") if name == kind.time else f"{table}{name}"
+        _time_key(kind, f"{table}{name}") if name == kind.time else f"{table}{name}"
         for name in kind.key
     ]
 
 
-def _told(kind: Kind, time: str) -> str:
-    """Return the SQL of what of its time identifies a row."""
+def _time_key(kind: Kind, time: str) -> str:
+    """Return the SQL of what of a time identifies its row: the minute, where times jitter."""
     return f"date_trunc('minute', {time})" if kind.jitter else time
 
 
@@ -195,7 +201,7 @@ def _is_not_after(kind: Kind) -> str:
     others = [name for name in kind.key if name != kind.time]
     if not others:
         last = f"{kind.time}_before_"
-        return f"{_told(kind, kind.time)} <= {_told(kind, last)}" if kind.key else earlier
+        return f"{_time_key(kind, kind.time)} <= {_time_key(kind, last)}" if kind.key else earlier
     rest = f"row({', '.join(others)})"
     before = f"row({', '.join(f'{name}_before_' for name in others)})"
     same = f"{kind.time} = {kind.time}_before_"

@@ -36,7 +36,8 @@ _DAYS_BESIDE: Final = (
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
     " AND left(period, 7) = ?"
 )
-# A row at midnight may be in the archives of both days, and was kept of one of them.
+# A row at midnight may be in the archives of both days, and was kept of one of them. Which rows an
+# archive lost is not known here.
 _ARCHIVES_BESIDE: Final = (
     "UPDATE sync.archives SET status = 'listed', reason = 'the archive next to it lost rows',"
     " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"

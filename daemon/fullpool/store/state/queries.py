@@ -122,6 +122,19 @@ class StateQueries:
         found = rows_of(self._connection, f"{ARCHIVES} {OF_SERIES}", [series_names(series)])
         return [known_in(row) for row in found]
 
+    def days_in(self, months: Sequence[Archive]) -> dict[Series, list[Known]]:
+        """Return what is recorded of days in the months of some series, by series."""
+        found: dict[Series, list[Known]] = defaultdict(list)
+        names = [month.period for month in months]
+        for row in rows_of(
+            self._connection,
+            f"{ARCHIVES} {OF_SERIES} AND length(period) = {DAY_LENGTH}"
+            f" AND list_contains(?, left(period, {MONTH_LENGTH}))",
+            [series_names({month.series for month in months}), sorted({str(n) for n in names})],
+        ):
+            found[series_in(row)].append(known_in(row))
+        return found
+
     def missing(self) -> dict[str, int]:
         """Return how many archives are missing, by status."""
         found = rows_of(

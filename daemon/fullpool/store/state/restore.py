@@ -160,8 +160,9 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
             " FROM information_schema.tables"
             " WHERE table_catalog = 'before' AND table_schema <> 'main'"
         ).fetchall()
-        for sql in _taken_over(dict(tables)):
-            connection.execute(sql)
+        with duck.transaction(connection):  # files of followed rows without their runs do harm
+            for sql in _taken_over(dict(tables)):
+                connection.execute(sql)
     except (duckdb.Error, KeyError):  # a table is not there
         return False  # made by an older version, or damaged
     finally:
@@ -177,7 +178,7 @@ def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
     for table in _HISTORY_OF_SERIES:
         name = table if table in tables else _OLD_NAMES.get(table, table)
         yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[name]}"
-    for table in (name for name in _FOLLOWED if name in tables):  # not before format 10
+    for table in _FOLLOWED if all(name in tables for name in _FOLLOWED) else ():
         yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[table]}"
     yield (
         "DELETE FROM state.internal.retired WHERE path IN (SELECT path FROM"

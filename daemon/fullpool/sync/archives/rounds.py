@@ -61,6 +61,7 @@ class Round:
         self._patches: Patches = {}
         self._releases = not is_empty(work.tree)  # to look for each archive takes 0.1 ms
         self._has_tails = bool(state.tails.files())
+        self._sound: set[str] = set()
         self._size_bytes = self._archives = self._before = 0
         self._told = work.monotonic()
         self.unbuilt: dict[tuple[Series, Period], str] = {}
@@ -85,7 +86,7 @@ class Round:
                 for result in results:
                     self._take(result)  # first: what was built has its name in the lake
                     answers.take(result)
-                    self._publisher.prepare()  # which takes as long as two builds
+                    self._publisher.prepare()  # as long as two builds take, while these go on
                     self._work.meanwhile()
                     if self._work.monotonic() - self._recorded >= RECORD_EVERY_S:
                         self._record()
@@ -127,7 +128,7 @@ class Round:
             *(known.archive.period.span for known in step.archives),
             *(p.span for p in patches),
         ]
-        return taken_in(self._state, self._work.tree, step, spans, self._work.now())
+        return taken_in(self._state, self._work.tree, step, spans, self._sound, self._work.now())
 
     def _threads(self, step: Step) -> int:
         """Return as many as the builders that the step's part of all bytes would keep busy.

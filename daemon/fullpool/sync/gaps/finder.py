@@ -47,6 +47,9 @@ class GapFinder:
         """Compare what is held with what should be, where either may have changed."""
         if not self._work.is_ending:
             self._scan()
+            if self._is_behind:
+                name = "the clock of this machine"
+                self._outcome.failed[name] = "it is behind the vendor's: no gap is looked for"
             self.look_again()
             self._outcome.gaps = self._state.queries.gaps.rows_by_state()
 
@@ -73,8 +76,6 @@ class GapFinder:
     def _stale(self, runs: Mapping[Series, Sequence[Run]]) -> list[Series]:
         """Return the series whose gaps may have changed since they were looked for."""
         if self._is_behind:
-            name = "the clock of this machine"
-            self._outcome.listing_failures[name] = "it is behind the vendor's: no gap is looked for"
             return []
         known, now = self._state.queries.gaps.expected(), self._work.now()
         unread = {file.partition.series for file in self._state.queries.files.unscanned()}
@@ -144,7 +145,7 @@ class GapFinder:
         """Have the days asked for that the first and the last month of a series may lack."""
         short = {series: stand_ins.short_months(files[series], ends[series]) for series in files}
         months = [month for own in short.values() for month in own]
-        known = self._state.queries.known_of({month.series for month in months}) if months else {}
+        known = self._state.queries.days_in(months) if months else {}
         days = [
             day
             for month in months
