@@ -42,8 +42,9 @@ class Grid:
 
     *offset* is when the place 0 begins, since 1970; not *is_placed*, only the rows tell that.
     *is_by_period*: a place is a whole period, which is there if it has any row at all, but for
-    rows of its first moments, the *slack*, which may be of the archive before. *is_spaced*: rows
-    tell how far apart they are, and a place is as long as where they are closest.
+    rows of its first moments, the *slack*, which may be of the archive before. With *longest*,
+    rows tell how far apart they are, at most that, and a place is as long as where they are
+    closest.
     """
 
     step: timedelta | None
@@ -51,7 +52,7 @@ class Grid:
     is_placed: bool = True
     is_by_period: bool = False
     slack: timedelta = timedelta()
-    is_spaced: bool = False
+    longest: timedelta | None = None
 
     def at(self, moment: datetime) -> int:
         """Return the bar that *moment* falls in."""
@@ -140,8 +141,8 @@ def spaced(longest: timedelta, held: Sequence[PartitionFile]) -> Grid:
     """
     distances = [distance for file in held if (distance := distance_in(file))]
     shortest = min(distances, default=longest) * _ALIKE
-    steps = (longest, longest / 2)
-    return Grid(next((s for s in steps if s <= shortest), longest / 8), is_spaced=True)
+    step = next((one for one in _distances(longest) if one <= shortest), longest / 8)
+    return Grid(step, longest=longest)
 
 
 def distance_in(file: PartitionFile) -> timedelta | None:
@@ -149,18 +150,33 @@ def distance_in(file: PartitionFile) -> timedelta | None:
     return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
 
 
-def _are_near(before: PartitionFile, after: PartitionFile) -> bool:
-    """Whether no row is missing between two files: they are as near as their own rows are."""
-    distances = [one for file in (before, after) if (one := distance_in(file))]
-    return bool(distances) and after.first_time - before.last_time <= max(distances) * _ALIKE
+def _distances(longest: timedelta) -> tuple[timedelta, ...]:
+    """Return how far apart rows can be, of which *longest* is the longest."""
+    return longest, longest / 2, longest / 8
+
+
+def _even_distance(file: PartitionFile, longest: timedelta) -> timedelta | None:
+    """Return how far apart all rows of a file are; None if they may differ."""
+    own = None if file.holes else distance_in(file)
+    if own is None:
+        return None
+    return next((d for d in _distances(longest) if d / _ALIKE <= own <= d * _ALIKE), None)
+
+
+def _are_near(before: PartitionFile, after: PartitionFile, longest: timedelta) -> bool:
+    """Whether no row is missing between two files, as far as the distances in them can tell."""
+    distances = (_even_distance(before, longest), _even_distance(after, longest))
+    if None in distances:
+        return False
+    return after.first_time - before.last_time <= max(filter(None, distances)) * _ALIKE
 
 
 def near_files(
     grid: Grid, held: Sequence[PartitionFile]
 ) -> Iterator[tuple[PartitionFile, PartitionFile]]:
     """Yield the files between which nothing is missing, though places may lie between them."""
-    if grid.is_spaced:
-        yield from (pair for pair in pairwise(held) if _are_near(*pair))
+    if grid.longest:
+        yield from (pair for pair in pairwise(held) if _are_near(*pair, grid.longest))
 
 
 def holes_of(held: Sequence[PartitionFile]) -> Iterator[Hole]:

@@ -498,6 +498,19 @@ def test_flipped_bytes_in_followed_files_are_found(lab: Lab, hour: str, then: st
     assert lab.ask("SELECT DISTINCT open, volume FROM klines") == [(1.0, 10.0)]
 
 
+def test_what_is_set_aside_is_in_no_new_generation(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    (path,) = (tree_of(lab.config).root / "tail").rglob("2024-03-10T03.*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    lab.datasets = dataset("spot/klines/CUSDT/1m", start="2024-03-08")
+    lab.run("tick", "2024-03-10T09:35:20")
+
+    assert lab.ask("SELECT count(*) FROM klines WHERE source = 'rest'") == [(2 * (570 - 60),)]
+
+
 @pytest.mark.parametrize("then", ["sync", "rebuild"])
 def test_a_broken_footer_of_an_old_hour_stops_nothing(lab: Lab, then: str) -> None:
     lab.run("sync", "2024-03-10T09:30:20")

@@ -682,6 +682,42 @@ def test_rows_a_correction_lacks_are_the_newest_month_s() -> None:
         assert lab.ask(f"{sql} GROUP BY ALL ORDER BY ALL") == [(2.0, 4), (3.0, 20)]
 
 
+def test_patches_of_a_correction_outlive_an_older_month() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", end="2024-03-31")) as lab:
+        text = whole_day(MARCH[9])
+        short = "".join(text.splitlines(keepends=True)[:20])
+        lab.tell_api(HOURS.format("daily", MARCH[9]), text)
+        for day in MARCH:
+            if day != MARCH[19]:
+                published = at("2024-04-05") if day == MARCH[9] else at(day) + 1.2 * DAY
+                own = short if day == MARCH[9] else whole_day(day)
+                lab.put(HOURS.format("daily", day), own, published)
+        lab.run("sync", "2024-04-05T12:00")
+        lab.has_api = False
+        month = "".join(short if day == MARCH[9] else whole_day(day) for day in MARCH)
+        lab.put(HOURS.format("monthly", "2024-03"), month, at("2024-04-04"))
+        lab.run("sync", "2024-04-06T12:00")
+
+        sql = "SELECT source, count(*) FROM klines WHERE open_time::DATE = '2024-03-10'"
+        assert lab.ask(f"{sql} GROUP BY ALL ORDER BY ALL") == [("archive", 20), ("rest", 4)]
+
+
+def test_rates_lost_at_a_new_year_are_patched() -> None:
+    """The year before has months of eight hours and one of one: its average tells nothing."""
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-{}-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2022-01-01", end="2023-01-31")) as lab:
+        for year, month in [*product([2022], range(1, 13)), (2023, 1)]:
+            text = rates(year, month, 8 if (year, month) < (2022, 12) else 1)
+            lines = text.splitlines(keepends=True)
+            kept = [lines[0], *lines[3:]] if year == 2023 else lines
+            lab.put(key.format(year, month), "".join(kept))
+            lab.tell_api(key.format(year, month), text)
+        lab.run("sync", "2023-02-20")
+
+        sql = "SELECT count(*) FROM funding_rate WHERE source = 'rest'"
+        assert lab.ask(sql) == [(2,)]
+
+
 @pytest.mark.parametrize("is_in_month", [True, False])
 def test_a_keyless_correction_outlives_an_older_month(*, is_in_month: bool) -> None:
     key = "data/futures/um/{}/bookTicker/X/X-bookTicker-{}.zip"

@@ -144,7 +144,10 @@ def _framed(
     with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
             outcome.is_dirty = _took_back(work, state)
-            here(state, work.tree, work.now(), is_thorough=True)
+            followed = len(state.tails.files())
+            left = here(state, work.tree, work.now(), is_thorough=True)
+            # The newest generation names what was set aside.
+            outcome.is_dirty = outcome.is_dirty or len(left) < followed
             found = discover(work, state.queries)
             _record(state, found, outcome, work)
             act(found, outcome)

@@ -139,7 +139,7 @@ def end_of(opened: str) -> str:
 def rows_inside() -> str:
     """Return the SQL of how many rows of a run from REST lie in what is expected.
 
-    Bars are equally far from each other, months of the calendar.
+    They are taken to be equally far from each other, months as in the calendar.
     """
     before = (
         "least(greatest(CASE n.interval WHEN '1mo' THEN date_diff('month', n.first_time, {0})"

@@ -98,7 +98,7 @@ def _instant(parameter: str) -> str:
 
     DuckDB casts a time with a zone to that of the session, and DuckDB 2 drops the zone of a text.
     """
-    zone = r" ?(Z|[+-]\d\d(:?\d\d)*|[A-Za-z_]+/[A-Za-z_/]+) *"
+    zone = r" ?(Z|[+-]\d\d(:?\d\d)*|[A-Za-z][A-Za-z0-9_/+-]*) *"
     zoned = rf"regexp_matches({parameter}::VARCHAR, ':\d\d(\.\d+)?{zone}$')"
     utc = f"make_timestamp(epoch_us({parameter}::TIMESTAMPTZ))"
     return f"CASE WHEN {zoned} THEN {utc} ELSE {parameter}::TIMESTAMP END"

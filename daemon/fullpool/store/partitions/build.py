@@ -193,7 +193,7 @@ def _new(kind: Kind, load: Load, width: csv_rows.Width, rank: Rank) -> list[str]
 
 def _older(order: Order, load: Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
-    kind, spans = kind_of(order.step.series), [*load.replaced, *load.filled]
+    kind, spans = kind_of(order.step.series), [*load.replaced, *load.refilled]
     held = [(order.root / file.path, file) for file in order.step.files]
     others, edges = load.others, load.edges(kind.slack)
     return [

@@ -40,6 +40,8 @@ from fullpool.store.tree import Tree, generation_in
 
 _HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
 _HISTORY_OF_SERIES: Final = ("revisions", "conflicts", "gaps", "wanted")
+# A catalogue has NULL where the state has "".
+_SAME: Final = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM"
 _FOLLOWED: Final = ("tail_files", "followed")
 # What tables were called in generations of before migration 0007.
 _OLD_NAMES: Final = {"conflicts": "differences"}
@@ -160,8 +162,10 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
             " FROM information_schema.tables"
             " WHERE table_catalog = 'before' AND table_schema <> 'main'"
         ).fetchall()
+        for sql in _taken_over(dict(tables)):
+            connection.execute(sql)
         with duck.transaction(connection):  # files of followed rows without their runs do harm
-            for sql in _taken_over(dict(tables)):
+            for sql in _followed(dict(tables)):
                 connection.execute(sql)
     except (duckdb.Error, KeyError):  # a table is not there
         return False  # made by an older version, or damaged
@@ -174,16 +178,9 @@ def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
     """Yield what takes over the rows of *tables*: what they are called, and where they are."""
     for table in _HISTORY:
         yield f"INSERT INTO state.{qualified(table)} BY NAME SELECT * FROM {tables[table]}"
-    same = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM"
     for table in _HISTORY_OF_SERIES:
         name = table if table in tables else _OLD_NAMES.get(table, table)
-        yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[name]}"
-    for table in _FOLLOWED if all(name in tables for name in _FOLLOWED) else ():
-        yield f"INSERT INTO state.{qualified(table)} BY NAME {same} {tables[table]}"
-    yield (
-        "DELETE FROM state.internal.retired WHERE path IN (SELECT path FROM"
-        " state.internal.tail_files)"
-    )
+        yield f"INSERT INTO state.{qualified(table)} BY NAME {_SAME} {tables[name]}"
     taken = {"present": Status.EXPECTED, **OLD_STATUS}
     cases = " ".join(
         f"WHEN {duck.quoted(old)} THEN {duck.quoted(new)}" for old, new in taken.items()
@@ -193,10 +190,25 @@ def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
         f"INSERT INTO state.sync.archives BY NAME SELECT * REPLACE ({status} AS status,"
         " if(status = 'present', 'no file of the lake has it', reason) AS reason,"
         " if(status = 'present', NULL, next_try_at) AS next_try_at,"
-        f" NULL::BIGINT AS row_count) FROM ({same} {tables['archives']})"
+        f" NULL::BIGINT AS row_count) FROM ({_SAME} {tables['archives']})"
         " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
     )
     yield (
         "UPDATE state.sync.counters SET value = (SELECT coalesce(max(id), 0) FROM"
         " state.sync.passes) WHERE name = 'pass'"
+    )
+
+
+def _followed(tables: Mapping[str, str]) -> Iterator[str]:
+    """Yield what takes over the files of followed rows, which are not retired then, and their runs.
+
+    Generations before format 10 have none.
+    """
+    if not all(name in tables for name in _FOLLOWED):
+        return
+    for table in _FOLLOWED:
+        yield f"INSERT INTO state.{qualified(table)} BY NAME {_SAME} {tables[table]}"
+    yield (
+        "DELETE FROM state.internal.retired WHERE path IN (SELECT path FROM"
+        " state.internal.tail_files)"
     )
