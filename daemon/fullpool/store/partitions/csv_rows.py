@@ -7,14 +7,13 @@ read it; so text is read with one decimal more, which has to be zero. (It would 
 whose longer numbers round to a zero there; to look at every digit costs a third of the whole work.)
 """
 
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from fullpool.decode import WRITTEN, Layout
+from fullpool.decode import CHUNK_BYTES, WRITTEN, Layout
 from fullpool.errors import MalformedError
 from fullpool.kinds import Column, Derived, Kind, Type
 from fullpool.store.duck import quoted
@@ -91,11 +90,13 @@ class Sheet:
 
 def has_blank_line(path: Path) -> bool:
     """Whether a CSV has a line without anything in it, which DuckDB passes over."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            return text.find(b"\n\n") >= 0
+    last = b""
+    with path.open("rb") as file:  # not every file system can map a file into memory
+        while chunk := file.read(CHUNK_BYTES):
+            if b"\n\n" in chunk or chunk[:1] == b"\n" == last:
+                return True
+            last = chunk[-1:]
+    return False
 
 
 def require_rows_in_all(lines: int, rows: int) -> None:
