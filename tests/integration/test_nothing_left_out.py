@@ -738,24 +738,6 @@ def test_a_keyless_correction_outlives_an_older_month(*, is_in_month: bool) -> N
         assert lab.ask(sql) == [(31 * 120, 120)]
 
 
-def test_a_republished_day_leaves_the_next_midnight() -> None:
-    key = "data/futures/um/daily/metrics/X/X-metrics-{}.zip"
-    with Lab(dataset("um/metrics/X", start="2024-03-01", end="2024-03-03")) as lab:
-        for number, day in enumerate(MARCH[:3], start=1):
-            text = statistics(at(day), 289).replace(",X,1,", f",X,{number},")
-            lab.put(key.format(day), text)
-        lab.run("sync", "2024-05-20T12:00")
-        again = statistics(at(MARCH[0]), 289).replace(",X,1,", ",X,111,")
-        lab.put(key.format(MARCH[0]), again, at("2024-05-20T13:00"))
-        lab.run("audit", "2024-05-21T12:00")
-
-        sql = "SELECT sum_open_interest FROM metrics WHERE create_time = '{}'"
-        assert lab.ask(sql.format("2024-03-01 00:00")) == [(111.0,)]
-        assert lab.ask(sql.format("2024-03-02 00:00")) == [(2.0,)]
-        sql = "SELECT other_value::DOUBLE FROM sync.conflicts WHERE row_time = '2024-03-02'"
-        assert (111.0,) in lab.ask(f"{sql} AND column_name = 'sum_open_interest'")
-
-
 def test_an_outage_of_others_explains_no_gap_for_good() -> None:
     symbols = [f"{letter}USDT" for letter in "ABCD"]
     text = dataset(f"spot/klines/{','.join(symbols)}/1h", start="2024-03-01", end="2024-03-03")

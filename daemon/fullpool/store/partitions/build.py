@@ -151,9 +151,6 @@ def _branches(
     # What nothing identifies is replaced with all that the older edition had outside its span.
     replaced = load.replaced if kind.key else load.replaced_around(kind)
     filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
-    if edges := load.outer_edges(kind.slack) if rows.meets_within(kind) else []:
-        filling += [rows.among(branch, kind, edges) for branch in new]
-        new = [rows.outside(branch, kind, edges) for branch in new]
     if spans := load.corrected:  # there the day's rows stay, and the month's everywhere else
         filling += [rows.outside(branch, kind, spans) for branch in correcting]
         filling += [rows.beneath(branch, kind, spans) for branch in new]
