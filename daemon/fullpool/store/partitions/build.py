@@ -106,7 +106,7 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
     kind = kind_of(order.step.series)
-    edges = load.edges(kind.slack) or (rows.meets_within(kind) and load.outer_edges(kind.slack))
+    edges = load.edges(kind.slack)
     is_mixed = has_patches or load.filled or load.corrected or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
@@ -229,8 +229,8 @@ def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
     losers += _new(kind, load, csv_rows.Width.WIDE, Rank.FILLS)
-    edges = [*load.inner_edges(kind.slack), *load.outer_edges(kind.slack)]
-    if disputed := [*(edges if rows.meets_within(kind) else ()), *load.corrected]:
+    edges = load.inner_edges(kind.slack) if rows.meets_within(kind) else []
+    if disputed := [*edges, *load.corrected]:
         new = _new(kind, load, csv_rows.Width.WIDE, Rank.REPLACES)
         losers += [rows.among(branch, kind, disputed) for branch in new]
     if not losers:

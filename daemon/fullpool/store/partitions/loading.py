@@ -121,12 +121,6 @@ class Load:
         ends = {source.span.end for source in self.origin.others(self.accepted)}
         return self._starting_at(ends, slack)
 
-    def outer_edges(self, slack: timedelta) -> list[Span]:
-        """Return where an accepted archive may have the first row of one that the lake has."""
-        starts = {source.span.start for source in self.origin.others(self.accepted)}
-        ends = (span.end for span in self.replaced)
-        return [Span(end, end + slack) for end in ends if slack and end in starts]
-
     def inner_edges(self, slack: timedelta) -> list[Span]:
         """Return where rows are that two of the accepted archives may have."""
         return self._starting_at({span.end for span in self.replaced}, slack)
