@@ -159,8 +159,9 @@ class Symbol:
     """What the vendor has of one symbol.
 
     *archives* are those listed, by their names: slots and volumes, which tell the edition; of those
-    *spoiled* the listed edition is of no use, here is the one before. *api* has the slots that the
-    API knows.
+    *spoiled* the listed edition is of no use, here is the one before. *repeated* has the slots and
+    volumes of rows that the archive of the day before ended with. *api* has the slots that the API
+    knows.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Symbol:
     spoiled: set[str] = field(default_factory=set)
     unsigned: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
+    repeated: set[tuple[int, int]] = field(default_factory=set)
     api: set[int] = field(default_factory=set)
 
     def has(self, name: str, slot: int) -> bool:
@@ -340,7 +342,10 @@ class History(RuleBasedStateMachine):
         archives = self.symbols[who].archives
         volume = archives.get(self.day_of(after), {}).get(after)
         is_midnight = self.begins(after).hour == 0 and self.day_of(after) != self.day_of(after - 1)
-        return [self.line(after, volume)] if volume and is_midnight else []
+        if not (volume and is_midnight):
+            return []
+        self.symbols[who].repeated.add((after, volume))
+        return [self.line(after, volume)]
 
     def line(self, slot: int, volume: int) -> str:
         opens, ends = (int(self.begins(n).timestamp() * 1000) for n in (slot, slot + 1))
@@ -659,7 +664,9 @@ class History(RuleBasedStateMachine):
         elif record and slot in symbol.api and not is_head and self.is_asked_for(symbol, slot):
             assert found is not None, (symbol.name, slot, day)
         elif not unsure & set(names) and not self.is_at_edge(slot):
-            assert found is None or found == (FROM_API, "rest"), (symbol.name, slot, day, found)
+            is_of_day_before = found is not None and (slot, found[0]) in symbol.repeated
+            is_right = found in (None, (FROM_API, "rest")) or is_of_day_before
+            assert is_right, (symbol.name, slot, day, found)
 
     def is_at_edge(self, slot: int) -> bool:
         """Whether a trade may be the last one of the archive before, which was not rewritten."""
