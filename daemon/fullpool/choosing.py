@@ -57,8 +57,9 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     to_ask: list[Gap] = []
     shared: list[Gap] = []
     for shape, alike in groups.items():
-        due = [gap for gap in alike if gap.is_due(now) and not _is_like_others(gap)]
-        to_ask += [gap for gap in alike if gap.is_due(now) and _is_like_others(gap)]
+        all_due = [gap for gap in alike if gap.is_due(now)]
+        to_ask += filter(_is_like_others, all_due)
+        due = [gap for gap in all_due if not _is_like_others(gap)]
         witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
         if len(witnesses) >= WITNESSES:
             shared += [ladder.like(gap, witnesses, now) for gap in due]

@@ -103,9 +103,8 @@ def days_beyond(
 
     The next one alone; all of them, if the lake has a day of that month by now.
     """
-    recorded = {one.archive.period: one for one in known}
-    days = [day for day in periods(month.period.span, Cadence.DAY) if day in recorded]
-    has_come = any(recorded[day].is_held for day in days)
+    recorded = {one.archive.period: one.is_held for one in known}
+    has_come = any(recorded.get(day) for day in periods(month.period.span, Cadence.DAY))
     found = [day for side in _outward(month, held) for day in (side if has_come else side[:1])]
     reason = "its month has no rows of it"
     return [

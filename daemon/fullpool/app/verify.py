@@ -21,7 +21,7 @@ from fullpool.store.state.opening import open_state_to_look
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.tree import Tree, generation_in, keep_copy, take_out
 from fullpool.sync.publishing import publish_state
-from fullpool.sync.tails import here
+from fullpool.sync.tails import set_aside_damaged
 from fullpool.sync.watcher import Watcher
 
 # What stands for a CHECKSUM where the vendor has none.
@@ -121,7 +121,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         for path in sorted(strays - inventory.known_paths(state.queries)):
             take_out(tree, path)
         if verified.followed:
-            here(state, tree, now, is_thorough=True)  # which sets them aside
+            set_aside_damaged(state, tree, now)
         if lost or verified.outdated or verified.followed:
             publish_state(state, tree, state.next_value("generation"), now)
         due = {known.archive for known in state.queries.due(now)}

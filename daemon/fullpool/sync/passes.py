@@ -26,7 +26,7 @@ from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.publishing import publish
-from fullpool.sync.tails import here
+from fullpool.sync.tails import set_aside_damaged
 from fullpool.sync.universe import take_instruments
 from fullpool.sync.work import Work
 
@@ -144,10 +144,7 @@ def _framed(
     with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
             outcome.is_dirty = _took_back(work, state)
-            followed = len(state.tails.files())
-            left = here(state, work.tree, work.now(), is_thorough=True)
-            # The newest generation names what was set aside.
-            outcome.is_dirty = outcome.is_dirty or len(left) < followed
+            outcome.is_dirty |= set_aside_damaged(state, work.tree, work.now())
             found = discover(work, state.queries)
             _record(state, found, outcome, work)
             act(found, outcome)

@@ -12,7 +12,7 @@ from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
 from fullpool.sync.damage import give_up_gone, note_lost
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.tails import here, take_out
+from fullpool.sync.tails import set_aside_damaged, take_out
 from fullpool.sync.work import Work
 
 log = logs.get_logger()
@@ -68,20 +68,19 @@ def publish_state(
     state.require_ours()
     gone = give_up_gone(state, tree, now)
     take_out(state, tree, generation, now)
-    held = len(state.tails.files())
     try:
         publication.publish(state, tree, generation, now, manner)
     except StateDamagedError:
-        if _still_here(state, tree, now) in (None, held):
+        if not _is_less_damaged(state, tree, now):
             raise
         publication.publish(state, tree, generation, now, manner)
     (log.debug if manner.is_tail else log.info)("generation.published", generation=generation)
     return gone
 
 
-def _still_here(state: State, tree: Tree, now: datetime) -> int | None:
-    """Set aside damaged files of followed rows; return how many are left, None if nobody knows."""
+def _is_less_damaged(state: State, tree: Tree, now: datetime) -> bool:
+    """Whether files of followed rows were damaged, which are set aside now."""
     try:
-        return len(here(state, tree, now, is_thorough=True))
-    except FullpoolError:
-        return None
+        return set_aside_damaged(state, tree, now)
+    except FullpoolError:  # what went wrong before says more
+        return False

@@ -124,6 +124,15 @@ def here(state: State, tree: Tree, now: datetime, *, is_thorough: bool = False) 
     return _without_gone(state, tree, files, gone, now) if gone else files
 
 
+def set_aside_damaged(state: State, tree: Tree, now: datetime) -> bool:
+    """Read all files of followed rows and set aside what is not as written; whether any was.
+
+    Generations name it until the next one.
+    """
+    before = len(state.tails.files())
+    return len(here(state, tree, now, is_thorough=True)) < before
+
+
 def _newest(files: Iterable[TailFile]) -> list[TailFile]:
     """Return the file of the last period of each market, kind and interval."""
     ordered = sorted(files, key=lambda file: file.key.period)

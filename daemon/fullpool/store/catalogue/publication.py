@@ -6,8 +6,8 @@ is the lake as it was.
 
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -63,13 +63,19 @@ def prepare(state: State, tree: Tree) -> None:
 
     `publish` does it as well; but whoever waits for builders has the time for it.
     """
-    with duck.map_errors("preparing a publication"):
-        try:
-            create_skeletons(state.connection, tree)
-            create_template(state.connection, tree)
-        except duckdb.Error:
-            state.renew()  # a database that could not be written takes the connection along
-            raise
+    with duck.map_errors("preparing a publication"), _renewing(state):
+        create_skeletons(state.connection, tree)
+        create_template(state.connection, tree)
+
+
+@contextmanager
+def _renewing(state: State) -> Iterator[None]:
+    """Open the state again if a database fails: one that could not be written takes it along."""
+    try:
+        yield
+    except duckdb.Error:
+        state.renew()
+        raise
 
 
 def publish(
@@ -101,11 +107,8 @@ def publish(
 
 def _write(state: State, tree: Tree, record: sync_tables.Record, manner: Manner) -> None:
     run, target = state.connection.execute, tree.catalogue(record[0])
-    try:
+    with _renewing(state):
         attach_copy(state.connection, tree, target, "lake")
-    except duckdb.Error:
-        state.renew()
-        raise
     try:
         run("USE lake")
         # Each statement by itself would wait for the disk.

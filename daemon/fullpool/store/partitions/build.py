@@ -105,8 +105,7 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
-    kind = kind_of(order.step.series)
-    edges = load.edges(kind.slack)
+    edges = load.edges(kind_of(order.step.series).slack)
     is_mixed = has_patches or load.filled or load.corrected or load.others or edges
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 

@@ -74,8 +74,7 @@ class Verdicts:
         queries, series = self._state.queries, {gap.series for gap in gaps}
         files, ends = queries.files.of(series), queries.ends_of(series)
         for gap in gaps:
-            held = files[gap.series]
-            is_head = bool(held) and not is_counted(gap.series)
-            starts = [one.archive.period.span.start for one in ends[gap.series] if one.is_held]
-            first = min([held[0].first_time, *starts]) if held else None
-            yield gap, is_head and first is not None and gap.span.end <= first
+            rows = [file.first_time for file in files[gap.series][:1]]
+            archives = [one.archive.period.span.start for one in ends[gap.series] if one.is_held]
+            is_before_all = bool(rows) and gap.span.end <= min([*rows, *archives])
+            yield gap, is_before_all and not is_counted(gap.series)
