@@ -21,6 +21,7 @@ from fullpool.config import Config
 from fullpool.errors import Exit
 from fullpool.model import Status
 from fullpool.simulator import Api
+from fullpool.store.catalogue.sync_tables import FORMAT
 from fullpool.store.state.tables import known_in
 from fullpool.store.tree import Tree
 from served import Seen, Vendor, ask, dataset, sync
@@ -88,7 +89,7 @@ def of_format(number: int, folder: Path) -> Path:
     return folder / f"format-{number:02}"
 
 
-@pytest.mark.parametrize("number", range(1, 13))
+@pytest.mark.parametrize("number", range(1, FORMAT))
 def test_each_old_format_is_read_and_updated(tmp_path: Path, number: int) -> None:
     lake = of_format(number, tmp_path)
     with Vendor(tmp_path / "vendor") as vendor:
