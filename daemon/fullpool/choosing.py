@@ -57,18 +57,27 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     to_ask: list[Gap] = []
     shared: list[Gap] = []
     for shape, alike in groups.items():
-        all_due = [gap for gap in alike if gap.is_due(now)]
-        to_ask += filter(_is_like_others, all_due)
-        due = [gap for gap in all_due if not _is_like_others(gap)]
-        witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
-        if len(witnesses) >= WITNESSES:
-            shared += [ladder.like(gap, witnesses, now) for gap in due]
-        elif len(alike) > WITNESSES and shape not in patched and not _is_mixed(alike, now):
-            to_ask += sorted(due, key=lambda gap: gap.series)[: WITNESSES - len(witnesses)]
-        else:
-            to_ask += due
+        chosen = _of_one_shape(alike, shape in patched, now)
+        to_ask += chosen.to_ask
+        shared += chosen.shared
     # The shortest first: a gap of years is not to keep all others waiting.
     return Chosen(sorted(to_ask, key=lambda gap: (len(gap.places), gap.span, gap.series)), shared)
+
+
+def _of_one_shape(alike: Sequence[Gap], is_patched: bool, now: datetime) -> Chosen:  # noqa: FBT001
+    by_itself: list[Gap] = []
+    due: list[Gap] = []
+    witnesses: list[Gap] = []
+    for gap in alike:
+        if gap.is_due(now):
+            (by_itself if _is_like_others(gap) else due).append(gap)
+        elif _is_witness(gap):
+            witnesses.append(gap)
+    if len(witnesses) >= WITNESSES:
+        return Chosen(by_itself, [ladder.like(gap, witnesses, now) for gap in due])
+    if len(alike) > WITNESSES and not is_patched and not _is_mixed(alike, now):
+        due = sorted(due, key=lambda gap: gap.series)[: WITNESSES - len(witnesses)]
+    return Chosen([*by_itself, *due], [])
 
 
 def _is_witness(gap: Gap) -> bool:

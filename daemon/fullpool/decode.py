@@ -120,16 +120,26 @@ def _columns_by_count(line: bytes, kind: Kind) -> tuple[Column, ...]:
 
 def _columns_by_name(line: bytes, kind: Kind) -> tuple[Column, ...]:
     names = line.decode("utf-8-sig", "replace").strip().split(",")
-    known = {name: column for column in kind.columns for name in (column.vendor, *column.aliases)}
+    known: dict[str, Column] = {}
+    for column in kind.columns:
+        known |= dict.fromkeys((column.vendor, *column.aliases), column)
     columns = tuple(known[name] for name in names if name in known)
-    missing = [c.vendor for c in kind.columns if not c.is_optional and c not in columns]
-    unknown = [name for name in names if name not in known]
-    if unknown or missing or len(set(columns)) != len(columns):
-        told = [f"lacks {', '.join(missing)}"] if missing else []
-        told += [f"has {', '.join(unknown)[:200]}"] if unknown else []
-        told = told or ["names a column twice"]
-        raise MalformedError(f"the header is not that of {kind.name}: it {' and '.join(told)}")
+    if wrong := _wrong_with(kind, columns, [name for name in names if name not in known]):
+        raise MalformedError(f"the header is not that of {kind.name}: it {wrong}")
     return columns
+
+
+def _wrong_with(kind: Kind, columns: Sequence[Column], unknown: Sequence[str]) -> str:
+    """Return what is wrong with a header of these columns and unknown names; "" if nothing is."""
+    missing = [c.vendor for c in kind.columns if not c.is_optional and c not in columns]
+    wrong: list[str] = []
+    if missing:
+        wrong.append(f"lacks {', '.join(missing)}")
+    if unknown:
+        wrong.append(f"has {', '.join(unknown)[:200]}")
+    if not wrong and len(set(columns)) != len(columns):
+        return "names a column twice"
+    return " and ".join(wrong)
 
 
 def _field(row: bytes, index: int) -> bytes:

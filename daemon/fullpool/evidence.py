@@ -72,12 +72,11 @@ def empty_in(
     shown: list[Evidence] = []
     for whole in united(asked):
         came = [place for place in found if whole.first <= place < whole.end]
-        beyond = [place for place in found if place >= whole.end]
+        # Trades are asked for by their first id: what is beyond the window is told as well.
+        is_beyond = is_counted(series) and bool(found) and found[-1] >= whole.end
         for empty in subtract(whole.meet(gap.places), came):
             before = bool(came) and came[0] < empty.first
-            after = bool(came) and came[-1] >= empty.end
-            # Trades are asked for by their first id: what is beyond the window is told as well.
-            after = after or (bool(beyond) and is_counted(series))
+            after = is_beyond or (bool(came) and came[-1] >= empty.end)
             shown.append(Evidence(series, empty, gap.span, at, before, after))
     return shown
 

@@ -106,16 +106,16 @@ def next_of(
     """
     if not grid.is_placed:
         return None
-    first = grid.at(_start(series, now))
     is_spaced = bool(kind_of(series).spacing)
+    start = _start(series, now)
+    first, after = grid.at(start if since is None else max(start, since)), last
     if last is not None:
         first = max(first, grid.place_of(last) + (0 if is_spaced else 1))
-    if since is not None:
-        first = max(first, grid.at(since))
+    if last is not None and is_spaced:
+        if last >= _hour(now):
+            return None
+        after = last + _MINUTE
     end = grid.at(now) + (0 if series.interval else 1)
-    if is_spaced and last is not None and last >= _hour(now):
-        return None
-    after = last + _MINUTE if is_spaced and last is not None else last
     return Next(series, grid, Places(first, end), after) if first < end else None
 
 

@@ -93,19 +93,24 @@ def expected_until(
 
 
 def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known]) -> datetime:
-    first_row = min((file.first_time for file in files), default=None)
-    if first_row is not None and kind_of(want.series).jitter:
-        first_row = first_row.replace(second=0, microsecond=0)  # its place begins before it
+    start, first_row = want.span.start, _first_row(want, files)
     first = min(archives, key=lambda known: known.archive.period.span, default=None)
     if first is None:
-        return max(want.span.start, first_row or want.span.start)
-    begun = first.archive.period.span.start
-    is_open = want.span.start == vendor.beginning()
-    if is_open and first.is_held and first_row is not None:
+        return max(start, first_row or start)
+    if start != vendor.beginning():
+        return start
+    if first_row is None:
+        return max(start, first.archive.period.span.start)
+    if first.is_held:
         return first_row  # its life began inside that archive
-    if not is_open:
-        return want.span.start
-    return max(want.span.start, begun if first_row is None else min(begun, first_row))
+    return max(start, min(first.archive.period.span.start, first_row))
+
+
+def _first_row(want: Want, files: Sequence[PartitionFile]) -> datetime | None:
+    first_row = min((file.first_time for file in files), default=None)
+    if first_row is not None and kind_of(want.series).jitter:
+        return first_row.replace(second=0, microsecond=0)  # its place begins before it
+    return first_row
 
 
 def on_their_way(
@@ -229,26 +234,36 @@ def remaining(heard: Reply, grid: Grid | None) -> list[Gap]:
 
 
 def _judged(heard: Reply, gap: Gap) -> Gap:
-    is_end = heard.is_tail and heard.is_trading is False and not heard.existed_after
     proof = proof_of(gap.places, heard.evidence, gap.asked_since or heard.at)
-    if is_end and gap.places.end == heard.gap.places.end and not (proof and proof.row_after):
-        gap = _evident(heard, gap, proof)
+    if _is_after_the_end(heard, gap, proof):
         why = "the API has nothing after it, and does not list the symbol as trading"
-        return explained(gap, Explanation.DELISTED, why, heard.at)
+        return explained(_evident(heard, gap, proof), Explanation.DELISTED, why, heard.at)
     if proof is None:
         return replace(gap, next_try_at=heard.at)  # what is left of it is asked for at once
-    gap = _evident(heard, gap, proof)
-    before, after = proof.row_before or heard.existed_before, proof.row_after or heard.existed_after
+    return _proven(heard, _evident(heard, gap, proof), proof)
+
+
+def _is_after_the_end(heard: Reply, gap: Gap, proof: Proof | None) -> bool:
+    """Whether nothing came after a gap whose symbol does not trade any more."""
+    is_end = heard.is_tail and heard.is_trading is False and not heard.existed_after
+    has_row_after = proof is not None and proof.row_after
+    return is_end and gap.places.end == heard.gap.places.end and not has_row_after
+
+
+def _proven(heard: Reply, gap: Gap, proof: Proof) -> Gap:
+    """Return a gap of which all was asked for: explained if the API has the rows around it."""
     if heard.is_head and not proof.row_before and heard.existed_before is False:
         return explained(gap, Explanation.NOT_LISTED, "the API has nothing before it", heard.at)
+    before = proof.row_before or bool(heard.existed_before)
+    after = proof.row_after or bool(heard.existed_after)
     if before and after:
         why = "the API has the rows around it, but not these"
         return explained(gap, Explanation.EMPTY_AT_SOURCE, why, heard.at)
-    if is_counted(gap.series) and proof.row_after:
+    if proof.row_after and is_counted(gap.series):
         why = "the API's trades begin after it: it lacks even the row before it, which the lake has"
         return explained(gap, Explanation.TOO_OLD_FOR_API, why, heard.at)
-    side = "before" if after else "after"
-    reason = f"the API has neither these rows nor the one {side} them"
+    lacks = "before" if after else "after"
+    reason = f"the API has neither these rows nor the one {lacks} them"
     return _open(gap, reason, heard.at + _wait(gap.attempts))
 
 

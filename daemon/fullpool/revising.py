@@ -23,20 +23,28 @@ def compared(known: Iterable[Known], listing: Listing) -> Iterator[tuple[Known, 
     """
     for record in known:
         listed = listing.get(record.archive.period)
-        if listed is None:
-            if _is_promised(record) and record.archive.period.cadence is Cadence.DAY:
-                yield (
-                    record,
-                    due_again(record, Status.EXPECTED, "the vendor no longer lists it", None),
-                )
-        elif record.status in _NOT_THERE:
-            yield record, due_again(record, Status.LISTED, "published late", listed)
-        elif record.status in _COMPARED and record.identity is not None:
-            if _has_other_bytes(record.identity, listed):
-                reason = f"republished: {_words(record.identity)} became {_words(listed)}"
-                yield record, due_again(record, Status.LISTED, reason, listed)
-            elif record.status is Status.PRESENT and _has_other_time(record.identity, listed):
-                yield record, replace(record, identity=listed)
+        revised = _withdrawn(record) if listed is None else _revised(record, listed)
+        if revised is not None:
+            yield record, revised
+
+
+def _withdrawn(record: Known) -> Known | None:
+    if not _is_promised(record) or record.archive.period.cadence is not Cadence.DAY:
+        return None
+    return due_again(record, Status.EXPECTED, "the vendor no longer lists it", None)
+
+
+def _revised(record: Known, listed: Identity) -> Known | None:
+    if record.status in _NOT_THERE:
+        return due_again(record, Status.LISTED, "published late", listed)
+    if record.status not in _COMPARED or record.identity is None:
+        return None
+    if _has_other_bytes(record.identity, listed):
+        reason = f"republished: {_words(record.identity)} became {_words(listed)}"
+        return due_again(record, Status.LISTED, reason, listed)
+    if record.status is Status.PRESENT and _has_other_time(record.identity, listed):
+        return replace(record, identity=listed)
+    return None
 
 
 def _is_promised(known: Known) -> bool:

@@ -1,6 +1,6 @@
 """Which archives to request in place of others: days for a month, the month for days. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -61,26 +61,30 @@ def archives_of(
     Days of a month that the lake has, or that is unusable, and months that it has days of. One
     that is on record is not asked for again here.
     """
-    found: dict[Archive, None] = {}
+    named: dict[Archive, None] = {}
     for gap in gaps:
-        if not (vendor.has_daily(gap.series) and vendor.has_monthly(gap.series)):
-            continue
-        recorded = {record.archive.period: record for record in known.get(gap.series, ())}
-        months = {period_of(period.first, Cadence.MONTH) for period in recorded}
-        for month in periods(gap.span, Cadence.MONTH):
-            one = recorded.get(month)
-            if one is None and month in months:
-                is_out = vendor.first_ask(gap.series, month) <= now
-                found |= {Archive(gap.series, month): None} if is_out else {}
-            elif one is not None and (one.is_held or one.is_of_no_use):
-                days = periods(_beside(gap).meet(month.span), Cadence.DAY)
-                found |= {Archive(gap.series, day): None for day in days if day not in recorded}
+        if vendor.has_daily(gap.series) and vendor.has_monthly(gap.series):
+            recorded = {record.archive.period: record for record in known.get(gap.series, ())}
+            named |= dict.fromkeys(_not_on_record(gap, recorded, now))
     reason = "it may have missing rows"
     return [
         Known(archive, Status.EXPECTED, reason)
-        for archive in found
+        for archive in named
         if wants[archive.series].overlaps(archive.period.span)
     ]
+
+
+def _not_on_record(gap: Gap, recorded: Mapping[Period, Known], now: datetime) -> Iterator[Archive]:
+    months = {period_of(period.first, Cadence.MONTH) for period in recorded}
+    for month in periods(gap.span, Cadence.MONTH):
+        record = recorded.get(month)
+        if record is None:
+            if month in months and vendor.first_ask(gap.series, month) <= now:
+                yield Archive(gap.series, month)
+        elif record.is_held or record.is_of_no_use:
+            for day in periods(_beside(gap).meet(month.span), Cadence.DAY):
+                if day not in recorded:
+                    yield Archive(gap.series, day)
 
 
 def short_months(held: Sequence[PartitionFile], ends: Iterable[Known]) -> list[Archive]:

@@ -84,5 +84,9 @@ def _check(field: str, name: str, lowest: int, highest: int) -> None:
         last = int(found[3] or found[2] or highest)
         if not lowest <= first <= last <= highest:
             raise ValueError(f"the {name} must lie between {lowest} and {highest}")
-        if found[4] and not 1 <= int(found[4]) <= last - first:
-            raise ValueError(f"the step of the {name} must lie between 1 and {last - first}")
+        _check_step(found[4], name, last - first)
+
+
+def _check_step(step: str | None, name: str, highest: int) -> None:
+    if step and not 1 <= int(step) <= highest:
+        raise ValueError(f"the step of the {name} must lie between 1 and {highest}")

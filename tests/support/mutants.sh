@@ -20,7 +20,7 @@ cat >>"$work/pyproject.toml" <<'END'
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = [
-    "src/fullpool/planning.py", "src/fullpool/attempts.py", "src/fullpool/stand_ins.py",
+    "src/fullpool/planning.py", "src/fullpool/grouping.py", "src/fullpool/attempts.py", "src/fullpool/stand_ins.py",
     "src/fullpool/ladder.py", "src/fullpool/gaps.py", "src/fullpool/grid.py", "src/fullpool/evidence.py",
     "src/fullpool/revising.py", "src/fullpool/decode.py", "src/fullpool/vendor.py",
     "src/fullpool/jobs.py", "src/fullpool/timing.py", "src/fullpool/model.py",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fullpool import vendor
 from fullpool.attempts import Tried, next_try, verdict
+from fullpool.grouping import cut_at, patch_step, steps, unit_at
 from fullpool.kinds import KINDS, is_hive_key, offers
 from fullpool.model import (
     Archive,
@@ -35,7 +36,6 @@ from fullpool.planning import (
     Want,
     caught_up,
     choose,
-    cut_at,
     first_day_to_list,
     has_month_of,
     known_until,
@@ -44,9 +44,6 @@ from fullpool.planning import (
     needs_listing,
     newly_expected,
     one_of_each,
-    patch_step,
-    steps,
-    unit_at,
     unrecorded,
 )
 

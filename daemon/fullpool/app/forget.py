@@ -49,13 +49,18 @@ def unwanted(config: Config, patterns: Sequence[str]) -> list[Held]:
             hint = "write MARKET/KIND/SYMBOL/INTERVAL; `fullpool status --series` lists all"
             raise UsageError(f"forgetting {pattern!r}: the lake has no such series", hint=hint)
     found = [one for one in held if _is_meant(one.series, patterns)]
-    if wanted := [one.series for one in found if config.wants(one.series)]:
+    _require_unwanted(config, [one.series for one in found])
+    return found
+
+
+def _require_unwanted(config: Config, found: Sequence[Series]) -> None:
+    wanted = [series for series in found if config.wants(series)]
+    if wanted:
         more = f" and {len(wanted) - 1:,} more" if len(wanted) > 1 else ""
         raise UsageError(
             f"forgetting {wanted[0]}{more}: the configuration asks for it",
             hint="take it out of the configuration first, or the next sync would bring it back",
         )
-    return found
 
 
 def _is_meant(series: Series, patterns: Iterable[str]) -> bool:

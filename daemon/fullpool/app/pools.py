@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import (
     Future,
     ProcessPoolExecutor,
@@ -23,7 +23,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from fullpool import logs
 from fullpool.app import clock
@@ -144,6 +144,10 @@ class _Bounds:
     limit: int
     stop: Stop
 
+    def leave_room(self, running: Mapping[Future[Any], int]) -> bool:
+        """Whether one more may begin beside those *running*, of these weights."""
+        return not running or (len(running) < self.ahead and sum(running.values()) < self.limit)
+
 
 def _bounded(
     pool: ThreadPoolExecutor,
@@ -156,27 +160,23 @@ def _bounded(
     source = iter(items)
     running: dict[Future[Done[A, B]], int] = {}
     done: SimpleQueue[Future[Done[A, B]]] = SimpleQueue()
-    held = 0
     is_over = False
     try:
         while running or not is_over:
-            while (
-                not is_over and len(running) < bounds.ahead and (held < bounds.limit or not running)
-            ):
+            while not is_over and bounds.leave_room(running):
                 item = next(source, _END)
                 if isinstance(item, _End):
                     is_over = True
                     break
                 # Each with a copy of the context: what is bound to the log goes along.
                 future = pool.submit(copy_context().run, _result_of, function, item)
-                running[future] = load = weight(item)
-                held += load
+                running[future] = weight(item)
                 future.add_done_callback(done.put)
             if running:
                 finished = _next(done, bounds.stop)
                 if finished is None:
                     return
-                held -= running.pop(finished)
+                del running[finished]
                 yield finished.result()
     finally:
         for future in running:

@@ -52,9 +52,8 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         found, replaced, damaged = _read_all(config, tree, sums, stop)
         new = tree.staging / "state.duckdb"
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
-            # What readers may see until the next publication is not to be swept away before.
-            gone = [path for path in sums if not (tree.root / path).exists()]
-            restore(state, tree, found, [*replaced, *(file.path for file in damaged), *gone], now)
+            gone = [*(file.path for file in damaged), *_gone(tree, sums)]
+            restore(state, tree, found, [*replaced, *gone], now)
         held.require_ours()
         _replace(tree)
         with opened_state(tree, held) as state:
@@ -70,6 +69,11 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
     )
 
 
+def _gone(tree: Tree, sums: Mapping[str, str]) -> list[str]:
+    """Return published files that are gone; what readers may see must not be swept away now."""
+    return [path for path in sums if not (tree.root / path).exists()]
+
+
 def _read_all(
     config: Config, tree: Tree, sums: Mapping[str, str], stop: Stop
 ) -> tuple[list[RecoveredFile], list[str], list[RecoveredFile]]:
@@ -79,7 +83,8 @@ def _read_all(
     """
     left = dict(inventory.partition_files(tree))
     forgotten = _forgotten(tree, left, sums)
-    left = {path: generation for path, generation in left.items() if path not in forgotten}
+    for path in forgotten:
+        del left[path]
     known: dict[str, RecoveredFile] = {}
     damaged: list[RecoveredFile] = []
     while True:
@@ -87,24 +92,41 @@ def _read_all(
         if not current:
             raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
         unread = [path for path in current if path not in known]
-        memory_mb = config.limits.builder_memory_mb
-        orders = [
-            RecoveryOrder(path, left[path], tree.root, memory_mb, sums.get(path, ""))
-            for path in unread
-        ]
-        for one in _read(config, orders, stop):
-            known[one.path] = one
-            if taken_out(tree, one.path).exists():
-                known[one.path] = replace(one, damage="was already found damaged")
         if not unread:
-            counted = [known[path] for path in current]
-            old = {one.path for one in superseded(counted)}
-            gone = [*replaced, *old, *forgotten]
-            return [one for one in counted if one.path not in old], gone, damaged
-        for path in unread:
-            if known[path].damage:
-                damaged.append(known[path])
-                del left[path]
+            counted, old = _counted([known[path] for path in current])
+            return counted, [*replaced, *old, *forgotten], damaged
+        for one in _read(config, _orders(config, tree, unread, left, sums), stop):
+            known[one.path] = _as_taken_out(tree, one)
+            if known[one.path].damage:
+                damaged.append(known[one.path])
+                del left[one.path]
+
+
+def _as_taken_out(tree: Tree, one: RecoveredFile) -> RecoveredFile:
+    """Return a file as damaged if a repair or an earlier rebuild took it out of the lake."""
+    if taken_out(tree, one.path).exists():
+        return replace(one, damage="was already found damaged")
+    return one
+
+
+def _orders(
+    config: Config,
+    tree: Tree,
+    paths: Sequence[str],
+    generations: Mapping[str, int],
+    sums: Mapping[str, str],
+) -> list[RecoveryOrder]:
+    memory_mb = config.limits.builder_memory_mb
+    return [
+        RecoveryOrder(path, generations[path], tree.root, memory_mb, sums.get(path, ""))
+        for path in paths
+    ]
+
+
+def _counted(current: Sequence[RecoveredFile]) -> tuple[list[RecoveredFile], set[str]]:
+    """Return the files that count, and the paths of those whose rows others have."""
+    old = {one.path for one in superseded(current)}
+    return [one for one in current if one.path not in old], old
 
 
 def _forgotten(tree: Tree, files: Mapping[str, int], sums: Mapping[str, str]) -> list[str]:
@@ -131,7 +153,7 @@ def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[R
             found.append(done.value)
     if len(found) < len(orders):
         raise IncompleteError("rebuilding: stopped", hint="nothing was changed; start it again")
-    return found
+    return sorted(found, key=lambda one: one.path)
 
 
 def _replace(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
@@ -67,10 +68,8 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         unscanned = {file.path for file in reader.queries.files.unscanned()}
         unknown = unknown_files(tree, reader.queries)
         tails = inventory.published_tails(reader)
-    orders = [
-        Inspection(file, tree.root, config.limits.builder_memory_mb, file.path not in unscanned)
-        for file in files
-    ]
+    memory_mb = config.limits.builder_memory_mb
+    orders = [Inspection(file, tree.root, memory_mb, file.path not in unscanned) for file in files]
     found = list(_inspected(config, orders, stop, looked))
     if len(found) < len(files):
         raise IncompleteError(
@@ -81,18 +80,30 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         current = reader.queries.files.paths()
         followed &= {file.path for file in inventory.published_tails(reader)}
         unknown -= inventory.known_paths(reader.queries)
-    wrong = [one for one in found if one.problems and one.file.path in current]
     left_over = left_over_files(tree, unknown)
+    damaged, unread = _faulty(found, current)
     return Verified(
         files=len(found),
         size_bytes=sum(one.size_bytes for one in found),
         seconds=time.monotonic() - began,
-        damaged=tuple(one for one in wrong if not one.is_unread),
-        unread=tuple(one for one in wrong if one.is_unread),
+        damaged=damaged,
+        unread=unread,
         foreign=tuple(sorted(unknown - left_over)),
         left_over=() if is_held(tree) else tuple(sorted(left_over)),
         followed=tuple(sorted(followed)),
     )
+
+
+def _faulty(
+    found: Iterable[Inspected], current: AbstractSet[str]
+) -> tuple[tuple[Inspected, ...], tuple[Inspected, ...]]:
+    """Return the damaged ones of files that are still current, and those nobody could read."""
+    damaged: list[Inspected] = []
+    unread: list[Inspected] = []
+    for inspected in found:
+        if inspected.problems and inspected.file.path in current:
+            (unread if inspected.is_unread else damaged).append(inspected)
+    return tuple(damaged), tuple(unread)
 
 
 def repair(config: Config, verified: Verified) -> list[Archive]:
@@ -107,12 +118,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         strays = {*verified.foreign, *verified.left_over}
         own = (one for one in inventory.partition_files(tree) if one[0] not in strays)
         inventory.require_own_state(state, tree, own)
-        recorded = state.queries.files.paths()
-        lost = {
-            one.file: Damage(Fault.DAMAGED, one.problems[0])
-            for one in verified.damaged
-            if one.file.path in recorded
-        }
+        lost = _lost(verified.damaged, state.queries.files.paths())
         before = {*_archives(state.queries, lost), *verified.outdated}
         for file in lost:
             keep_copy(tree, file.path)
@@ -126,6 +132,15 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
             publish_state(state, tree, state.next_value("generation"), now)
         due = {known.archive for known in state.queries.due(now)}
     return sorted(before & due, key=str)
+
+
+def _lost(damaged: Iterable[Inspected], recorded: AbstractSet[str]) -> dict[PartitionFile, Damage]:
+    """Return the damage of the files that are still on record."""
+    return {
+        one.file: Damage(Fault.DAMAGED, one.problems[0])
+        for one in damaged
+        if one.file.path in recorded
+    }
 
 
 def _due_again(queries: StateQueries, archives: Sequence[Archive]) -> Iterable[Known]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from fullpool.app.doctor.checks_sql import Finding
 from fullpool.app.forget import Held
@@ -47,22 +47,7 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     damaged = {inspected.file.path: list(inspected.problems) for inspected in found.damaged}
     unread = tuple(f"{one.file.path}: {one.problems[0]}" for one in found.unread)
     if is_json:
-        screen.show_json(
-            {
-                "files": found.files,
-                "bytes": found.size_bytes,
-                "seconds": round(found.seconds, 3),
-                "damaged": damaged,
-                "unread": unread,
-                "foreign": found.foreign,
-                "left_over": found.left_over,
-                "followed": found.followed,
-                "outdated": [str(archive) for archive in found.outdated],
-                "withdrawn": [str(archive) for archive in found.withdrawn],
-                "unanswered": found.unanswered,
-                "to_fetch": due,
-            }
-        )
+        screen.show_json(_as_json(found) | {"damaged": damaged, "unread": unread, "to_fetch": due})
         return
     rate = found.size_bytes / _MB / max(found.seconds, 0.001)
     sys.stdout.write(
@@ -75,12 +60,26 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
     listed("damaged; a repair asks the API for its followed rows again", found.followed)
     listed("does not belong to this lake", found.foreign)
     listed("left over from a killed pass; the next pass removes it", found.left_over)
-    listed("outdated, its CHECKSUM has changed", [str(one) for one in found.outdated])
-    listed("withdrawn by the vendor", [str(one) for one in found.withdrawn])
+    listed("outdated, its CHECKSUM has changed", list(map(str, found.outdated)))
+    listed("withdrawn by the vendor", list(map(str, found.withdrawn)))
     listed("its CHECKSUM could not be fetched", found.unanswered)
     listed("to be downloaded by the next sync", due)
     if found.is_whole and not found.unanswered:
         sys.stdout.write("all files are as recorded\n")
+
+
+def _as_json(found: Verified) -> dict[str, Any]:
+    return {
+        "files": found.files,
+        "bytes": found.size_bytes,
+        "seconds": round(found.seconds, 3),
+        "foreign": found.foreign,
+        "left_over": found.left_over,
+        "followed": found.followed,
+        "outdated": list(map(str, found.outdated)),
+        "withdrawn": list(map(str, found.withdrawn)),
+        "unanswered": found.unanswered,
+    }
 
 
 def listed(what: str, names: tuple[str, ...] | list[str]) -> None:

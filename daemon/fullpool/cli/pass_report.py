@@ -10,7 +10,8 @@ from fullpool.app import signals
 from fullpool.app.service import progress
 from fullpool.cli import screen
 from fullpool.cli.report import remarks
-from fullpool.model import Series, Status, Step
+from fullpool.estimate import Estimate
+from fullpool.model import Known, Series, Status, Step
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.preview import Preview
 
@@ -24,16 +25,7 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         screen.show_json(_done(done))
         return
     remarks(done.remarks)
-    if not done.built:
-        is_short = bool(done.remarks) or Status.LISTED in done.missing
-        is_all = done.is_complete and not is_short and not signals.is_stopped()
-        sys.stdout.write("nothing new\n" if is_all else "nothing was imported\n")
-    else:
-        size = f"{done.downloaded_bytes / _MB:,.1f} MB"
-        sys.stdout.write(
-            f"archives: {done.archives:,} ({size}), rows: {done.rows:,},"
-            f" partitions written: {done.built:,}, generation: {done.generation}\n"
-        )
+    _built(done)
     if done.patched_rows:
         sys.stdout.write(
             f"patched: {progress.counted(done.patched_rows, 'row')} from the API,"
@@ -45,6 +37,19 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
     if done.missing:
         counts = ", ".join(f"{count:,} {status}" for status, count in done.missing.items())
         sys.stdout.write(f"missing archives: {counts} (`fullpool status` shows why)\n")
+
+
+def _built(done: Outcome) -> None:
+    if done.built:
+        size = f"{done.downloaded_bytes / _MB:,.1f} MB"
+        sys.stdout.write(
+            f"archives: {done.archives:,} ({size}), rows: {done.rows:,},"
+            f" partitions written: {done.built:,}, generation: {done.generation}\n"
+        )
+        return
+    is_short = bool(done.remarks) or Status.LISTED in done.missing
+    is_all = done.is_complete and not is_short and not signals.is_stopped()
+    sys.stdout.write("nothing new\n" if is_all else "nothing was imported\n")
 
 
 def _done(done: Outcome) -> dict[str, Any]:
@@ -73,23 +78,30 @@ def plan(found: Preview, *, is_json: bool, is_detailed: bool) -> None:
         keys = {"keys": [vendor.archive_key(record.archive) for record in archives]}
         screen.show_json(_planned(found, groups) | (keys if is_detailed else {}))
         return
-    for known in archives:
-        size = known.identity.size_bytes if known.identity else 0
-        sys.stdout.write(f"{size:>12,}  {known.reason}  {vendor.archive_key(known.archive)}\n")
+    _write_archives(archives)
     if groups:
         screen.show_table("", tuple(groups[0]), [tuple(group.values()) for group in groups])
     _series("new", found.begun)
     _series("no longer configured (their data stays)", found.left)
     remarks(found.remarks)
-    count, size_bytes = _total(groups, "archives"), _total(groups, "bytes")
+    _cost(found.estimate, _total(groups, "archives"), _total(groups, "bytes"))
+
+
+def _write_archives(archives: Sequence[Known]) -> None:
+    for known in archives:
+        size = known.identity.size_bytes if known.identity else 0
+        sys.stdout.write(f"{size:>12,}  {known.reason}  {vendor.archive_key(known.archive)}\n")
+
+
+def _cost(estimate: Estimate, archives: int, size_bytes: int) -> None:
     sys.stdout.write(
-        f"{progress.counted(count, 'archive')}, {size_bytes / _MB:,.1f} MB to download\n"
+        f"{progress.counted(archives, 'archive')}, {size_bytes / _MB:,.1f} MB to download\n"
     )
     if size_bytes:
-        by = "the speed of earlier syncs" if found.estimate.is_measured else "100 Mbit/s"
+        by = "the speed of earlier syncs" if estimate.is_measured else "100 Mbit/s"
         sys.stdout.write(
-            f"about {found.estimate.disk_bytes / _MB:,.0f} MB of disk, and"
-            f" {progress.rough(found.estimate.seconds)} at {by}\n"
+            f"about {estimate.disk_bytes / _MB:,.0f} MB of disk, and"
+            f" {progress.rough(estimate.seconds)} at {by}\n"
         )
 
 
@@ -128,11 +140,13 @@ def _groups(steps: Sequence[Step]) -> list[dict[str, Any]]:
     found: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for step in steps:
         series = step.series
-        names = (series.market, series.kind, series.interval or "")
-        for length in {str(k.archive.period.cadence) for k in step.archives} or {"none"}:
-            own = [k for k in step.archives if k.archive.period.cadence == length]
-            total = found[(*names, length, step.reason)]
-            total[0] += len(own)
-            total[1] += sum(known.identity.size_bytes for known in own if known.identity)
+        by_length: dict[str, list[Known]] = defaultdict(list)
+        for known in step.archives:
+            by_length[known.archive.period.cadence].append(known)
+        for length, archives in (by_length or {"none": []}).items():
+            names = (series.market, series.kind, series.interval or "", length, step.reason)
+            total = found[names]
+            total[0] += len(archives)
+            total[1] += sum(known.identity.size_bytes for known in archives if known.identity)
             total[2] += len(step.partitions)
     return [dict(zip(_GROUP, (*key, *total), strict=True)) for key, total in sorted(found.items())]

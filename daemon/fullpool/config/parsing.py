@@ -16,7 +16,7 @@ from fullpool.config.addresses import LOOPBACK
 from fullpool.config.problems import line_in, problems_of, where
 from fullpool.config.settings import Config, Lake, Metrics, Rest, is_plain
 from fullpool.errors import ConfigError
-from fullpool.kinds import KINDS, offers
+from fullpool.kinds import KINDS, Kind, offers
 from fullpool.model import Interval, Market
 
 
@@ -101,14 +101,20 @@ def _contradictions(raw: Mapping[str, Any], text: str) -> tuple[str, ...]:
 
 def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the key and what is wrong with it."""
-    yield from (("symbols", text) for text in _left_out(table.get("symbols")))
+    for text in _left_out(table.get("symbols")):
+        yield "symbols", text
     start, end = table.get("start"), table.get("end")
     if type(start) is date and type(end) is date and end < start:
         yield "end", f"{end} is before start, {start}"
     kind, intervals = KINDS.get(str(table.get("kind"))), table.get("intervals", [])
-    if kind is None or not isinstance(intervals, list) or table.get("market") not in set(Market):
-        return
-    market = Market(table["market"])
+    if kind is not None and isinstance(intervals, list) and table.get("market") in set(Market):
+        yield from _not_of_kind(kind, Market(table["market"]), intervals)
+        if table.get("follow") is True and not kind.can_follow:
+            yield "follow", f"the API cannot be asked for the newest {kind.name}; leave the key out"
+
+
+def _not_of_kind(kind: Kind, market: Market, intervals: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the vendor does not have of a kind."""
     if market not in kind.markets:
         markets = ", ".join(sorted(kind.markets))
         yield "kind", f"the vendor has no {kind.name} of {market}; it has them of {markets}"
@@ -116,18 +122,18 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "intervals", f"missing; {kind.name} need at least one of {', '.join(kind.intervals)}"
     elif not kind.intervals and intervals:
         yield "intervals", f"{kind.name} have none; leave the key out"
-    elif table.get("follow") is True and not kind.can_follow:
-        yield "follow", f"the API cannot be asked for the newest {kind.name}; leave the key out"
     elif "1s" in intervals and not offers(kind, market, Interval.S1):
         yield "intervals", "1s is published for spot only"
 
 
 def _left_out(symbols: Any) -> Iterator[str]:
     """Yield what is wrong with patterns of which exclusions leave none."""
-    texts = [text for text in symbols if isinstance(text, str)] if isinstance(symbols, list) else []
-    outs = [text[1:] for text in texts if text.startswith("!")]
-    ins = [text for text in texts if not text.startswith("!")] or ["*"]
-    if outs and all(_is_left_out(text, outs) for text in ins):
+    outs: list[str] = []
+    ins: list[str] = []
+    for text in symbols if isinstance(symbols, list) else []:
+        if isinstance(text, str):
+            (outs if text.startswith("!") else ins).append(text.removeprefix("!"))
+    if outs and all(_is_left_out(text, outs) for text in ins or ["*"]):
         yield f"nothing is left: {', '.join(f'!{out}' for out in outs)} exclude everything"
 
 

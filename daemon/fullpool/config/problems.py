@@ -39,22 +39,22 @@ def where(loc: tuple[int | str, ...], text: str) -> str:
 
 def _line_of(loc: tuple[int | str, ...], text: str) -> int | None:
     """Return the line of a key, or of its table's heading; None if neither is written out."""
-    heading, seen, found = "", 0, None
     table = str(loc[0]) if loc else ""
     wanted = loc[1] + 1 if len(loc) > 1 and isinstance(loc[1], int) else 1
     key = next((p for p in loc[1:] if isinstance(p, str)), None)
+    heading, seen, found = "", 0, None
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.split("#", 1)[0].strip()
+        name = stripped.split("=", 1)[0].strip()
         if stripped.startswith("["):
             heading = stripped.strip("[] ")
             seen += heading == table
-            found = number if heading == table and seen == wanted else found
-        elif heading in (table, "") and seen in (wanted, 0):
-            name = stripped.split("=", 1)[0].strip()
-            if (heading == table and seen == wanted and name == key) or (
-                not heading and name == table
-            ):
-                return number
+            if heading == table and seen == wanted:
+                found = number
+        elif (heading == table and seen == wanted and name == key) or (
+            not heading and name == table
+        ):
+            return number
     return found
 
 

@@ -1,6 +1,6 @@
 """Decides what is exported: which series, from when to when, in which files. Pure."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -43,12 +43,10 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
     _require_named(choice)
     _require_known("market", choice.markets, tuple(Market))
     _require_known("interval", choice.intervals, tuple(Interval))
-    kinds = {_kind_of(name) for name in choice.kinds}
+    kinds = set(map(_kind_of, choice.kinds))
     wanted = [series for series in held if _is_wanted(series, choice, kinds)]
-    if choice.intervals and not (kinds or any(series.interval for series in wanted)):
-        names = ", ".join(choice.intervals)
-        hint = "leave --interval out, or name kinds without intervals with --kind"
-        raise UsageError(f"exporting: the lake has no bars of {names}", hint=hint)
+    if choice.intervals and not kinds:
+        _require_bars(wanted, choice.intervals)
     if choice.symbols:
         symbols = set(matching(choice.symbols, sorted({series.symbol for series in wanted})))
         wanted = [series for series in wanted if series.symbol in symbols]
@@ -56,6 +54,13 @@ def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
         hint = "`fullpool status` shows what the lake has"
         raise UsageError("exporting: the lake has no such rows", hint=hint)
     return wanted
+
+
+def _require_bars(wanted: Iterable[Held], intervals: Iterable[str]) -> None:
+    if not any(series.interval for series in wanted):
+        names = ", ".join(intervals)
+        hint = "leave --interval out, or name kinds without intervals with --kind"
+        raise UsageError(f"exporting: the lake has no bars of {names}", hint=hint)
 
 
 def _is_wanted(series: Held, choice: Choice, kinds: Collection[str]) -> bool:

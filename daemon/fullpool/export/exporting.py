@@ -54,13 +54,14 @@ def export(tree: Tree, target: Path, order: Order, counter: Counter) -> Exported
 
 def _require_sense(order: Order) -> None:
     """Raise UsageError for options that exclude each other."""
-    choice, is_written = order.choice, order.way is Way.WRITE
-    if not is_written and (choice.start or choice.end or order.form is not Form.PARQUET):
+    is_written, is_parquet = order.way is Way.WRITE, order.form is Form.PARQUET
+    is_cut = bool(order.choice.start or order.choice.end)
+    if not is_written and (is_cut or not is_parquet):
         raise UsageError(
             "exporting: --link and --copy take whole Parquet files of the lake",
             hint="leave them out, or leave out --start, --end and --format",
         )
-    is_plain = is_written and order.form is Form.PARQUET and order.types is Types.DOUBLE
+    is_plain = is_written and is_parquet and order.types is Types.DOUBLE
     if order.program and not is_plain:
         raise UsageError(
             f"exporting for {order.program}: it has a format of its own",

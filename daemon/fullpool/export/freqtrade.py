@@ -36,31 +36,44 @@ _COLUMNS: Final = {
 
 def write(task: Task) -> Result:
     """Write what freqtrade knows of the series."""
-    pairs = task.source.pairs()
-    paired = [(series, pairs.of(series.market, series.symbol)) for series in task.series]
-    named = [(series, _name_of(series, pair)) for series, pair in paired if pair]
+    named, left_out = _named(task)
     files = []
     with task.counter(len(named)) as advance:
         for series, name in named:
-            target = task.folder / name
-            if name and (rows := _write(task, series, name)):
-                files.append(task.described(target, rows))
+            if rows := _write(task, series, name):
+                files.append(task.described(task.folder / name, rows))
             advance(1)
-    left_out = [f"{series}: its two assets are not known" for series, pair in paired if not pair]
-    left_out += [f"{series}: freqtrade has no such data" for series, name in named if not name]
-    return Result(files, [*left_out, *_without_funding(series for series, name in named if name)])
+    return Result(files, [*left_out, *_without_funding(series for series, _ in named)])
+
+
+def _named(task: Task) -> tuple[list[tuple[Held, str]], list[str]]:
+    """Return the series with the names of their files, and why others have none."""
+    pairs = task.source.pairs()
+    named: list[tuple[Held, str]] = []
+    unpaired: list[str] = []
+    unknown: list[str] = []
+    for series in task.series:
+        pair = pairs.of(series.market, series.symbol)
+        if pair is None:
+            unpaired.append(f"{series}: its two assets are not known")
+        elif name := _name_of(series, pair):
+            named.append((series, name))
+        else:
+            unknown.append(f"{series}: freqtrade has no such data")
+    return named, [*unpaired, *unknown]
 
 
 def _name_of(series: Held, pair: Pair) -> str:
     """Return the name of freqtrade's file, such as `BTC_USDT-1m.feather`; "" if it has none."""
-    kind, is_futures = series.kind.name, series.market is Market.UM
+    is_known = series.kind.name in _COLUMNS and series.market in (Market.SPOT, Market.UM)
     # A contract that is delivered, such as BTCUSDT_240329, has another pair.
-    if kind not in _COLUMNS or "_" in series.symbol or not (is_futures or series.market == "spot"):
+    if not is_known or "_" in series.symbol:
         return ""
+    is_futures = series.market is Market.UM
     folder, settlement = ("futures/", f"_{pair.quote}") if is_futures else ("", "")
     first = f"{folder}{_RENAMED.get(pair.base, pair.base)}_{pair.quote}{settlement}"
     timeframe = series.interval.replace("mo", "Mo")
-    match kind:
+    match series.kind.name:
         case "klines":
             return f"{first}-{timeframe}{'-futures' if is_futures else ''}.feather"
         case "markPriceKlines":

@@ -43,11 +43,13 @@ class Pairs:
         known = self._known.get((str(market), symbol))
         if known and known.base and known.quote:
             return known
-        ways = [
-            Pair(symbol.removesuffix(quote), quote)
-            for quote in self._quotes
-            if symbol.endswith(quote) and symbol != quote
-        ]
+        ways = self._ways(symbol)
         proven = [pair for pair in ways if pair.base in self._bases]
-        (pair,) = proven if len(proven) == 1 else ways if len(ways) == 1 else (None,)
-        return pair
+        if len(proven) == 1:
+            return proven[0]
+        return ways[0] if len(ways) == 1 else None
+
+    def _ways(self, symbol: str) -> list[Pair]:
+        """Return the pairs that a symbol may stand for."""
+        quotes = [q for q in self._quotes if symbol.endswith(q) and symbol != q]
+        return [Pair(symbol.removesuffix(quote), quote) for quote in quotes]

@@ -65,15 +65,20 @@ def matching(patterns: str | Sequence[str], held: Sequence[str]) -> list[str]:
     Patterns with `*` or `?` match any number, also none; `!` excludes. Raises UsageError for a name
     that is not held.
     """
-    given = [patterns] if isinstance(patterns, str) else list(patterns)
-    included = [name for name in given if not name.startswith("!")]
-    excluded = [name[1:] for name in given if name.startswith("!")]
-    if excluded and not included:
-        included = ["*"]
+    included, excluded = _parted([patterns] if isinstance(patterns, str) else patterns)
     for name in included:
         if not _is_pattern(name) and name not in held:
             raise UsageError(f"reading {name!r}: not in the lake", hint=_held(name, held))
     return sorted(n for n in held if _is_any_of(n, included) and not _is_any_of(n, excluded))
+
+
+def _parted(patterns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is included, all if only exclusions are given, and what is excluded."""
+    included: list[str] = []
+    excluded: list[str] = []
+    for text in patterns:
+        (excluded if text.startswith("!") else included).append(text.removeprefix("!"))
+    return (["*"] if excluded and not included else included), excluded
 
 
 def _held(name: str, held: Sequence[str]) -> str:
@@ -101,11 +106,7 @@ def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int)
     suffix = "_exact" if selection.exact else ""
     arguments = f"market_ := {quoted(selection.market)}"
     arguments += f", interval_ := {quoted(selection.interval)}" if kind.intervals else ""
-    start = EVER.start if selection.start is None else instant_of(selection.start)
-    end = EVER.end if selection.end is None else instant_of(selection.end)
-    if start > end:
-        raise UsageError(f"reading {kind.name}: {start} is after {end}", hint="exchange the two")
-    first, last = (f"TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S.%f}'" for moment in (start, end))
+    first, last = _bounds(kind, selection)
     shown = _shown(kind, selection.columns)
     is_few = len(symbols) <= max(_FEW, held * _FEW_SHARE)
     if is_few or (selection.start is None and selection.end is None):
@@ -117,6 +118,15 @@ def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int)
     names = ", ".join(map(quoted, symbols))
     source = f"{kind.table}_between{suffix}({first}, {last}, {arguments})"
     return f"SELECT {shown} FROM {source} WHERE symbol IN ({names})"
+
+
+def _bounds(kind: Kind, selection: Selection) -> tuple[str, str]:
+    """Return the first time and the one after the last, as SQL."""
+    start = EVER.start if selection.start is None else instant_of(selection.start)
+    end = EVER.end if selection.end is None else instant_of(selection.end)
+    if start > end:
+        raise UsageError(f"reading {kind.name}: {start} is after {end}", hint="exchange the two")
+    return f"TIMESTAMP '{start:%Y-%m-%d %H:%M:%S.%f}'", f"TIMESTAMP '{end:%Y-%m-%d %H:%M:%S.%f}'"
 
 
 def _shown(kind: Kind, columns: str | Sequence[str] | None) -> str:

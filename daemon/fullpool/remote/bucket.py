@@ -169,12 +169,7 @@ def _require_sound(to: str, environment: Mapping[str, str]) -> None:
                 f"opening {to}: {name} contains a space or a line break", hint=_VARIABLES_HINT
             )
     endpoint = endpoint_in(environment)
-    try:
-        parts = urlsplit(endpoint)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_address = False
-    if endpoint and not is_address:
+    if endpoint and not _is_address(endpoint):
         raise RemoteError(
             f"opening {to}: AWS_ENDPOINT_URL is {endpoint!r}, which is not an address",
             hint="write it as https://host:port",
@@ -185,6 +180,14 @@ def _require_sound(to: str, environment: Mapping[str, str]) -> None:
             f"opening {to}: {endpoint} is not encrypted",
             hint="use https, or set AWS_ALLOW_HTTP=true",
         )
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def endpoint_in(environment: Mapping[str, str]) -> str:

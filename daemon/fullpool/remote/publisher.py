@@ -85,12 +85,7 @@ class Publisher:
     def _publish(self, owner: Owner, *, takes_over: bool) -> Sent:
         record, generation, now = self.record(), self.tree.published(), self.now()
         before = Inventory.read(self.tree, self.bucket.to, owner.lake, now)
-        # If not, nobody knows what the last publication did, or somebody else has published since.
-        is_known = (
-            record.is_whole
-            and before is not None
-            and (before.publication == record.publication == owner.publication)
-        )
+        is_known = before is not None and _is_undisturbed(record, before, owner)
         has_all = record.delta == (self.delta is not None) and record.generation == generation
         if is_known and before and has_all and not before.past(now - self.grace):
             return Sent(generation)
@@ -182,3 +177,8 @@ class Publisher:
 def _named(sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the names of the objects that files of the lake become, with their sizes."""
     return {name: sizes[path_of(name)] for name in names_of(sizes)}
+
+
+def _is_undisturbed(record: RemoteRecord, before: Inventory, owner: Owner) -> bool:
+    """Whether the last publication came to its end, and nobody else has published since."""
+    return record.is_whole and before.publication == record.publication == owner.publication

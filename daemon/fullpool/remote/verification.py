@@ -1,5 +1,6 @@
 """Compares the remote copy with what was published: names, sizes and hashes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -40,14 +41,10 @@ def compare(tree: Tree, bucket: Bucket, now: datetime) -> Compared:
             hint="run `fullpool publish` first",
         )
     there = {one.path: one for one in own_objects(bucket)}
-    known = inventory.objects
-    missing = [path for path in known if path not in there]
+    missing, changed = _missing_and_changed(inventory, there)
+    foreign = sorted(there.keys() - inventory.objects.keys())
     if bucket.get(OWNER) is None:
         missing.append(OWNER)
-    changed = [
-        path for path, one in there.items() if path in known and not _is_same(one, known[path])
-    ]
-    foreign = sorted(there.keys() - known.keys())
     if missing or changed:
         inventory.forget([*missing, *changed])
         inventory.write(tree)
@@ -59,6 +56,20 @@ def compare(tree: Tree, bucket: Bucket, now: datetime) -> Compared:
         changed=tuple(sorted(changed)),
         foreign=tuple(foreign),
     )
+
+
+def _missing_and_changed(
+    inventory: Inventory, there: Mapping[str, Object]
+) -> tuple[list[str], list[str]]:
+    """Return what was sent and is not there, and what is not there as it was sent."""
+    missing: list[str] = []
+    changed: list[str] = []
+    for path, known in inventory.objects.items():
+        if path not in there:
+            missing.append(path)
+        elif not _is_same(there[path], known):
+            changed.append(path)
+    return missing, changed
 
 
 def _is_same(one: Object, known: Stock) -> bool:

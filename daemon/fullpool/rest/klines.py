@@ -105,9 +105,7 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
     """Check all bars of an answer, by column: a row at a time takes five times as long."""
     if not rows:
         return Answer((), (), ())
-    if set(map(type, rows)) != {list} or set(map(len, rows)) != {_WIDTH}:
-        odd = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
-        raise wrong(window, f"a bar does not have {_WIDTH} values: {str(odd)[:80]}")
+    _require_width(rows, window)
     columns = list(zip(*rows, strict=True))
     opens, closes, counts = (integers(columns[index], window) for index in (0, 6, 8))
     texts = [_numbers(columns[index], window) for index in (1, 2, 3, 4, 5, 7, 9, 10)]
@@ -119,16 +117,29 @@ def _klines(rows: list[Any], grid: Grid, window: Window) -> Answer:
         raise wrong(window, f"it has a bar that closes at {max(closes)}")
     if not window.places.first <= places[0] <= places[-1] < window.places.end:
         raise wrong(window, f"it has a bar of another time: {opens[0]}..{opens[-1]}")
+    return Answer(tuple(places), tuple(moments), _lines(opens, closes, counts, texts))
+
+
+def _require_width(rows: list[Any], window: Window) -> None:
+    if set(map(type, rows)) != {list} or set(map(len, rows)) != {_WIDTH}:
+        odd = next(row for row in rows if type(row) is not list or len(row) != _WIDTH)
+        raise wrong(window, f"a bar does not have {_WIDTH} values: {str(odd)[:80]}")
+
+
+def _lines(
+    opens: Sequence[int],
+    closes: Sequence[int],
+    counts: Sequence[int],
+    texts: Sequence[Sequence[str]],
+) -> tuple[str, ...]:
+    """Return bars as lines of an archive; *texts* are prices, volume, and the three after close."""
     before, quote, after = texts[:5], texts[5], texts[6:]
-    ignored = itertools.repeat("0", len(rows))
-    lines = map(
-        ",".join,
-        zip(
-            map(str, opens), *before, map(str, closes), quote, map(str, counts), *after, ignored,
-            strict=True,
-        ),
+    ignored = itertools.repeat("0", len(opens))
+    values = zip(
+        map(str, opens), *before, map(str, closes), quote, map(str, counts), *after, ignored,
+        strict=True,
     )  # fmt: skip
-    return Answer(tuple(places), tuple(moments), tuple(lines))
+    return tuple(map(",".join, values))
 
 
 def _numbers(values: Sequence[Any], window: Window) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Asks for aggregate trades from an id on."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -70,23 +71,31 @@ def _of_its_life(row: tuple[int, int, str], window: Window) -> tuple[int, int, s
 def _trade(item: Any, window: Window) -> tuple[int, int, str]:
     if not isinstance(item, dict) or not {*"apqflTm"} <= set(item):
         raise wrong(window, f"a trade lacks values: {str(item)[:80]}")
-    numbers = [item[name] for name in "aflT"]
-    if item["f"] == item["l"] == _VOID:
-        numbers = [item["a"], item["T"]]
-    if any(type(number) is not int or not 0 <= number < LARGEST // 10 for number in numbers):
-        raise wrong(window, f"a trade has invalid ids or time: {str(item)[:80]}")
+    _require_numbers(item, window)
     flags = [item[name] for name in "mM" if name in item]
     if any(type(flag) is not bool for flag in flags):
         raise wrong(window, f"a trade has an invalid flag: {str(item)[:80]}")
-    if item["a"] < window.places.first:
-        raise wrong(window, f"it has the trade {item['a']}")
     moment = item["T"] * (1 if item["T"] >= MICROSECONDS_ABOVE else 1000)
-    if window.around is not None and item["a"] < window.places.end - 1:
-        span = window.around.span
-        earliest, latest = span.start - _LEEWAY, span.end + _LEEWAY
-        is_later = instant(moment) > span.end + ANOTHER_LIFE
-        if not earliest <= instant(moment) <= latest and not is_later:
-            raise wrong(window, f"trade {item['a']} is out of order in time")
+    _require_place(item["a"], instant(moment), window)
     price, quantity = number(item["p"], window), number(item["q"], window)
     values = (item["a"], price, quantity, item["f"], item["l"], moment, *flags)
     return item["a"], moment, ",".join(map(str, values))
+
+
+def _require_numbers(item: Mapping[str, Any], window: Window) -> None:
+    is_void = item["f"] == item["l"] == _VOID
+    for name in "aT" if is_void else "aflT":
+        if type(item[name]) is not int or not 0 <= item[name] < LARGEST // 10:
+            raise wrong(window, f"a trade has invalid ids or time: {str(item)[:80]}")
+
+
+def _require_place(key: int, moment: datetime, window: Window) -> None:
+    """Raise RestError for a trade that was not asked for, by its id or by its time."""
+    if key < window.places.first:
+        raise wrong(window, f"it has the trade {key}")
+    if window.around is None or key >= window.places.end - 1:
+        return
+    span = window.around.span
+    is_later = moment > span.end + ANOTHER_LIFE
+    if not span.start - _LEEWAY <= moment <= span.end + _LEEWAY and not is_later:
+        raise wrong(window, f"trade {key} is out of order in time")

@@ -237,10 +237,9 @@ class Api:
         folders = [root / cadence / kind / symbol / interval for cadence in ("monthly", "daily")]
         if not symbol or not any(folder.is_dir() for folder in folders):
             raise ApiError(400, -1121, "Invalid symbol.")
-        for path in (path for folder in folders for path in sorted(folder.glob("*.zip"))):
-            for row in _rows_in(path):
-                key = _key_of(row[0])
-                found[key // 1000 if key >= _MICROSECONDS_ABOVE else key] = row
+        for folder in folders:
+            for path in sorted(folder.glob("*.zip")):
+                found |= {_milliseconds(_key_of(row[0])): row for row in _rows_in(path)}
         keys = sorted(found)
         return keys, [found[key] for key in keys]
 

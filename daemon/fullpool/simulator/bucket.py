@@ -97,20 +97,17 @@ class Bucket:
         folders: list[str] = []
         last = ""
         at = max(bisect_right(encoded, marker.encode()), bisect_left(encoded, prefix.encode()))
-        is_truncated = False
         for key in keys[at:]:
             if not key.startswith(prefix):
                 break
-            cut = key.find(delimiter, len(prefix)) if delimiter else -1
-            folder = key[: cut + 1] if cut >= 0 else ""
+            folder = _folder_of(key, prefix, delimiter)
             if folder and (folder == last or marker.startswith(folder)):
                 continue
             if len(found) + len(folders) == limit:
-                is_truncated = True
-                break
+                return _Page([entries[key] for key in found], folders, last)
             last = folder or key
             (folders if folder else found).append(last)
-        return _Page([entries[key] for key in found], folders, last * is_truncated)
+        return _Page([entries[key] for key in found], folders, "")
 
     def _entry(self, path: Path) -> Entry:
         key = path.relative_to(self.folder).as_posix()
@@ -143,6 +140,12 @@ class _Page:
     entries: list[Entry]
     folders: list[str]
     last: str
+
+
+def _folder_of(key: str, prefix: str, delimiter: str) -> str:
+    """Return the folder that stands for a key below *prefix*; "" for one that is shown itself."""
+    cut = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key[: cut + 1]
 
 
 def _token(key: str) -> str:

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,33 +134,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         owner = self.server.owner
         parts = urlsplit(self.path)
-        key = unquote(parts.path).removeprefix("/data.binance.vision").lstrip("/")
         if owner.delay_s:
             time.sleep(owner.delay_s)
         query = parse_qs(parts.query, keep_blank_values=True)
-        if parts.path in _BUCKET_PATHS:
-            key = query.get("prefix", [""])[0]
-        if Api.serves(parts.path):
-            key = self.path.lstrip("/")
+        first = {name: values[0] for name, values in query.items()}
+        key = self._key(parts.path, first)
         fault = next((fault for fault in owner.faults if fault.strikes(key)), None)
         if fault is not None and self._fail(fault):
             return
         if parts.path in _BUCKET_PATHS:
-            self._list(query)
+            self._list(first)
         elif Api.serves(parts.path):
             in_microseconds = self.headers.get("X-MBX-TIME-UNIT") == "MICROSECOND"
-            first = {name: values[0] for name, values in query.items()}
             reply = owner.api.answer(parts.path, first, in_microseconds=in_microseconds)
             self._answer(reply.status, reply.body, "application/json", dict(reply.headers))
         else:
             self._serve(owner.bucket.get(key), key, fault)
 
+    def _key(self, path: str, query: Mapping[str, str]) -> str:
+        """Return what faults are told by: an object's key, a listing's prefix, a request's path."""
+        if path in _BUCKET_PATHS:
+            return query.get("prefix", "")
+        if Api.serves(path):
+            return self.path.lstrip("/")
+        return unquote(path).removeprefix("/data.binance.vision").lstrip("/")
+
     def do_HEAD(self) -> None:
         """Answer as to GET, without the body."""
         self.do_GET()
 
-    def _list(self, query: dict[str, list[str]]) -> None:
-        asked = {name: values[0] for name, values in query.items()}
+    def _list(self, asked: dict[str, str]) -> None:
         if "location" in asked:  # some clients ask where a bucket is first
             self._answer(200, _LOCATION, "application/xml")
             return

@@ -1,7 +1,7 @@
 """Chooses what is asked for of what is followed, and remembers what the API said to that."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -102,8 +102,7 @@ class Choice:
             by_market[one.series.market].append((one, sum(map(weight_of, wanted[one]))))
         chosen = Chosen({}, set(), {})
         if among is None:
-            for market in Market:
-                client.reserve(market, sum(weight for _, weight in by_market.get(market, ())))
+            _reserve(client, by_market)
         self._unfinished.clear()
         for market, own in by_market.items():
             if (error := client.blocked(market)) is not None:
@@ -112,8 +111,9 @@ class Choice:
             taken = following.chosen(own, client.room(market))
             chosen.asked.update((one, wanted[one]) for one in taken)
             chosen.behind.update(one.series for one, _ in own if one not in chosen.asked)
-        cut = (one.series for one, own in chosen.asked.items() if _is_cut(one, own))
-        chosen.behind.update(cut)
+        for one, asked in chosen.asked.items():
+            if _is_cut(one, asked):
+                chosen.behind.add(one.series)
         return chosen
 
     def _windows(self, one: Next) -> list[Window]:
@@ -197,3 +197,9 @@ def _has_more(window: Window, answer: Answer, newest: LastRow | None, now: datet
 def _is_cut(one: Next, asked: Sequence[Window]) -> bool:
     """Whether more is to be asked for a series than is asked at a time; of trades none can tell."""
     return one.grid is not None and asked[-1].places.end < one.places.end
+
+
+def _reserve(client: Client, by_market: Mapping[Market, Sequence[tuple[Next, int]]]) -> None:
+    """Keep the weight that following takes from those who ask for gaps."""
+    for market in Market:
+        client.reserve(market, sum(weight for _, weight in by_market.get(market, ())))

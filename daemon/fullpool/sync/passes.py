@@ -8,7 +8,7 @@ from typing import Final
 
 from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Archive, Known, Market, Step
+from fullpool.model import Archive, Known, Market, Series, Step
 from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
@@ -198,8 +198,13 @@ def _record(state: State, found: Discovered, outcome: Outcome, work: Work) -> No
     outcome.listing_failures, outcome.hint = found.failed, found.hint
     outcome.unknown, outcome.remarks = tuple(found.unknown), tuple(found.remarks)
     outcome.has_series = found.has_series
+    _log_unknown(found, known)
+
+
+def _log_unknown(found: Discovered, known: Collection[Series]) -> None:
+    """Log what is not known to the vendor once a day, when it is looked for again."""
     is_news = any(series in found.listings or series not in known for series in found.unknown)
-    if is_news or found.symbols:  # once a day, when they are looked for again
+    if is_news or found.symbols:
         for remark in found.remarks:
             log.warning("series.unknown", reason=remark)
 

@@ -31,9 +31,12 @@ def taken_in(  # noqa: PLR0913, PLR0917 - what is followed, for which step
     until = Span(whole.start, end_of(step, spans)).meet(whole)
     if not runs or runs[0].first_time >= until.end:
         return None
-    files = [file for file in state.tails.files().values() if file.key.fits(step.series)]
-    inside = [file for file in files if following.span_of(file.key.period).overlaps(until)]
-    paths = [file.path for file in inside if file.path in sound or tails.is_as_written(tree, file)]
+    paths: list[str] = []
+    for file in state.tails.files().values():
+        if not file.key.fits(step.series) or not following.span_of(file.key.period).overlaps(until):
+            continue
+        if file.path in sound or tails.is_as_written(tree, file):
+            paths.append(file.path)
     sound.update(paths)
     rows = sum(run.rows for run in runs)
     patch = Patch(step.series, until, b"", rows, now, "followed")

@@ -71,20 +71,26 @@ def _span(
 ) -> tuple[datetime, datetime]:
     """Return what is to be shown: what was requested, or the newest part."""
     last = coverage["last_time"] or coverage["expected_until"] or _naive(EVER.start)
-    first = coverage["first_time"] or last
     begin = query.get("from", "")
-    latest = max(last, coverage["expected_until"] or last) if begin == "first" else last
-    end = _moment(query["to"]) if query.get("to") else latest + timedelta(seconds=1)
-    if begin and begin != "first":
-        start = _moment(begin)
+    if query.get("to"):
+        end = _moment(query["to"])
     else:
-        shown = None if begin else _shown_at_first(kind, coverage["interval"])
-        start = first if shown is None else max(end - shown, first)
+        latest = max(last, coverage["expected_until"] or last) if begin == "first" else last
+        end = latest + timedelta(seconds=1)
+    first = coverage["first_time"] or last
+    start = _start(begin, first, end, _shown_at_first(kind, coverage["interval"]))
     if start >= end:
         raise UsageError(
             f"drawing from {start} to {end}: the span is empty", hint="swap from and to"
         )
     return start, end
+
+
+def _start(begin: str, first: datetime, end: datetime, shown: timedelta | None) -> datetime:
+    """Return where the picture starts: where *begin* says, or so far from its end as is *shown*."""
+    if begin and begin != "first":
+        return _moment(begin)
+    return first if begin or shown is None else max(end - shown, first)
 
 
 def _moment(text: str) -> datetime:

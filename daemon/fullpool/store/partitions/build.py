@@ -116,24 +116,36 @@ def _write(order: Order, load: Load, scratch: Path, arranged: rows.Arrangement) 
     Raises MalformedError if they are out of order or a key occurs twice, duckdb.DataError or
     duckdb.InvalidInputException if a value does not fit its column.
     """
-    if not load.accepted and not order.patches and (order.inputs or not order.step.files):
+    if not _has_work(order, load):
         return None
-    kind, whole = kind_of(order.step.series), scratch / "whole.parquet"
+    whole = scratch / "whole.parquet"
     are_alone = arranged is rows.AS_THEY_COME and not order.step.files
     if not are_alone and any(csv_rows.has_blank_line(path) for path in load.sheets.values()):
         raise MalformedError("a line is blank")
-    followed = (order.followed.patch,) if order.followed else ()
-    origin = load.origin.plus(load.accepted, (*order.patches, *followed))
     try:
-        branches = _branches(order, load, scratch, csv_rows.Width.NARROW, arranged)
-        finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
+        _copy(order, load, whole, csv_rows.Width.NARROW, arranged)
     except (duckdb.DataError, duckdb.InvalidInputException):
-        branches = _branches(order, load, scratch, csv_rows.Width.WIDE, arranged)
-        finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
+        _copy(order, load, whole, csv_rows.Width.WIDE, arranged)
     found = finish.checked(_connection(order), order.step.series, whole, arranged)
     if found and are_alone:  # to look for a blank line costs a tenth of the build
         csv_rows.require_rows_in_all(sum(one.rows for one in load.accepted), found.rows)
     return found
+
+
+def _has_work(order: Order, load: Load) -> bool:
+    """Whether anything is to be written: new rows, or files to be merged."""
+    is_merge = bool(order.step.files) and not order.inputs
+    return bool(load.accepted) or bool(order.patches) or is_merge
+
+
+def _copy(
+    order: Order, load: Load, whole: Path, width: csv_rows.Width, arranged: rows.Arrangement
+) -> None:
+    kind = kind_of(order.step.series)
+    followed = (order.followed.patch,) if order.followed else ()
+    origin = load.origin.plus(load.accepted, (*order.patches, *followed))
+    branches = _branches(order, load, whole.parent, width, arranged)
+    finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
 
 
 def _branches(
@@ -146,29 +158,31 @@ def _branches(
     kept, what is rewritten.
     """
     kind = kind_of(order.step.series)
-    held = [order.root / file.path for file in order.step.files]
     # What nothing identifies is replaced with all that the older edition had outside its span.
     replaced = load.replaced if kind.key else load.replaced_around(kind)
+    filling, new = _of_archives(kind, load, width)
+    if arranged.is_strict:  # sorted, whatever came between the right ones would not show
+        filling = [rows.in_order(kind, branch) for branch in filling]
+        new = [rows.in_order(kind, branch) for branch in new]
+    held = [
+        rows.from_parquet(
+            kind, order.root / file.path, replaced, load.refilled, _repeated(order, kind)
+        )
+        for file in order.step.files
+    ]
+    below = [*_followed(order), *_patches(order, scratch, width), *_older(order, load)]
+    return [*below, *filling, *held, *new]
+
+
+def _of_archives(kind: Kind, load: Load, width: csv_rows.Width) -> tuple[list[str], list[str]]:
+    """Return what only fills holes, and what is rewritten."""
     filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
     if spans := load.corrected:  # there the day's rows stay, and the month's everywhere else
         filling += [rows.outside(branch, kind, spans) for branch in correcting]
         filling += [rows.beneath(branch, kind, spans) for branch in new]
         new = [rows.outside(branch, kind, spans) for branch in new]
         new += [rows.among(branch, kind, spans) for branch in correcting]
-    if arranged.is_strict:  # sorted, whatever came between the right ones would not show
-        filling = [rows.in_order(kind, branch) for branch in filling]
-        new = [rows.in_order(kind, branch) for branch in new]
-    return [
-        *_followed(order),
-        *_patches(order, scratch, width),
-        *_older(order, load),
-        *filling,
-        *(
-            rows.from_parquet(kind, path, replaced, load.refilled, _repeated(order, kind))
-            for path in held
-        ),
-        *new,
-    ]
+    return filling, new
 
 
 def _repeated(order: Order, kind: Kind) -> str:

@@ -4,7 +4,7 @@ So the state can be rewritten from the files alone.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -128,15 +128,20 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
         f" parquet_kv_metadata({listed([str(p) for p in paths])})"
     ).fetchall()
     try:
-        values = [(key, json.loads(text)) for key, text in found if key in (_SOURCES, _PATCHES)]
-        sources = {_source_in(item) for key, items in values if key == _SOURCES for item in items}
-        patches = {Patched(**item) for key, items in values if key == _PATCHES for item in items}
+        sources = {_source_in(item) for item in _items(found, _SOURCES)}
+        patches = {Patched(**item) for item in _items(found, _PATCHES)}
     except (ValueError, TypeError) as error:
         raise MalformedError(f"has unreadable provenance metadata: {error}") from error
     return Origin(
         tuple(sorted(sources, key=lambda source: source.period)),
         tuple(sorted(patches, key=lambda patch: patch.start)),
     )
+
+
+def _items(metadata: Iterable[tuple[str, str]], name: str) -> Iterator[Any]:
+    for key, text in metadata:
+        if key == name:
+            yield from json.loads(text)
 
 
 def _source_in(item: dict[str, Any]) -> Source:

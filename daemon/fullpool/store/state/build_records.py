@@ -79,33 +79,33 @@ def write_built(
     connection: duckdb.DuckDBPyConnection, built: Sequence[Built], at: datetime
 ) -> None:
     """Write files that are in the lake now, the archives in them, and what follows from that."""
-    files = [file for build in built for file in build.files]
-    write_findings(connection, files)
-    for table, columns, rows in (
-        ("partitions", PARTITION_COLUMNS, [partition_row(file, at) for file in files]),
-        (
-            "conflicts",
-            CONFLICT_COLUMNS,
-            [conflict_row(conflict, at) for each in built for conflict in each.conflicts],
-        ),
-        (
-            "revisions",
-            REVISION_COLUMNS,
-            [
-                revision_row(revision, build.files[0].generation, at)
-                for build in built
-                for revision in build.revisions
-            ],
-        ),
-        ("compared", ("path", "beside"), _compared(built)),
-    ):
-        insert(connection, qualified(table), columns, rows)
-    present = [present_row(accepted, at) for build in built for accepted in build.accepted]
+    conflicts: list[tuple[Any, ...]] = []
+    revisions: list[tuple[Any, ...]] = []
+    present: list[tuple[Any, ...]] = []
+    for build in built:
+        write_files(connection, build.files, at)
+        conflicts += [conflict_row(conflict, at) for conflict in build.conflicts]
+        revisions += [
+            revision_row(revision, build.files[0].generation, at) for revision in build.revisions
+        ]
+        present += [present_row(accepted, at) for accepted in build.accepted]
+    insert(connection, qualified("conflicts"), CONFLICT_COLUMNS, conflicts)
+    insert(connection, qualified("revisions"), REVISION_COLUMNS, revisions)
+    insert(connection, qualified("compared"), ("path", "beside"), _compared(built))
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for month in _new_months(built, at):
         connection.execute(_DAYS_BESIDE, list(month))
     for shortened in _shortened(built, at):
         connection.execute(_ARCHIVES_BESIDE, list(shortened))
+
+
+def write_files(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[PartitionFile], at: datetime
+) -> None:
+    """Write partition files with the holes in them and their runs of rows of REST."""
+    partitions = [partition_row(file, at) for file in files]
+    insert(connection, qualified("partitions"), PARTITION_COLUMNS, partitions)
+    write_findings(connection, files)
 
 
 def write_findings(connection: duckdb.DuckDBPyConnection, files: Sequence[PartitionFile]) -> None:

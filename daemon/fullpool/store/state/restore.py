@@ -18,20 +18,15 @@ from fullpool.store import duck
 from fullpool.store.partitions.provenance import Source
 from fullpool.store.partitions.recover import RecoveredFile
 from fullpool.store.partitions.tails import FOLDER
+from fullpool.store.state.build_records import write_files
 from fullpool.store.state.bulk import insert
 from fullpool.store.state.tables import (
-    HOLE_COLUMNS,
     OLD_STATUS,
-    PARTITION_COLUMNS,
-    RUN_COLUMNS,
     SERIES_COLUMNS,
     TRIED_COLUMNS,
     at_utc,
-    hole_rows,
     naive,
-    partition_row,
     qualified,
-    run_rows,
     series_in,
     tried_row,
 )
@@ -45,6 +40,7 @@ _SAME: Final = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM"
 _FOLLOWED: Final = ("tail_files", "followed")
 # What tables were called in generations of before migration 0007.
 _OLD_NAMES: Final = {"conflicts": "differences"}
+_ARCHIVE_COLUMNS: Final = (*TRIED_COLUMNS, "sha256", "held_bytes", "row_count")
 _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 
 
@@ -56,27 +52,33 @@ def restore(
     *replaced* are files that do not count, or not any more, which generations may still name.
     """
     files = [one.file for one in found if one.file is not None]
-    sources = {source.key: source for source in _whole(found)}
-    archives = [row for source in sources.values() if (row := _archive_row(source, now))]
     generations = [(number, naive(_made_at(tree, number))) for number in tree.generations()]
-    last = max([0, *(number for number, _ in generations), *(file.generation for file in files)])
+    last = max([0, *tree.generations(), *(file.generation for file in files)])
     connection = state.connection
     with duck.map_errors("writing the new state"):
         for table, columns, rows in (
-            ("partitions", PARTITION_COLUMNS, [partition_row(file, now) for file in files]),
-            ("holes", HOLE_COLUMNS, [row for file in files for row in hole_rows(file)]),
-            ("runs", RUN_COLUMNS, [row for file in files for row in run_rows(file)]),
-            ("archives", (*TRIED_COLUMNS, "sha256", "held_bytes", "row_count"), archives),
+            ("archives", _ARCHIVE_COLUMNS, _archive_rows(found, now)),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
             ("retired", (*_RETIRED_COLUMNS, "retired_by"), _tail_rows(tree, now, last)),
             ("generations", ("generation", "published_at"), generations),
         ):
             insert(connection, qualified(table), columns, rows)
+        write_files(connection, files, now)
         connection.execute("UPDATE sync.counters SET value = ? WHERE name = 'generation'", [last])
     if _restore_from_catalogue(connection, tree):
         # Without it every series is listed from its start: that may fetch months that are held by
         # their days, but forgets nothing.
         state.record_listings(list(_listings(connection)), [], now)
+
+
+def _archive_rows(found: Sequence[RecoveredFile], now: datetime) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for source in {source.key: source for source in _whole(found)}.values():
+        archive = vendor.archive_in(source.key)
+        if archive is not None:
+            known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
+            rows.append((*tried_row(known, now), source.sha256, source.size_bytes, source.rows))
+    return rows
 
 
 def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:

@@ -137,15 +137,11 @@ def known_in(row: Sequence[Any]) -> Known:
     """Return one row of ARCHIVES."""
     period, status, reason, etag, size_bytes, modified_at, attempts, *rest = row[4:]
     next_try_at, is_held, checksum, fault, sha256, held_bytes = rest
-    identity = None
-    if etag is not None or size_bytes is not None:
-        modified = at_utc(modified_at) if modified_at else None
-        identity = Identity(etag or "", size_bytes or 0, modified)
     return Known(
         archive=Archive(series_in(row), period_from(period)),
         status=OLD_STATUS.get(status) or Status(status),
         reason=reason,
-        identity=identity,
+        identity=_identity_in(etag, size_bytes, modified_at),
         attempts=attempts,
         next_try_at=at_utc(next_try_at) if next_try_at else None,
         is_held=is_held,
@@ -154,6 +150,14 @@ def known_in(row: Sequence[Any]) -> Known:
         sha256=sha256 or "",
         held_bytes=held_bytes,
     )
+
+
+def _identity_in(
+    etag: str | None, size_bytes: int | None, modified_at: datetime | None
+) -> Identity | None:
+    if etag is None and size_bytes is None:
+        return None
+    return Identity(etag or "", size_bytes or 0, at_utc(modified_at) if modified_at else None)
 
 
 def partition_file_in(row: Sequence[Any]) -> PartitionFile:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
@@ -74,34 +73,48 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     for known in queries.since_listing():
         recent[known.archive.series].append(known)
     listings = {s: planning.caught_up(one, recent[s]) for s, one in queries.listings().items()}
-    dormant = timedelta(hours=work.config.discovery.dormant_max_age_h)
-    stale = [
-        w for w in found.wants if planning.needs_listing(w, listings.get(w.series), dormant, now)
-    ]
-    parts = chain.from_iterable(_parts(want, listings.get(want.series)) for want in stale)
-    shelves = _list_all(work, list(parts), found, now)
-    listed = [shelf.listed.series for shelf in shelves]
-    held = {record.archive: record for record in queries.known(listed)}
-    found.found += _news([one for shelf in shelves for one in shelf.chosen], held)
-    for shelf in shelves:
-        series = shelf.listed.series
-        found.listings[series] = _joined(
-            shelf.listed, found.listings.get(series) or listings.get(series)
-        )
+    _list_stale(work, queries, found, listings)
     found.new = found.listings.keys() - listings.keys()
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
+    _tell_unknown(work, queries, found, newest)
+    return found
+
+
+def _list_stale(
+    work: Work, queries: StateQueries, found: Discovered, listings: Mapping[Series, Listed]
+) -> None:
+    """List the series whose listing is not known, or too old to compute names from."""
+    now, dormant = work.now(), timedelta(hours=work.config.discovery.dormant_max_age_h)
+    parts: list[Want] = []
+    for want in found.wants:
+        listed = listings.get(want.series)
+        if planning.needs_listing(want, listed, dormant, now):
+            parts += _parts(want, listed)
+    shelves = _list_all(work, parts, found, now)
+    listed_now = [shelf.listed.series for shelf in shelves]
+    held = {record.archive: record for record in queries.known(listed_now)}
+    found.found += _news([known for shelf in shelves for known in shelf.chosen], held)
+    for shelf in shelves:
+        series = shelf.listed.series
+        earlier = found.listings.get(series) or listings.get(series)
+        found.listings[series] = _joined(shelf.listed, earlier)
+
+
+def _tell_unknown(
+    work: Work, queries: StateQueries, found: Discovered, newest: Mapping[Series, Listed]
+) -> None:
+    """Note the series that the vendor does not have, and what is to be said of their symbols."""
     wanted = [want.series for want in found.wants]
     # A pattern may well take in symbols that lack an interval.
     named = {series for dataset in work.config.dataset for series in dataset.named_series}
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
     work.watcher.discovered(len(set(wanted) - set(found.unknown)))
-    symbols = _symbols_beside(work, queries, found, now)
+    symbols = _symbols_beside(work, queries, found, work.now())
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
-    found.has_series = any(want.series not in strange for want in found.wants)
-    return found
+    found.has_series = any(series not in strange for series in wanted)
 
 
 def _symbols_beside(
@@ -195,17 +208,28 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
             away = 0
             continue
         error = done.error
-        if isinstance(error, UntrustedError):
-            raise error
-        note_listing_failure(done.item.series, str(error), found.failed)
-        if isinstance(error, UnreachableError):
-            away, found.hint = away + 1, error.hint
+        away += _note_error(done.item.series, error, found)
         if away >= AWAY_AFTER:
             break
     is_first = len(wants) == len(found.wants)
-    if isinstance(error, UnreachableError) and not shelves and (is_first or away >= AWAY_AFTER):
+    is_lost = not shelves and (is_first or away >= AWAY_AFTER)
+    if is_lost and isinstance(error, UnreachableError):
         raise error
     return shelves
+
+
+def _note_error(series: Series, error: FullpoolError | None, found: Discovered) -> bool:
+    """Note why a series could not be listed; return whether the vendor could not be reached.
+
+    Raises UntrustedError, which would be the same for all others.
+    """
+    if isinstance(error, UntrustedError):
+        raise error
+    note_listing_failure(series, str(error), found.failed)
+    if not isinstance(error, UnreachableError):
+        return False
+    found.hint = error.hint
+    return True
 
 
 def _list_one(work: Work, want: Want, now: datetime) -> _Shelf:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from fullpool import planning, vendor
+from fullpool import grouping, vendor
 from fullpool.config import Checks
 from fullpool.model import Checksum, Known, Step
 from fullpool.planning import Want
@@ -29,4 +29,4 @@ def due_steps(
     ]
     series, open_year = {known.archive.series for known in wanted}, vendor.first_open_year(now)
     files = queries.files.to_build_on(series, open_year)
-    return list(planning.steps(wanted, files, queries.files.compared(), now))
+    return list(grouping.steps(wanted, files, queries.files.compared(), now))

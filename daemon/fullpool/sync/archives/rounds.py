@@ -5,10 +5,11 @@ from contextlib import closing
 from typing import Final
 
 from fullpool import attempts, logs
+from fullpool.adjacent import Unit
 from fullpool.attempts import Tried
 from fullpool.errors import FATAL, DamagedError, FullpoolError, MalformedError
 from fullpool.gaps import Patch
-from fullpool.model import Archive, Fault, Known, Period, Series, Status, Step
+from fullpool.model import Archive, Fault, Known, Status, Step
 from fullpool.store.partitions.messages import Built, Followed, Order
 from fullpool.store.quarantine import is_empty, quarantine, release
 from fullpool.store.state.writer import State
@@ -40,7 +41,7 @@ _EVENTS: Final = {
 }
 
 
-Patches = Mapping[tuple[Series, Period], tuple[Patch, ...]]
+Patches = Mapping[Unit, tuple[Patch, ...]]
 
 
 class Round:
@@ -64,7 +65,7 @@ class Round:
         self._sound: set[str] = set()
         self._size_bytes = self._archives = self._before = 0
         self._told = work.monotonic()
-        self.unbuilt: dict[tuple[Series, Period], str] = {}
+        self.unbuilt: dict[Unit, str] = {}
 
     def run(self, steps: Sequence[Step], patches: Patches | None = None) -> None:
         """Fetch and build; what ends is recorded at once, and published from time to time.

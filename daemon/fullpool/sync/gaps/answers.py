@@ -62,30 +62,38 @@ class Answers:
         self._outcome.requests = client.requests
         known = self._state.queries.known_of({inquiry.gap.series for inquiry in inquiries})
         for inquiry in inquiries:
-            heard = Reply(
-                gap=inquiry.gap,
-                evidence=evidence[inquiry.gap.series].of(inquiry.gap),
-                found=sorted(inquiry.places),
-                url=address(client, inquiry.gap.series),
-                requests=requests_of(inquiry.gap.series) * len(inquiry.windows),
-                at=now,
-                error=inquiry.error,
-                is_head=inquiry.is_head,
-                is_tail=inquiry.is_tail,
-                existed_before=inquiry.existed_before,
-                existed_after=inquiry.existed_after,
-                is_trading=inquiry.is_trading,
-            )
-            parts = ladder.remaining(heard, inquiry.grid)
-            told = [unfillable.suspended(part, known[part.series]) for part in parts]
-            rest: list[Gap] = [self._records.doubted(inquiry.gap, part, now) for part in told]
+            shown = evidence[inquiry.gap.series].of(inquiry.gap)
+            parts = ladder.remaining(self._reply(inquiry, shown, now), inquiry.grid)
+            told = (unfillable.suspended(part, known[part.series]) for part in parts)
+            rest = [self._records.doubted(inquiry.gap, part, now) for part in told]
             left += rest
-            if not inquiry.windows or inquiry.error or not any(gap.is_due(now) for gap in rest):
-                self.asked.add(key_of(inquiry.gap))
-            self._note_failure(inquiry)
-            if inquiry.rows:
-                self.patched.add(shape_of(inquiry.gap))
+            self._note(inquiry, rest, now)
         self._records.replace([inquiry.gap for inquiry in inquiries], left)
+
+    def _reply(self, inquiry: Inquiry, shown: Sequence[Evidence], now: datetime) -> Reply:
+        return Reply(
+            gap=inquiry.gap,
+            evidence=shown,
+            found=sorted(inquiry.places),
+            url=address(self._client, inquiry.gap.series),
+            requests=requests_of(inquiry.gap.series) * len(inquiry.windows),
+            at=now,
+            error=inquiry.error,
+            is_head=inquiry.is_head,
+            is_tail=inquiry.is_tail,
+            existed_before=inquiry.existed_before,
+            existed_after=inquiry.existed_after,
+            is_trading=inquiry.is_trading,
+        )
+
+    def _note(self, inquiry: Inquiry, rest: Sequence[Gap], now: datetime) -> None:
+        """Note what this pass is done with, what it patched, and what it could not ask."""
+        is_left = any(gap.is_due(now) for gap in rest)
+        if not inquiry.windows or inquiry.error or not is_left:
+            self.asked.add(key_of(inquiry.gap))
+        self._note_failure(inquiry)
+        if inquiry.rows:
+            self.patched.add(shape_of(inquiry.gap))
 
     def _renewed(self, inquiries: Sequence[Inquiry], now: datetime) -> dict[Series, Index]:
         """Record what the answers show to be missing; return all that is known of these series."""

@@ -121,14 +121,20 @@ class Asker:
         for inquiry in inquiries:
             if left <= 0 and inquiry.error is None and inquiry.unasked:
                 continue
-            is_over = inquiry.is_trading is False and inquiry.gap.series not in self._living
-            each = requests_of(inquiry.gap.series)
-            most = 1 if is_over else max(left // each, 1)
-            inquiry.windows = list(islice(_windows(inquiry), most)) if inquiry.error is None else []
-            left -= each * len(inquiry.windows)
-            self.requests_left -= each * len(inquiry.windows)
+            inquiry.windows = self._next_windows(inquiry, left)
+            requests = requests_of(inquiry.gap.series) * len(inquiry.windows)
+            left -= requests
+            self.requests_left -= requests
             found.append(inquiry)
         return found
+
+    def _next_windows(self, inquiry: Inquiry, left: int) -> list[Window]:
+        """Return the windows that *left* requests allow, one at least."""
+        if inquiry.error is not None:
+            return []
+        is_over = inquiry.is_trading is False and inquiry.gap.series not in self._living
+        most = 1 if is_over else max(left // requests_of(inquiry.gap.series), 1)
+        return list(islice(_windows(inquiry), most))
 
     def _is_long(self, inquiry: Inquiry) -> bool:
         series = inquiry.gap.series
@@ -161,33 +167,44 @@ class Asker:
 
         The API's hole may be wider than the lake's, which has the rows next to it from archives.
         """
-        bars = [t for t in inquiries if t.error is None and t.grid is not None]
-        told = [t for t in bars if tells_history(t.gap.series)]
-        without_before = [t for t in told if not _has_before(t)]
-        without_after = [t for t in told if not t.is_tail and not _has_after(t)]
-        tails = [t for t in bars if t.is_tail and t.is_trading is None and not _has_after(t)]
+        answered = [t for t in inquiries if t.error is None and t.grid is not None]
+        told = [t for t in answered if tells_history(t.gap.series)]
+        self._ask_before(told)
+        self._ask_after(told)
+        self._ask_at_ends(answered)
 
-        def before(inquiry: Inquiry) -> bool:
-            assert inquiry.grid is not None
-            return existed_before(
-                self._client, inquiry.grid, inquiry.gap.series, inquiry.gap.places.first
-            )
-
-        def after(inquiry: Inquiry) -> bool:
-            assert inquiry.grid is not None
-            return existed_after(
-                self._client, inquiry.grid, inquiry.gap.series, inquiry.gap.places.end
-            )
-
-        for inquiry, value in self._answers(without_before, before):
+    def _ask_before(self, inquiries: Sequence[Inquiry]) -> None:
+        without = [t for t in inquiries if not _has_before(t)]
+        for inquiry, value in self._answers(without, self._existed_before):
             inquiry.existed_before = value
-        for inquiry, value in self._answers(without_after, after):
+
+    def _ask_after(self, inquiries: Sequence[Inquiry]) -> None:
+        without = [t for t in inquiries if not t.is_tail and not _has_after(t)]
+        for inquiry, value in self._answers(without, self._existed_after):
             inquiry.existed_after = value
-        self._ask_if_trading(tails)
-        ends = [t for t in told if t.is_tail and t.is_trading is False and not _has_after(t)]
-        for inquiry, value in self._answers(ends, self._existed_beyond):
+
+    def _ask_at_ends(self, inquiries: Sequence[Inquiry]) -> None:
+        """Ask whether symbols still trade, and what comes after those that do not."""
+        tails = [t for t in inquiries if t.is_tail and not _has_after(t)]
+        self._ask_if_trading([t for t in tails if t.is_trading is None])
+        over = [t for t in tails if t.is_trading is False]
+        self._ask_beyond([t for t in over if tells_history(t.gap.series)])
+
+    def _ask_beyond(self, inquiries: Sequence[Inquiry]) -> None:
+        for inquiry, value in self._answers(inquiries, self._existed_beyond):
             inquiry.existed_after = value
-            self._living |= {inquiry.gap.series} if value else set()
+            if value:
+                self._living.add(inquiry.gap.series)
+
+    def _existed_before(self, inquiry: Inquiry) -> bool:
+        assert inquiry.grid is not None
+        gap = inquiry.gap
+        return existed_before(self._client, inquiry.grid, gap.series, gap.places.first)
+
+    def _existed_after(self, inquiry: Inquiry) -> bool:
+        assert inquiry.grid is not None
+        gap = inquiry.gap
+        return existed_after(self._client, inquiry.grid, gap.series, gap.places.end)
 
     def _existed_beyond(self, inquiry: Inquiry) -> bool:
         """Whether the API has a row beyond what was asked of a series that seems to have ended."""

@@ -1,21 +1,20 @@
 """Builds rows from the API into partitions."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from fullpool import planning
+from fullpool import grouping
+from fullpool.adjacent import Unit
 from fullpool.errors import RestError
 from fullpool.gaps import Patch
-from fullpool.model import PartitionFile, Period, Series, Span, instant
+from fullpool.model import PartitionFile, Series, Span, instant
 from fullpool.rest import Client, address
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.rounds import Round
 from fullpool.sync.gaps.asker import Inquiry
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
-
-Unit = tuple[Series, Period]
 
 
 class PatchBuilds:
@@ -48,24 +47,16 @@ class PatchBuilds:
         series = inquiry.gap.series
         now = self._cut_at(self._state.queries.files.of({series})[series])
         moments = (instant(moment) for moment, _ in inquiry.rows.values())
-        return {(series, planning.unit_at(series, moment, now)) for moment in moments}
+        return {(series, grouping.unit_at(series, moment, now)) for moment in moments}
 
     def _build_together(self, inquiries: Sequence[Inquiry]) -> set[Unit]:
         """Build in the rows of some gaps; return the units that could not be written."""
         files = self._state.queries.files.of({one.gap.series for one in inquiries if one.rows})
-        lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
-        for inquiry in inquiries:
-            series = inquiry.gap.series
-            now = self._cut_at(files[series])
-            for key, (moment, line) in inquiry.rows.items():
-                unit = planning.unit_at(series, instant(moment), now)
-                lines[series, unit][key] = (moment, line)
+        lines = self._lines(inquiries, files)
         if not lines:
             return set()
-        patches = {
-            (series, unit): (self._patch(series, rows),) for (series, unit), rows in lines.items()
-        }
-        steps = [planning.patch_step(series, unit, files[series]) for series, unit in patches]
+        patches = {key: (self._patch(key[0], rows),) for key, rows in lines.items()}
+        steps = [grouping.patch_step(series, unit, files[series]) for series, unit in patches]
         round_ = Round(self._work, self._state, self._outcome)
         round_.run(steps, patches)
         built = [patch for key, (patch,) in patches.items() if key not in round_.unbuilt]
@@ -74,8 +65,21 @@ class PatchBuilds:
             self._outcome.failed.pop(f"{series}/{unit}", None)
         return set(round_.unbuilt)
 
+    def _lines(
+        self, inquiries: Sequence[Inquiry], files: Mapping[Series, Sequence[PartitionFile]]
+    ) -> dict[Unit, dict[int, tuple[int, str]]]:
+        """Return the rows that came, by the partition they go into and their key."""
+        lines: dict[Unit, dict[int, tuple[int, str]]] = defaultdict(dict)
+        for inquiry in inquiries:
+            series = inquiry.gap.series
+            now = self._cut_at(files[series])
+            for key, (moment, line) in inquiry.rows.items():
+                unit = grouping.unit_at(series, instant(moment), now)
+                lines[series, unit][key] = (moment, line)
+        return lines
+
     def _cut_at(self, files: Sequence[PartitionFile]) -> datetime:
-        return planning.cut_at(files, self._work.now())
+        return grouping.cut_at(files, self._work.now())
 
     def _patch(self, series: Series, rows: dict[int, tuple[int, str]]) -> Patch:
         ordered = [rows[key] for key in sorted(rows)]

@@ -1,6 +1,6 @@
 """Works off the gaps that are due: archives first, then the API, then an explanation."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
@@ -96,10 +96,9 @@ class Patching:
         looked_for = self._records.failing
         if self._fetch_archives([gap for gap in chosen.to_ask if key_of(gap) not in looked_for]):
             return True
-        askable = [gap for gap in chosen.to_ask if api_of(gap.series) is not Api.NOTHING]
-        fresh = [gap for gap in fresh if api_of(gap.series) is not Api.NOTHING]
+        askable = _with_api(chosen.to_ask)
         is_told = self._verdicts.without_api(without(chosen.to_ask, askable))
-        to_ask = self._not_blocked(askable, fresh)
+        to_ask = self._not_blocked(askable, _with_api(fresh))
         return self._ask(to_ask) if to_ask else bool(chosen.shared) or is_told
 
     def _on_their_way(self, gaps: Sequence[Gap]) -> list[Gap]:
@@ -222,3 +221,8 @@ class Patching:
             )
             for gap in gaps
         ]
+
+
+def _with_api(gaps: Iterable[Gap]) -> list[Gap]:
+    """Return the gaps of kinds that the API has."""
+    return [gap for gap in gaps if api_of(gap.series) is not Api.NOTHING]

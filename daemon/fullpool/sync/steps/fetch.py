@@ -64,7 +64,7 @@ def fetch(source: Source, known: Known, target: Path) -> Value:
     if is_look(known):
         return Looked(fetcher.checksum(known.archive))
     copy = _copy_of(source, known)
-    etag = known.identity.etag or None if copy and known.identity else None
+    etag = _etag_of(known) if copy else None
     fetched = fetcher.fetch(known.archive, etag, target, held=_held(known))
     if isinstance(fetched, NoSum) and known.identity and source.checks.accept_missing_checksum:
         return fetcher.fetch_unsigned(known.archive, target)
@@ -73,6 +73,10 @@ def fetch(source: Source, known: Known, target: Path) -> Value:
         shutil.copyfile(copy, target)
         return Recalled(fetched.sha256, target)
     return fetched
+
+
+def _etag_of(known: Known) -> str | None:
+    return known.identity.etag or None if known.identity else None
 
 
 def _copy_of(source: Source, known: Known) -> Path | None:
