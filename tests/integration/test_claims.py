@@ -376,9 +376,10 @@ def test_missing_archives_are_reported_until_imported(vendor: Vendor, tmp_path: 
     path.write_text(vendor.config_text(tmp_path / "lake", asked, rounds=1))
     vendor.fail(Fault("*2024-01-02.zip", "status", 503))
     ended = [run("sync", "-c", path) for _ in range(2)]
-    shown = run("status", "-c", path)
+    shown, told = run("status", "-c", path), run("doctor", "-c", path)
 
     assert [done.returncode for done in ended] == [Exit.INCOMPLETE] * 2
+    assert "asked for again by the next pass" in told.stdout
     assert ended[0].stdout.startswith("archives: 2 ")
     assert ended[1].stdout.startswith("nothing was imported\n")
     for done in ended:

@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from damaging import mounted
-from fullpool.errors import Exit
+from fullpool.errors import Exit, IncompleteError
 from running import Running
-from served import sync, tree_of, wait
+from served import Vendor, ask, dataset, sync, tree_of, wait
 from world import FIRST, LAST, World
 
 pytestmark = pytest.mark.faults
@@ -79,6 +80,29 @@ def test_lake_recovers_after_full_disk_grows(world: World, clean: list[tuple[obj
         assert done.returncode == Exit.DISK_FULL
         subprocess.run(["mount", "-o", "remount,size=200m", world.lake], check=True)
         world.require_sound(clean)
+
+
+def test_too_large_archive_keeps_no_other_waiting(tmp_path: Path) -> None:
+    lake, day = tmp_path / "lake", date(2024, 1, 2)
+    lake.mkdir()
+    with (
+        Vendor(tmp_path / "vendor") as vendor,
+        mounted(lake, "-t", "tmpfs", "-o", "size=30m", "none"),
+    ):
+        vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+        (large,) = vendor.publish("spot/aggTrades/BTCUSDT", day, day, trades_a_day=400_000)
+        names = ("spot/klines/BTCUSDT/1h", "spot/aggTrades/BTCUSDT")
+        asked = [dataset(name, start=str(day), end=str(day)) for name in names]
+        settings = vendor.config(lake, "".join(asked))
+        with pytest.raises(IncompleteError, match="MB of disk while it is built"):
+            sync(settings)
+        before = ask(settings, "SELECT kind, status FROM sync.archives ORDER BY ALL")
+        subprocess.run(["mount", "-o", "remount,size=400m", lake], check=True)
+        outcome, _ = sync(settings)
+
+        assert large.stat().st_size > 4_000_000
+        assert before == [("aggTrades", "listed"), ("klines", "present")]
+        assert (outcome.archives, outcome.failed) == (1, {})
 
 
 def test_lake_recovers_after_quota_is_raised(

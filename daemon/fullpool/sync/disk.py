@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fullpool.errors import DiskFullError
+from fullpool.model import Step
 from fullpool.store.duck import map_errors
 from fullpool.sync.work import Work
 
@@ -21,14 +22,37 @@ def room_for(sizes: Sequence[int], builders: int) -> int:
     return sum(sizes) + _INFLATED * sum(sorted(sizes)[-builders:])
 
 
-def require_room(work: Work, planned: int = 0) -> None:
-    """Raise DiskFullError if *planned* bytes would leave less free than configured."""
+def parted(steps: Sequence[Step], left: int) -> tuple[list[Step], list[Step]]:
+    """Return the steps that find room in *left* bytes one by one, and those too large for that."""
+    small: list[Step] = []
+    large: list[Step] = []
+    for step in steps:
+        (small if room_for([step.size_bytes], 1) <= left else large).append(step)
+    return small, large
+
+
+def too_large(step: Step, left: int) -> str:
+    """Return why a step is left out."""
+    needed = room_for([step.size_bytes], 1)
+    return (
+        f"it needs {needed / _MB:,.0f} MB of disk while it is built, and"
+        f" {max(left, 0) / _MB:,.0f} MB are free above lake.min_free_gb"
+    )
+
+
+def left_for(work: Work) -> int:
+    """Return the bytes that are free above the reserve; less than 0 if that is not there."""
     with map_errors(f"checking free space in {work.tree.root}"):
         free = shutil.disk_usage(work.tree.root).free
-    floor = int(work.config.lake.min_free_gb * 1e9)
-    if free - planned < floor:
+    return free - int(work.config.lake.min_free_gb * 1e9)
+
+
+def require_room(work: Work, planned: int = 0) -> None:
+    """Raise DiskFullError if *planned* bytes would leave less free than configured."""
+    left, floor = left_for(work), int(work.config.lake.min_free_gb * 1e9)
+    if left < planned:
         raise DiskFullError(
-            f"checking free space in {work.tree.root}: {free / _MB:,.0f} MB free,"
+            f"checking free space in {work.tree.root}: {(left + floor) / _MB:,.0f} MB free,"
             f" {planned / _MB:,.0f} MB needed, {floor / _MB:,.0f} MB reserved (lake.min_free_gb)",
             hint="free some space, move the lake, configure fewer series, or lower"
             " lake.min_free_gb",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fullpool.adjacent import Unit
 from fullpool.model import Series
 
 
@@ -13,7 +14,8 @@ class Outcome:
     *unknown* the series the vendor has no archive of, *remarks* describes them, *has_series* is
     false if it has none of those that are configured; *missing* counts the archives that
     are missing, by status. *patched_rows* came from the API, in *requests*; *open_gaps* holds gaps
-    that could not be filled, with the reason. *lost* counts files found damaged or gone.
+    that could not be filled, with the reason. *lost* counts files found damaged or gone;
+    *too_large* holds what the disk has no room for.
     *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
     about a host that is away. *told* has the reasons that are in the log: that a host is away is
@@ -36,6 +38,7 @@ class Outcome:
     gaps: dict[str, int] = field(default_factory=dict)
     open_gaps: dict[str, str] = field(default_factory=dict)
     lost: int = 0
+    too_large: set[Unit] = field(default_factory=set)
     is_audited: bool = False
     is_dirty: bool = False
     hint: str = ""

@@ -55,7 +55,8 @@ def derived(now: datetime) -> Iterator[Relation]:
     yield Relation(
         "sync.missing",
         f"SELECT {series}, period, period_start, period_end, status, reason, checksum, attempts,"
-        f" tried_at, next_try_at FROM {MISSING} ORDER BY ALL",
+        f" tried_at, if(status = 'failed', NULL, next_try_at) AS next_try_at"
+        f" FROM {MISSING} ORDER BY ALL",
     )
     yield Relation("sync.open_gaps", "SELECT * FROM sync.gaps WHERE status = 'open'")
     yield Relation(
