@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -248,11 +249,74 @@ def test_threads_and_forks_read_side_by_side(lab: Lab) -> None:
         (lambda lake: lake.klines("AUSDT", start=""), "the time ''"),
         (lambda lake: lake.klines("AUSDT", start="2024-03-09", end="2024-03-08"), "is after"),
         (lambda lake: lake.klines("AUSDT", columns=["closing"]), "column 'closing' of klines"),
+        (lambda lake: lake.klines("AUSDT", columns=["is_void"]), "column 'is_void' of klines"),
+        (
+            lambda lake: lake.agg_trades("AUSDT", market="um", columns=["interval"]),
+            "column 'interval' of agg",
+        ),
+        (lambda lake: lake.klines(None), "symbols None: not a name"),
+        (lambda lake: lake.klines(["AUSDT", 5]), "symbols 5: not a name"),
+        (lambda lake: lake.klines("AUSDT", columns=5), "columns 5: not a name"),
+        (lambda lake: lake.klines("AUSDT").batches(0), "batches of 0 rows"),
+        (lambda lake: fullpool.open(lake.path, settings={"foo": 1}), "with settings: .*foo"),
     ],
 )
 def test_impossible_requests_are_refused_at_once(lab: Lab, ask: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ask(opened(lab))  # type: ignore[operator]
+
+
+def test_names_are_kept_as_they_were_given(lab: Lab) -> None:
+    given, lake = ["AUSDT"], opened(lab)
+    rows = lake.klines(given)
+    given.append("BUSDT")
+    once: Any = iter(["AUSDT"])
+    columns: Any = iter(["close"])
+    lazy = lake.klines(once, columns=columns)
+
+    assert rows.count() == lazy.count() == 1440
+    assert lazy.columns == ("close",)
+
+
+def test_selected_rows_travel_to_other_processes(lab: Lab) -> None:
+    rows = (
+        opened(lab).klines("AUSDT").sql("SELECT max(close) FROM these WHERE close < $most", most=9)
+    )
+
+    again = pickle.loads(pickle.dumps(rows))  # noqa: S301 - our own
+    assert again.fetchall() == rows.fetchall()
+
+
+@pytest.mark.parametrize("symbols", ["AUSDT", "*"])
+def test_rows_stay_in_order_after_late_archive(symbols: str) -> None:
+    """The archive of a day has come, that of the day before has not: it was followed."""
+    days = ["2024-03-08", "2024-03-09", "2024-03-10", "2024-03-11"]
+    asked = dataset("um/aggTrades/AUSDT", start=days[0], follow="true")
+    texts = {day: "".join(trade(n + 24 * i, at(day) + n * HOUR) for n in range(24))
+             for i, day in enumerate(days)}  # fmt: skip
+    with Lab(asked) as lab:
+        name = TRADES.replace("2024-03-08", "{day}")
+        for day in days[:3]:
+            lab.tell_api(name.format(day=day), texts[day])
+        lab.put(name.format(day=days[0]), texts[days[0]], at("2024-03-09T04:00"))
+        lab.run("sync", "2024-03-09T23:59:30")
+        lab.run("sync", "2024-03-10T23:59:30")
+        lab.put(name.format(day=days[2]), texts[days[2]], at("2024-03-11T04:00"))
+        lab.run("sync", "2024-03-11T09:00:30")
+        lake = opened(lab)
+        ((followed, archived),) = lake.sql(
+            "SELECT min(f.first_time) < max(c.last_time), max(c.last_time)::DATE::TEXT"
+            " FROM sync.followed AS f, sync.coverage AS c"
+        ).fetchall()
+        rows = lake.agg_trades(symbols, market="um", start=days[0], end=days[3])
+
+        assert (followed, archived) == (True, days[2])
+        ids = [row[0] for row in rows.sql("SELECT agg_trade_id FROM these").fetchall()]
+        assert ids == list(range(72))
+        assert rows.head(1).sql("SELECT agg_trade_id FROM these").fetchall() == [(0,)]
+        chosen = Selection("*", "", "um", days[0], days[3], "agg_trade_id", exact=False)
+        many = rows_of(KINDS["aggTrades"], chosen, ["AUSDT"] * 9, 9, ["AUSDT"])
+        assert [row[0] for row in lake.sql(many).fetchall()] == ids
 
 
 def test_failed_queries_say_what_duckdb_says(lab: Lab) -> None:

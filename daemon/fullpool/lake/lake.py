@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
+from fullpool.errors import QueryError
 from fullpool.kinds import Kind
 from fullpool.lake.kinds import KindMethods
 from fullpool.lake.rows import Rows
@@ -13,6 +15,11 @@ from fullpool.store.catalogue.reader import Generation, generations
 from fullpool.store.catalogue.session import Session
 from fullpool.store.duck import quoted
 from fullpool.store.tree import Tree
+
+# Series with followed rows from before their last partition: its archive came before theirs.
+_MIXED: Final = """(SELECT c.* FROM sync.coverage AS c JOIN sync.followed AS f
+    ON c.market = f.market AND c.kind = f.kind AND c.symbol = f.symbol
+    AND c.interval IS NOT DISTINCT FROM f.interval AND f.first_time < c.last_time)"""
 
 
 class Lake(KindMethods):
@@ -53,7 +60,7 @@ class Lake(KindMethods):
 
     def sql(self, query: str, /, **parameters: object) -> Rows:
         """Query the views, macros and `sync` tables with SQL; `$name` is a parameter."""
-        return Rows(self._session, lambda: query, parameters)
+        return Rows(self._session, partial(str, query), parameters)
 
     def coverage(self) -> Rows:
         """Return what should be there of each series, and what became of it."""
@@ -81,17 +88,25 @@ class Lake(KindMethods):
 
     def _rows(self, kind: Kind, selection: Selection) -> Rows:
         require_offered(kind, selection)
-
-        def sql() -> str:
-            held = self._held(kind, selection.market, selection.interval)
-            return rows_of(kind, selection, matching(selection.symbols, held), len(held))
-
+        sql = partial(self._sql_of, kind, selection.kept())
         sql()  # what is wrong is said at once; what a pattern matches is seen each time
         return Rows(self._session, sql, {})
 
-    def _held(self, kind: Kind, market: str, interval: str) -> list[str]:
-        """Return the symbols that the lake has of a kind."""
-        same = f"market = {quoted(market)} AND kind = {quoted(kind.name)}"
-        same += f" AND interval = {quoted(interval)}" if kind.intervals else ""
-        rows = self.sql(f"SELECT DISTINCT symbol FROM sync.coverage WHERE {same} ORDER BY 1")
-        return [str(symbol) for (symbol,) in rows.fetchall()]
+    def _sql_of(self, kind: Kind, selection: Selection) -> str:
+        same = _same_series(kind, selection)
+        held = self._symbols(f"sync.coverage WHERE {same}")
+        try:
+            mixed = self._symbols(f"{_MIXED} WHERE {same}")
+        except QueryError:  # a generation of before rows were followed
+            mixed = []
+        return rows_of(kind, selection, matching(selection.symbols, held), len(held), mixed)
+
+    def _symbols(self, source: str) -> list[str]:
+        rows = self.sql(f"SELECT DISTINCT symbol FROM {source} ORDER BY 1").fetchall()
+        return [str(symbol) for (symbol,) in rows]
+
+
+def _same_series(kind: Kind, selection: Selection) -> str:
+    """Return the condition that tells the series of a kind, market and interval."""
+    same = f"market = {quoted(selection.market)} AND kind = {quoted(kind.name)}"
+    return same + (f" AND interval = {quoted(selection.interval)}" if kind.intervals else "")

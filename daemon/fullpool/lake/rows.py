@@ -1,6 +1,7 @@
 """Rows of the lake that were selected, and are read only when they are used."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fullpool.errors import UsageError
@@ -49,6 +50,11 @@ class Rows:
 
     def batches(self, rows: int = _BATCH) -> "Iterator[pa.RecordBatch]":
         """Yield pyarrow batches of about so many *rows*: all need not fit into memory."""
+        if rows < 1:
+            raise UsageError(f"reading batches of {rows} rows", hint="ask for 1 or more")
+        return self._batches(rows)
+
+    def _batches(self, rows: int) -> "Iterator[pa.RecordBatch]":
         sql = self._sql()
         with mapped(sql):
             yield from result_of(self._session, sql, self._parameters).to_arrow_reader(rows)
@@ -89,8 +95,8 @@ class Rows:
                 raise UsageError(
                     f"querying rows: the parameter {name} has two values", hint="rename one"
                 )
-        own = self._sql
-        return Rows(self._session, lambda: on(own(), query), self._parameters | parameters)
+        sql = partial(_chained, self._sql, query)
+        return Rows(self._session, sql, self._parameters | parameters)
 
     def __repr__(self) -> str:
         return f"<Rows of {self._sql()[:200]}>"
@@ -99,6 +105,10 @@ class Rows:
         sql = self._sql()
         with mapped(sql):
             return getattr(result_of(self._session, sql, self._parameters), method)()
+
+
+def _chained(sql: Callable[[], str], query: str) -> str:
+    return on(sql(), query)
 
 
 def on(sql: str, query: str) -> str:

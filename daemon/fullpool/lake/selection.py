@@ -1,16 +1,18 @@
 """Turns a selection of rows into SQL. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Self
 
 from fullpool.errors import UsageError
 from fullpool.kinds import Kind
 from fullpool.model import EVER
+from fullpool.store.catalogue.views import VOID_COLUMN
 from fullpool.store.duck import quoted
+from fullpool.store.partitions.rows import order_of
 
 # An instant: text in ISO 8601, a day, a time, or milliseconds since 1970; without a zone it is UTC.
 Time = str | date | datetime | int
@@ -31,6 +33,24 @@ class Selection:
     columns: str | Sequence[str] | None
     exact: bool
 
+    def kept(self) -> Self:
+        """Return the selection with its names copied: an iterator would be read only once.
+
+        Raises UsageError for what is no name or names.
+        """
+        columns = None if self.columns is None else _names("columns", self.columns)
+        return replace(self, symbols=_names("symbols", self.symbols), columns=columns)
+
+
+def _names(what: str, given: object) -> str | tuple[str, ...]:
+    if isinstance(given, str):
+        return given
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None or given is None:
+        raise UsageError(f"reading {what} {wrong!r}: not a name", hint="give text, or a list of it")
+    return names
+
 
 def require_offered(kind: Kind, selection: Selection) -> None:
     """Raise UsageError for a market or an interval that the kind does not have."""
@@ -47,8 +67,8 @@ def require_offered(kind: Kind, selection: Selection) -> None:
 def instant_of(given: Time) -> datetime:
     """Return an instant in UTC. Raises UsageError if it is none."""
     try:
-        if isinstance(given, str):
-            given = datetime.fromisoformat(given)
+        if isinstance(given, str) or str(given) == "NaT":  # a datetime, by its type
+            given = datetime.fromisoformat(str(given))
         elif isinstance(given, int):
             given = datetime.fromtimestamp(given / 1000, UTC)
         if not isinstance(given, datetime):
@@ -98,9 +118,13 @@ def _is_any_of(name: str, patterns: Sequence[str]) -> bool:
     return any(name == one or fnmatchcase(name, one.replace("[", "[[]")) for one in patterns)
 
 
-def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int) -> str:
+def rows_of(
+    kind: Kind, selection: Selection, symbols: Sequence[str], held: int, mixed: Collection[str] = ()
+) -> str:
     """Return the SQL of the rows of *symbols*, of which *held* are in the lake.
 
+    Files are read one after the other, so the rows of a symbol are in the order of time, but for
+    *mixed* symbols, which have followed rows from before their last partition: these are sorted.
     Raises UsageError for columns that there are not, and times that make no sense.
     """
     suffix = "_exact" if selection.exact else ""
@@ -110,14 +134,22 @@ def rows_of(kind: Kind, selection: Selection, symbols: Sequence[str], held: int)
     shown = _shown(kind, selection.columns)
     is_few = len(symbols) <= max(_FEW, held * _FEW_SHARE)
     if is_few or (selection.start is None and selection.end is None):
-        return " UNION ALL ".join(
-            f"SELECT {shown} FROM {kind.table}_of{suffix}({quoted(symbol)}, {arguments})"
-            f" WHERE {kind.time} >= {first} AND {kind.time} < {last}"
-            for symbol in symbols or [""]  # which has no rows, of the right columns
-        )
-    names = ", ".join(map(quoted, symbols))
+        of_each: list[str] = []
+        for symbol in symbols or [""]:  # which has no rows, of the right columns
+            source = f"{kind.table}_of{suffix}({quoted(symbol)}, {arguments})"
+            source += f" WHERE {kind.time} >= {first} AND {kind.time} < {last}"
+            of_each.append(_select(shown, source, order_of(kind) if symbol in mixed else ""))
+        return " UNION ALL ".join(of_each)
     source = f"{kind.table}_between{suffix}({first}, {last}, {arguments})"
-    return f"SELECT {shown} FROM {source} WHERE symbol IN ({names})"
+    source += f" WHERE symbol IN ({', '.join(map(quoted, symbols))})"
+    is_mixed = not set(symbols).isdisjoint(mixed)
+    return _select(shown, source, f"symbol, {order_of(kind)}" if is_mixed else "")
+
+
+def _select(shown: str, source: str, order: str) -> str:
+    if not order:
+        return f"SELECT {shown} FROM {source}"
+    return f"SELECT {shown} FROM (SELECT * FROM {source} ORDER BY {order})"
 
 
 def _bounds(kind: Kind, selection: Selection) -> tuple[str, str]:
@@ -134,7 +166,8 @@ def _shown(kind: Kind, columns: str | Sequence[str] | None) -> str:
     if columns is None:
         return "*"
     names = [columns] if isinstance(columns, str) else list(columns)
-    known = ["market", "symbol", "interval", *kind.names, "is_void", "source"]
+    keys = ["market", "symbol", "interval"] if kind.intervals else ["market", "symbol"]
+    known = [*keys, *kind.names, *([VOID_COLUMN] if kind.void else []), "source"]
     wrong = next((name for name in names if name not in known), None if names else "")
     if wrong is not None:
         hint = f"its columns are {', '.join(known)}"

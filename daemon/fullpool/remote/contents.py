@@ -53,6 +53,7 @@ _FILES: Final = (
     "SELECT path, symbol, size_bytes, row_count, first_time, last_time FROM grouped"
     f" WHERE ({_KEYS}) = (?, ?, ?, ?, ?, ?) ORDER BY path"
 )
+_SUMS: Final = "SELECT path, sha256 FROM grouped WHERE sha256 <> ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ class Contents:
         for group in self.groups:
             found.setdefault(group.kind.name, []).append(group)
         return found
+
+    def sums(self) -> dict[str, str]:
+        """Return the hashes of partition files that are known, by their paths."""
+        return dict(self._reader.query(_SUMS).rows)
 
     def files_of(self, group: Group) -> list[DataFile]:
         """Return the files of a group, by their paths."""

@@ -23,7 +23,9 @@ from fullpool.remote.naming import NEWEST, names_of, path_of
 from fullpool.remote.owner import OWNER, Owner, owner_of
 from fullpool.remote.tables import Table
 from fullpool.store import remote_record
-from fullpool.store.catalogue.reader import reading
+from fullpool.store.catalogue.reader import Queries, reading
+from fullpool.store.inventory import published_tails
+from fullpool.store.partitions.finish import sha256_of
 from fullpool.store.remote_record import RemoteRecord
 from fullpool.store.tree import Tree
 
@@ -95,7 +97,7 @@ class Publisher:
         with reading(self.tree, str(generation)) as reader:
             contents = Contents(reader)
             sizes = _named(dict(contents.sizes()) | self._catalogue(generation))
-            sent = self._send(sizes, inventory)
+            sent = self._send(sizes, _sums(contents, reader), inventory)
             moment = Moment(generation, owner.lake, now, now - self.grace, takes_over)
             changed, named = self._commit(contents, inventory, moment)
         inventory.add(self.bucket.put_file(NEWEST, self.tree.catalogue(generation)))
@@ -132,14 +134,25 @@ class Publisher:
         files = catalogue_files(self.tree, generation)
         return {path: (self.tree.root / path).stat().st_size for path in files}
 
-    def _send(self, sizes: Mapping[str, int], inventory: Inventory) -> list[str]:
-        """Send the files that are not there, and note them; return their paths."""
+    def _send(
+        self, sizes: Mapping[str, int], sums: Mapping[str, str], inventory: Inventory
+    ) -> list[str]:
+        """Send the files that are not there, and note them; return their paths.
+
+        One that is not as it was written is not sent, for a sound copy of it may be there.
+        """
+
+        def send(path: str) -> Object:
+            file = path_of(path)
+            self._require_as_written(file, sizes[path], sums.get(file, ""))
+            return self.bucket.put_file(path, self.tree.root / file)
+
         missing = [
             path for path, size in sizes.items() if not self._is_there(path, size, inventory)
         ]
         with ThreadPoolExecutor(_SENDERS) as senders:
             try:
-                for one in senders.map(self._put, missing):
+                for one in senders.map(send, missing):
                     inventory.add(one)
             except BaseException:
                 senders.shutdown(wait=False, cancel_futures=True)
@@ -154,8 +167,16 @@ class Publisher:
         one.is_sure = one.is_sure or one.etag == etag_of(self.tree.root / path_of(path))
         return one.is_sure
 
-    def _put(self, path: str) -> Object:
-        return self.bucket.put_file(path, self.tree.root / path_of(path))
+    def _require_as_written(self, path: str, size_bytes: int, sha256: str) -> None:
+        """Raise RemoteError for a file that is damaged, FileNotFoundError for one that is gone."""
+        file = self.tree.root / path
+        if file.stat().st_size == size_bytes and (not sha256 or sha256_of(file) == sha256):
+            return
+        raise RemoteError(
+            f"publishing to {self.bucket.to}: {path} does not have the bytes that were written,"
+            " and is not sent",
+            hint="run `fullpool verify --repair`, then `fullpool sync`: the file is built again",
+        )
 
     def _commit(
         self, contents: Contents, inventory: Inventory, moment: Moment
@@ -182,3 +203,8 @@ def _named(sizes: Mapping[str, int]) -> dict[str, int]:
 def _is_undisturbed(record: RemoteRecord, before: Inventory, owner: Owner) -> bool:
     """Whether the last publication came to its end, and nobody else has published since."""
     return record.is_whole and before.publication == record.publication == owner.publication
+
+
+def _sums(contents: Contents, reader: Queries) -> dict[str, str]:
+    """Return the hashes that files were written with, by their paths, as far as they are known."""
+    return contents.sums() | {file.path: file.sha256 for file in published_tails(reader)}

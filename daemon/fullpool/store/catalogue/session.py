@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import duckdb
 
-from fullpool.errors import NoLakeError, QueryError
+from fullpool.errors import NoLakeError, QueryError, UsageError
 from fullpool.store import duck
 from fullpool.store.catalogue.older import add_internal
 from fullpool.store.catalogue.reader import available, fetched, generations, path_of, require_one
@@ -39,6 +39,7 @@ class Session:
         self._as_of = as_of
         self._settings = {"temp_directory": tempfile.gettempdir(), **settings}
         self._fixed = path_of(tree, as_of) if as_of is not None else None
+        _require_known(settings)
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         _SESSIONS.add(self)
@@ -97,6 +98,19 @@ class Session:
         if self._opened is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._opened.connection))
         self._opened, self._lock = None, threading.Lock()
+
+
+def _require_known(settings: Mapping[str, str | int]) -> None:
+    """Raise UsageError for settings that DuckDB does not know, or values that they cannot have."""
+    if not settings:
+        return
+    try:
+        duckdb.connect(config={**settings}).close()
+    except duckdb.Error as error:
+        raise UsageError(
+            f"opening a lake with settings: {duck.summary(error)}",
+            hint="settings are DuckDB's, such as memory_limit and threads",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
