@@ -70,7 +70,8 @@ def _of_one_shape(alike: Sequence[Gap], is_patched: bool, now: datetime) -> Chos
     witnesses: list[Gap] = []
     for gap in alike:
         if gap.is_due(now):
-            (by_itself if _is_like_others(gap) else due).append(gap)
+            has_failed = gap.status is GapStatus.OPEN and gap.attempts > 0
+            (by_itself if has_failed or _is_like_others(gap) else due).append(gap)
         elif _is_witness(gap):
             witnesses.append(gap)
     if len(witnesses) >= WITNESSES:

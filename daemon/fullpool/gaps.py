@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
-from fullpool.grid import Grid, Places, holes_of, near_files, subtract
+from fullpool.grid import Grid, Places, holes_of, near_files, subtract, tail_begins
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
@@ -137,7 +137,7 @@ def _ends(grid: Grid, held: Sequence[PartitionFile], whole: Places) -> Iterator[
         yield MissingRange(whole, grid.span(whole), is_head=True, is_tail=True)
         return
     head = Places(whole.first, grid.first_place(held[0].first_time))
-    tail = Places(grid.place_of(held[-1].last_time) + 1, whole.end)
+    tail = Places(tail_begins(grid, held[-1]), whole.end)
     if head:
         yield MissingRange(head, grid.span(head), is_head=True)
     if tail:
@@ -380,6 +380,9 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
     a place is a period it has any number of rows.
     """
     rows = 0
+    if held:
+        beyond = Places(grid.place_of(held[-1].last_time) + 1, tail_begins(grid, held[-1]))
+        rows -= len(grid.places(span).meet(beyond))
     for before, after in near_files(grid, held):
         rows -= len(grid.places(span).meet(grid.between(before.last_time, after.first_time)))
     for file in held:

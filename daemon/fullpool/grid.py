@@ -140,6 +140,8 @@ def spaced(longest: timedelta, held: Sequence[PartitionFile]) -> Grid:
     by rows.
     """
     distances = [distance for file in held if (distance := distance_in(file))]
+    # Rows with one missing between them are twice as far apart as they should be.
+    distances += [(one.after_time - one.before_time) / 2 for file in held for one in file.holes]
     shortest = min(distances, default=longest) * _ALIKE
     step = next((one for one in _distances(longest) if one <= shortest), longest / 8)
     return Grid(step, longest=longest)
@@ -161,6 +163,21 @@ def _even_distance(file: PartitionFile, longest: timedelta) -> timedelta | None:
     if own is None:
         return None
     return next((d for d in _distances(longest) if d / _ALIKE <= own <= d * _ALIKE), None)
+
+
+def tail_begins(grid: Grid, last: PartitionFile) -> int:
+    """Return the first place that must have a row after the last file."""
+    place = grid.place_of(last.last_time) + 1
+    if grid.longest is None:
+        return place
+    return max(place, grid.place_of(last.last_time + _next_within(last, grid.longest)))
+
+
+def _next_within(file: PartitionFile, longest: timedelta) -> timedelta:
+    """Return how far from a file the next row may be: as its own are, if these are evenly apart."""
+    length, steps = file.last_time - file.first_time, file.rows - 1
+    even = (d for d in _distances(longest) if abs(length - d * steps) < d / 2 and not file.holes)
+    return next(even, longest)
 
 
 def _are_near(before: PartitionFile, after: PartitionFile, longest: timedelta) -> bool:

@@ -105,11 +105,14 @@ def days_beyond(
 ) -> list[Known]:
     """Return the days to ask for by name beyond the rows that a month has.
 
-    The next one alone; all of them, if the lake has a day of that month by now.
+    The next one alone; all of them, if the lake has a day of that month by now. Where only whole
+    days are told, that of the first row too.
     """
     recorded = {one.archive.period: one.is_held for one in known}
     has_come = any(recorded.get(day) for day in periods(month.period.span, Cadence.DAY))
     found = [day for side in _outward(month, held) for day in (side if has_come else side[:1])]
+    if found and not has_come and is_by_period(month.series):
+        found.append(period_of(held[0].first_time.date(), Cadence.DAY))  # it may be cut in there
     reason = "its month has no rows of it"
     return [
         Known(Archive(month.series, day), Status.EXPECTED, reason)

@@ -498,6 +498,36 @@ def test_flipped_bytes_in_followed_files_are_found(lab: Lab, hour: str, then: st
     assert lab.ask("SELECT DISTINCT open, volume FROM klines") == [(1.0, 10.0)]
 
 
+def test_nothing_is_added_to_a_damaged_hour() -> None:
+    """B lags behind A, then goes on in an hour whose file has changed meanwhile."""
+    asked = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")
+    with Lab(asked) as lab:
+        for symbol, end in (("AUSDT", "2024-04-01"), ("BUSDT", "2024-03-10T09:30")):
+            for day in ("2024-03-08", "2024-03-09"):
+                put_day(lab, day, symbol)
+            lab.tell_api(TWIN.format(s=symbol), bars(at("2024-03-01"), at(end), MINUTE))
+        lab.run("sync", "2024-03-10T09:50:20")
+        lab.run("sync", "2024-03-10T10:05:20")
+        path = max((tree_of(lab.config).root / "tail").rglob("2024-03-10T09.*"))
+        content = bytearray(path.read_bytes())
+        content[180] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(content)
+        lab.tell_api(TWIN.format(s="BUSDT"), bars(at("2024-03-01"), at("2024-04-01"), MINUTE))
+        tree = tree_of(lab.config)
+        builders: AbstractContextManager[Any] = nullcontext(Inline())
+        with opened_state(tree) as state, working(lab.config, Seen(), Event(), builders) as work:
+            assert work.rest is not None
+            wire = Wire(work.rest, work.rest_map, lambda: at("2024-03-10T10:07:20"))
+            Follow(lab.config, state, tree).run(wire)
+        lab.run("sync", "2024-03-10T10:09:20")
+
+        assert verify.verify(lab.config, Event(), lambda _: None).is_whole
+        assert lab.ask("SELECT DISTINCT open, volume FROM klines") == [(1.0, 10.0)]
+        held = "SELECT symbol, count(*) FROM klines GROUP BY 1 ORDER BY 1"
+        assert lab.ask(held) == [(name, 2 * 1440 + 609) for name in ("AUSDT", "BUSDT")]
+
+
 def test_what_is_set_aside_is_in_no_new_generation(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:30:20")
     (path,) = (tree_of(lab.config).root / "tail").rglob("2024-03-10T03.*")

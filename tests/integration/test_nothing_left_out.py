@@ -19,7 +19,24 @@ from fullpool.simulator import Api, Fault, bucket
 from fullpool.simulator.generate import zipped
 from fullpool.store import inventory
 from fullpool.store.partitions.provenance import origin_of
-from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bar, bars, days_of, hourly, trade
+from lab import (
+    DAY,
+    HEADER,
+    HOUR,
+    HOURS,
+    MINUTE,
+    SPOT_TRADES,
+    TICK_HEADER,
+    Lab,
+    at,
+    bar,
+    bars,
+    days_of,
+    hourly,
+    ticks,
+    trade,
+    whole_day,
+)
 from served import Vendor, dataset, tree_of
 
 BAR_HEADER = (
@@ -30,15 +47,9 @@ METRICS_HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio\n"
 )
-TICK_HEADER = (
-    "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,"
-    "event_time\n"
-)
 RAW_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker\n"
-HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 MINUTES = "data/spot/{}/klines/AUSDT/1m/AUSDT-1m-{}.zip"
 TRADES = "data/futures/um/{}/aggTrades/{}/{}-aggTrades-{}.zip"
-SPOT_TRADES = "data/spot/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
 MARCH = days_of("2024-03", 1, 31)
 ALL_ROWS = [(744,)]
 
@@ -52,11 +63,6 @@ def put_month_of_hours(lab: Lab, month: str, days: int) -> None:
     lab.put(HOURS.format("monthly", month), bars(start, start + days * DAY, HOUR))
     for number in range(days):
         put_hours(lab, f"{start + number * DAY:%Y-%m-%d}")
-
-
-def whole_day(day: str) -> str:
-    """Return the hourly bars of a day."""
-    return bars(at(day), at(day) + DAY, HOUR)
 
 
 def statistics(start: datetime, count: int) -> str:
@@ -647,6 +653,73 @@ def test_rates_lost_after_hours_changed_are_patched(hours: int, lost: list[str])
         assert lab.ask(sql) == [(len(lost),)]
 
 
+@pytest.mark.parametrize(
+    ("turn", "hours", "lost"),
+    [
+        (12, (8, 4), ["15T04"]),
+        (12, (8, 1), ["15T03", "15T04"]),
+        (12, (8, 1), [f"15T{hour:02d}" for hour in range(1, 7)]),
+        (7, (8, 4), ["15T04"]),
+        (11, (4, 8), ["15T08"]),
+    ],
+)
+def test_rates_lost_after_hours_changed_in_a_year(
+    turn: int, hours: tuple[int, int], lost: list[str]
+) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2023-{:02d}.zip"
+    missing = {f"{round(at(f'2023-12-{hour}').timestamp() * 1000) + 7}" for hour in lost}
+    with Lab(dataset("um/fundingRate/X", start="2023-01-01", end="2023-12-31")) as lab:
+        count = 0
+        for month in range(1, 13):
+            text = rates(2023, month, hours[month >= turn])
+            lines = text.splitlines(True)
+            count += len(lines) - 1
+            kept = [line for line in lines if line.split(",")[0] not in missing]
+            lab.put(key.format(month), "".join(kept))
+            lab.tell_api(key.format(month), text)
+        for now in ("2024-02-20", "2024-02-22"):
+            lab.run("sync", now)
+
+        sql = "SELECT expected_rows, present_rows, patched_rows, open_rows FROM sync.coverage"
+        assert lab.ask(sql) == [(count, count - len(lost), len(lost), 0)]
+        assert lab.ask("FROM sync.gaps") == []
+
+
+@pytest.mark.parametrize("end", ["2023-12-31", ""])
+def test_hours_that_lengthen_leave_no_gap_at_the_end(end: str) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-{}-{:02d}.zip"
+    span = {"start": "2023-01-01"} | ({"end": end} if end else {})
+    with Lab(dataset("um/fundingRate/X", **span)) as lab:
+        for month in range(1, 13):
+            text = rates(2023, month, 4 if month < 11 else 8)
+            lab.put(key.format(2023, month), text)
+            lab.tell_api(key.format(2023, month), text)
+        lab.put(key.format(2024, 1), rates(2024, 1, 8))
+        for month in (1, 2):
+            lab.tell_api(key.format(2024, month), rates(2024, month, 8))
+        for now in ("2024-02-03", "2024-02-05T01:00", "2024-02-20T03:00"):
+            lab.run("sync", now)
+
+            assert lab.ask("FROM sync.gaps") == []
+            assert lab.ask("SELECT open_rows, explained_rows FROM sync.coverage") == [(0, 0)]
+
+
+@pytest.mark.parametrize("hours", [4, 1])
+def test_followed_rates_of_shorter_hours_are_counted(hours: int) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2024-01-01", follow="true")) as lab:
+        for month in (1, 2, 3):
+            text = rates(2024, month, 8 if month < 3 else hours)
+            lab.tell_api(key.format(month), text)
+            if month < 3:
+                lab.put(key.format(month), text, at(f"2024-{month + 1:02d}-02"))
+        for now in ("2024-03-03T08:10", "2024-03-28T08:10"):
+            lab.run("sync", now)
+
+            sql = "SELECT present_rows, expected_rows - patched_rows, open_rows FROM sync.coverage"
+            assert lab.ask(sql) == [(180, 180, 0)]
+
+
 def test_rows_a_held_day_lacks_were_listed() -> None:
     key = "data/futures/um/daily/metrics/X/X-metrics-{}.zip"
     with Lab(dataset("um/metrics/X", start="2024-03-01", end="2024-03-02")) as lab:
@@ -655,13 +728,6 @@ def test_rows_a_held_day_lacks_were_listed() -> None:
         lab.run("sync", "2024-05-20T12:00")
 
         assert lab.ask("SELECT explanation FROM sync.gaps") == [("too_old_for_api",)]
-
-
-def ticks(day: str, size: int = 1) -> str:
-    """Return a tick each minute of the first hour and the last one of a day."""
-    moments = [at(day) + hour * HOUR + minute * MINUTE for hour in (0, 23) for minute in range(60)]
-    stamps = [round(moment.timestamp() * 1000) for moment in moments]
-    return "".join(f"{stamp // 60_000},1,{size},2,1,{stamp},{stamp}\n" for stamp in stamps)
 
 
 def test_rows_a_correction_lacks_are_the_newest_month_s() -> None:
@@ -754,6 +820,45 @@ def test_an_outage_of_others_explains_no_gap_for_good() -> None:
 
         found = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
         assert lab.ask(found) == [(symbol, 72 if symbol == "DUSDT" else 60) for symbol in symbols]
+
+
+def test_a_failure_renews_no_outage_of_others() -> None:
+    """D was explained by A, B and C; when each is to be asked for itself, nobody answers once."""
+    symbols = [f"{letter}USDT" for letter in "ABCD"]
+    text = dataset(f"spot/klines/{','.join(symbols)}/1h", start="2024-03-01", end="2024-03-03")
+    with Lab(text) as lab:
+        for symbol, day in product(symbols, MARCH[:3]):
+            key = HOURS.format("daily", day).replace("AUSDT", symbol)
+            short = bars(at(day), at(day) + 12 * HOUR, HOUR)
+            lab.put(key, short if day == MARCH[1] else whole_day(day))
+            has_all = symbol == "DUSDT" or day != MARCH[1]
+            lab.tell_api(key, whole_day(day) if has_all else short)
+        lab.run("sync", "2024-03-05T12:00")
+        lab.vendor.fail(Fault("api/*", "status", 500))
+        lab.run("sync", "2024-04-10T12:00")
+        lab.vendor.fail()
+        lab.run("sync", "2024-04-10T14:00")
+
+        sql = "SELECT count(*) FROM klines WHERE symbol = 'DUSDT'"
+        assert lab.ask(sql) == [(72,)]
+
+
+@pytest.mark.parametrize("kind", ["trades", "bookTicker"])
+@pytest.mark.parametrize("start", ["2024-03-01", ""])
+def test_a_month_cut_within_its_first_day_is_completed(kind: str, start: str) -> None:
+    rows_of, header = (raw_trades, RAW_HEADER) if kind == "trades" else (ticks, TICK_HEADER)
+    key = trades("{}", "{}").replace("aggTrades", kind)
+    with Lab(dataset(f"um/{kind}/AUSDT", **({"start": start} if start else {}))) as lab:
+        first = rows_of(MARCH[9]).splitlines(True)
+        kept = [*first[len(first) // 2 :], *map(rows_of, MARCH[10:])]
+        lab.put(key.format("monthly", "2024-03"), header + "".join(kept))
+        for day in MARCH:
+            lab.put(key.format("daily", day), header + rows_of(day))
+        for now in ("2024-04-10", "2024-04-12"):
+            lab.run("sync", now)
+
+        table = "trades" if kind == "trades" else "book_ticker"
+        assert lab.ask(f"SELECT count(*) FROM {table}") == [(31 * len(first),)]
 
 
 def test_a_month_that_begins_late_costs_one_request() -> None:

@@ -32,6 +32,13 @@ PASSES = {
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
 
+TICK_HEADER = (
+    "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,"
+    "event_time\n"
+)
+HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+SPOT_TRADES = "data/spot/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+
 
 @contextmanager
 def uncounted(_total: int) -> Iterator[Callable[[int], object]]:
@@ -63,6 +70,18 @@ def hourly(day: str, first: int | None = None) -> str:
     begins = at(day)
     number = int(begins.timestamp()) // 3600 if first is None else first
     return "".join(trade(number + n, begins + n * HOUR) for n in range(24))
+
+
+def whole_day(day: str) -> str:
+    """Return the hourly bars of a day."""
+    return bars(at(day), at(day) + DAY, HOUR)
+
+
+def ticks(day: str, size: int = 1) -> str:
+    """Return a tick each minute of the first hour and the last one of a day."""
+    moments = [at(day) + hour * HOUR + minute * MINUTE for hour in (0, 23) for minute in range(60)]
+    stamps = [round(moment.timestamp() * 1000) for moment in moments]
+    return "".join(f"{stamp // 60_000},1,{size},2,1,{stamp},{stamp}\n" for stamp in stamps)
 
 
 def days_of(month: str, first: int, last: int) -> list[str]:

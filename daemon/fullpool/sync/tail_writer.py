@@ -16,6 +16,7 @@ from fullpool.store.partitions import tails
 from fullpool.store.partitions.tails import TailFile, TailKey
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree
+from fullpool.sync.tails import set_aside_damaged_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class TailWriter:
         A run whose rows are in no file would hide a hole, and rows of no run would be shown beside
         those of their archive. Returns the series whose values do not fit, and why.
         """
+        set_aside_damaged_of(self._state, self._tree, new.rows.keys(), now)
         written = _Written(self._state.next_value("generation"), self._state.tails.files())
         try:
             for key in sorted(new.rows, key=lambda one: one.period):

@@ -1,6 +1,6 @@
 """Takes followed rows out of their files once partitions have them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from fullpool import following, logs
@@ -125,6 +125,16 @@ def here(state: State, tree: Tree, now: datetime, *, is_thorough: bool = False) 
         if not (tails.is_as_written(tree, file) if file in read else tails.is_whole(tree, file))
     ]
     return _without_gone(state, tree, files, gone, now) if gone else files
+
+
+def set_aside_damaged_of(
+    state: State, tree: Tree, keys: Collection[TailKey], now: datetime
+) -> None:
+    """Set aside the files of these that are not as written, before rows are added to them."""
+    files = list(state.tails.files().values())
+    read = [file for file in files if file.key in keys]
+    if gone := [file for file in read if not tails.is_as_written(tree, file)]:
+        _without_gone(state, tree, files, gone, now)
 
 
 def set_aside_damaged(state: State, tree: Tree, now: datetime) -> bool:

@@ -130,6 +130,13 @@ class Load:
         return [Span(start, start + slack) for start in starts if slack and start in ends]
 
     @functools.cached_property
+    def corrected_again(self) -> list[Span]:
+        """The spans of days that correct their month and have an older edition in the lake."""
+        held = {source.period for source in self.origin.sources}
+        again = [one.edition for one in self.accepted if str(one.edition.archive.period) in held]
+        return [e.archive.period.span for e in again if self.rank_of(e) is Rank.CORRECTS]
+
+    @functools.cached_property
     def others(self) -> list[Span]:
         """The spans of other archives inside those: a month may lack rows that its days had."""
         replaced, others = self.replaced, self.origin.others(self.accepted)

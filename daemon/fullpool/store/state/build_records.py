@@ -7,7 +7,7 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.kinds import kind_of
-from fullpool.model import Cadence, PartitionFile
+from fullpool.model import Cadence, PartitionFile, period_of
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.bulk import insert, update
 from fullpool.store.state.tables import (
@@ -44,6 +44,13 @@ _ARCHIVES_BESIDE: Final = (
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
     " AND (period_end = ? OR period_start = ?)"
 )
+# A day that corrects its month lacks rows by now that the month may have: of these the lake had the
+# day's, which nobody vouches for any more.
+_MONTH_BESIDE: Final = (
+    "UPDATE sync.archives SET status = 'listed', reason = 'a day of it was republished',"
+    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
+    " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND period = ?"
+)
 
 
 def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
@@ -53,6 +60,15 @@ def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]
         kind, span = kind_of(archive.series), archive.period.span
         if revision.removed and kind.slack and kind.key:
             yield (naive(at), *series_values(archive.series), naive(span.start), naive(span.end))
+
+
+def _of_new_days(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and month of daily archives that took the place of older editions."""
+    for revision in (revision for build in built for revision in build.revisions):
+        archive = revision.edition.archive
+        if archive.period.cadence is Cadence.DAY:
+            month = period_of(archive.period.first, Cadence.MONTH)
+            yield (naive(at), *series_values(archive.series), str(month))
 
 
 def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
@@ -95,6 +111,8 @@ def write_built(
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for month in _new_months(built, at):
         connection.execute(_DAYS_BESIDE, list(month))
+    for month in _of_new_days(built, at):
+        connection.execute(_MONTH_BESIDE, list(month))
     for shortened in _shortened(built, at):
         connection.execute(_ARCHIVES_BESIDE, list(shortened))
 
