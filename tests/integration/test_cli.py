@@ -420,6 +420,21 @@ def test_rows_print_in_the_requested_form(config: Path, tmp_path: Path) -> None:
     assert run("sql", "-f", query, "--parquet", elsewhere, "-c", config).returncode != 0
     refused(run("sql", "FROM nope", "--parquet", target, "-c", config), Exit.QUERY, "nope")
     assert [path.name for path in tmp_path.glob("*out*")] == ["out.parquet"]
+
+
+def test_nothing_is_written_into_the_lake(config: Path, tmp_path: Path) -> None:
+    run("sync", "-c", config)
+    lake = tmp_path / "lake"
+    before = (lake / "lake.duckdb").read_bytes()
+    for command in (("sql", "SELECT 1 AS a", "--parquet"), ("report",)):
+        for target in (lake / "lake.duckdb", lake / "klines" / "new.parquet"):
+            done = run(*command, target, "-c", config)
+            refused(done, Exit.USAGE, "inside the lake")
+        for name in (".", "/", ""):
+            refused(run(*command, name, "-c", config), Exit.USAGE, "not the name of a file")
+
+    assert (lake / "lake.duckdb").read_bytes() == before
+    assert not (lake / "klines" / "new.parquet").exists()
     refused(run("sql", "-f", tmp_path / "no.sql", "-c", config), Exit.USAGE, "no.sql")
 
 

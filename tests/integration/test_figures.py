@@ -179,6 +179,38 @@ def test_metrics_show_that_following_fails(lab: Lab) -> None:
     assert seen == [[0, 0], [2, 0], [0, 1], [0, 0]]
 
 
+def test_an_edited_metrics_file_leaves_none_behind(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    root, metrics = tree_of(lab.config).root, lab.config.metrics
+    reporting = Reporting(Path("fullpool.toml"), lab.config, Flag())
+    for name in (metrics.file, "other.prom", ""):
+        reporting.apply(replace(metrics, file=name))
+        with opened_state(tree_of(lab.config)) as state:
+            reporting.measured(figures_of(state.connection))
+
+        assert [path.name for path in root.glob("*.prom")] == [name][: bool(name)]
+
+
+def test_gaps_of_series_left_out_are_not_counted(lab: Lab) -> None:
+    lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01")
+    for symbol in ("AUSDT", "BUSDT"):
+        put(lab, symbol, "2024-03-01")
+        put(lab, symbol, "2024-03-03")
+    lab.vendor.fail(Fault("api/*", "status", 500))
+    lab.run("sync", "2024-03-04T08:00")
+    with opened_state(tree_of(lab.config)) as state:
+        before = figures_of(state.connection)
+    lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-03-01")
+    outcome = lab.run("sync", "2024-03-04T09:00")
+    with opened_state(tree_of(lab.config)) as state:
+        after = figures_of(state.connection)
+
+    assert (before.open_gaps, after.open_gaps) == (2, 1)
+    assert before.gap_rows == {"open": 48}
+    assert after.gap_rows == outcome.gaps == {"open": 24}
+
+
 def test_metrics_show_pass_durations_and_bans(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")

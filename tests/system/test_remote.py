@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 import seaweed
+from fullpool.app import verify
 from fullpool.config import Publish
 from fullpool.errors import Exit, LakeBusyError, RemoteError
 from fullpool.kinds import KINDS
@@ -261,6 +262,34 @@ def test_a_restored_lake_completes_the_copy(copy: Copy) -> None:
         (tree.remote / name).write_bytes(content)
     copy.bucket.put(NEWEST, newest or b"")
 
+    assert copy.publish().is_news
+    copy.require_newest()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_damaged_files_are_not_published(copy: Copy, *, is_there: bool) -> None:
+    """The copy may be the only sound one; what was known of it may be lost."""
+    tree = tree_of(copy.world.config)
+    if is_there:
+        copy.publish()
+        (tree.remote / "objects.json").unlink()
+    path = max((tree.root / "klines").rglob("*.parquet"))
+    name = str(path.relative_to(tree.root))
+    before = copy.bucket.get(name)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    for damage in (content, content[:-9]):
+        path.write_bytes(damage)
+        with pytest.raises(RemoteError, match="does not have the bytes that were written"):
+            copy.publish()
+
+    assert (before is not None) == is_there
+    assert copy.bucket.get(name) == before
+    found = verify.verify(copy.world.config, threading.Event(), lambda _: None)
+    verify.repair(copy.world.config, found)
+    sync(copy.world.config)
     assert copy.publish().is_news
     copy.require_newest()
 

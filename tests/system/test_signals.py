@@ -104,6 +104,24 @@ time.sleep(20)
 """
 
 
+def test_a_stopped_query_leaves_no_part_of_its_file(
+    world: World, clean: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    assert clean
+    sync(world.config)
+    target = tmp_path / "big.parquet"
+    query = "SELECT a.*, random() FROM klines AS a, range(1000000)"
+    running = started("sql", query, "-c", str(world.path), "--parquet", str(target))
+    while not (tmp_path / ".big.parquet.part").exists():
+        assert running.poll() is None
+        wait(0.01)
+    running.send_signal(signal.SIGTERM)
+    _, error = running.communicate(timeout=60)
+
+    assert (running.returncode, error) == (Exit.TERMINATED, "stopped\n")
+    assert list(tmp_path.glob("*big*")) == []
+
+
 def test_signals_during_weakref_callbacks_end_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_A_CALLBACK],

@@ -61,6 +61,7 @@ class _Ending:
     is_watched: bool = False
     is_patient: bool = False
     said: str = "stopped"
+    at_stop: list[Callable[[], object]] = field(default_factory=list)
 
 
 _ending: Final = _Ending()
@@ -127,6 +128,9 @@ def _wait(heard: socket.socket, _told: socket.socket) -> None:
     """Set the flag at the first signal; end the program at the second, or when its time is up."""
     _next(heard, None)
     _ending.stop.set()
+    for act in _ending.at_stop:
+        with suppress(Exception):  # what it was to end may be over
+            act()
     if _ending.is_patient:
         _next(heard, None)
     else:
@@ -151,6 +155,11 @@ def stop_on_signals(said: str = "stopped") -> Flag:
     """
     _ending.is_watched, _ending.said = True, said
     return _ending.stop
+
+
+def when_stopped(act: Callable[[], object]) -> None:
+    """Have a thread do something at the first signal: end what the main thread waits for."""
+    _ending.at_stop.append(act)
 
 
 def be_patient() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fullpool.app.signals import leave, stop_on_signals
+from fullpool.app.signals import leave, stop_on_signals, when_stopped
 from fullpool.cli.program import (
     AsOfOption,
     ConfigOption,
@@ -251,12 +251,16 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     from fullpool.app.service.progress import counted
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading
+    from fullpool.store.targets import require_outside
 
     asked = {"--csv": as_csv, "--json": json, "--ndjson": as_ndjson, "--parquet": bool(parquet)}
     format_name = _only_one(asked)
-    text = _readable(query, file)
-    with reading(_tree(config, lake), as_of) as reader:
+    text, tree = _readable(query, file), _tree(config, lake)
+    if parquet is not None:
+        require_outside(tree, parquet, "writing", "name a file outside the lake")
+    with reading(tree, as_of) as reader:
         if parquet is not None:
+            when_stopped(reader.interrupt)  # so that nothing is left of the file
             count = counted(reader.write(text, parquet), "row")
             sys.stdout.write(f"{count} written to {parquet}\n")
             return

@@ -45,9 +45,12 @@ def report(
     """Write the coverage map and what is wrong into an HTML file."""
     _require_installed("writing a report")
     from fullpool.store.catalogue.bounded import Limits
+    from fullpool.store.targets import require_outside
     from fullpool.web.report_file import report as report_of
 
-    text = report_of(_site(config, lake, Limits(seconds=60)))
+    site = _site(config, lake, Limits(seconds=60))
+    require_outside(site.tree, file, "writing", "name a file outside the lake")
+    text = report_of(site)
     staged = file.with_name(f".{file.name}.part")
     try:
         staged.write_text(text, "utf-8")

@@ -15,6 +15,7 @@ from fullpool.errors import NO_ROOM, DiskFullError, FullpoolError, LakeUnwritabl
 from fullpool.export.written import Written
 from fullpool.kinds import is_hive_key
 from fullpool.store.catalogue.reader import FILE_GONE
+from fullpool.store.targets import require_outside
 from fullpool.store.tree import Tree, sync_file, sync_folder
 
 MANIFEST: Final = "manifest.json"
@@ -36,8 +37,7 @@ def require_free(tree: Tree, target: Path) -> None:
             f"exporting to {target}: engines would read the folder {wrong} as a column",
             hint="name a folder that is not called market=, interval= or symbol=",
         )
-    if target.resolve().is_relative_to(tree.root.resolve()):
-        raise UsageError(f"exporting to {target}: that is inside the lake", hint=_ELSEWHERE)
+    require_outside(tree, target, "exporting to", _ELSEWHERE)
 
 
 @contextmanager

@@ -25,7 +25,10 @@ def ask_instruments(client: Client, market: Market) -> list[Instrument]:
     if not isinstance(listed, list) or not listed:
         raise RestError(f"asking for the symbols of {market}: the answer lists none")
     found = [_instrument(market, one) for one in listed if isinstance(one, dict)]
-    return [one for one in found if one is not None]
+    named = [one for one in found if one is not None]
+    if not named:
+        raise RestError(f"asking for the symbols of {market}: the answer names none")
+    return named
 
 
 def _instrument(market: Market, item: Mapping[str, Any]) -> Instrument | None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from fullpool import logs
 from fullpool.errors import RestError
-from fullpool.instruments import Changes, changes
+from fullpool.instruments import changes
 from fullpool.model import Market
 from fullpool.rest import Client, ask_instruments
 from fullpool.store.state.writer import State
@@ -16,7 +16,6 @@ from fullpool.vendor import REST_URL
 log = logs.get_logger()
 
 _EVERY: Final = timedelta(hours=20)  # a day, if it is a bit early
-_RETRY: Final = timedelta(hours=1)
 
 
 def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
@@ -31,7 +30,7 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
         asked, reason = state.instruments.asked_at(market)
         if work.is_ending or client.blocked(market) is not None:
             continue
-        if asked is None or now - asked >= (_RETRY if reason else _EVERY):
+        if asked is None or reason or now - asked >= _EVERY:
             _take(work, client, state, market)
             outcome.is_dirty = True
 
@@ -44,7 +43,7 @@ def _take(work: Work, client: Client, state: State, market: Market) -> None:
         if work.is_ending:
             return
         log.warning("instruments.failed", market=str(market), reason=str(error))
-        state.instruments.record(market, Changes((), ()), now, str(error))
+        state.instruments.record_failure(market, str(error))
         return
     state.instruments.record(market, found, now)
     if found.begun or found.ended:

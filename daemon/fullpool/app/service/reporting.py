@@ -82,6 +82,8 @@ class Reporting:
                 self._serve(before)
                 raise
         self._metrics = metrics
+        if before.file and before.file != metrics.file:  # its numbers would stay as they are
+            (self._tree.root / before.file).unlink(missing_ok=True)
 
     def _serve(self, metrics: Metrics) -> None:
         with ExitStack() as opened:

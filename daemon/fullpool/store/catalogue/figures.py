@@ -11,7 +11,7 @@ from fullpool.following import LastRow
 from fullpool.model import Series
 from fullpool.store import duck
 from fullpool.store.catalogue.sync_tables import HELD, TRADING
-from fullpool.store.state.gap_rows import MISSING_ROWS
+from fullpool.store.state.gap_rows import MISSING_ROWS, WANTED_GAPS
 from fullpool.store.state.tables import at_utc, naive, series_in
 
 
@@ -73,7 +73,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
         return Figures(
             freshness=tuple(Freshness(*_utc(row)) for row in rows(_FRESHNESS)),
             archives=_counts(rows("SELECT status, count(*) FROM sync.archives GROUP BY ALL")),
-            open_gaps=_number(rows("SELECT count(*) FROM sync.gaps WHERE status = 'open'")),
+            open_gaps=_number(rows(f"SELECT count(*) FROM {WANTED_GAPS} AND status = 'open'")),
             gap_rows=_counts(rows(MISSING_ROWS)),
             rows=held,
             files=files,

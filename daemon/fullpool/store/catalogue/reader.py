@@ -195,6 +195,10 @@ class Reader:
             staged.unlink(missing_ok=True)
         return count
 
+    def interrupt(self) -> None:
+        """End the statement that runs on another thread."""
+        self._connection.interrupt()
+
     def copy(self, select: str, target: Path, options: str) -> int:
         """Write what is selected to a file, with options of COPY; return the number of rows.
 

@@ -9,7 +9,14 @@ from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Explanation, Gap, GapStatus
 from fullpool.grid import Places
 from fullpool.model import Damage, Known, PartitionFile, Span
-from fullpool.store.state.tables import SERIES_COLUMNS, at_utc, naive, series_in, series_values
+from fullpool.store.state.tables import (
+    SERIES_COLUMNS,
+    at_utc,
+    naive,
+    same_series,
+    series_in,
+    series_values,
+)
 
 GAPS: Final = (
     "SELECT gaps.market, gaps.kind, gaps.symbol, gaps.interval, gap_start, gap_end, first_place,"
@@ -22,10 +29,14 @@ UNANSWERED: Final = (
     " AND regexp_extract(coalesce(evidence, ''), '\"asked_at\": \"([^\"]{19})', 1)"
     " <> strftime(asked_at, '%Y-%m-%dT%H:%M:%S')"
 )
+# Gaps of what is configured: nobody looks into those of other series any more.
+WANTED_GAPS: Final = (
+    f"sync.gaps AS g WHERE EXISTS (SELECT 1 FROM sync.wanted AS w WHERE {same_series('w', 'g')})"
+)
 # How many rows are missing, by what is known of them: those from before trading began are none.
 MISSING_ROWS: Final = (
-    "SELECT coalesce(explanation, status), sum(row_count)::BIGINT FROM sync.gaps"
-    " WHERE explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL ORDER BY ALL"
+    f"SELECT coalesce(explanation, status), sum(row_count)::BIGINT FROM {WANTED_GAPS}"
+    " AND explanation IS DISTINCT FROM 'not_listed' GROUP BY ALL ORDER BY ALL"
 )
 GAP_COLUMNS: Final = (
     *SERIES_COLUMNS, "gap_start", "gap_end", "first_place", "end_place", "row_count", "status",

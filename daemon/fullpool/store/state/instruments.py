@@ -23,10 +23,13 @@ class Instruments:
         self._session = session
 
     def asked_at(self, market: Market) -> tuple[datetime | None, str]:
-        """Return when the symbols of a market were asked for last, and why there were none."""
+        """Return when a market last told its symbols, and why it did not since."""
         sql = "SELECT asked_at, reason FROM internal.instrument_lists WHERE market = ?"
         found = self._session.rows(sql, [str(market)])
-        return (at_utc(found[0][0]), found[0][1]) if found else (None, "")
+        if not found:
+            return None, ""
+        asked_at, reason = found[0]
+        return at_utc(asked_at) if asked_at else None, reason
 
     def current(self, market: Market) -> dict[str, Instrument]:
         """Return what is valid of a market, by symbol."""
@@ -37,17 +40,24 @@ class Instruments:
         )
         return {one.symbol: one for one in map(_instrument, rows)}
 
-    def record(self, market: Market, changes: Changes, at: datetime, reason: str = "") -> None:
-        """Record what a list of a market said, or the *reason* that there was none."""
+    def record_failure(self, market: Market, reason: str) -> None:
+        """Record why a market does not tell its symbols; when it last did stays."""
+        asked_at, _ = self.asked_at(market)
+        with self._session.transaction():
+            self._record_list(market, asked_at, reason)
+
+    def _record_list(self, market: Market, asked_at: datetime | None, reason: str) -> None:
+        self._session.run("DELETE FROM internal.instrument_lists WHERE market = ?", [str(market)])
+        self._session.run(
+            "INSERT INTO internal.instrument_lists VALUES (?, ?, ?)",
+            [str(market), naive(asked_at) if asked_at else None, reason],
+        )
+
+    def record(self, market: Market, changes: Changes, at: datetime) -> None:
+        """Record what a list of a market said."""
         rows = [(*_row(one), naive(at)) for one in changes.begun]
         with self._session.transaction():
-            self._session.run(
-                "DELETE FROM internal.instrument_lists WHERE market = ?", [str(market)]
-            )
-            self._session.run(
-                "INSERT INTO internal.instrument_lists VALUES (?, ?, ?)",
-                [str(market), naive(at), reason],
-            )
+            self._record_list(market, at, "")
             self._session.run(
                 "UPDATE internal.instruments SET valid_to = ?"
                 f" WHERE market = ? AND valid_to IS NULL AND symbol{AMONG}",
