@@ -248,23 +248,29 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
     "SHOW ALL TABLES" lists them all. A table has at most 1,000 rows; --csv, --json and --ndjson
     print all of them as they come.
     """
-    from fullpool.app.service.progress import counted
     from fullpool.cli import screen
     from fullpool.store.catalogue.reader import reading
-    from fullpool.store.targets import require_outside
 
     asked = {"--csv": as_csv, "--json": json, "--ndjson": as_ndjson, "--parquet": bool(parquet)}
     format_name = _only_one(asked)
     text, tree = _readable(query, file), _tree(config, lake)
     if parquet is not None:
-        require_outside(tree, parquet, "writing", "name a file outside the lake")
+        _write_parquet(tree, as_of, text, parquet)
+        return
     with reading(tree, as_of) as reader:
-        if parquet is not None:
-            when_stopped(reader.interrupt)  # so that nothing is left of the file
-            count = counted(reader.write(text, parquet), "row")
-            sys.stdout.write(f"{count} written to {parquet}\n")
-            return
         screen.show_stream(reader.stream(text), format_name.removeprefix("--"), MAX_TABLE_ROWS)
+
+
+def _write_parquet(tree: "Tree", as_of: str | None, text: str, target: Path) -> None:
+    from fullpool.app.service.progress import counted
+    from fullpool.store.catalogue.reader import reading
+    from fullpool.store.targets import require_outside
+
+    require_outside(tree, target, "writing", "name a file outside the lake")
+    with reading(tree, as_of) as reader:
+        when_stopped(reader.interrupt)  # so that nothing is left of the file
+        count = counted(reader.write(text, target), "row")
+    sys.stdout.write(f"{count} written to {target}\n")
 
 
 def _only_one(asked: dict[str, bool]) -> str:
