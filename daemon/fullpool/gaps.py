@@ -24,6 +24,7 @@ class Explanation(StrEnum):
 
     EMPTY_AT_SOURCE = "empty_at_source"
     SUSPENDED = "suspended"
+    RELISTED = "relisted"
     NOT_LISTED = "not_listed"
     DELISTED = "delisted"
     NOT_PUBLISHED = "not_published"
@@ -281,7 +282,8 @@ def _parts(
 
 
 _OF_THE_API: Final = (
-    Explanation.EMPTY_AT_SOURCE, Explanation.SUSPENDED, Explanation.API_REFUSED
+    Explanation.EMPTY_AT_SOURCE, Explanation.SUSPENDED, Explanation.RELISTED,
+    Explanation.API_REFUSED,
 )  # fmt: skip
 # A series without an archive for so long has ended.
 _ENDED: Final = timedelta(days=60)

@@ -32,6 +32,7 @@ _LONGEST_WAIT: Final = timedelta(days=1)
 _BELIEVED: Final = {
     Explanation.EMPTY_AT_SOURCE: timedelta(days=30),
     Explanation.SUSPENDED: timedelta(days=30),
+    Explanation.RELISTED: timedelta(days=30),
     Explanation.DELISTED: timedelta(days=30),
     Explanation.UNKNOWN_TO_API: timedelta(days=30),
     Explanation.NOT_LISTED: timedelta(days=90),

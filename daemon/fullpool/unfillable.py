@@ -35,6 +35,19 @@ def suspended(gap: Gap, archives: Iterable[Known]) -> Gap:
     return replace(gap, explanation=Explanation.SUSPENDED, reason=reason)
 
 
+def relisted(gap: Gap, listed_at: datetime | None) -> Gap:
+    """Return a suspension as the time before a new listing, if the API tells that it ended so.
+
+    A name is used again for another asset, or for the same one after it was taken off.
+    """
+    if gap.explanation is not Explanation.SUSPENDED or listed_at is None:
+        return gap
+    if not gap.span.start < listed_at <= gap.span.end:
+        return gap
+    reason = f"{gap.reason}; the API tells that the symbol was listed at {listed_at:%Y-%m-%d %H:%M}"
+    return replace(gap, explanation=Explanation.RELISTED, reason=reason)
+
+
 def is_awaited(gap: Gap, archives: Iterable[Known]) -> bool:
     """Whether an archive that the gap is in may still come, or be fetched."""
     coming = (Status.EXPECTED, Status.NOT_PUBLISHED, Status.LISTED)

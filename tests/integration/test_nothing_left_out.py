@@ -3,6 +3,7 @@
 Each test is a fault that was found once, with the right value.
 """
 
+import json
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
@@ -340,6 +341,31 @@ def test_one_pass_explains_months_long_hole() -> None:
         gaps = lab.ask("SELECT row_count, explanation, attempts FROM sync.gaps")
         assert gaps == [(151 * 1440, "suspended", 1)]
         assert lab.requests() == before
+
+
+@pytest.mark.parametrize(
+    ("listed", "explanation"),
+    [("2024-07-01", "relisted"), ("2024-06-30T08:00", "relisted"), ("2024-01-01", "suspended")],
+)
+def test_hole_before_new_listing_is_relisted(listed: str, explanation: str) -> None:
+    key = "data/futures/um/monthly/klines/LITUSDT/1h/LITUSDT-1h-{}.zip"
+    told = {
+        "symbol": "LITUSDT",
+        "status": "TRADING",
+        "onboardDate": int(at(listed).timestamp()) * 1000,
+    }
+    with Lab(dataset("um/klines/LITUSDT/1h", start="2024-01-01", end="2024-07-31")) as lab:
+        lives = [bars(at(f"2024-0{m}-01"), at(f"2024-0{m + 1}-01"), HOUR) for m in (1, 7)]
+        for month, text in zip(("2024-01", "2024-07"), lives, strict=True):
+            lab.put(key.format(month), text)
+        lab.tell_api(key.format("2024-01"), "".join(lives))
+        body = json.dumps({"rateLimits": [], "symbols": [told]})
+        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        lab.run("sync", "2024-09-01")
+
+        ((rows, found, reason),) = lab.ask("SELECT row_count, explanation, reason FROM sync.gaps")
+        assert (rows, found) == (151 * 24, explanation)
+        assert ("was listed at 2024-0" in reason) == (explanation == "relisted")
 
 
 def test_symbol_trading_again_is_not_delisted() -> None:

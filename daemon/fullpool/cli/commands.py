@@ -194,7 +194,7 @@ def gaps(
 
     A gap is open until a source has its rows or it is explained: empty_at_source (the API has the
     rows around it), not_listed, delisted, not_published (its archive is not late yet),
-    suspended, no_archive, too_old_for_api, unknown_to_api, api_refused.
+    suspended, relisted, no_archive, too_old_for_api, unknown_to_api, api_refused.
     """
     from fullpool.cli import report
     from fullpool.store.catalogue.reader import reading

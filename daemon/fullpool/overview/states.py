@@ -60,6 +60,7 @@ _RUN: Final = re.compile(r"(\d*)([A-Z.][a-z]?)")
 MEANINGS: Final[dict[str, str]] = {
     Explanation.EMPTY_AT_SOURCE: "the API has the rows around it, but not these: trading halted",
     Explanation.SUSPENDED: "the symbol was suspended, or its name was used again",
+    Explanation.RELISTED: "the symbol's name was listed anew: the API tells since when",
     Explanation.NOT_LISTED: "the vendor has nothing from before: trading began later",
     Explanation.DELISTED: "nothing follows, and the API does not list the symbol as trading",
     Explanation.NOT_PUBLISHED: "the archive is not late yet",

@@ -72,9 +72,9 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
     _follow(work, state, outcome)
+    take_instruments(work, state, outcome)  # which tell when a name was listed anew
     state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
-    take_instruments(work, state, outcome)
 
 
 def _follow(work: Work, state: State, outcome: Outcome) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fullpool.instruments import Changes, Instrument
-from fullpool.model import Market
+from fullpool.model import Market, Series
 from fullpool.store.state.bulk import AMONG, insert, values_of
 from fullpool.store.state.session import Session
 from fullpool.store.state.tables import at_utc, naive
@@ -39,6 +39,12 @@ class Instruments:
             [str(market)],
         )
         return {one.symbol: one for one in map(_instrument, rows)}
+
+    def listed_at(self, series: Series) -> datetime | None:
+        """Return when the API tells that the symbol was listed; None if it does not."""
+        sql = "SELECT listed_at FROM internal.instruments WHERE valid_to IS NULL AND market = ?"
+        rows = self._session.rows(f"{sql} AND symbol = ?", [str(series.market), series.symbol])
+        return at_utc(rows[0][0]) if rows and rows[0][0] else None
 
     def record_failure(self, market: Market, reason: str) -> None:
         """Record why a market does not tell its symbols; when it last did stays."""

@@ -8,9 +8,9 @@ from fullpool import ladder, unfillable
 from fullpool.choosing import Shape, shape_of
 from fullpool.errors import NoSymbolError, RestRefusedError
 from fullpool.evidence import Evidence, Index, renewed
-from fullpool.gaps import Gap
+from fullpool.gaps import Explanation, Gap
 from fullpool.ladder import Reply
-from fullpool.model import Series
+from fullpool.model import Known, Series
 from fullpool.rest import Client, address, requests_of
 from fullpool.store.state.writer import State
 from fullpool.sync.bans import share_bans
@@ -64,11 +64,18 @@ class Answers:
         for inquiry in inquiries:
             shown = evidence[inquiry.gap.series].of(inquiry.gap)
             parts = ladder.remaining(self._reply(inquiry, shown, now), inquiry.grid)
-            told = (unfillable.suspended(part, known[part.series]) for part in parts)
+            told = (self._told(part, known[part.series]) for part in parts)
             rest = [self._records.doubted(inquiry.gap, part, now) for part in told]
             left += rest
             self._note(inquiry, rest, now)
         self._records.replace([inquiry.gap for inquiry in inquiries], left)
+
+    def _told(self, part: Gap, archives: Sequence[Known]) -> Gap:
+        """Tell a suspension and a new listing from an outage of hours."""
+        told = unfillable.suspended(part, archives)
+        if told.explanation is not Explanation.SUSPENDED:
+            return told
+        return unfillable.relisted(told, self._state.instruments.listed_at(told.series))
 
     def _reply(self, inquiry: Inquiry, shown: Sequence[Evidence], now: datetime) -> Reply:
         return Reply(
