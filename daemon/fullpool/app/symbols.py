@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
-from fullpool import vendor
+from fullpool import logs, vendor
 from fullpool.app import pools
 from fullpool.app.assembly import opened_client, openers
 from fullpool.app.configuration import tls_context
@@ -25,6 +25,8 @@ from fullpool.model import (
 )
 from fullpool.rest import ask_instruments
 from fullpool.vision import Opener, list_folders, list_keys, list_symbols
+
+log = logs.get_logger()
 
 _AHEAD: Final = 256
 _DAY: Final = timedelta(days=1)
@@ -109,7 +111,8 @@ def found_symbols(config: Config, wanted: Wanted, stop: Stop) -> list[Found]:
 
 def _names(opener: Opener, base_url: str, wanted: Wanted) -> list[str]:
     names = list_symbols(opener, base_url, wanted.market, wanted.kind)
-    return [name for name in names if fnmatchcase(name, wanted.pattern)]
+    pattern = wanted.pattern.replace("[", "[[]")  # only `*` and `?` are special
+    return [name for name in names if fnmatchcase(name, pattern)]
 
 
 def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:
@@ -119,7 +122,8 @@ def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:
     try:
         with opened_client(config, stop) as client:
             return {one.symbol: one.status for one in ask_instruments(client, market)}
-    except RestError:
+    except RestError as error:
+        log.warning("instruments.failed", market=str(market), reason=str(error))
         return {}
 
 

@@ -70,13 +70,13 @@ class Publisher:
         """
         if not self.tree.published():
             raise NoLakeError(f"publishing {self.tree.root}: nothing is published there yet")
-        gone: FileNotFoundError | None = None
+        gone: Exception | None = None
         lake = remote_record.name_of(self.tree)
         owner = owner_of(self.bucket, lake, takes_over=takes_over)
         for _ in range(_TRIES):
             try:
                 return self._publish(owner, takes_over=takes_over)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, NoLakeError) as error:
                 gone = error
         raise RemoteError(f"publishing to {self.bucket.to}: {gone}") from gone
 

@@ -80,9 +80,8 @@ def _span(
     first = coverage["first_time"] or last
     start = _start(begin, first, end, _shown_at_first(kind, coverage["interval"]))
     if start >= end:
-        raise UsageError(
-            f"drawing from {start} to {end}: the span is empty", hint="swap from and to"
-        )
+        hint = "swap from and to" if query.get("to") else f"its last row is of {last}"
+        raise UsageError(f"drawing from {start} to {end}: the span is empty", hint=hint)
     return start, end
 
 
