@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool import ladder
@@ -14,6 +14,8 @@ from fullpool.kinds import Api, api_of, is_counted
 
 # An outage that this many symbols have alike, to the bar, is one: the others are not asked for.
 WITNESSES: Final = 3
+# So long the gaps of others explain one; then it is asked for by itself, also if that fails.
+_SHARED_FOR: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ def _of_one_shape(alike: Sequence[Gap], is_patched: bool, now: datetime) -> Chos
     witnesses: list[Gap] = []
     for gap in alike:
         if gap.is_due(now):
-            has_failed = gap.status is GapStatus.OPEN and gap.attempts > 0
-            (by_itself if has_failed or _is_like_others(gap) else due).append(gap)
+            is_old = now - gap.found_at >= _SHARED_FOR
+            (by_itself if is_old or _is_like_others(gap) else due).append(gap)
         elif _is_witness(gap):
             witnesses.append(gap)
     if len(witnesses) >= WITNESSES:

@@ -66,7 +66,8 @@ def empty_in(
 ) -> list[Evidence]:
     """Return what answers show of a gap.
 
-    *asked* are the places of answers, neighbours of the gap among them, *found* those that came.
+    *asked* are the places of answers, neighbours of the gap among them, *found* those that came, in
+    their order.
     """
     series = gap.series
     shown: list[Evidence] = []

@@ -10,7 +10,7 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.grid import Grid, Places, bars
-from fullpool.kinds import KINDS, Api, api_of, is_counted, kind_of
+from fullpool.kinds import KINDS, Api, api_of, grid_of, is_counted, kind_of
 from fullpool.model import (
     ANOTHER_LIFE,
     EPOCH,
@@ -304,6 +304,15 @@ def begun(runs: Sequence[Run]) -> datetime | None:
     Its own rows are no news for those who look for gaps, or they would look each minute.
     """
     return runs[-1].first_time if runs else None
+
+
+def grid_with(series: Series, held: Sequence[PartitionFile], runs: Iterable[Run]) -> Grid | None:
+    """Return the grid that gaps of a series lie on, by its files and what is followed.
+
+    Rates that are followed may be nearer to each other than those of the archives.
+    """
+    followed = files_of(series, runs) if kind_of(series).spacing else []
+    return grid_of(series, [*held, *followed])
 
 
 def files_of(series: Series, runs: Iterable[Run]) -> list[PartitionFile]:

@@ -236,7 +236,7 @@ def remaining(heard: Reply, grid: Grid | None) -> list[Gap]:
 
 def _judged(heard: Reply, gap: Gap) -> Gap:
     proof = proof_of(gap.places, heard.evidence, gap.asked_since or heard.at)
-    if _is_after_the_end(heard, gap, proof):
+    if _has_ended(heard, gap, proof):
         why = "the API has nothing after it, and does not list the symbol as trading"
         return explained(_evident(heard, gap, proof), Explanation.DELISTED, why, heard.at)
     if proof is None:
@@ -244,7 +244,7 @@ def _judged(heard: Reply, gap: Gap) -> Gap:
     return _proven(heard, _evident(heard, gap, proof), proof)
 
 
-def _is_after_the_end(heard: Reply, gap: Gap, proof: Proof | None) -> bool:
+def _has_ended(heard: Reply, gap: Gap, proof: Proof | None) -> bool:
     """Whether nothing came after a gap whose symbol does not trade any more."""
     is_end = heard.is_tail and heard.is_trading is False and not heard.existed_after
     has_row_after = proof is not None and proof.row_after

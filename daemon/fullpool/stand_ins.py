@@ -105,14 +105,16 @@ def days_beyond(
 ) -> list[Known]:
     """Return the days to ask for by name beyond the rows that a month has.
 
-    The next one alone; all of them, if the lake has a day of that month by now. Where only whole
-    days are told, that of the first row too.
+    The next one alone; all of them, if the lake has a day of that month by now. Where gaps are
+    known by day only, also the day of the first row: the month may begin within it.
     """
     recorded = {one.archive.period: one.is_held for one in known}
-    has_come = any(recorded.get(day) for day in periods(month.period.span, Cadence.DAY))
+    cut = period_of(held[0].first_time.date(), Cadence.DAY) if held else None
+    days = [day for day in periods(month.period.span, Cadence.DAY) if day != cut]
+    has_come = any(recorded.get(day) for day in days)
     found = [day for side in _outward(month, held) for day in (side if has_come else side[:1])]
-    if found and not has_come and is_by_period(month.series):
-        found.append(period_of(held[0].first_time.date(), Cadence.DAY))  # it may be cut in there
+    if found and cut and is_by_period(month.series):
+        found.append(cut)
     reason = "its month has no rows of it"
     return [
         Known(Archive(month.series, day), Status.EXPECTED, reason)

@@ -36,7 +36,7 @@ def suspended(gap: Gap, archives: Iterable[Known]) -> Gap:
 
 
 def relisted(gap: Gap, listed_at: datetime | None) -> Gap:
-    """Return a suspension as the time before a new listing, if the API tells that it ended so.
+    """Return a suspension as `relisted` if the API says that the symbol was listed within it.
 
     A name is used again for another asset, or for the same one after it was taken off.
     """

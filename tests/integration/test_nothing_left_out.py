@@ -746,6 +746,32 @@ def test_followed_rates_of_shorter_hours_are_counted(hours: int) -> None:
             assert lab.ask(sql) == [(180, 180, 0)]
 
 
+def test_followed_rates_of_shorter_hours_are_patched() -> None:
+    """The API lacks two of them at first. Their places are told by what is followed alone."""
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2024-01-01", follow="true")) as lab:
+        for month in (1, 2):
+            lab.put(key.format(month), rates(2024, month, 8), at(f"2024-{month + 1:02d}-02"))
+            lab.tell_api(key.format(month), rates(2024, month, 8))
+        march = rates(2024, 3, 4)
+        missing = {
+            f"{round(at(f'2024-03-02T{h}:00').timestamp() * 1000) + 7}" for h in ("12", "16")
+        }
+        lines = [line for line in march.splitlines(True) if line.split(",")[0] not in missing]
+        lab.tell_api(key.format(3), "".join(lines))
+        lab.run("sync", "2024-03-04T08:10")
+        (found,) = lab.ask("SELECT gap_start::VARCHAR, row_count FROM sync.gaps")
+        lab.tell_api(key.format(3), march)
+        lab.tell_api(key.format(4), rates(2024, 4, 4))
+        for now in ("2024-04-05T08:10", "2024-04-06T08:10"):
+            lab.run("sync", now)
+
+        assert found == ("2024-03-02 12:00:00", 2)
+        assert lab.ask("FROM sync.gaps") == []
+        sql = "SELECT count(*) FROM funding_rate WHERE calc_time::DATE = '2024-03-02'"
+        assert lab.ask(sql) == [(6,)]
+
+
 def test_rows_a_held_day_lacks_were_listed() -> None:
     key = "data/futures/um/daily/metrics/X/X-metrics-{}.zip"
     with Lab(dataset("um/metrics/X", start="2024-03-01", end="2024-03-02")) as lab:
@@ -887,14 +913,21 @@ def test_a_month_cut_within_its_first_day_is_completed(kind: str, start: str) ->
         assert lab.ask(f"SELECT count(*) FROM {table}") == [(31 * len(first),)]
 
 
-def test_a_month_that_begins_late_costs_one_request() -> None:
-    with Lab(dataset("um/aggTrades/AUSDT")) as lab:
-        lab.put(trades("monthly", "2024-03"), HEADER + "".join(map(hourly, MARCH[20:])))
+@pytest.mark.parametrize("kind", ["aggTrades", "trades"])
+def test_a_month_that_begins_late_costs_one_request(kind: str) -> None:
+    """Where gaps are known by day only, another one: for the rest of its first day."""
+    key = trades("{}", "{}").replace("aggTrades", kind)
+    rows_of, header = (hourly, HEADER) if kind == "aggTrades" else (raw_trades, RAW_HEADER)
+    with Lab(dataset(f"um/{kind}/AUSDT")) as lab:
+        lab.put(key.format("monthly", "2024-03"), header + "".join(map(rows_of, MARCH[20:])))
+        for day in MARCH[20:]:
+            lab.put(key.format("daily", day), header + rows_of(day))
         for now in ("2024-04-10", "2024-04-11", "2024-05-20"):
             lab.run("sync", now)
 
         sql = "SELECT period, status FROM sync.archives WHERE period < '2024-04' ORDER BY ALL"
-        assert lab.ask(sql) == [("2024-03", "present"), ("2024-03-20", "absent")]
+        rest = [] if kind == "aggTrades" else [("2024-03-21", "present")]
+        assert lab.ask(sql) == [("2024-03", "present"), ("2024-03-20", "absent"), *rest]
         assert lab.ask("FROM sync.missing WHERE period < '2024-04'") == []
 
 

@@ -457,6 +457,18 @@ def test_waiting_gaps_say_what_for() -> None:
     assert held_up.status is GapStatus.OPEN
 
 
+@pytest.mark.parametrize(("days", "asked"), [(0, 3), (29, 3), (30, 200)])
+def test_few_ask_for_a_young_outage_though_all_failed(days: int, asked: int) -> None:
+    """A ban puts off all gaps of its host; when it is over, three are to ask for all."""
+    found_at = NOW - timedelta(days=days)
+    banned = [
+        replace(gap("2024-03-05T10:00", 3, f"S{number}USDT"), found_at=found_at, attempts=1)
+        for number in range(200)
+    ]
+
+    assert len(choosing.choose(banned, frozenset(), NOW).to_ask) == asked
+
+
 def test_a_shared_explanation_names_its_sources() -> None:
     asked = [
         replace(

@@ -144,7 +144,7 @@ class _Bounds:
     limit: int
     stop: Stop
 
-    def leave_room(self, running: Mapping[Future[Any], int]) -> bool:
+    def has_room_beside(self, running: Mapping[Future[Any], int]) -> bool:
         """Whether one more may begin beside those *running*, of these weights."""
         return not running or (len(running) < self.ahead and sum(running.values()) < self.limit)
 
@@ -163,7 +163,7 @@ def _bounded(
     is_over = False
     try:
         while running or not is_over:
-            while not is_over and bounds.leave_room(running):
+            while not is_over and bounds.has_room_beside(running):
                 item = next(source, _END)
                 if isinstance(item, _End):
                     is_over = True

@@ -70,7 +70,10 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
 
 
 def _gone(tree: Tree, sums: Mapping[str, str]) -> list[str]:
-    """Return published files that are gone; what readers may see must not be swept away now."""
+    """Return published files that are gone.
+
+    Readers may see what replaced them until the next publication: that must not be swept away.
+    """
     return [path for path in sums if not (tree.root / path).exists()]
 
 

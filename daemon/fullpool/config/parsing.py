@@ -107,8 +107,9 @@ def _contradictions_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if type(start) is date and type(end) is date and end < start:
         yield "end", f"{end} is before start, {start}"
     kind, intervals = KINDS.get(str(table.get("kind"))), table.get("intervals", [])
-    if kind is not None and isinstance(intervals, list) and table.get("market") in set(Market):
-        yield from _not_of_kind(kind, Market(table["market"]), intervals)
+    market = str(table.get("market"))
+    if kind is not None and isinstance(intervals, list) and market in set(Market):
+        yield from _not_of_kind(kind, Market(market), intervals)
         if table.get("follow") is True and not kind.can_follow:
             yield "follow", f"the API cannot be asked for the newest {kind.name}; leave the key out"
 

@@ -16,10 +16,10 @@ from fullpool.store.catalogue.session import Session
 from fullpool.store.duck import quoted
 from fullpool.store.tree import Tree
 
-# Series with followed rows from before their last partition: its archive came before theirs.
-_MIXED: Final = """(SELECT c.* FROM sync.coverage AS c JOIN sync.followed AS f
-    ON c.market = f.market AND c.kind = f.kind AND c.symbol = f.symbol
-    AND c.interval IS NOT DISTINCT FROM f.interval AND f.first_time < c.last_time)"""
+# Generations of the first formats have no rows that are followed.
+_HAS_FOLLOWED: Final = (
+    "FROM information_schema.tables WHERE table_schema = 'sync' AND table_name = 'followed'"
+)
 
 
 class Lake(KindMethods):
@@ -27,7 +27,8 @@ class Lake(KindMethods):
 
     Rows are read when they are used, from what is published then: a lake that is kept open shows
     new rows as the daemon publishes them. One opened *as_of* a generation or a time stays there.
-    *settings* are DuckDB's, such as `memory_limit` and `threads`. Raises NoLakeError.
+    *settings* are DuckDB's, such as `memory_limit` and `threads`. Raises NoLakeError, UsageError
+    for settings that DuckDB does not take.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Lake(KindMethods):
 
     def sql(self, query: str, /, **parameters: object) -> Rows:
         """Query the views, macros and `sync` tables with SQL; `$name` is a parameter."""
-        return Rows(self._session, partial(str, query), parameters)
+        return Rows(self._session, partial(str, query), parameters)  # which can be pickled
 
     def coverage(self) -> Rows:
         """Return what should be there of each series, and what became of it."""
@@ -95,11 +96,25 @@ class Lake(KindMethods):
     def _sql_of(self, kind: Kind, selection: Selection) -> str:
         same = _same_series(kind, selection)
         held = self._symbols(f"sync.coverage WHERE {same}")
-        try:
-            mixed = self._symbols(f"{_MIXED} WHERE {same}")
-        except QueryError:  # a generation of before rows were followed
-            mixed = []
+        mixed = self._mixed(same)
         return rows_of(kind, selection, matching(selection.symbols, held), len(held), mixed)
+
+    def _mixed(self, same: str) -> list[str]:
+        """Return the symbols with followed rows from before the last row of their partitions.
+
+        The archive of a day came before that of the day before it.
+        """
+        followed = f"SELECT symbol, min(first_time) AS first_time FROM sync.followed WHERE {same}"
+        held = f"SELECT symbol, max(last_time) AS last_time FROM sync.files WHERE {same}"
+        try:
+            return self._symbols(
+                f"({followed} GROUP BY symbol) JOIN ({held} GROUP BY symbol) USING (symbol)"
+                " WHERE first_time < last_time"
+            )
+        except QueryError:
+            if self.sql(_HAS_FOLLOWED).fetchall():
+                raise
+        return []
 
     def _symbols(self, source: str) -> list[str]:
         rows = self.sql(f"SELECT DISTINCT symbol FROM {source} ORDER BY 1").fetchall()

@@ -46,9 +46,9 @@ def _names(what: str, given: object) -> str | tuple[str, ...]:
     if isinstance(given, str):
         return given
     names = tuple(given) if isinstance(given, Iterable) else (given,)
-    wrong = next((name for name in names if not isinstance(name, str)), None)
-    if wrong is not None or given is None:
-        raise UsageError(f"reading {what} {wrong!r}: not a name", hint="give text, or a list of it")
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        hint = "give text, or a list of it"
+        raise UsageError(f"reading {what} {wrong[0]!r}: not a name", hint=hint)
     return names
 
 
@@ -67,7 +67,7 @@ def require_offered(kind: Kind, selection: Selection) -> None:
 def instant_of(given: Time) -> datetime:
     """Return an instant in UTC. Raises UsageError if it is none."""
     try:
-        if isinstance(given, str) or str(given) == "NaT":  # a datetime, by its type
+        if isinstance(given, str) or str(given) == "NaT":  # pandas' datetime without a time
             given = datetime.fromisoformat(str(given))
         elif isinstance(given, int):
             given = datetime.fromtimestamp(given / 1000, UTC)

@@ -139,7 +139,8 @@ class Publisher:
     ) -> list[str]:
         """Send the files that are not there, and note them; return their paths.
 
-        One that is not as it was written is not sent, for a sound copy of it may be there.
+        One that is not as it was written ends that, for a sound copy of it may be there. Raises
+        RemoteError.
         """
 
         def send(path: str) -> Object:

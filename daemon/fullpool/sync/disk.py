@@ -4,10 +4,14 @@ import shutil
 from collections.abc import Sequence
 from typing import Final
 
+from fullpool import logs
 from fullpool.errors import DiskFullError
 from fullpool.model import Step
 from fullpool.store.duck import map_errors
+from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
+
+log = logs.get_logger()
 
 _MB: Final = 1_000_000
 # The text of a ZIP has up to so many times its bytes, and lies in staging while it is built.
@@ -29,6 +33,31 @@ def parted(steps: Sequence[Step], left: int) -> tuple[list[Step], list[Step]]:
     for step in steps:
         (small if room_for([step.size_bytes], 1) <= left else large).append(step)
     return small, large
+
+
+def with_room(work: Work, steps: Sequence[Step], outcome: Outcome) -> list[Step]:
+    """Return the steps that the disk has room for: one that is too large keeps no other waiting.
+
+    Raises DiskFullError if there is room for each but not for all, or for none and the pass has
+    done nothing yet.
+    """
+    left = left_for(work)
+    small, large = parted(steps, left)
+    if small or not (outcome.built or outcome.too_large):
+        sizes = [step.size_bytes for step in small or large]
+        require_room(work, room_for(sizes, work.config.limits.builders))
+    for step in large:
+        _leave_out(step, too_large(step, left), outcome)
+    return small
+
+
+def _leave_out(step: Step, reason: str, outcome: Outcome) -> None:
+    unit, series = (step.series, step.unit), str(step.series)
+    for known in step.archives:
+        if unit not in outcome.too_large:
+            log.warning("archive.failed", archive=str(known.archive), series=series, reason=reason)
+        outcome.failed[str(known.archive)] = reason
+    outcome.too_large.add(unit)
 
 
 def too_large(step: Step, left: int) -> str:

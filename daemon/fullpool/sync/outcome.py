@@ -15,7 +15,7 @@ class Outcome:
     false if it has none of those that are configured; *missing* counts the archives that
     are missing, by status. *patched_rows* came from the API, in *requests*; *open_gaps* holds gaps
     that could not be filled, with the reason. *lost* counts files found damaged or gone;
-    *too_large* holds what the disk has no room for.
+    *too_large* holds steps that the disk has no room for.
     *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
     about a host that is away. *told* has the reasons that are in the log: that a host is away is

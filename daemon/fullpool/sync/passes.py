@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 from fullpool import __version__, logs, stand_ins
-from fullpool.adjacent import Unit
 from fullpool.errors import FullpoolError
 from fullpool.model import Archive, Known, Market, Series, Step
 from fullpool.planning import Want
@@ -17,11 +16,11 @@ from fullpool.store.catalogue.publication import Manner
 from fullpool.store.inventory import is_readable
 from fullpool.store.state.passes import PassOutcome, PassSummary
 from fullpool.store.state.writer import State
-from fullpool.sync import disk
 from fullpool.sync.archives.audit import audit
 from fullpool.sync.archives.discover import Discovered, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.archives.rounds import Round
+from fullpool.sync.disk import with_room
 from fullpool.sync.follow import Follow, Wire
 from fullpool.sync.gaps.finder import GapFinder
 from fullpool.sync.gaps.patching import Patching
@@ -240,40 +239,14 @@ def _rounds_over(
     for number in range(work.config.limits.rounds):
         now = work.now()
         _stand_in(state, wants, now)
-        steps = _with_room(work, due_steps(due(now), state.queries, wants, now), outcome)
+        steps = due_steps(due(now), state.queries, wants, now)
+        if steps and not work.is_ending:
+            steps = with_room(work, steps, outcome)
         if not steps or work.is_ending:
             return
         if number:
             work.sleep(_spacing_s(steps, now.timestamp()))
         Round(work, state, outcome).run(steps)
-
-
-def _with_room(work: Work, steps: Sequence[Step], outcome: Outcome) -> list[Step]:
-    """Return the steps that the disk has room for: one that is too large keeps no other waiting.
-
-    Raises DiskFullError if there is room for none, or for each but not for all.
-    """
-    left = disk.left_for(work)
-    small, large = disk.parted(steps, left)
-    if small or not outcome.too_large.issuperset(map(_unit_of, large)):
-        sizes = [step.size_bytes for step in small or large]
-        disk.require_room(work, disk.room_for(sizes, work.config.limits.builders))
-    for step in large:
-        _leave_out(step, disk.too_large(step, left), outcome)
-    return small
-
-
-def _leave_out(step: Step, reason: str, outcome: Outcome) -> None:
-    for known in step.archives:
-        if _unit_of(step) not in outcome.too_large:
-            series = str(step.series)
-            log.warning("archive.failed", archive=str(known.archive), series=series, reason=reason)
-        outcome.failed[str(known.archive)] = reason
-    outcome.too_large.add(_unit_of(step))
-
-
-def _unit_of(step: Step) -> Unit:
-    return step.series, step.unit
 
 
 def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:

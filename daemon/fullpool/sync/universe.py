@@ -19,9 +19,9 @@ _EVERY: Final = timedelta(hours=20)  # a day, if it is a bit early
 
 
 def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
-    """Record what can be traded in the configured markets, where that was not asked for today.
+    """Record what can be traded in the configured markets, where no host told it today.
 
-    That a host does not answer is no failure of the pass: nothing in the lake depends on it.
+    That none answers is no failure of the pass: no row depends on it.
     """
     client, now = work.rest, work.now()
     if client is None:
@@ -31,21 +31,22 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
         if work.is_ending or client.blocked(market) is not None:
             continue
         if asked is None or reason or now - asked >= _EVERY:
-            _take(work, client, state, market)
-            outcome.is_dirty = True
+            outcome.is_dirty |= _take(work, client, state, market, reason)
 
 
-def _take(work: Work, client: Client, state: State, market: Market) -> None:
+def _take(work: Work, client: Client, state: State, market: Market, before: str) -> bool:
+    """Record what a market lists, or why it does not; return whether that is news."""
     now = work.now()
     try:
         found = changes(state.instruments.current(market), ask_instruments(client, market))
     except RestError as error:
         if work.is_ending:
-            return
+            return False
         log.warning("instruments.failed", market=str(market), reason=str(error))
         state.instruments.record_failure(market, str(error))
-        return
+        return str(error) != before
     state.instruments.record(market, found, now)
     if found.begun or found.ended:
         counts = {"changed": len(found.begun), "ended": len(found.ended)}
         log.info("instruments.taken", market=str(market), **counts)
+    return True

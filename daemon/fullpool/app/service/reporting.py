@@ -83,7 +83,8 @@ class Reporting:
                 raise
         self._metrics = metrics
         if before.file and before.file != metrics.file:  # its numbers would stay as they are
-            (self._tree.root / before.file).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._tree.root / before.file).unlink()
 
     def _serve(self, metrics: Metrics) -> None:
         with ExitStack() as opened:

@@ -207,7 +207,7 @@ def _older(order: Order, load: Load) -> list[str]:
     held = [(order.root / file.path, file) for file in order.step.files]
     others, edges = load.others, load.edges(kind.slack)
     kept = load.replaced
-    if not kind.key:  # the rows of an edition that is gone are not told from its month's
+    if not kind.key:  # rows of an edition that is gone cannot be told apart from its month's
         kept = [span for span in kept if span not in load.corrected_again]
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),

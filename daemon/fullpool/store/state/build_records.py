@@ -7,8 +7,9 @@ from typing import Any, Final
 import duckdb
 
 from fullpool.kinds import kind_of
-from fullpool.model import Cadence, PartitionFile, period_of
+from fullpool.model import Archive, Cadence, PartitionFile, period_of
 from fullpool.store.partitions.messages import Built
+from fullpool.store.partitions.rows import meets_within
 from fullpool.store.state.bulk import insert, update
 from fullpool.store.state.tables import (
     CONFLICT_COLUMNS,
@@ -44,13 +45,33 @@ _ARCHIVES_BESIDE: Final = (
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
     " AND (period_end = ? OR period_start = ?)"
 )
-# A day that corrects its month lacks rows by now that the month may have: of these the lake had the
-# day's, which nobody vouches for any more.
+# A day that corrects its month may lack rows by now that the month has. Of such rows the lake kept
+# only the day's copy, and no archive vouches for that any more.
 _MONTH_BESIDE: Final = (
     "UPDATE sync.archives SET status = 'listed', reason = 'a day of it was republished',"
     " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND period = ?"
 )
+# Of two rows of one midnight the later day's is to stay, as when both come together.
+_EDGES_BESIDE: Final = _ARCHIVES_BESIDE.replace("lost rows", "was republished")
+
+
+def _edges(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series, start and end of new editions where an archive beside has the midnight.
+
+    The one after may have a row of it too; the one before may have what the new edition lacks.
+    """
+    for build in built:
+        revised = {revision.edition for revision in build.revisions}
+        for accepted in build.accepted:
+            archive = accepted.edition.archive
+            kind, span = kind_of(archive.series), archive.period.span
+            if accepted.edition not in revised or not meets_within(kind):
+                continue
+            start = naive(span.start) if accepted.first_time >= span.start + kind.slack else None
+            end = naive(span.end) if accepted.last_time >= span.end else None
+            if start or end:
+                yield (naive(at), *series_values(archive.series), start, end)
 
 
 def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
@@ -62,22 +83,22 @@ def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]
             yield (naive(at), *series_values(archive.series), naive(span.start), naive(span.end))
 
 
-def _of_new_days(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series and month of daily archives that took the place of older editions."""
+def _months_of_revised_days(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and month of days that were replaced, but for months that came along."""
+    for build in built:
+        came = {accepted.edition.archive for accepted in build.accepted}
+        for archive in (revision.edition.archive for revision in build.revisions):
+            month = Archive(archive.series, period_of(archive.period.first, Cadence.MONTH))
+            if archive.period.cadence is Cadence.DAY and month not in came:
+                yield (naive(at), *series_values(archive.series), str(month.period))
+
+
+def _revised_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and month of monthly archives that took the place of older editions."""
     for revision in (revision for build in built for revision in build.revisions):
         archive = revision.edition.archive
-        if archive.period.cadence is Cadence.DAY:
-            month = period_of(archive.period.first, Cadence.MONTH)
-            yield (naive(at), *series_values(archive.series), str(month))
-
-
-def _new_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series and month of monthly archives that took the place of older editions."""
-    for build in built:
-        held = {known.archive for known in build.step.archives if known.is_held}
-        for archive in (accepted.edition.archive for accepted in build.accepted):
-            if archive in held and archive.period.cadence is Cadence.MONTH:
-                yield (naive(at), *series_values(archive.series), str(archive.period))
+        if archive.period.cadence is Cadence.MONTH:
+            yield (naive(at), *series_values(archive.series), str(archive.period))
 
 
 def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
@@ -98,8 +119,8 @@ def write_built(
     conflicts: list[tuple[Any, ...]] = []
     revisions: list[tuple[Any, ...]] = []
     present: list[tuple[Any, ...]] = []
+    write_files(connection, [file for build in built for file in build.files], at)
     for build in built:
-        write_files(connection, build.files, at)
         conflicts += [conflict_row(conflict, at) for conflict in build.conflicts]
         revisions += [
             revision_row(revision, build.files[0].generation, at) for revision in build.revisions
@@ -109,10 +130,12 @@ def write_built(
     insert(connection, qualified("revisions"), REVISION_COLUMNS, revisions)
     insert(connection, qualified("compared"), ("path", "beside"), _compared(built))
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
-    for month in _new_months(built, at):
+    for month in _revised_months(built, at):
         connection.execute(_DAYS_BESIDE, list(month))
-    for month in _of_new_days(built, at):
+    for month in _months_of_revised_days(built, at):
         connection.execute(_MONTH_BESIDE, list(month))
+    for edge in _edges(built, at):
+        connection.execute(_EDGES_BESIDE, list(edge))
     for shortened in _shortened(built, at):
         connection.execute(_ARCHIVES_BESIDE, list(shortened))
 

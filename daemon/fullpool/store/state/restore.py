@@ -81,14 +81,6 @@ def _archive_rows(found: Sequence[RecoveredFile], now: datetime) -> list[tuple[A
     return rows
 
 
-def _archive_row(source: Source, now: datetime) -> tuple[Any, ...] | None:
-    archive = vendor.archive_in(source.key)
-    if archive is None:
-        return None
-    known = Known(archive, Status.PRESENT, "", source.identity, checksum=source.checksum)
-    return (*tried_row(known, now), source.sha256, source.size_bytes, source.rows)
-
-
 def _tail_rows(tree: Tree, now: datetime, last: int) -> list[tuple[Any, ...]]:
     """Return the files of followed rows as retired, for generations name them.
 

@@ -73,19 +73,23 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     for known in queries.since_listing():
         recent[known.archive.series].append(known)
     listings = {s: planning.caught_up(one, recent[s]) for s, one in queries.listings().items()}
-    _list_stale(work, queries, found, listings)
+    _list_stale(work, queries, found, listings, now)
     found.new = found.listings.keys() - listings.keys()
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
-    _tell_unknown(work, queries, found, newest)
+    _tell_unknown(work, queries, found, newest, now)
     return found
 
 
 def _list_stale(
-    work: Work, queries: StateQueries, found: Discovered, listings: Mapping[Series, Listed]
+    work: Work,
+    queries: StateQueries,
+    found: Discovered,
+    listings: Mapping[Series, Listed],
+    now: datetime,
 ) -> None:
     """List the series whose listing is not known, or too old to compute names from."""
-    now, dormant = work.now(), timedelta(hours=work.config.discovery.dormant_max_age_h)
+    dormant = timedelta(hours=work.config.discovery.dormant_max_age_h)
     parts: list[Want] = []
     for want in found.wants:
         listed = listings.get(want.series)
@@ -102,7 +106,11 @@ def _list_stale(
 
 
 def _tell_unknown(
-    work: Work, queries: StateQueries, found: Discovered, newest: Mapping[Series, Listed]
+    work: Work,
+    queries: StateQueries,
+    found: Discovered,
+    newest: Mapping[Series, Listed],
+    now: datetime,
 ) -> None:
     """Note the series that the vendor does not have, and what is to be said of their symbols."""
     wanted = [want.series for want in found.wants]
@@ -111,7 +119,7 @@ def _tell_unknown(
     found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
     found.unknown = list(dict.fromkeys(found.unknown))
     work.watcher.discovered(len(set(wanted) - set(found.unknown)))
-    symbols = _symbols_beside(work, queries, found, work.now())
+    symbols = _symbols_beside(work, queries, found, now)
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
     found.has_series = any(series not in strange for series in wanted)
@@ -208,7 +216,8 @@ def _list_all(work: Work, wants: Sequence[Want], found: Discovered, now: datetim
             away = 0
             continue
         error = done.error
-        away += _note_error(done.item.series, error, found)
+        if _note_error(done.item.series, error, found):
+            away += 1
         if away >= AWAY_AFTER:
             break
     is_first = len(wants) == len(found.wants)

@@ -109,7 +109,7 @@ class GapFinder:
         new: dict[Series, list[Gap]] = {}
         for one_series in series:
             want, held, own = self._wants[one_series], files[one_series], runs.get(one_series, ())
-            grid = grid_of(one_series, [*held, *following.files_of(one_series, own)])
+            grid = following.grid_with(one_series, held, own)
             held = _with_followed(one_series, grid, held, own) if own else held
             followed = following.begun(own)
             until = ladder.expected_until(want, grid, now, followed)

@@ -5,12 +5,12 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 
-from fullpool import choosing, ladder, logs, stand_ins
+from fullpool import choosing, following, ladder, logs, stand_ins
 from fullpool.choosing import Shape
 from fullpool.evidence import Index
 from fullpool.gaps import Explanation, Gap
 from fullpool.grid import Grid
-from fullpool.kinds import Api, api_of, grid_of, kind_of
+from fullpool.kinds import Api, api_of, kind_of
 from fullpool.model import Archive, Fault, Interval, Series
 from fullpool.neighbours import Neighbours
 from fullpool.planning import Want
@@ -154,7 +154,8 @@ class Patching:
         if series not in self._grids:
             is_told_by_rows = series.interval is Interval.D3 or bool(kind_of(series).spacing)
             held = self._state.queries.files.of([series])[series] if is_told_by_rows else ()
-            self._grids[series] = grid_of(series, held)
+            runs = self._state.tails.of(series) if is_told_by_rows else ()
+            self._grids[series] = following.grid_with(series, held, runs)
         return self._grids[series]
 
     def _fetch_lost(self) -> None:
