@@ -1,6 +1,6 @@
 """Takes the list of all symbols of a market from the API, once a day."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool import logs
@@ -9,6 +9,7 @@ from fullpool.instruments import changes
 from fullpool.model import Market
 from fullpool.rest import Client, ask_instruments
 from fullpool.store.state.writer import State
+from fullpool.sync.bans import share_bans
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 from fullpool.vendor import REST_URL
@@ -16,6 +17,7 @@ from fullpool.vendor import REST_URL
 log = logs.get_logger()
 
 _EVERY: Final = timedelta(hours=20)  # a day, if it is a bit early
+_RETRY: Final = timedelta(hours=1)
 
 
 def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
@@ -27,11 +29,16 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
     if client is None:
         return
     for market in sorted({dataset.market for dataset in work.config.dataset} & REST_URL.keys()):
-        asked, reason = state.instruments.asked_at(market)
+        lists = state.instruments.lists_of(market)
         if work.is_ending or client.blocked(market) is not None:
             continue
-        if asked is None or reason or now - asked >= _EVERY:
-            outcome.is_dirty |= _take(work, client, state, market, reason)
+        if _is_over(lists.told_at, _EVERY, now) and _is_over(lists.failed_at, _RETRY, now):
+            outcome.is_dirty |= _take(work, client, state, market, lists.reason)
+
+
+def _is_over(since: datetime | None, wait: timedelta, now: datetime) -> bool:
+    """Whether a wait is over; one that began in the future is none."""
+    return since is None or not timedelta() <= now - since < wait
 
 
 def _take(work: Work, client: Client, state: State, market: Market, before: str) -> bool:
@@ -43,7 +50,8 @@ def _take(work: Work, client: Client, state: State, market: Market, before: str)
         if work.is_ending:
             return False
         log.warning("instruments.failed", market=str(market), reason=str(error))
-        state.instruments.record_failure(market, str(error))
+        share_bans(client, state)
+        state.instruments.record_failure(market, str(error), now)
         return str(error) != before
     state.instruments.record(market, found, now)
     if found.begun or found.ended:

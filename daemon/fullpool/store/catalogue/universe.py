@@ -54,7 +54,7 @@ def instruments_on() -> str:
         f"{after} AND coalesce(last_time, period_end) >= {day})"
         f" OR (status = 'listed' AND period_start < {after} AND period_end > {day}))"
         " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"
-        " LEFT JOIN internal.instrument_lists USING (market)"
+        " LEFT JOIN (FROM internal.instrument_lists WHERE reason = '') USING (market)"
         f" WHERE status = {quoted(vendor.TRADING)} AND valid_from < {after}"
         f" AND coalesce(valid_to, asked_at + INTERVAL 1 DAY) > {day}"
         " UNION ALL SELECT market, symbol, 3, 'dates' FROM instruments"

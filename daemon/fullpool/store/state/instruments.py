@@ -1,5 +1,6 @@
 """Records what can be traded, with its history, and when that was asked for."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,20 +17,29 @@ _VALUES: Final = (
 _TEXTS: Final = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """When a market last told its symbols, and when it did not since, for which *reason*."""
+
+    told_at: datetime | None
+    failed_at: datetime | None
+    reason: str
+
+
 class Instruments:
     """Reads and writes the table of instruments."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def asked_at(self, market: Market) -> tuple[datetime | None, str]:
-        """Return when a market last told its symbols, and why it did not since."""
-        sql = "SELECT asked_at, reason FROM internal.instrument_lists WHERE market = ?"
-        found = self._session.rows(sql, [str(market)])
-        if not found:
-            return None, ""
-        asked_at, reason = found[0]
-        return at_utc(asked_at) if asked_at else None, reason
+    def lists_of(self, market: Market) -> Lists:
+        """Return when a market last told its symbols, and when and why it did not since."""
+        sql = "SELECT reason, asked_at FROM internal.instrument_lists WHERE market = ?"
+        found = {
+            reason: at_utc(moment) for reason, moment in self._session.rows(sql, [str(market)])
+        }
+        reason = next(filter(None, found), "")
+        return Lists(found.get(""), found[reason] if reason else None, reason)
 
     def current(self, market: Market) -> dict[str, Instrument]:
         """Return what is valid of a market, by symbol."""
@@ -46,24 +56,24 @@ class Instruments:
         rows = self._session.rows(f"{sql} AND symbol = ?", [str(series.market), series.symbol])
         return at_utc(rows[0][0]) if rows and rows[0][0] else None
 
-    def record_failure(self, market: Market, reason: str) -> None:
+    def record_failure(self, market: Market, reason: str, at: datetime) -> None:
         """Record why a market does not tell its symbols; when it last did stays."""
-        asked_at, _ = self.asked_at(market)
         with self._session.transaction():
-            self._record_list(market, asked_at, reason)
+            self._record_list(market, at, reason, "reason <> ''")
 
-    def _record_list(self, market: Market, asked_at: datetime | None, reason: str) -> None:
-        self._session.run("DELETE FROM internal.instrument_lists WHERE market = ?", [str(market)])
+    def _record_list(self, market: Market, at: datetime, reason: str, instead_of: str) -> None:
+        where = f"WHERE market = ? AND {instead_of}"
+        self._session.run(f"DELETE FROM internal.instrument_lists {where}", [str(market)])
         self._session.run(
             "INSERT INTO internal.instrument_lists VALUES (?, ?, ?)",
-            [str(market), naive(asked_at) if asked_at else None, reason],
+            [str(market), naive(at), reason],
         )
 
     def record(self, market: Market, changes: Changes, at: datetime) -> None:
         """Record what a list of a market said."""
         rows = [(*_row(one), naive(at)) for one in changes.begun]
         with self._session.transaction():
-            self._record_list(market, at, "")
+            self._record_list(market, at, "", "true")
             self._session.run(
                 "UPDATE internal.instruments SET valid_to = ?"
                 f" WHERE market = ? AND valid_to IS NULL AND symbol{AMONG}",
