@@ -59,28 +59,31 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     to_ask: list[Gap] = []
     shared: list[Gap] = []
     for shape, alike in groups.items():
-        chosen = _of_one_shape(alike, shape in patched, now)
+        chosen = _of_one_shape(alike, is_patched=shape in patched, now=now)
         to_ask += chosen.to_ask
         shared += chosen.shared
     # The shortest first: a gap of years is not to keep all others waiting.
     return Chosen(sorted(to_ask, key=lambda gap: (len(gap.places), gap.span, gap.series)), shared)
 
 
-def _of_one_shape(alike: Sequence[Gap], is_patched: bool, now: datetime) -> Chosen:  # noqa: FBT001
-    by_itself: list[Gap] = []
-    due: list[Gap] = []
-    witnesses: list[Gap] = []
-    for gap in alike:
-        if gap.is_due(now):
-            is_old = now - gap.found_at >= _SHARED_FOR
-            (by_itself if is_old or _is_like_others(gap) else due).append(gap)
-        elif _is_witness(gap):
-            witnesses.append(gap)
+def _of_one_shape(alike: Sequence[Gap], *, is_patched: bool, now: datetime) -> Chosen:
+    witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
+    by_itself, due = _due(alike, now)
     if len(witnesses) >= WITNESSES:
         return Chosen(by_itself, [ladder.like(gap, witnesses, now) for gap in due])
     if len(alike) > WITNESSES and not is_patched and not _is_mixed(alike, now):
         due = sorted(due, key=lambda gap: gap.series)[: WITNESSES - len(witnesses)]
     return Chosen([*by_itself, *due], [])
+
+
+def _due(alike: Iterable[Gap], now: datetime) -> tuple[list[Gap], list[Gap]]:
+    """Return the gaps that are due: those that nobody else explains any more, and the others."""
+    by_itself: list[Gap] = []
+    others: list[Gap] = []
+    for gap in (gap for gap in alike if gap.is_due(now)):
+        is_old = now - gap.found_at >= _SHARED_FOR
+        (by_itself if is_old or _is_like_others(gap) else others).append(gap)
+    return by_itself, others
 
 
 def _is_witness(gap: Gap) -> bool:

@@ -62,12 +62,7 @@ def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
     *setting* is `env`, `none` or a URL; *environment* has proxies by scheme, and under `no` the
     hosts that are reached directly, as urllib reads it. Raises ValueError naming what is no proxy.
     """
-    known = dict(environment)
-    if setting == NONE:
-        known = {}
-    elif setting != ENVIRONMENT:
-        known = {"all": setting, "no": known.get("no", "")}
-
+    known = _known(setting, environment)
     # What has a proxy of its own has no need of the one for all, which may be none that we know.
     used = [name if known.get(name) else "all" for name in SCHEMES]
     by_scheme = {name: _named(name, known[name]) for name in used if known.get(name)}
@@ -81,6 +76,14 @@ def proxies(setting: str, environment: Mapping[str, str]) -> ProxyOf:
         return None if is_direct else found
 
     return proxy_of
+
+
+def _known(setting: str, environment: Mapping[str, str]) -> dict[str, str]:
+    if setting == NONE:
+        return {}
+    if setting == ENVIRONMENT:
+        return dict(environment)
+    return {"all": setting, "no": environment.get("no", "")}
 
 
 def _named(name: str, text: str) -> Proxy:

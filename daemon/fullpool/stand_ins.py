@@ -109,18 +109,29 @@ def days_beyond(
     known by day only, also the day of the first row: the month may begin within it.
     """
     recorded = {one.archive.period: one.is_held for one in known}
-    cut = period_of(held[0].first_time.date(), Cadence.DAY) if held else None
-    days = [day for day in periods(month.period.span, Cadence.DAY) if day != cut]
-    has_come = any(recorded.get(day) for day in days)
-    found = [day for side in _outward(month, held) for day in (side if has_come else side[:1])]
-    if found and cut and is_by_period(month.series):
-        found.append(cut)
+    found: list[Period] = []
+    for side in _outward(month, held):
+        found += side if _has_come(month, held, recorded) else side[:1]
+    if found and is_by_period(month.series):
+        found.append(_first_day(held))
     reason = "its month has no rows of it"
     return [
         Known(Archive(month.series, day), Status.EXPECTED, reason)
         for day in found
         if day not in recorded and want.overlaps(day.span)
     ]
+
+
+def _has_come(
+    month: Archive, held: Sequence[PartitionFile], recorded: Mapping[Period, bool]
+) -> bool:
+    """Whether the lake has a day of a month, but for that of the first row."""
+    days = set(periods(month.period.span, Cadence.DAY)) - {_first_day(held)}
+    return any(recorded.get(day) for day in days)
+
+
+def _first_day(held: Sequence[PartitionFile]) -> Period:
+    return period_of(held[0].first_time.date(), Cadence.DAY)
 
 
 def _outward(month: Archive, held: Sequence[PartitionFile]) -> list[list[Period]]:

@@ -11,7 +11,9 @@ SOURCES = sorted((ROOT / "daemon").rglob("*.py"))
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 40, 400
 MAX_CLASS_LINES, MAX_METHODS = 200, 20
 MAX_WORDS, MEDIAN_WORDS = 10, 6
+MAX_DECISIONS, MAX_COMPLEX = 10, 5
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+DECISIONS = (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler)
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:
@@ -39,6 +41,32 @@ def test_no_function_exceeds_one_screen() -> None:
     }
 
     assert {name: n for name, n in found.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def decisions_in(function: ast.FunctionDef) -> int:
+    """Count the ways through a function, as cyclomatic complexity does, with `and` and `or`."""
+    count = 1
+    for node in ast.walk(function):
+        if isinstance(node, DECISIONS):
+            count += 1
+        elif isinstance(node, ast.BoolOp):
+            count += len(node.values) - 1
+        elif isinstance(node, ast.comprehension):
+            count += 1 + len(node.ifs)
+        elif isinstance(node, ast.match_case):
+            count += not isinstance(node.pattern, ast.MatchAs)
+    return count
+
+
+def test_few_functions_decide_much() -> None:
+    counts = {
+        f"{path}:{node.name}": decisions_in(node)
+        for path, node in nodes()
+        if isinstance(node, ast.FunctionDef)
+    }
+    complex_ones = {name: count for name, count in counts.items() if count > MAX_DECISIONS}
+
+    assert len(complex_ones) <= MAX_COMPLEX, complex_ones
 
 
 def test_no_class_does_too_much() -> None:

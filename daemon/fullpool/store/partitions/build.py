@@ -206,12 +206,9 @@ def _older(order: Order, load: Load) -> list[str]:
     kind, spans = kind_of(order.step.series), [*load.replaced, *load.refilled]
     held = [(order.root / file.path, file) for file in order.step.files]
     others, edges = load.others, load.edges(kind.slack)
-    kept = load.replaced
-    if not kind.key:  # rows of an edition that is gone cannot be told apart from its month's
-        kept = [span for span in kept if span not in load.corrected_again]
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
-        *(rows.archived_in(kind, path, kept, others) for path, _ in held if others),
+        *(rows.archived_in(kind, path, load.merged(kind), others) for path, _ in held if others),
         *(rows.at_edges(kind, path, edges) for path, _ in held if edges),
     ]
 

@@ -129,8 +129,17 @@ class Load:
         starts = (span.start for span in self.replaced)
         return [Span(start, start + slack) for start in starts if slack and start in ends]
 
+    def merged(self, kind: Kind) -> list[Span]:
+        """Return the spans where rows stay that an archive lacks and another one may have.
+
+        Rows without a key of an edition that is gone cannot be told apart from its month's.
+        """
+        if kind.key:
+            return self.replaced
+        return [span for span in self.replaced if span not in self._corrected_again]
+
     @functools.cached_property
-    def corrected_again(self) -> list[Span]:
+    def _corrected_again(self) -> list[Span]:
         """The spans of days that correct their month and have an older edition in the lake."""
         held = {source.period for source in self.origin.sources}
         again = [one.edition for one in self.accepted if str(one.edition.archive.period) in held]

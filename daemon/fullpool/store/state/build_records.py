@@ -130,14 +130,14 @@ def write_built(
     insert(connection, qualified("revisions"), REVISION_COLUMNS, revisions)
     insert(connection, qualified("compared"), ("path", "beside"), _compared(built))
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
-    for month in _revised_months(built, at):
-        connection.execute(_DAYS_BESIDE, list(month))
-    for month in _months_of_revised_days(built, at):
-        connection.execute(_MONTH_BESIDE, list(month))
-    for edge in _edges(built, at):
-        connection.execute(_EDGES_BESIDE, list(edge))
-    for shortened in _shortened(built, at):
-        connection.execute(_ARCHIVES_BESIDE, list(shortened))
+    for statement, found in (
+        (_DAYS_BESIDE, _revised_months(built, at)),
+        (_MONTH_BESIDE, _months_of_revised_days(built, at)),
+        (_EDGES_BESIDE, _edges(built, at)),
+        (_ARCHIVES_BESIDE, _shortened(built, at)),
+    ):
+        for values in found:
+            connection.execute(statement, list(values))
 
 
 def write_files(
