@@ -50,8 +50,8 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
     """Choose what to ask for now, so that an outage of a whole market is asked for only once.
 
     Gaps that many symbols have alike are asked for of a few; when those are all empty at the
-    source, so are the others for 30 days; after that each is asked for by itself. *patched* are
-    shapes that the API had rows for: no outages.
+    source, so are the others for 30 days; after that each is asked for by itself, also if that
+    failed. *patched* are shapes that the API had rows for: no outages.
     """
     groups: dict[Shape, list[Gap]] = defaultdict(list)
     for gap in gaps:
@@ -67,6 +67,7 @@ def choose(gaps: Sequence[Gap], patched: AbstractSet[Shape], now: datetime) -> C
 
 
 def _of_one_shape(alike: Sequence[Gap], *, is_patched: bool, now: datetime) -> Chosen:
+    """Choose among gaps that are alike."""
     witnesses = [gap for gap in alike if _is_witness(gap) and not gap.is_due(now)]
     by_itself, due = _due(alike, now)
     if len(witnesses) >= WITNESSES:

@@ -75,6 +75,7 @@ def archives_of(
 
 
 def _not_on_record(gap: Gap, recorded: Mapping[Period, Known], now: datetime) -> Iterator[Archive]:
+    """Yield the months of a gap of which there are days, and the days of its months."""
     months = {period_of(period.first, Cadence.MONTH) for period in recorded}
     for month in periods(gap.span, Cadence.MONTH):
         record = recorded.get(month)

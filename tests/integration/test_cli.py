@@ -431,7 +431,7 @@ def test_nothing_is_written_into_the_lake(config: Path, tmp_path: Path) -> None:
             done = run(*command, target, "-c", config)
             refused(done, Exit.USAGE, "inside the lake")
         for name in (".", "/", ""):
-            refused(run(*command, name, "-c", config), Exit.USAGE, "not the name of a file")
+            refused(run(*command, name, "-c", config), Exit.USAGE, "that is no name")
 
     assert (lake / "lake.duckdb").read_bytes() == before
     assert not (lake / "klines" / "new.parquet").exists()

@@ -261,7 +261,8 @@ def sql(  # noqa: PLR0917 - a command has as many parameters as it has options
         screen.show_stream(reader.stream(text), format_name.removeprefix("--"), MAX_TABLE_ROWS)
 
 
-def _write_parquet(tree: "Tree", as_of: str | None, text: str, target: Path) -> None:
+def _write_parquet(tree: Tree, as_of: str | None, text: str, target: Path) -> None:
+    """Write what a query selects to a file, and say how many rows that were."""
     from fullpool.app.service.progress import counted
     from fullpool.store.catalogue.reader import reading
     from fullpool.store.targets import require_outside

@@ -9,6 +9,6 @@ from fullpool.store.tree import Tree
 def require_outside(tree: Tree, target: Path, doing: str, hint: str) -> None:
     """Raise UsageError for a target that has no name, or lies inside the lake."""
     if not target.name:
-        raise UsageError(f"{doing} {str(target)!r}: that is not the name of a file", hint=hint)
+        raise UsageError(f"{doing} {str(target)!r}: that is no name", hint=hint)
     if target.resolve().is_relative_to(tree.root.resolve()):
         raise UsageError(f"{doing} {target}: that is inside the lake", hint=hint)

@@ -31,7 +31,8 @@ class Session:
     """Reads a lake, from many threads, and also in a process that was forked since.
 
     Each query runs on the generation that is the newest then; with *as_of* always on that one.
-    *settings* are DuckDB's. Raises what `path_of` does, as soon as it is made.
+    *settings* are DuckDB's. Raises what `path_of` does, as soon as it is made, and UsageError for
+    settings that DuckDB does not take.
     """
 
     def __init__(self, tree: Tree, as_of: str | None, settings: Mapping[str, str | int]) -> None:

@@ -191,6 +191,7 @@ class Asker:
         self._ask_beyond([t for t in over if tells_history(t.gap.series)])
 
     def _ask_beyond(self, inquiries: Sequence[Inquiry]) -> None:
+        """Ask what comes after symbols that are not listed as trading any more."""
         for inquiry, value in self._answers(inquiries, self._existed_beyond):
             inquiry.existed_after = value
             if value:
