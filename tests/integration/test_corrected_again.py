@@ -55,11 +55,8 @@ def test_a_withdrawn_correction_does_not_stay(*, is_in_month: bool) -> None:
         lab.put(HOURS.format("monthly", "2024-03"), whole, at("2024-04-02"))
         lab.run("audit", "2024-04-05T12:00")
         wrong = "".join([*lines[:-1], lines[-1].replace(",10,", ",999,")])
-        before = len(lab.fetched())
         correct(lab, HOURS, wrong, "".join(lines[:-1]))
-        again = {key.rpartition("1h-")[2] for key in lab.fetched()[before:]}
 
-        assert again == {f"{CORRECTED}.zip", "2024-03.zip"}
         sql = f"SELECT volume, count(*) FROM klines WHERE open_time::DATE = '{CORRECTED}'"
         assert lab.ask(f"{sql} GROUP BY 1") == [(10.0, 24 if is_in_month else 23)]
 

@@ -166,6 +166,26 @@ def a_month_is_published_anew_at_the_last_look_at_its_days(one: History) -> None
     one.publish("AUSDT", None, [(0, 72)], "audit")
 
 
+def a_month_comes_again_with_the_same_bytes(one: History) -> None:
+    begin(
+        one, start=-5, count=38, then="sync", month=[(78, 24)], is_late=True, late=6,
+        is_split=True, ids_begin_anew=True, outage=(118, 2),
+    )  # fmt: skip
+    one.spoil(how="unsigned", period=-1, then="audit", who="AUSDT")
+    one.run(name="patch")
+    one.lose(is_damaged=True, number=3)
+    one.publish_again(number=27, then="tick")
+    one.lose(is_damaged=False, number=0)
+    one.publish_again(number=37, then="tick")
+    one.publish_again(number=84, then="tick")
+    one.withdraw(period=30, who="AUSDT")
+    one.spoil(how="unsigned", period=61, then="sync", who="AUSDT")
+    one.run(name="tick")
+    one.lose(is_damaged=False, number=7)
+    one.withdraw(period=4, who="BUSDT")
+    one.publish_again(number=46, then="audit")
+
+
 TOLD: list[tuple[type[History], Steps]] = [
     (History, an_archive_is_published_anew),
     (RawTrades, an_archive_is_published_anew),
@@ -188,6 +208,7 @@ TOLD: list[tuple[type[History], Steps]] = [
     (FoldedYear, a_clock_is_set_back_over_the_close_of_a_year),
     (History, a_damaged_file_is_met_while_an_archive_in_it_is_looked_at),
     (History, a_month_is_published_anew_at_the_last_look_at_its_days),
+    (Trades, a_month_comes_again_with_the_same_bytes),
 ]
 
 

@@ -93,12 +93,16 @@ def _months_of_revised_days(built: Iterable[Built], at: datetime) -> Iterator[tu
                 yield (naive(at), *series_values(archive.series), str(month.period))
 
 
-def _revised_months(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series and month of monthly archives that took the place of older editions."""
-    for revision in (revision for build in built for revision in build.revisions):
-        archive = revision.edition.archive
-        if archive.period.cadence is Cadence.MONTH:
-            yield (naive(at), *series_values(archive.series), str(archive.period))
+def _months_built_again(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and month of monthly archives that were in the lake before.
+
+    Also where their bytes are the same: what its days had beside the month was built over.
+    """
+    for build in built:
+        held = {known.archive for known in build.step.archives if known.is_held}
+        for archive in (accepted.edition.archive for accepted in build.accepted):
+            if archive in held and archive.period.cadence is Cadence.MONTH:
+                yield (naive(at), *series_values(archive.series), str(archive.period))
 
 
 def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
@@ -131,7 +135,7 @@ def write_built(
     insert(connection, qualified("compared"), ("path", "beside"), _compared(built))
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)
     for statement, found in (
-        (_DAYS_BESIDE, _revised_months(built, at)),
+        (_DAYS_BESIDE, _months_built_again(built, at)),
         (_MONTH_BESIDE, _months_of_revised_days(built, at)),
         (_EDGES_BESIDE, _edges(built, at)),
         (_ARCHIVES_BESIDE, _shortened(built, at)),
