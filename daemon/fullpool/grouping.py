@@ -43,7 +43,7 @@ def steps(
     for file in files:
         held[file.partition.series, _unit_of(file.partition, now)].append(file)
     wider = _merge_units(archives, held)
-    beside = files_beside(held, compared)
+    beside = _alone(files_beside(held, compared), archives)
     work = {*archives, *beside, *(key for key in held if _folds(held[key], key, now))}
     for series, unit in sorted(work):
         due_here = archives.get((series, unit), [])
@@ -52,6 +52,20 @@ def steps(
             reason = "remove rows the adjacent day also has"
             step = replace(step, beside=beside[series, unit], reason=reason)
         yield step
+
+
+def _alone(
+    beside: Mapping[Unit, tuple[PartitionFile, ...]], archives: Mapping[Unit, list[Known]]
+) -> dict[Unit, tuple[PartitionFile, ...]]:
+    """Return the days that are to be compared, but for those whose month is built anyway.
+
+    Two steps would write the file of one day.
+    """
+    return {
+        (series, unit): files
+        for (series, unit), files in beside.items()
+        if (series, period_of(unit.first, Cadence.MONTH)) not in archives
+    }
 
 
 def _by_unit(due: Iterable[Known], now: datetime) -> dict[Unit, list[Known]]:

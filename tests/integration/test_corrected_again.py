@@ -4,6 +4,7 @@ import pytest
 
 from lab import (
     DAY,
+    HEADER,
     HOUR,
     HOURS,
     SPOT_TRADES,
@@ -92,3 +93,21 @@ def test_a_shorter_keyless_edition_takes_its_place(*, has_month: bool) -> None:
 
         sql = "SELECT best_bid_quantity, count(*) FROM book_ticker WHERE transaction_time::DATE ="
         assert lab.ask(f"{sql} '{CORRECTED}' GROUP BY 1") == [(88.0, 119)]
+
+
+def test_a_midnight_of_a_corrected_day_is_there_once() -> None:
+    """The next day and the month have it too: its month and its files are due at once."""
+    key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        put_days(lab, key, {day: HEADER + hourly(day) for day in MARCH})
+        whole = HEADER + "".join(map(hourly, MARCH))
+        lab.put(key.format("monthly", "2024-03"), whole, at("2024-04-02"))
+        lab.run("audit", "2024-04-05T12:00")
+        midnight = hourly(MARCH[10]).splitlines(True)[0]
+        correct(lab, key, HEADER + hourly(CORRECTED).replace(",1.5,", ",9,") + midnight)
+        lab.run("audit", "2024-04-20")
+
+        sql = "SELECT count(*), count(DISTINCT agg_trade_id), count(*) FILTER (price = 9)"
+        assert lab.ask(f"{sql} FROM agg_trades") == [(31 * 24, 31 * 24, 24)]
+        assert lab.ask("SELECT count(*), count(DISTINCT path) FROM sync.files") == [(31, 31)]

@@ -52,26 +52,23 @@ _MONTH_BESIDE: Final = (
     " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
     " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND period = ?"
 )
-# Of two rows of one midnight the later day's is to stay, as when both come together.
-_EDGES_BESIDE: Final = _ARCHIVES_BESIDE.replace("lost rows", "was republished")
+# Its row of midnight was built over with one that is gone.
+_BEFORE: Final = _ARCHIVES_BESIDE.replace("lost rows", "was republished")
 
 
-def _edges(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series, start and end of new editions where an archive beside has the midnight.
+def _without_midnight(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield time, series and start of new editions that begin after midnight, and no end.
 
-    The one after may have a row of it too; the one before may have what the new edition lacks.
+    The archive before may have that row, of which the older edition had another value.
     """
     for build in built:
         revised = {revision.edition for revision in build.revisions}
         for accepted in build.accepted:
             archive = accepted.edition.archive
             kind, span = kind_of(archive.series), archive.period.span
-            if accepted.edition not in revised or not meets_within(kind):
-                continue
-            start = naive(span.start) if accepted.first_time >= span.start + kind.slack else None
-            end = naive(span.end) if accepted.last_time >= span.end else None
-            if start or end:
-                yield (naive(at), *series_values(archive.series), start, end)
+            is_late = accepted.first_time >= span.start + kind.slack
+            if accepted.edition in revised and meets_within(kind) and is_late:
+                yield (naive(at), *series_values(archive.series), naive(span.start), None)
 
 
 def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
@@ -84,12 +81,16 @@ def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]
 
 
 def _months_of_revised_days(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series and month of days that were replaced, but for months that came along."""
+    """Yield time, series and month of days that were replaced, but for months that came along.
+
+    Where nothing identifies rows, those of the day are all that count.
+    """
     for build in built:
         came = {accepted.edition.archive for accepted in build.accepted}
         for archive in (revision.edition.archive for revision in build.revisions):
             month = Archive(archive.series, period_of(archive.period.first, Cadence.MONTH))
-            if archive.period.cadence is Cadence.DAY and month not in came:
+            has_key = bool(kind_of(archive.series).key)
+            if archive.period.cadence is Cadence.DAY and has_key and month not in came:
                 yield (naive(at), *series_values(archive.series), str(month.period))
 
 
@@ -137,7 +138,7 @@ def write_built(
     for statement, found in (
         (_DAYS_BESIDE, _months_built_again(built, at)),
         (_MONTH_BESIDE, _months_of_revised_days(built, at)),
-        (_EDGES_BESIDE, _edges(built, at)),
+        (_BEFORE, _without_midnight(built, at)),
         (_ARCHIVES_BESIDE, _shortened(built, at)),
     ):
         for values in found:
