@@ -7,7 +7,7 @@ Source for the grid: the published files. Weeks open on Monday, months on their 
 UTC. No published file with three-day bars was to be had, so their days are taken from the rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -192,8 +192,38 @@ def near_files(
     grid: Grid, held: Sequence[PartitionFile]
 ) -> Iterator[tuple[PartitionFile, PartitionFile]]:
     """Yield the files between which nothing is missing, though places may lie between them."""
-    if grid.longest:
-        yield from (pair for pair in pairwise(held) if _are_near(*pair, grid.longest))
+    if grid.longest is None:
+        return
+    pairs = list(pairwise(held))
+    for number, pair in enumerate(pairs):
+        beside = pairs[max(number - 1, 0) : number + 2]
+        if _are_near(*pair, grid.longest) or _is_step(pair, beside, grid.longest):
+            yield pair
+
+
+def _is_step(
+    pair: tuple[PartitionFile, PartitionFile],
+    beside: Iterable[tuple[PartitionFile, PartitionFile]],
+    longest: timedelta,
+) -> bool:
+    """Whether followed rows are as far apart as those before or after them: it is their distance.
+
+    Each is a run of its own where rows came more often once. What is missing in between would be
+    missing twice in a row.
+    """
+    distance = _between(pair)
+    if pair[1].path or not any(_is_alike(distance, even) for even in _distances(longest)):
+        return False
+    others = [other for other in beside if other is not pair and not other[1].path]
+    return any(_is_alike(distance, _between(other)) for other in others)
+
+
+def _between(pair: tuple[PartitionFile, PartitionFile]) -> timedelta:
+    return pair[1].first_time - pair[0].last_time
+
+
+def _is_alike(one: timedelta, other: timedelta) -> bool:
+    return other / _ALIKE <= one <= other * _ALIKE
 
 
 def holes_of(held: Sequence[PartitionFile]) -> Iterator[Hole]:

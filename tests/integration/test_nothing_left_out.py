@@ -746,6 +746,23 @@ def test_followed_rates_of_shorter_hours_are_counted(hours: int) -> None:
             assert lab.ask(sql) == [(180, 180, 0)]
 
 
+@pytest.mark.parametrize("hours", [(4, 8), (1, 8), (1, 4)])
+def test_followed_rates_of_longer_hours_leave_no_gap(hours: tuple[int, int]) -> None:
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2024-01-01", follow="true")) as lab:
+        for month in (1, 2, 3):
+            text = rates(2024, month, hours[month > 1])
+            lab.tell_api(key.format(month), text)
+            if month < 3:
+                lab.put(key.format(month), text, at(f"2024-{month + 1:02d}-02"))
+        for now in ("2024-03-03T08:10", "2024-03-08T16:10"):
+            lab.run("sync", now)
+
+            assert lab.ask("FROM sync.gaps") == []
+            sql = "SELECT expected_rows - present_rows - patched_rows, open_rows FROM sync.coverage"
+            assert lab.ask(sql) == [(0, 0)]
+
+
 def test_followed_rates_of_shorter_hours_are_patched() -> None:
     """The API lacks two of them at first. Their places are told by what is followed alone."""
     key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
