@@ -162,7 +162,7 @@ def _even_distance(file: PartitionFile, longest: timedelta) -> timedelta | None:
     own = None if file.holes else distance_in(file)
     if own is None:
         return None
-    return next((d for d in _distances(longest) if d / _ALIKE <= own <= d * _ALIKE), None)
+    return next((d for d in _distances(longest) if _is_alike(own, d)), None)
 
 
 def tail_begins(grid: Grid, last: PartitionFile) -> int:

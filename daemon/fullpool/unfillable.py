@@ -36,13 +36,11 @@ def suspended(gap: Gap, archives: Iterable[Known]) -> Gap:
 
 
 def relisted(gap: Gap, listed_at: datetime | None) -> Gap:
-    """Return a suspension as `relisted` if the API says that the symbol was listed within it.
+    """Return a gap that is `suspended` as `relisted` if the symbol was listed within it.
 
     A name is used again for another asset, or for the same one after it was taken off.
     """
-    if gap.explanation is not Explanation.SUSPENDED or listed_at is None:
-        return gap
-    if not gap.span.start < listed_at <= gap.span.end:
+    if listed_at is None or not gap.span.start < listed_at <= gap.span.end:
         return gap
     reason = f"{gap.reason}; the API tells that the symbol was listed at {listed_at:%Y-%m-%d %H:%M}"
     return replace(gap, explanation=Explanation.RELISTED, reason=reason)

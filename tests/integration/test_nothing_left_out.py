@@ -4,7 +4,8 @@ Each test is a fault that was found once, with the right value.
 """
 
 import json
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 from threading import Event
@@ -873,36 +874,35 @@ def test_a_keyless_correction_outlives_an_older_month(*, is_in_month: bool) -> N
         assert lab.ask(sql) == [(31 * 120, 120)]
 
 
-def test_an_outage_of_others_explains_no_gap_for_good() -> None:
-    symbols = [f"{letter}USDT" for letter in "ABCD"]
-    text = dataset(f"spot/klines/{','.join(symbols)}/1h", start="2024-03-01", end="2024-03-03")
+OUTAGE = [f"{letter}USDT" for letter in "ABCD"]
+
+
+@contextmanager
+def outage_of_others() -> Iterator[Lab]:
+    """A, B and C lack half a day for good, D only in its archive: it is explained by theirs."""
+    text = dataset(f"spot/klines/{','.join(OUTAGE)}/1h", start="2024-03-01", end="2024-03-03")
     with Lab(text) as lab:
-        for symbol in symbols:
-            for day in MARCH[:3]:
-                key = HOURS.format("daily", day).replace("AUSDT", symbol)
-                short = bars(at(day), at(day) + 12 * HOUR, HOUR)
-                lab.put(key, short if day == MARCH[1] else whole_day(day))
-                has_all = symbol == "DUSDT" or day != MARCH[1]
-                lab.tell_api(key, whole_day(day) if has_all else short)
-        lab.run("sync", "2024-03-05T12:00")
-        lab.run("sync", "2024-04-10T12:00")
-
-        found = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
-        assert lab.ask(found) == [(symbol, 72 if symbol == "DUSDT" else 60) for symbol in symbols]
-
-
-def test_a_failure_renews_no_outage_of_others() -> None:
-    """D was explained by A, B and C; when each is to be asked for itself, nobody answers once."""
-    symbols = [f"{letter}USDT" for letter in "ABCD"]
-    text = dataset(f"spot/klines/{','.join(symbols)}/1h", start="2024-03-01", end="2024-03-03")
-    with Lab(text) as lab:
-        for symbol, day in product(symbols, MARCH[:3]):
+        for symbol, day in product(OUTAGE, MARCH[:3]):
             key = HOURS.format("daily", day).replace("AUSDT", symbol)
             short = bars(at(day), at(day) + 12 * HOUR, HOUR)
             lab.put(key, short if day == MARCH[1] else whole_day(day))
             has_all = symbol == "DUSDT" or day != MARCH[1]
             lab.tell_api(key, whole_day(day) if has_all else short)
         lab.run("sync", "2024-03-05T12:00")
+        yield lab
+
+
+def test_an_outage_of_others_explains_no_gap_for_good() -> None:
+    with outage_of_others() as lab:
+        lab.run("sync", "2024-04-10T12:00")
+
+        found = "SELECT symbol, count(*) FROM klines GROUP BY ALL ORDER BY ALL"
+        assert lab.ask(found) == [(symbol, 72 if symbol == "DUSDT" else 60) for symbol in OUTAGE]
+
+
+def test_a_failure_renews_no_outage_of_others() -> None:
+    """When each is to be asked for itself, nobody answers once."""
+    with outage_of_others() as lab:
         lab.vendor.fail(Fault("api/*", "status", 500))
         lab.run("sync", "2024-04-10T12:00")
         lab.vendor.fail()

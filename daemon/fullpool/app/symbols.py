@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from fnmatch import fnmatchcase
 from typing import Final
 
 from fullpool import logs, vendor
@@ -23,6 +22,7 @@ from fullpool.model import (
     Stop,
     period_of,
 )
+from fullpool.patterns import fits
 from fullpool.rest import ask_instruments
 from fullpool.vision import Opener, list_folders, list_keys, list_symbols
 
@@ -111,8 +111,7 @@ def found_symbols(config: Config, wanted: Wanted, stop: Stop) -> list[Found]:
 
 def _names(opener: Opener, base_url: str, wanted: Wanted) -> list[str]:
     names = list_symbols(opener, base_url, wanted.market, wanted.kind)
-    pattern = wanted.pattern.replace("[", "[[]")  # only `*` and `?` are special
-    return [name for name in names if fnmatchcase(name, pattern)]
+    return [name for name in names if fits(name, [wanted.pattern])]
 
 
 def _statuses(config: Config, market: Market, stop: Stop) -> dict[str, str]:

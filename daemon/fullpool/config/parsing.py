@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import date
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from fullpool.config.addresses import LOOPBACK
 from fullpool.config.problems import line_in, problems_of, where
-from fullpool.config.settings import Config, Lake, Metrics, Rest, is_plain
+from fullpool.config.settings import Config, Lake, Metrics, Rest
 from fullpool.errors import ConfigError
 from fullpool.kinds import KINDS, Kind, offers
 from fullpool.model import Interval, Market
+from fullpool.patterns import fits, is_plain, parted
 
 
 def parse_bytes(content: bytes, source: str) -> Config:
@@ -129,12 +129,9 @@ def _not_of_kind(kind: Kind, market: Market, intervals: Sequence[Any]) -> Iterat
 
 def _left_out(symbols: Any) -> Iterator[str]:
     """Yield what is wrong with patterns of which exclusions leave none."""
-    outs: list[str] = []
-    ins: list[str] = []
-    for text in symbols if isinstance(symbols, list) else []:
-        if isinstance(text, str):
-            (outs if text.startswith("!") else ins).append(text.removeprefix("!"))
-    if outs and all(_is_left_out(text, outs) for text in ins or ["*"]):
+    texts = [text for text in symbols if isinstance(text, str)] if isinstance(symbols, list) else []
+    ins, outs = parted(texts)
+    if outs and all(_is_left_out(text, outs) for text in ins):
         yield f"nothing is left: {', '.join(f'!{out}' for out in outs)} exclude everything"
 
 
@@ -144,7 +141,7 @@ def _is_left_out(text: str, outs: list[str]) -> bool:
 
 def _covers(out: str, text: str) -> bool:
     """Whether a pattern takes in all that another one does, where that is easily seen."""
-    return out in ("*", text) or (is_plain(text) and fnmatchcase(text, out))
+    return out in ("*", text) or (is_plain(text) and fits(text, [out]))
 
 
 _ADDRESSES: Final = {

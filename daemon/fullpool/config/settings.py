@@ -7,7 +7,6 @@ file with this module.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,6 +24,7 @@ from fullpool.config.addresses import (
 from fullpool.config.spelling import nearest
 from fullpool.kinds import KINDS, is_hive_key
 from fullpool.model import Interval, Market, Series, Span, is_symbol
+from fullpool.patterns import fits, is_plain, parted
 from fullpool.proxies import ENVIRONMENT, NONE, proxy_in
 from fullpool.timing import Timing, timing_from
 
@@ -158,9 +158,8 @@ class Dataset:
 
     def wants(self, symbol: str) -> bool:
         """Whether *symbol* fits one pattern and no exclusion."""
-        excluded = [p[1:] for p in self.symbols if p.startswith("!")]
-        included = [p for p in self.symbols if not p.startswith("!")]
-        return _fits(symbol, included or ["*"]) and not _fits(symbol, excluded)
+        included, excluded = parted(self.symbols)
+        return fits(symbol, included or ["*"]) and not fits(symbol, excluded)
 
     def not_among(self, symbols: Collection[str]) -> list[Series]:
         """Return the series of symbols that are named and not among *symbols*."""
@@ -192,17 +191,8 @@ class Dataset:
         return tuple(Series(self.market, self.kind, symbol, i) for i in self.intervals)
 
 
-def is_plain(pattern: str) -> bool:
-    """Whether a pattern is the name of a symbol."""
-    return not set(pattern) & {"*", "?"}
-
-
-def _fits(symbol: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(symbol, pattern) for pattern in patterns)
-
-
 def _fits_any(symbols: Iterable[str], pattern: str) -> bool:
-    return any(fnmatchcase(symbol, pattern) for symbol in symbols)
+    return any(fits(symbol, [pattern]) for symbol in symbols)
 
 
 def _midnight(day: date) -> datetime:

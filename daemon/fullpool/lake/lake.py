@@ -104,17 +104,19 @@ class Lake(KindMethods):
 
         The archive of a day came before that of the day before it.
         """
-        followed = f"SELECT symbol, min(first_time) AS first_time FROM sync.followed WHERE {same}"
-        held = f"SELECT symbol, max(last_time) AS last_time FROM sync.files WHERE {same}"
         try:
-            return self._symbols(
-                f"({followed} GROUP BY symbol) JOIN ({held} GROUP BY symbol) USING (symbol)"
-                " WHERE first_time < last_time"
-            )
+            if not self._symbols(f"sync.followed WHERE {same}"):
+                return []
         except QueryError:
             if self.sql(_HAS_FOLLOWED).fetchall():
                 raise
-        return []
+            return []
+        followed = f"SELECT symbol, min(first_time) AS first_time FROM sync.followed WHERE {same}"
+        held = f"SELECT symbol, max(last_time) AS last_time FROM sync.files WHERE {same}"
+        return self._symbols(
+            f"({followed} GROUP BY symbol) JOIN ({held} GROUP BY symbol) USING (symbol)"
+            " WHERE first_time < last_time"
+        )
 
     def _symbols(self, source: str) -> list[str]:
         rows = self.sql(f"SELECT DISTINCT symbol FROM {source} ORDER BY 1").fetchall()

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Final, Self
 
 from fullpool.errors import UsageError
 from fullpool.kinds import Kind
 from fullpool.model import EVER
+from fullpool.patterns import fits, is_plain, parted
 from fullpool.store.catalogue.views import VOID_COLUMN
 from fullpool.store.duck import quoted
 from fullpool.store.partitions.rows import order_of
@@ -85,20 +85,11 @@ def matching(patterns: str | Sequence[str], held: Sequence[str]) -> list[str]:
     Patterns with `*` or `?` match any number, also none; `!` excludes. Raises UsageError for a name
     that is not held.
     """
-    included, excluded = _parted([patterns] if isinstance(patterns, str) else patterns)
+    included, excluded = parted([patterns] if isinstance(patterns, str) else patterns)
     for name in included:
-        if not _is_pattern(name) and name not in held:
+        if is_plain(name) and name not in held:
             raise UsageError(f"reading {name!r}: not in the lake", hint=_held(name, held))
-    return sorted(n for n in held if _is_any_of(n, included) and not _is_any_of(n, excluded))
-
-
-def _parted(patterns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what is included, all if only exclusions are given, and what is excluded."""
-    included: list[str] = []
-    excluded: list[str] = []
-    for text in patterns:
-        (excluded if text.startswith("!") else included).append(text.removeprefix("!"))
-    return (["*"] if excluded and not included else included), excluded
+    return sorted(n for n in held if fits(n, included) and not fits(n, excluded))
 
 
 def _held(name: str, held: Sequence[str]) -> str:
@@ -107,15 +98,6 @@ def _held(name: str, held: Sequence[str]) -> str:
     if not held:
         return "it has none of that kind, market and interval; `lake.symbols()` lists what it has"
     return f"those of that kind, market and interval: {len(held):,}, such as {', '.join(near)}"
-
-
-def _is_pattern(name: str) -> bool:
-    return "*" in name or "?" in name
-
-
-def _is_any_of(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name matches; only `*` and `?` are special."""
-    return any(name == one or fnmatchcase(name, one.replace("[", "[[]")) for one in patterns)
 
 
 def rows_of(

@@ -247,9 +247,10 @@ def _rounds_over(
         _stand_in(state, wants, now)
         archives = due(now) if number < last else []
         steps = due_steps(archives, state.queries, wants, now)
-        if steps and not work.is_ending:
-            steps = with_room(work, steps, outcome)
         if not steps or work.is_ending:
+            return
+        steps = with_room(work, steps, outcome)
+        if not steps:
             return
         if number:
             work.sleep(_spacing_s(steps, now.timestamp()))

@@ -40,7 +40,6 @@ class Session:
         self._as_of = as_of
         self._settings = {"temp_directory": tempfile.gettempdir(), **settings}
         self._fixed = path_of(tree, as_of) if as_of is not None else None
-        _require_known(settings)
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         _SESSIONS.add(self)
@@ -74,6 +73,7 @@ class Session:
             else:
                 return self._opened.connection
         assert failure is not None
+        _require_known(self._settings)
         raise NoLakeError(f"opening {path}: {duck.summary(failure)}") from failure
 
     def _path(self) -> Path:
@@ -103,8 +103,6 @@ class Session:
 
 def _require_known(settings: Mapping[str, str | int]) -> None:
     """Raise UsageError for settings that DuckDB does not know, or values that they cannot have."""
-    if not settings:
-        return
     try:
         duckdb.connect(config={**settings}).close()
     except duckdb.Error as error:

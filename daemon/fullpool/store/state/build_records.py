@@ -29,35 +29,38 @@ from fullpool.store.state.tables import (
     series_values,
 )
 
+
+def _listed_again(reason: str, which: str) -> str:
+    """Return what makes archives of the lake due, whatever their CHECKSUM says.
+
+    Its parameters are time and series, and those of *which*.
+    """
+    return (
+        f"UPDATE sync.archives SET status = 'listed', reason = '{reason}', sha256 = '',"
+        " attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
+        f" AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND {which}"
+    )
+
+
 # Days in the lake fill what their month lacks, which may be other rows once that is republished;
-# of the others nothing was kept, so they are fetched whatever their CHECKSUM says.
-_DAYS_BESIDE: Final = (
-    "UPDATE sync.archives SET status = 'listed', reason = 'its month was republished',"
-    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
-    " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND length(period) = 10"
-    " AND left(period, 7) = ?"
+# of the others nothing was kept.
+_DAYS_BESIDE: Final = _listed_again(
+    "its month was republished", "length(period) = 10 AND left(period, 7) = ?"
 )
 # A row at midnight may be in the archives of both days, and was kept of one of them. Which rows an
 # archive lost is not known here.
-_ARCHIVES_BESIDE: Final = (
-    "UPDATE sync.archives SET status = 'listed', reason = 'the archive next to it lost rows',"
-    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
-    " AND market = ? AND kind = ? AND symbol = ? AND interval = ?"
-    " AND (period_end = ? OR period_start = ?)"
+_ARCHIVES_BESIDE: Final = _listed_again(
+    "the archive next to it lost rows", "(period_end = ? OR period_start = ?)"
 )
 # A day that corrects its month may lack rows by now that the month has. Of such rows the lake kept
 # only the day's copy, and no archive vouches for that any more.
-_MONTH_BESIDE: Final = (
-    "UPDATE sync.archives SET status = 'listed', reason = 'a day of it was republished',"
-    " sha256 = '', attempts = 0, next_try_at = NULL, recorded_at = ? WHERE status = 'present'"
-    " AND market = ? AND kind = ? AND symbol = ? AND interval = ? AND period = ?"
-)
+_MONTH_BESIDE: Final = _listed_again("a day of it was republished", "period = ?")
 # Its row of midnight was built over with one that is gone.
-_BEFORE: Final = _ARCHIVES_BESIDE.replace("lost rows", "was republished")
+_BEFORE: Final = _listed_again("the archive next to it was republished", "period_end = ?")
 
 
 def _without_midnight(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
-    """Yield time, series and start of new editions that begin after midnight, and no end.
+    """Yield time, series and start of new editions that begin after midnight.
 
     The archive before may have that row, of which the older edition had another value.
     """
@@ -68,7 +71,7 @@ def _without_midnight(built: Iterable[Built], at: datetime) -> Iterator[tuple[An
             kind, span = kind_of(archive.series), archive.period.span
             is_late = accepted.first_time >= span.start + kind.slack
             if accepted.edition in revised and meets_within(kind) and is_late:
-                yield (naive(at), *series_values(archive.series), naive(span.start), None)
+                yield (naive(at), *series_values(archive.series), naive(span.start))
 
 
 def _shortened(built: Iterable[Built], at: datetime) -> Iterator[tuple[Any, ...]]:
