@@ -21,6 +21,7 @@ KINDS = {
     "um/bookDepth/BTCUSDT": 10, "um/metrics/BTCUSDT": 400, "um/fundingRate/BTCUSDT": 3000,
     "cm/liquidationSnapshot/BTCUSD_PERP": 400, "option/BVOLIndex/BTCBVOLUSDT": 5,
 }  # fmt: skip
+OPTIONS = "option/EOHSummary/BTCUSDT"
 HUGE_DAY, HUGE_ROWS = date(2026, 7, 1), 15_500_000
 
 
@@ -127,6 +128,29 @@ def _write_trades(folder: Path, symbol: str, day: date, rows: int) -> None:
     zip_into(path, f"{name}.csv", header + _csv(sql))
 
 
+def _write_options(folder: Path, day: date) -> None:
+    """Write a day of EOHSummary: 24 times 230 contracts, most of them without a trade."""
+    amounts = ", ".join(
+        f"(hash(h, c, {n}, '{day}') % 100000000 / 1e5)::DECIMAL(18,8)" for n in range(11)
+    )
+    empty = ", ".join(["'0E-8'"] * 6)
+    sql = f"""
+        SELECT '{day}', lpad(h::VARCHAR, 2, '0'), 'BTC-' || strike || '-' || side, 'BTCUSDT', side,
+               strike, {empty}, {amounts}, (hash(h, c, 11, '{day}') % 1000 / 1e8)::DECIMAL(18,8), '0E-8',
+               '0E-8'
+        FROM (SELECT h, c, '261225-' || (20000 + (c // 2) * 500) AS strike,
+                     CASE WHEN c % 2 = 0 THEN 'C' ELSE 'P' END AS side
+              FROM range(24) AS hours(h), range(230) AS contracts(c))"""
+    name = f"BTCUSDT-EOHSummary-{day}"
+    header = (
+        b"date,hour,symbol,underlying,type,strike,open,high,low,close,volume_contracts,volume_usdt,"
+        b"best_bid_price,best_ask_price,best_bid_qty,best_ask_qty,best_buy_iv,best_sell_iv,"
+        b"mark_price,mark_iv,delta,gamma,vega,theta,openinterest_contracts,openinterest_usdt\n"
+    )
+    path = folder / f"data/option/daily/EOHSummary/BTCUSDT/{name}.zip"
+    zip_into(path, f"{name}.csv", header + _csv(sql))
+
+
 def month_of_trades(folder: Path) -> Path:
     """Make one monthly archive of spot trades whose CSV has more than 4 GB."""
     if any(folder.rglob("*.zip")):
@@ -157,7 +181,16 @@ def kinds(folder: Path) -> dict[str, Path]:
         if not own.exists():
             spec = spec_from(series, KINDS_FIRST, KINDS_FIRST + timedelta(days=days - 1), 250_000)
             list(generate(own, spec))
-    return {series: folder / series.replace("/", "-") for series in KINDS}
+    made = {series: folder / series.replace("/", "-") for series in KINDS}
+    return {**made, OPTIONS: options(folder / OPTIONS.replace("/", "-"))}
+
+
+def options(folder: Path) -> Path:
+    """Make 14 daily archives of 230 contracts an hour, as the real ones have."""
+    if not folder.exists():
+        for number in range(14):
+            _write_options(folder, KINDS_FIRST + timedelta(days=number))
+    return folder
 
 
 def _csv(sql: str) -> bytes:

@@ -77,6 +77,13 @@ OTHERS = {
         ),
         "calc_time",
     ),
+    "EOHSummary": (
+        _spelled(
+            date="DATE", hour="BIGINT", symbol="VARCHAR", underlying="VARCHAR", type="VARCHAR",
+            strike="VARCHAR", **dict.fromkeys("abcdefghijklmnopqrst", _FINE),
+        ),
+        "",
+    ),
 }  # fmt: skip
 TRADES = (
     "{agg_trade_id: BIGINT, price: 'DECIMAL(18,8)', quantity: 'DECIMAL(18,8)',"
