@@ -95,6 +95,22 @@ def test_a_shorter_keyless_edition_takes_its_place(*, has_month: bool) -> None:
         assert lab.ask(f"{sql} '{CORRECTED}' GROUP BY 1") == [(88.0, 119)]
 
 
+@pytest.mark.parametrize("has_month", [True, False])
+def test_a_keyless_correction_leaves_the_next_minute(*, has_month: bool) -> None:
+    key = "data/futures/um/{}/bookTicker/X/X-bookTicker-{}.zip"
+    with Lab(dataset("um/bookTicker/X", start="2024-03-01", end="2024-03-31")) as lab:
+        put_days(lab, key, {day: TICK_HEADER + ticks(day) for day in MARCH})
+        if has_month:
+            whole = TICK_HEADER + "".join(map(ticks, MARCH))
+            lab.put(key.format("monthly", "2024-03"), whole, at("2024-04-02"))
+            lab.run("audit", "2024-04-05T12:00")
+        correct(lab, key, TICK_HEADER + ticks(CORRECTED, 77))
+
+        sql = "SELECT best_bid_quantity, count(*) FROM book_ticker WHERE transaction_time::DATE"
+        around = f"IN ('{MARCH[8]}', '{CORRECTED}', '{MARCH[10]}')"
+        assert sorted(lab.ask(f"{sql} {around} GROUP BY 1")) == [(1, 240), (77, 120)]
+
+
 def test_a_midnight_of_a_corrected_day_is_there_once() -> None:
     """The next day and the month have it too: its month and its files are due at once."""
     key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"

@@ -84,6 +84,41 @@ def test_a_midnight_the_later_day_lacks_is_the_earlier_s() -> None:
         assert len(lab.fetched()) == asked
 
 
+def test_a_later_day_keeps_its_midnight() -> None:
+    """Both have it, and the earlier one is published anew."""
+    with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
+        lab.put(metrics_key("2024-03-01"), metrics("2024-03-01T00:05", value="1"))
+        lab.put(metrics_key("2024-03-02"), metrics("2024-03-02T00:00", value="2"))
+        lab.run("sync", "2024-03-03T12:00")
+        again = metrics("2024-03-01T00:05", value="9")
+        lab.put(metrics_key("2024-03-01"), again, at("2024-03-04"))
+        lab.run("audit", "2024-03-05T12:00")
+
+        values = "SELECT sum_open_interest, count(*) FROM metrics GROUP BY 1 ORDER BY 1"
+        assert lab.ask(values) == [(2, 288), (9, 287)]
+        latest = "FROM sync.conflicts WHERE row_time = '2024-03-02' ORDER BY found_at DESC"
+        assert lab.ask(f"SELECT kept_value, other_value {latest} LIMIT 1") == [
+            ("2.0000000000000000", "9.0000000000000000")
+        ]
+
+
+@pytest.mark.parametrize(("day", "after"), [("2024-03-01", ""), ("2024-03-01", "2024-03-02"),
+                                            ("2024-03-31", "2024-04-01")])  # fmt: skip
+def test_midnight_goes_with_its_edition(day: str, after: str) -> None:
+    text = dataset("um/metrics/X", start="2024-03-01", end=after or day)
+    with Lab(text, has_api=False) as lab:
+        for name in filter(None, (day, after)):
+            lab.put(metrics_key(name), metrics(f"{name}T00:05"))
+        lab.run("sync", "2024-04-03T12:00")
+        before = lab.ask(COUNT)
+        again = metrics(f"{day}T00:05", 287, value="9")
+        lab.put(metrics_key(day), again, at("2024-04-04"))
+        lab.run("audit", "2024-04-05T12:00")
+
+        held = 288 * (2 if after else 1)
+        assert (before, lab.ask(COUNT)) == ([(held, held)], [(held - 1, held - 1)])
+
+
 def test_day_starting_at_midnight_has_own_row() -> None:
     with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
         days(lab, 1, 1)

@@ -122,6 +122,12 @@ def rows_of_another_day_are_among_an_archive_s(one: History) -> None:
     one.spoil("AUSDT", 6, "strays", "audit")
 
 
+def a_correction_has_rows_of_another_day(one: History) -> None:
+    """The row of another day fills no hole there: the whole archive is of no use."""
+    begin(one, month=[(55, 30)], is_split=True, is_late=True, late=12, start=-5, then="sync")
+    one.spoil("AUSDT", 4, "strays", "sync")
+
+
 def a_part_of_a_month_loses_its_days(one: History) -> None:
     begin(one, start=5, month=[], then="tick", count=21, is_split=True, late=6, outage=(22, 4))
     one.publish("AUSDT", 30, [], "audit")
@@ -208,6 +214,8 @@ TOLD: list[tuple[type[History], Steps]] = [
     (FoldedYear, a_clock_is_set_back_over_the_close_of_a_year),
     (History, a_damaged_file_is_met_while_an_archive_in_it_is_looked_at),
     (History, a_month_is_published_anew_at_the_last_look_at_its_days),
+    (RawTrades, a_correction_has_rows_of_another_day),
+    (Trades, a_correction_has_rows_of_another_day),
     (Trades, a_month_comes_again_with_the_same_bytes),
 ]
 

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -17,21 +18,23 @@ import duckdb
 from fullpool.decode import sniff
 from fullpool.errors import ArchiveError, DamagedError, MalformedError
 from fullpool.kinds import Api, Kind, api_of, kind_of
-from fullpool.model import PartitionFile
+from fullpool.model import PartitionFile, instant
 from fullpool.store import duck
 from fullpool.store.partitions import csv_rows, finish, rows, tails
 from fullpool.store.partitions.finish import Checked
 from fullpool.store.partitions.held import damage_of
-from fullpool.store.partitions.loading import Load, Rank, load_archives
+from fullpool.store.partitions.loading import Load, load_archives
 from fullpool.store.partitions.messages import (
     Accepted,
     Built,
     Conflict,
+    Edition,
     Input,
     Order,
     Rejected,
     Scan,
 )
+from fullpool.store.partitions.precedence import Rank
 from fullpool.store.partitions.provenance import Origin, origin_of
 from fullpool.store.partitions.revisions import revisions
 from fullpool.store.tree import Tree
@@ -59,14 +62,16 @@ def build(order: Order) -> Built:
             whole = _write(order, load, scratch, _arrangement(order, load))
         except (MalformedError, duckdb.DataError, duckdb.InvalidInputException):
             good, blamed = _examine(order, load.accepted, scratch)
-            load, _ = load_archives(order, origin, good, scratch)
+            inputs = [item for item in order.inputs if item.edition in good]
+            load, _ = load_archives(order, origin, inputs, scratch)
+            load.precedence.accepted[:] = [good[one.edition] for one in load.accepted]
             rejected += blamed
             whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
             return Built(order.step, (), tuple(load.accepted), tuple(rejected))
         conflicts = (*_conflicts(order, load, whole.path), *repetitions)
         connection, accepted = _connection(order), tuple(load.accepted)
-        revised = revisions(connection, order, accepted, load.origin, whole.path)
+        revised = revisions(connection, order, accepted, origin, whole.path)
         files = finish.name_files(connection, order, whole, scratch)
         return Built(order.step, files, accepted, tuple(rejected), conflicts, revised)
 
@@ -105,8 +110,9 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
-    edges = load.edges(kind_of(order.step.series).slack)
-    is_mixed = has_patches or load.filled or load.corrected or load.others or edges
+    wins = load.precedence
+    meets_others = wins.filled or wins.corrected or wins.others or wins.edges or wins.next_ones
+    is_mixed = has_patches or meets_others
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -143,7 +149,7 @@ def _copy(
 ) -> None:
     kind = kind_of(order.step.series)
     followed = (order.followed.patch,) if order.followed else ()
-    origin = load.origin.plus(load.accepted, (*order.patches, *followed))
+    origin = load.precedence.origin.plus(load.accepted, (*order.patches, *followed))
     branches = _branches(order, load, whole.parent, width, arranged)
     finish.copy(_connection(order), kind, arranged.select(kind, branches), whole, origin)
 
@@ -158,15 +164,11 @@ def _branches(
     kept, what is rewritten.
     """
     kind = kind_of(order.step.series)
-    # What nothing identifies is replaced with all that the older edition had outside its span.
-    replaced = load.replaced if kind.key else load.replaced_around(kind)
-    filling, new = _of_archives(kind, load, width)
-    if arranged.is_strict:  # sorted, whatever came between the right ones would not show
-        filling = [rows.in_order(kind, branch) for branch in filling]
-        new = [rows.in_order(kind, branch) for branch in new]
+    wins = load.precedence
+    filling, new = _of_archives(kind, load, width, arranged)
     held = [
         rows.from_parquet(
-            kind, order.root / file.path, replaced, load.refilled, _repeated(order, kind)
+            kind, order.root / file.path, wins.dropped, wins.refilled, _repeated(order, kind)
         )
         for file in order.step.files
     ]
@@ -174,14 +176,26 @@ def _branches(
     return [*below, *filling, *held, *new]
 
 
-def _of_archives(kind: Kind, load: Load, width: csv_rows.Width) -> tuple[list[str], list[str]]:
+def _of_archives(
+    kind: Kind, load: Load, width: csv_rows.Width, arranged: rows.Arrangement
+) -> tuple[list[str], list[str]]:
     """Return what only fills holes, and what is rewritten."""
-    filling, new, correcting = (_new(kind, load, width, rank) for rank in Rank)
-    if spans := load.corrected:  # there the day's rows stay, and the month's everywhere else
-        filling += [rows.outside(branch, kind, spans) for branch in correcting]
-        filling += [rows.beneath(branch, kind, spans) for branch in new]
-        new = [rows.outside(branch, kind, spans) for branch in new]
-        new += [rows.among(branch, kind, spans) for branch in correcting]
+
+    def of(rank: Rank) -> list[str]:
+        branches = _new(kind, load, width, rank)
+        if not arranged.is_strict:
+            return branches
+        # Sorted, or cut apart, whatever came between the right ones would not show.
+        return [rows.in_order(kind, branch) for branch in branches]
+
+    filling, new, correcting = map(of, Rank)
+    wins = load.precedence
+    if lost := [*wins.next_ones, *wins.corrected]:
+        filling += [rows.beneath(branch, kind, lost) for branch in new]
+        new = [rows.outside(branch, kind, lost) for branch in new]
+    # Where a day corrects its month its rows stay, and the month's everywhere else.
+    filling += [rows.outside(branch, kind, wins.corrected) for branch in correcting]
+    new += [rows.among(branch, kind, wins.corrected) for branch in correcting]
     return filling, new
 
 
@@ -203,12 +217,12 @@ def _new(kind: Kind, load: Load, width: csv_rows.Width, rank: Rank) -> list[str]
 
 def _older(order: Order, load: Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
-    kind, spans = kind_of(order.step.series), [*load.replaced, *load.refilled]
+    kind, wins = kind_of(order.step.series), load.precedence
+    spans, others, edges = [*wins.dropped, *wins.refilled], wins.others, wins.edges
     held = [(order.root / file.path, file) for file in order.step.files]
-    others, edges = load.others, load.edges(kind.slack)
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
-        *(rows.archived_in(kind, path, load.merged(kind), others) for path, _ in held if others),
+        *(rows.archived_in(kind, path, wins.merged, others) for path, _ in held if others),
         *(rows.at_edges(kind, path, edges) for path, _ in held if edges),
     ]
 
@@ -242,8 +256,9 @@ def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
     losers += _new(kind, load, csv_rows.Width.WIDE, Rank.FILLS)
-    edges = load.inner_edges(kind.slack) if rows.meets_within(kind) else []
-    if disputed := [*edges, *load.corrected]:
+    wins = load.precedence
+    edges = [*wins.inner_edges, *wins.next_ones] if rows.meets_within(kind) else []
+    if disputed := [*edges, *wins.corrected]:
         new = _new(kind, load, csv_rows.Width.WIDE, Rank.REPLACES)
         losers += [rows.among(branch, kind, disputed) for branch in new]
     if not losers:
@@ -272,43 +287,46 @@ def _repetitions(order: Order) -> Iterator[Conflict]:
 
 def _examine(
     order: Order, accepted: Sequence[Accepted], scratch: Path
-) -> tuple[list[Input], list[Rejected]]:
-    """Tell the inputs that are good by themselves from those that are to blame, and for what."""
-    good: list[Input] = []
+) -> tuple[dict[Edition, Accepted], list[Rejected]]:
+    """Tell the inputs that are good by themselves from those that are to blame, and for what.
+
+    Of the good ones the earliest and the latest row are known then: they need not be in order.
+    """
+    good: dict[Edition, Accepted] = {}
     blamed: list[Rejected] = []
     editions = {archive.edition for archive in accepted}
     for item in (one for one in order.inputs if one.edition in editions):
-        reason = _fault(order, item, scratch)
-        if reason:
+        try:
+            good[item.edition] = _examined(order, item, scratch)
+        except MalformedError as error:
+            blamed.append(Rejected(item.edition, str(error)))
+        except (duckdb.DataError, duckdb.InvalidInputException) as error:
+            reason = duck.summary(error).replace(str(scratch), "")
             blamed.append(Rejected(item.edition, reason))
-        else:
-            good.append(item)
     return good, blamed
 
 
-def _fault(order: Order, item: Input, scratch: Path) -> str | None:
-    """Return what is wrong with the rows of one input; None if nothing is.
+def _examined(order: Order, item: Input, scratch: Path) -> Accepted:
+    """Return what one input holds. Raises MalformedError if its rows are wrong.
 
     Rows that repeat to the letter are no fault: outage days of 1s klines have them.
     """
     kind, span = kind_of(order.step.series), item.edition.archive.period.span
     load, _ = load_archives(order, Origin(), [item], scratch)
-    (branch,) = _new(kind, load, csv_rows.Width.WIDE, load.rank_of(item.edition))
-    try:
-        found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
-        assert found is not None
-        outside, differing, count = found
-        csv_rows.require_rows_in_all(load.accepted[0].rows, count)
-    except MalformedError as error:
-        return str(error)
-    except (duckdb.DataError, duckdb.InvalidInputException) as error:
-        return duck.summary(error).replace(str(scratch), "")
+    (branch,) = _new(kind, load, csv_rows.Width.WIDE, load.precedence.rank_of(item.edition))
+    found = _connection(order).execute(rows.verdict_of(kind, branch, span)).fetchone()
+    assert found is not None
+    outside, differing, count, first_us, last_us = found
+    csv_rows.require_rows_in_all(load.accepted[0].rows, count)
     if outside:
-        return f"{outside} rows lie outside {span}"
+        raise MalformedError(f"{outside} rows lie outside {span}")
     if differing:
         key = ", ".join(kind.key)
-        return f"{differing} rows share their {key} with another row but have other values"
-    return None
+        raise MalformedError(
+            f"{differing} rows share their {key} with another row but have other values"
+        )
+    first, last = instant(first_us), instant(last_us)
+    return replace(load.accepted[0], first_time=first, last_time=last)
 
 
 def _connection(order: Order) -> duckdb.DuckDBPyConnection:

@@ -6,7 +6,7 @@ So the state can be rewritten from the files alone.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,10 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One archive whose rows are in the file; *rows* as counted in the archive."""
+    """One archive whose rows are in the file; *rows* as counted in the archive.
+
+    *first_time* and *last_time* are those of its rows; files from before these were kept have none.
+    """
 
     key: str
     period: str
@@ -38,6 +41,8 @@ class Source:
     modified_at: str
     rows: int
     checksum: Checksum = Checksum.VERIFIED
+    first_time: str = ""
+    last_time: str = ""
 
     @property
     def span(self) -> Span:
@@ -48,6 +53,20 @@ class Source:
         """The edition, as the vendor's server named it."""
         modified = datetime.fromisoformat(self.modified_at) if self.modified_at else None
         return Identity(self.etag, self.size_bytes, modified)
+
+    @property
+    def is_known_to_pass_its_end(self) -> bool:
+        """Whether its last row is after its span."""
+        return bool(self.last_time) and datetime.fromisoformat(self.last_time) >= self.span.end
+
+    @property
+    def may_pass_its_end(self) -> bool:
+        return not self.last_time or self.is_known_to_pass_its_end
+
+    def is_known_to_begin_within(self, slack: timedelta) -> bool:
+        """Whether its first row is no later than that after the start of its span."""
+        latest = self.span.start + slack
+        return bool(self.first_time) and datetime.fromisoformat(self.first_time) < latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +188,8 @@ def _source(accepted: Accepted) -> Source:
         modified_at=identity.modified_at.isoformat() if identity.modified_at else "",
         rows=accepted.rows,
         checksum=edition.checksum,
+        first_time=accepted.first_time.isoformat(),
+        last_time=accepted.last_time.isoformat(),
     )
 
 

@@ -304,7 +304,10 @@ def check_of(kind: Kind, grid: Grid | None, path: Path, arranged: Arrangement) -
 
 
 def verdict_of(kind: Kind, branch: str, span: Span) -> str:
-    """Select how many rows lie outside *span*, how many keys have rows that differ, and all."""
+    """Select how many rows lie outside *span*, how many keys have rows that differ, and all.
+
+    Then the first and the last instant in microseconds.
+    """
     span = kind.around(span)
     differing = "0"
     if kind.key:
@@ -313,8 +316,8 @@ def verdict_of(kind: Kind, branch: str, span: Span) -> str:
         every = f"SELECT count(*) FROM (SELECT DISTINCT * FROM ({branch}))"
         differing = f"({every}) - (SELECT count(*) FROM ({keys}))"
     return (
-        f"SELECT count(*) FILTER (NOT {within(kind.time, span)}), {differing}, count(*)"
-        f" FROM ({branch})"
+        f"SELECT count(*) FILTER (NOT {within(kind.time, span)}), {differing}, count(*),"
+        f" epoch_us(min({kind.time})), epoch_us(max({kind.time})) FROM ({branch})"
     )
 
 
