@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fullpool import vendor
-from fullpool.grid import Grid, Places, bars
+from fullpool.grid import Grid, Places, bars, is_alike
 from fullpool.kinds import KINDS, Api, api_of, grid_of, is_counted, kind_of
 from fullpool.model import (
     ANOTHER_LIFE,
@@ -216,7 +216,17 @@ def _by_time(grid: Grid, run: Run, moment: datetime) -> Run | None:
         return run
     if grid.between(run.last_time, moment):
         return None
-    return Run(run.first_time, moment, run.rows + 1)
+    longer = Run(run.first_time, moment, run.rows + 1)
+    # In one run rows are evenly apart: else their distance would tell nothing.
+    return None if grid.longest and not _is_even(run, longer) else longer
+
+
+def _is_even(run: Run, longer: Run) -> bool:
+    """Whether the row that makes a run longer is as far from it as its own are apart."""
+    if run.rows == 1:
+        return True
+    distance = (run.last_time - run.first_time) / (run.rows - 1)
+    return is_alike(longer.last_time - run.last_time, distance)
 
 
 def _by_id(run: Run, moment: datetime, number: int) -> Run | None:

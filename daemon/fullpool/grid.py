@@ -8,7 +8,7 @@ UTC. No published file with three-day bars was to be had, so their days are take
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -152,6 +152,21 @@ def distance_in(file: PartitionFile) -> timedelta | None:
     return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
 
 
+def inside(grid: Grid, file: PartitionFile, span: Span) -> PartitionFile | None:
+    """Return a file of a span; of followed rows that are evenly apart, the part that is in it."""
+    if span.covers(Span(file.first_time, file.last_time)):
+        return file
+    distance = None if file.path or grid.longest is None else distance_in(file)
+    if distance is None:
+        return None
+    first = max(-((file.first_time - span.start) // distance), 0)
+    end = min(-((file.first_time - span.end) // distance), file.rows)
+    if first >= end:
+        return None
+    start, last = (file.first_time + number * distance for number in (first, end - 1))
+    return replace(file, first_time=start, last_time=last, rows=end - first)
+
+
 def _distances(longest: timedelta) -> tuple[timedelta, ...]:
     """Return how far apart rows can be, of which *longest* is the longest."""
     return longest, longest / 2, longest / 8
@@ -162,7 +177,7 @@ def _even_distance(file: PartitionFile, longest: timedelta) -> timedelta | None:
     own = None if file.holes else distance_in(file)
     if own is None:
         return None
-    return next((d for d in _distances(longest) if _is_alike(own, d)), None)
+    return next((d for d in _distances(longest) if is_alike(own, d)), None)
 
 
 def tail_begins(grid: Grid, last: PartitionFile) -> int:
@@ -212,17 +227,18 @@ def _is_step(
     missing twice in a row.
     """
     distance = _between(pair)
-    if pair[1].path or not any(_is_alike(distance, even) for even in _distances(longest)):
+    if pair[1].path or not any(is_alike(distance, even) for even in _distances(longest)):
         return False
     others = [other for other in beside if other is not pair and not other[1].path]
-    return any(_is_alike(distance, _between(other)) for other in others)
+    return any(is_alike(distance, _between(other)) for other in others)
 
 
 def _between(pair: tuple[PartitionFile, PartitionFile]) -> timedelta:
     return pair[1].first_time - pair[0].last_time
 
 
-def _is_alike(one: timedelta, other: timedelta) -> bool:
+def is_alike(one: timedelta, other: timedelta) -> bool:
+    """Whether two distances are the same, but for rows that are some milliseconds late."""
     return other / _ALIKE <= one <= other * _ALIKE
 
 
