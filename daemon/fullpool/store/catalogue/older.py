@@ -1,5 +1,6 @@
 """Lets generations of an older version be read by the queries of this one."""
 
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -10,11 +11,11 @@ from fullpool.store.state.tables import qualified
 _SCHEMA: Final = "internal"
 
 
-def add_internal(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+def add_internal(connection: duckdb.DuckDBPyConnection, name: str, root: Path) -> None:
     """Give tables of the catalogue attached as *name* their names in `internal`.
 
     Before format 12 they were in `sync`. Does nothing for a catalogue that has them. Needs a
-    connection that may attach a database in memory.
+    connection that may attach a database in memory. *root* is where the lake is by now.
     """
     if has_internal(connection, name):
         return
@@ -22,6 +23,7 @@ def add_internal(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         f"SELECT table_name FROM information_schema.tables WHERE table_catalog = {quoted(name)}"
         " AND table_schema = 'sync'"
     ).fetchall()
+    connection.execute(f"SET VARIABLE lake_root = {quoted(root)}")
     connection.execute(f"ATTACH ':memory:' AS {_SCHEMA}")
     for (table,) in tables:
         if qualified(table).startswith(_SCHEMA):

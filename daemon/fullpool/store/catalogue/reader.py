@@ -237,7 +237,7 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
     """
     path = path_of(tree, as_of)
     try:
-        connection = _opened(path)
+        connection = _opened(path, tree.root)
     except duckdb.Error as error:
         raise NoLakeError(f"opening {path}: {duck.summary(error)}") from error
     with connection:
@@ -245,13 +245,13 @@ def reading(tree: Tree, as_of: str | None = None) -> Iterator[Reader]:
         yield Reader(connection)
 
 
-def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+def _opened(path: Path, root: Path) -> duckdb.DuckDBPyConnection:
     connection = duck.connect_read_only(path)
     if has_internal(connection, path.stem):
         return connection
     connection.close()
     connection = duck.attached(path, path.stem, {})
-    add_internal(connection, path.stem)
+    add_internal(connection, path.stem, root)
     connection.execute(f"USE {path.stem}")
     duck.configure(connection)
     return connection

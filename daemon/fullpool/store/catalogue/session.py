@@ -66,7 +66,7 @@ class Session:
                 identity = _identity(path)
                 if self._opened is None or self._opened.identity != identity:
                     opened = duck.attached(path, _NAME, self._settings)
-                    add_internal(opened, _NAME)
+                    add_internal(opened, _NAME, self.tree.root)
                     self._opened = _Opened(identity, opened)
             except (duckdb.Error, OSError) as error:
                 failure = error
