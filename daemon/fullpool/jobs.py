@@ -85,9 +85,9 @@ class Timetable:
 
     def was_missed(self, job: Job, last: datetime) -> bool:
         """Whether *job*, which ran at *last*, should have run since."""
-        timing, *_ = self._applied[job]
+        timing, jitter_s, _ = self._applied[job]
         due = _trigger(timing, 0.0, 0).get_next_fire_time(last, last + timedelta(seconds=1))
-        return due is not None and due <= self._now()
+        return due is not None and due + timedelta(seconds=jitter_s) <= self._now()
 
     def _watch_clock(self) -> None:
         offset = self._offset()

@@ -91,9 +91,9 @@ class Gauges(Collector):
 
     def write(self, path: Path) -> None:
         """Write all metrics to *path*, in one step. Raises MetricsError."""
-        if path.exists() and not path.is_file():
-            raise MetricsError(f"writing the metrics to {path}: that is no file")
         try:
+            if path.exists() and not path.is_file():
+                raise MetricsError(f"writing the metrics to {path}: that is no file")
             write_to_textfile(str(path), self.registry)
             path.chmod(0o644)
         except OSError as error:

@@ -120,7 +120,9 @@ class Lookout:
         self._missed = self._missed + 1 if content is None else 0
         is_away = content is None and self._missed < _GONE_AFTER
         found = _sum(content)
-        is_new, self._seen = found != self._seen, self._seen if is_away else found
+        is_new = found != self._seen
+        if is_asked or not is_away:
+            self._seen = found
         if is_asked or (is_new and not is_away):
             config, error = self._judged(content, is_new=is_new)
             look = ConfigChange(config, error, found, is_asked, is_new)

@@ -192,6 +192,17 @@ def test_an_edited_metrics_file_leaves_none_behind(lab: Lab) -> None:
         assert [path.name for path in root.glob("*.prom")] == [name][: bool(name)]
 
 
+def test_unusable_metrics_files_stop_nothing(lab: Lab) -> None:
+    put(lab, "AUSDT", "2024-03-01")
+    lab.run("sync", "2024-03-02T08:00")
+    for name in ("x" * 300, "/proc/none/fullpool.prom", ".staging"):
+        with Reporting(Path("fullpool.toml"), lab.config, Flag()) as reporting:
+            reporting.apply(replace(lab.config.metrics, file=name))
+            reporting.say()
+            with opened_state(tree_of(lab.config)) as state:
+                reporting.measured(figures_of(state.connection))
+
+
 def test_gaps_of_series_left_out_are_not_counted(lab: Lab) -> None:
     lab.datasets = dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01")
     for symbol in ("AUSDT", "BUSDT"):

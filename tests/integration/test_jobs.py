@@ -95,6 +95,17 @@ def test_what_should_have_run_was_missed(asked: Asked) -> None:
     assert not asked.timetable.was_missed(Job.AUDIT, now - timedelta(seconds=1))
 
 
+def test_a_job_within_its_jitter_is_not_missed() -> None:
+    now = [datetime(2024, 3, 2, 4, 40, tzinfo=UTC)]
+    timetable = Timetable(lambda _: None, lambda: now[0])
+    timetable.apply(Schedule(**(NEVER | {"audit": "17 4 * * *"}), jitter_s=1800.0))
+    last = datetime(2024, 3, 1, 4, 31, tzinfo=UTC)
+
+    assert not timetable.was_missed(Job.AUDIT, last)
+    now[0] += timedelta(minutes=10)
+    assert timetable.was_missed(Job.AUDIT, last)
+
+
 def test_the_next_tick_is_told(asked: Asked) -> None:
     asked.timetable.apply(schedule(tick="1h"))
     asked.timetable.start()

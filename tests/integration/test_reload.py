@@ -229,6 +229,17 @@ def test_a_file_staying_away_is_told(watched: Watched) -> None:
     assert "there is no such file" in str(watched.looks[0].error)
 
 
+def test_a_file_that_is_back_is_taken_back(watched: Watched) -> None:
+    aside = watched.path.with_name("aside")
+    watched.path.rename(aside)
+    watched.asked.set()
+    watched.symbols(1, settled_s=0)
+    aside.rename(watched.path)
+
+    assert watched.symbols(2) == ["AUSDT"]
+    assert [look.error is None for look in watched.looks] == [False, True]
+
+
 def test_asking_gets_an_answer_without_changes(watched: Watched) -> None:
     watched.asked.set()
     watched.symbols(1, settled_s=0)

@@ -68,8 +68,7 @@ class Reporting:
         self._endpoint.close()
         if self._written is not None:
             self._written.remove(self._tree)
-        if self._metrics.file:
-            (self._tree.root / self._metrics.file).unlink(missing_ok=True)
+        self._remove(self._metrics.file)
 
     def apply(self, metrics: Metrics) -> None:
         """Serve the metrics where *metrics* says. Raises MetricsError; then they stay as before."""
@@ -82,9 +81,14 @@ class Reporting:
                 self._serve(before)
                 raise
         self._metrics = metrics
-        if before.file and before.file != metrics.file:  # its numbers would stay as they are
+        if before.file != metrics.file:
+            self._remove(before.file)
+
+    def _remove(self, file: str) -> None:
+        """Remove the metrics file: its numbers would stay as they are."""
+        if file:
             with suppress(OSError):
-                (self._tree.root / before.file).unlink()
+                (self._tree.root / file).unlink()
 
     def _serve(self, metrics: Metrics) -> None:
         with ExitStack() as opened:
