@@ -250,6 +250,13 @@ def caught_up(listed: Listed, recent: Iterable[Known]) -> Listed:
     return replace(listed, until=max(listed.until, *ends))
 
 
+def is_back(before: Listed, now: Listed) -> bool:
+    """Whether a series that had stopped has archives again, by what came since its listing."""
+    if before.until is None or before.until == now.until:
+        return False
+    return not vendor.still_trades(before.series, before.until, before.at)
+
+
 def needs_listing(want: Want, listed: Listed | None, dormant_age: timedelta, now: datetime) -> bool:
     """Whether the series must be listed before it can be planned."""
     if listed is None or want.span.start < listed.span.start:

@@ -1,5 +1,6 @@
 """What is followed: rows of days that have no archive yet, from the API."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -647,6 +648,61 @@ def test_rates_that_come_hourly_are_followed() -> None:
 
         found = "SELECT count(*), max(calc_time) FROM funding_rate WHERE calc_time >= '2024-03-01'"
         assert lab.ask(found) == [(28, naive("2024-03-02T03:00"))]
+
+
+def test_a_symbol_that_trades_again_is_followed(lab: Lab) -> None:
+    """Its archives are found by the audit, before it is listed again for having stopped."""
+    lab.run("sync", "2024-03-10T09:30:20")
+    for day in range(10, 25):
+        put_day(lab, f"2024-03-{day}")
+    lab.run("audit", "2024-03-25T09:30:20")
+    trades = "SELECT is_trading FROM sync.coverage WHERE symbol = 'BUSDT'"
+    before = lab.ask(trades)
+    for day in ("2024-03-24", "2024-03-25"):
+        put_day(lab, day, "BUSDT")
+    for day in ("2024-03-26", "2024-03-27"):
+        lab.run("audit", f"{day}T09:30:20")
+
+    assert (before, lab.ask(trades)) == ([(False,)], [(True,)])
+    last = "SELECT max(open_time) FROM klines WHERE symbol = 'BUSDT'"
+    assert lab.ask(last) == [(naive("2024-03-27T09:29"),)]
+
+
+def test_a_new_symbol_is_followed_before_its_archives() -> None:
+    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": 1_709_625_600_000}  # 5 March, 8h
+    text = dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")
+    with Lab(text) as lab:
+        body = json.dumps({"rateLimits": [], "symbols": [info]})
+        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        whole = funding(at("2024-03-05T16:00"), at("2024-04-01"))
+        lab.tell_api(RATES.format("03"), whole)
+        found = lab.run("sync", "2024-03-06T09:00:20")
+
+        assert found.has_series
+        assert [one for one in found.remarks if "no symbol" in one] == []
+        rates = "SELECT count(*), count(DISTINCT calc_time), min(calc_time), any_value(source)"
+        first = naive("2024-03-05T16:00")
+        assert lab.ask(f"{rates} FROM funding_rate") == [(3, 3, first, "rest")]
+        assert lab.ask("SELECT is_trading, open_rows FROM sync.coverage") == [(True, 0)]
+        lab.put(RATES.format("03"), whole)
+        lab.run("audit", "2024-04-02T12:00:20")
+        assert lab.ask(f"{rates} FROM funding_rate") == [(79, 79, first, "archive")]
+
+
+def test_other_funding_hours_are_counted_as_they_are() -> None:
+    """From every 8 hours to every 4, within a followed month."""
+    change, end = at("2024-03-12T16:00"), at("2024-04-01")
+    eights = funding(at("2024-03-01"), change + 8 * HOUR)
+    march = eights + funding(change + 4 * HOUR, end, hours=4).partition("\n")[2]
+    with Lab(dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")) as lab:
+        lab.put(RATES.format("02"), funding(at("2024-02-01"), at("2024-03-01")))
+        lab.tell_api(RATES.format("03"), march)
+        for now, followed in (("2024-03-13T00:10", 37), ("2024-03-14T00:10", 43)):
+            lab.run("tick", now)
+            lab.run("patch", now)
+            count = "SELECT expected_rows, present_rows, patched_rows, open_rows FROM sync.coverage"
+            assert lab.ask(count) == [(29 * 3 + followed, 29 * 3, followed, 0)]
+            assert lab.ask("FROM sync.gaps") == []
 
 
 def test_following_continues_after_a_long_outage() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from test_day_by_day import metrics, metrics_key  # type: ignore[import-not-found]
 
 from fullpool.instruments import Instrument, changes
 from fullpool.model import Market
@@ -130,8 +131,8 @@ def test_host_without_list_is_harmless(lab: Lab, symbols: str) -> None:
         ("2024-03-01", [("BTCUSDT", "archive"), ("OLDUSDT", "archive")]),
         ("2024-03-02", [("BTCUSDT", "archive")]),
         ("2024-03-04", [("BTCUSDT", "api"), ("NEWUSDT", "api")]),
-        ("2024-03-07", [("BTCUSDT", "api"), ("NEWUSDT", "dates")]),
-        ("2024-03-09", [("BTCUSDT", "dates"), ("NEWUSDT", "dates")]),
+        ("2024-03-07", [("BTCUSDT", "api")]),
+        ("2024-03-09", [("BTCUSDT", "dates")]),
     ],
 )
 def test_tradable_symbols_rest_on_best_evidence(
@@ -170,3 +171,30 @@ def test_only_different_instruments_are_changes() -> None:
     found = changes({"A": same, "B": old, "C": ended}, [same, new])
 
     assert (found.ended, found.begun) == (("B", "C"), (new,))
+
+
+def test_delisted_contracts_are_not_traded_later(lab: Lab) -> None:
+    """One is delivered, one is gone from the list; an older version of each tells no end."""
+    tell(lab, symbol("BTCUSDT"), symbol("MKRUSDT"), symbol("GONEUSDT"))
+    lab.run("sync", "2024-03-04T12:00")
+    end = round(at("2024-03-05T09:00").timestamp() * 1000)
+    tell(lab, symbol("BTCUSDT"), symbol("MKRUSDT", "SETTLING", deliveryDate=end))
+    lab.run("audit", "2024-03-06T12:00")
+    tell(lab, symbol("BTCUSDT"))
+    lab.run("audit", "2024-03-20T12:00")
+
+    on = "SELECT symbol FROM instruments_on(DATE '{}') WHERE symbol <> 'OLDUSDT'"
+    assert lab.ask(on.format("2024-03-04")) == [("BTCUSDT",), ("GONEUSDT",), ("MKRUSDT",)]
+    for day in ("2024-03-07", "2024-03-20", "2026-01-01"):
+        assert lab.ask(on.format(day)) == [("BTCUSDT",)]
+
+
+def test_midnight_row_trades_no_day_more() -> None:
+    """The archive of a day of metrics ends with the first row of the day after."""
+    with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
+        lab.put(metrics_key("2024-03-01"), metrics("2024-03-01T00:05"))
+        lab.run("sync", "2024-03-04T12:00")
+
+        on = "SELECT symbol, evidence FROM instruments_on(DATE '{}')"
+        assert lab.ask(on.format("2024-03-01")) == [("X", "archive")]
+        assert lab.ask(on.format("2024-03-02")) == []

@@ -30,7 +30,7 @@ from served import Seen, Vendor, ask, dataset, sync
 # quarantine, one was published anew, two bars are from the API, and three are missing there too.
 ARCHIVED = Path(__file__).parents[1] / "support" / "fixtures" / "lake-515d430.tar.xz"
 # A lake of each format of before 0.1.0, of three days, and their archives.
-FORMATS = ARCHIVED.with_name("lakes-of-formats-1-to-12.tar.xz")
+FORMATS = ARCHIVED.with_name("lakes-of-formats-1-to-13.tar.xz")
 WRITTEN = datetime(2026, 11, 28, 19, tzinfo=UTC)
 DATASETS = dataset("spot/klines/BTCUSDT/1h", start="2024-03-04", end="2024-03-10") + dataset(
     "um/aggTrades/BTCUSDT", start="2024-03-08", end="2024-03-09"

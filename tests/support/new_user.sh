@@ -68,7 +68,7 @@ python -c "import fullpool; print('python:', fullpool.open('lake').klines('BTCUS
 kill "$first"
 
 # Lakes of every older format.
-python -c "import tarfile; tarfile.open('/fixtures/lakes-of-formats-1-to-12.tar.xz').extractall('old')"
+python -c "import tarfile; tarfile.open('/fixtures/lakes-of-formats-1-to-13.tar.xz').extractall('old')"
 vendor old/vendor 8766
 for lake in old/format-*; do
     fullpool init --lake "/root/$lake" --symbols BTCUSDT --intervals 1h --start 2024-03-04 old.toml >/dev/null

@@ -57,7 +57,7 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
     known = reader.queries.listings()
     wanted = dict.fromkeys(s for dataset in config.dataset for s in dataset.named_series)
     kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
-    symbols = reader.queries.symbol_lists(kinds, vendor.beginning())
+    symbols = reader.queries.symbols.lists(kinds, vendor.beginning())
     strange = set(unknown.strange(wanted, symbols))
     return [series for series in wanted if series not in known and series not in strange]
 
@@ -106,7 +106,7 @@ def _remarks(queries: StateQueries, config: Config) -> list[str]:
     max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)
     listings, since = queries.listings(), clock.now() - max_age
     kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
-    symbols = queries.symbol_lists(kinds, since)
+    symbols = queries.symbols.lists(kinds, since)
     strange, unfit = set(), []
     for dataset in config.dataset:
         if listed := symbols.get((dataset.market, dataset.kind)):

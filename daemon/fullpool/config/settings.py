@@ -153,8 +153,9 @@ class Dataset:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The symbols that are named."""
-        return tuple(p for p in self.symbols if not p.startswith("!") and is_plain(p))
+        """The symbols that are named, and not excluded."""
+        included, excluded = parted(self.symbols)
+        return tuple(p for p in included if is_plain(p) and not fits(p, excluded))
 
     def wants(self, symbol: str) -> bool:
         """Whether *symbol* fits one pattern and no exclusion."""

@@ -17,7 +17,7 @@ from fullpool.store.inventory import is_readable
 from fullpool.store.state.passes import PassOutcome, PassSummary
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.audit import audit
-from fullpool.sync.archives.discover import Discovered, discover
+from fullpool.sync.archives.discover import Discovered, describe_unknown, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.archives.rounds import Round
 from fullpool.sync.disk import with_room
@@ -70,8 +70,8 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
+    take_instruments(work, state, outcome)  # which tell when a name was listed, or listed anew
     _follow(work, state, outcome)
-    take_instruments(work, state, outcome)  # which tell when a name was listed anew
     state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
 
@@ -146,6 +146,9 @@ def _framed(
             outcome.is_dirty = _took_back(work, state)
             outcome.is_dirty |= set_aside_damaged(state, work.tree, work.now())
             found = discover(work, state.queries)
+            if found.unknown:
+                take_instruments(work, state, outcome)  # which tell what was just listed
+            describe_unknown(work, state.queries, found)
             _record(state, found, outcome, work)
             act(found, outcome)
             if not work.is_ending:

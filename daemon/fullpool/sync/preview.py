@@ -10,7 +10,7 @@ from fullpool.model import Series, Status, Step
 from fullpool.planning import Want
 from fullpool.rest import too_much
 from fullpool.store.state.queries import StateQueries
-from fullpool.sync.archives.discover import discover
+from fullpool.sync.archives.discover import describe_unknown, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
 from fullpool.sync.work import Work
 
@@ -48,6 +48,7 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
 def preview(work: Work, queries: StateQueries) -> Preview:
     """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
     found = discover(work, queries)
+    describe_unknown(work, queries, found)
     wanted, before = {want.series for want in found.wants}, queries.wanted()
     news = {known.archive: known for known in found.found}
     accepted = accepted_checksums(work.config.checks)

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import duckdb
 
+from fullpool import vendor
 from fullpool.following import LastRow
 from fullpool.model import Series
 from fullpool.store import duck
-from fullpool.store.catalogue.sync_tables import HELD, TRADING
+from fullpool.store.catalogue.sync_tables import HELD, TRADING, is_by_month
+from fullpool.store.duck import quoted
 from fullpool.store.state.gap_rows import MISSING_ROWS, WANTED_GAPS
 from fullpool.store.state.tables import at_utc, naive, series_in
 
@@ -97,12 +99,14 @@ def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series
 _SERIES: Final = ("market", "kind", "symbol", "interval")
 
 
-def _trading(held: str, last: str = "max(last_time) AS last_time") -> str:
+def _trading(
+    held: str, last: str = "max(last_time) AS last_time", which: str = f"({TRADING})"
+) -> str:
     """Return what selects from wanted series w that still trade, with the last row h of *held*."""
     return (
         f"FROM sync.wanted AS w JOIN internal.listings AS l ON {_same('l')}"
         f" LEFT JOIN (SELECT {', '.join(_SERIES)}, {last} FROM {held}"
-        f" GROUP BY ALL) AS h ON {_same('h')} WHERE {TRADING}"
+        f" GROUP BY ALL) AS h ON {_same('h')} WHERE {which}"
     )
 
 
@@ -116,10 +120,19 @@ _FRESHNESS: Final = (
     f" min(h.last_time) {_trading(f'({HELD})')} GROUP BY ALL ORDER BY ALL"
 )
 _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
+# Of a symbol that was listed, or first seen, of late archives are still to come.
+_LISTED: Final = "coalesce(i.listed_at, i.valid_from)"
+_IS_NEW: Final = (
+    "(l.known_until IS NULL AND EXISTS (SELECT 1 FROM internal.instruments AS i"
+    f" WHERE i.valid_to IS NULL AND i.status = {quoted(vendor.TRADING)}"
+    f" AND i.market = w.market AND i.symbol = w.symbol AND {_LISTED} <= $now AND ({_LISTED} > $now"
+    f" - CASE WHEN {is_by_month('w.')} THEN INTERVAL 62 DAY ELSE INTERVAL 7 DAY END"
+    f" OR EXISTS (SELECT 1 FROM sync.followed AS f WHERE {_same('f')}))))"
+)
 _LAST_ROWS: Final = (
     "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time, h.last_key"
-    f" {_trading('internal.partitions', _NEWEST)} AND w.wanted_from <= $now AND w.wanted_to > $now"
-    " ORDER BY ALL"
+    f" {_trading('internal.partitions', _NEWEST, f'({TRADING} OR {_IS_NEW})')}"
+    " AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
 )
 _PASSES: Final = (
     "SELECT command, ended_at, outcome = 'complete' FROM sync.passes WHERE ended_at IS NOT NULL"

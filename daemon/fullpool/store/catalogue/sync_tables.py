@@ -86,7 +86,7 @@ _OF_SERIES: Final = (
 )  # fmt: skip
 _OF_SYMBOLS: Final = (*_OF_SERIES[:-2], "followed", "symbols", "instruments")
 # Counts up when the tables or views change: then the lake is published again.
-FORMAT: Final = 13
+FORMAT: Final = 14
 
 
 # What is held of each series: in files, and of what is followed.
@@ -220,7 +220,8 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(explained_rows, 0) AS explained_rows,"
         f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
-        f" coalesce({TRADING}, false) AS is_trading, archived_until, followed_until"
+        f" coalesce({TRADING}, followed_until IS NOT NULL) AS is_trading,"
+        " archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM internal.expected) AS n"
         f" LEFT JOIN held ON {same_series('held', 'n')}"
         f" LEFT JOIN expected ON {same_series('expected', 'n')}"

@@ -14,7 +14,6 @@ from fullpool.model import (
     Ban,
     Checksum,
     Known,
-    Market,
     Period,
     Series,
     Status,
@@ -26,6 +25,7 @@ from fullpool.store.state.asking import OF_SERIES, rows_of
 from fullpool.store.state.file_queries import FileQueries
 from fullpool.store.state.gap_queries import GapQueries
 from fullpool.store.state.migrations import migrate
+from fullpool.store.state.symbol_queries import SymbolQueries
 from fullpool.store.state.tables import (
     ARCHIVES,
     DAY_LENGTH,
@@ -62,31 +62,13 @@ _SAME_MONTH: Final = (
 
 
 class StateQueries:
-    """What is known so far: passes, listings and archives; *files* and *gaps* know of those."""
+    """What is known so far: passes, listings and archives; *files*, *gaps*, *symbols* of those."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self.files = FileQueries(connection)
         self.gaps = GapQueries(connection)
-
-    def symbol_lists(
-        self, kinds: Iterable[tuple[Market, str]], since: datetime
-    ) -> dict[tuple[Market, str], list[str]]:
-        """Return the symbols of each market and kind, of those that were listed *since* then."""
-        found = {pair: self.symbols(*pair, since) for pair in dict.fromkeys(kinds)}
-        return {pair: symbols for pair, symbols in found.items() if symbols}
-
-    def symbols(self, market: str, kind: str, since: datetime) -> list[str]:
-        """Return the vendor's symbols as listed at *since* or later; empty if they were not."""
-        return [
-            symbol
-            for (symbol,) in rows_of(
-                self._connection,
-                "SELECT symbol FROM internal.symbols WHERE market = ? AND kind = ?"
-                " AND listed_at >= ? ORDER BY symbol",
-                [market, kind, naive(since)],
-            )
-        ]
+        self.symbols = SymbolQueries(connection)
 
     def listings(self) -> dict[Series, Listed]:
         """Return the last listing of every series."""

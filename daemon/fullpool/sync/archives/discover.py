@@ -72,13 +72,26 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
     recent: dict[Series, list[Known]] = defaultdict(list)
     for known in queries.since_listing():
         recent[known.archive.series].append(known)
-    listings = {s: planning.caught_up(one, recent[s]) for s, one in queries.listings().items()}
+    held = queries.listings()
+    listings = {series: planning.caught_up(one, recent[series]) for series, one in held.items()}
+    found.listings = {s: one for s, one in listings.items() if planning.is_back(held[s], one)}
     _list_stale(work, queries, found, listings, now)
     found.new = found.listings.keys() - listings.keys()
     newest = listings | found.listings
     _add_computed(found, newest, recent, now)
-    _tell_unknown(work, queries, found, newest, now)
+    found.unknown = list(dict.fromkeys([*found.unknown, *_without_archive(work, found, newest)]))
     return found
+
+
+def _without_archive(
+    work: Work, found: Discovered, newest: Mapping[Series, Listed]
+) -> Iterator[Series]:
+    """Yield the series that are named and have no archive."""
+    # A pattern may well take in symbols that lack an interval.
+    named = {series for dataset in work.config.dataset for series in dataset.named_series}
+    for series in (want.series for want in found.wants):
+        if series in named and series in newest and not newest[series].until:
+            yield series
 
 
 def _list_stale(
@@ -105,24 +118,14 @@ def _list_stale(
         found.listings[series] = _joined(shelf.listed, earlier)
 
 
-def _tell_unknown(
-    work: Work,
-    queries: StateQueries,
-    found: Discovered,
-    newest: Mapping[Series, Listed],
-    now: datetime,
-) -> None:
-    """Note the series that the vendor does not have, and what is to be said of their symbols."""
-    wanted = [want.series for want in found.wants]
-    # A pattern may well take in symbols that lack an interval.
-    named = {series for dataset in work.config.dataset for series in dataset.named_series}
-    found.unknown += [s for s in wanted if s in named and s in newest and not newest[s].until]
-    found.unknown = list(dict.fromkeys(found.unknown))
-    work.watcher.discovered(len(set(wanted) - set(found.unknown)))
-    symbols = _symbols_beside(work, queries, found, now)
+def describe_unknown(work: Work, queries: StateQueries, found: Discovered) -> None:
+    """Note what is to be said of the symbols of series that have no archive."""
+    wanted = {want.series for want in found.wants}
+    work.watcher.discovered(len(wanted - set(found.unknown)))
+    symbols = _symbols_beside(work, queries, found, work.now())
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
-    found.has_series = any(series not in strange for series in wanted)
+    found.has_series = not wanted <= strange
 
 
 def _symbols_beside(
@@ -135,14 +138,15 @@ def _symbols_beside(
     just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
     kinds = [(series.market, series.kind) for series in found.unknown]
     symbols: dict[tuple[Market, str], Sequence[str]] = {
-        **queries.symbol_lists(kinds, vendor.beginning())
+        **queries.symbols.lists(kinds, vendor.beginning())
     }
     for market, kind in just:
         failed = dict(found.failed)
         with suppress(FullpoolError):
             symbols[market, kind] = _symbols(work, queries, market, kind, found, now)
         found.failed = failed  # it is only a hint
-    return symbols | {(listed.market, listed.kind): listed.symbols for listed in found.symbols}
+    symbols |= {(listed.market, listed.kind): listed.symbols for listed in found.symbols}
+    return {pair: queries.symbols.with_new(pair[0], names) for pair, names in symbols.items()}
 
 
 def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) -> list[Want]:
@@ -173,13 +177,13 @@ def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where 
     if (names_now := next(just, None)) is not None:
         return names_now
     max_age = timedelta(hours=work.config.discovery.symbols_max_age_h)
-    held = queries.symbols(market, kind, now - max_age)
+    held = queries.symbols.listed(market, kind, now - max_age)
     if held:
         return held
     try:
         names = list_symbols(work.opener(), work.config.network.listing_url, market, kind)
     except UnreachableError as error:
-        older = queries.symbols(market, kind, vendor.beginning())
+        older = queries.symbols.listed(market, kind, vendor.beginning())
         if not older:
             raise
         found.failed[f"symbols of {market}/{kind}"] = str(error)

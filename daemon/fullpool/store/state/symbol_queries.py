@@ -1,0 +1,42 @@
+"""Queries about the symbols that the vendor has, by the bucket's listing and by the API."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import duckdb
+
+from fullpool import vendor
+from fullpool.model import Market
+from fullpool.store.state.asking import rows_of
+from fullpool.store.state.tables import naive
+
+
+class SymbolQueries:
+    """What is known of symbols."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def listed(self, market: str, kind: str, since: datetime) -> list[str]:
+        """Return the vendor's symbols as listed at *since* or later; empty if they were not."""
+        sql = "SELECT symbol FROM internal.symbols WHERE market = ? AND kind = ?"
+        return self._names(f"{sql} AND listed_at >= ?", [market, kind, naive(since)])
+
+    def lists(
+        self, kinds: Iterable[tuple[Market, str]], since: datetime
+    ) -> dict[tuple[Market, str], list[str]]:
+        """Return the symbols of each market and kind, of those that were listed *since* then.
+
+        With those that trade by the API and have no archive yet.
+        """
+        found = {pair: self.listed(*pair, since) for pair in dict.fromkeys(kinds)}
+        return {pair: self.with_new(pair[0], names) for pair, names in found.items() if names}
+
+    def with_new(self, market: Market, symbols: Sequence[str]) -> list[str]:
+        """Return some symbols of a market with all that trade by the API."""
+        sql = "SELECT symbol FROM internal.instruments WHERE market = ? AND status = ?"
+        trading = self._names(f"{sql} AND valid_to IS NULL", [market, vendor.TRADING])
+        return list(dict.fromkeys([*symbols, *trading]))
+
+    def _names(self, sql: str, values: list[str | datetime]) -> list[str]:
+        return [name for (name,) in rows_of(self._connection, f"{sql} ORDER BY symbol", values)]
