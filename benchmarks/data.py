@@ -136,8 +136,8 @@ def _write_options(folder: Path, day: date) -> None:
     empty = ", ".join(["'0E-8'"] * 6)
     sql = f"""
         SELECT '{day}', lpad(h::VARCHAR, 2, '0'), 'BTC-' || strike || '-' || side, 'BTCUSDT', side,
-               strike, {empty}, {amounts}, (hash(h, c, 11, '{day}') % 1000 / 1e8)::DECIMAL(18,8), '0E-8',
-               '0E-8'
+               strike, {empty}, {amounts},
+               (hash(h, c, 11, '{day}') % 1000 / 1e8)::DECIMAL(18,8), '0E-8', '0E-8'
         FROM (SELECT h, c, '261225-' || (20000 + (c // 2) * 500) AS strike,
                      CASE WHEN c % 2 = 0 THEN 'C' ELSE 'P' END AS side
               FROM range(24) AS hours(h), range(230) AS contracts(c))"""
