@@ -217,12 +217,12 @@ def _by_time(grid: Grid, run: Run, moment: datetime) -> Run | None:
     if grid.between(run.last_time, moment):
         return None
     longer = Run(run.first_time, moment, run.rows + 1)
-    # In one run rows are evenly apart: else their distance would tell nothing.
+    # A run has one distance, so that its rows can be counted from its ends.
     return None if grid.longest and not _is_even(run, longer) else longer
 
 
 def _is_even(run: Run, longer: Run) -> bool:
-    """Whether the row that makes a run longer is as far from it as its own are apart."""
+    """Whether the new row keeps the distance of the run."""
     if run.rows == 1:
         return True
     distance = (run.last_time - run.first_time) / (run.rows - 1)

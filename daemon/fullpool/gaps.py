@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
-from fullpool.grid import Grid, Places, holes_of, inside, near_files, subtract, tail_begins
+from fullpool.grid import Grid, Places, holes_of, near_files, part_inside, subtract, tail_begins
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
@@ -387,7 +387,7 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
         rows -= len(grid.places(span).meet(beyond))
     for before, after in near_files(grid, held):
         rows -= len(grid.places(span).meet(grid.between(before.last_time, after.first_time)))
-    for file in filter(None, (inside(grid, file, span) for file in held)):
+    for file in filter(None, (part_inside(grid, file, span) for file in held)):
         missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
         first = grid.first_place(file.first_time)
         places = max(grid.place_of(file.last_time) - first + 1, 1)

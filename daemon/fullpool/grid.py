@@ -152,13 +152,14 @@ def distance_in(file: PartitionFile) -> timedelta | None:
     return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
 
 
-def inside(grid: Grid, file: PartitionFile, span: Span) -> PartitionFile | None:
-    """Return a file of a span; of followed rows that are evenly apart, the part that is in it."""
+def part_inside(grid: Grid, file: PartitionFile, span: Span) -> PartitionFile | None:
+    """Return a file that lies in a span; of followed rows, which are evenly apart, the part."""
     if span.covers(Span(file.first_time, file.last_time)):
         return file
     distance = None if file.path or grid.longest is None else distance_in(file)
     if distance is None:
         return None
+    # What is negated before and after the division is rounded up.
     first = max(-((file.first_time - span.start) // distance), 0)
     end = min(-((file.first_time - span.end) // distance), file.rows)
     if first >= end:

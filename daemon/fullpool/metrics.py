@@ -93,7 +93,7 @@ class Gauges(Collector):
         """Write all metrics to *path*, in one step. Raises MetricsError."""
         try:
             if path.exists() and not path.is_file():
-                raise MetricsError(f"writing the metrics to {path}: that is no file")
+                raise MetricsError(f"writing the metrics to {path}: it is not a regular file")
             write_to_textfile(str(path), self.registry)
             path.chmod(0o644)
         except OSError as error:

@@ -104,7 +104,7 @@ def test_a_later_day_keeps_its_midnight() -> None:
 
 @pytest.mark.parametrize(("day", "after"), [("2024-03-01", ""), ("2024-03-01", "2024-03-02"),
                                             ("2024-03-31", "2024-04-01")])  # fmt: skip
-def test_midnight_goes_with_its_edition(day: str, after: str) -> None:
+def test_a_midnight_row_the_new_edition_lacks_is_removed(day: str, after: str) -> None:
     text = dataset("um/metrics/X", start="2024-03-01", end=after or day)
     with Lab(text, has_api=False) as lab:
         for name in filter(None, (day, after)):
@@ -117,6 +117,7 @@ def test_midnight_goes_with_its_edition(day: str, after: str) -> None:
 
         held = 288 * (2 if after else 1)
         assert (before, lab.ask(COUNT)) == ([(held, held)], [(held - 1, held - 1)])
+        assert lab.ask("SELECT count(*) FROM metrics WHERE sum_open_interest = 9") == [(287,)]
 
 
 def test_day_starting_at_midnight_has_own_row() -> None:

@@ -15,10 +15,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fullpool import __version__
+from fullpool.app import clock
 from fullpool.app.assembly import opened_state
 from fullpool.app.service.reporting import Reporting
 from fullpool.app.signals import Flag
-from fullpool.errors import Exit
+from fullpool.errors import Exit, MetricsError
 from fullpool.gaps import Explanation
 from fullpool.metrics import Gauges, Live, last_written
 from fullpool.model import Ban, Status
@@ -195,12 +196,17 @@ def test_an_edited_metrics_file_leaves_none_behind(lab: Lab) -> None:
 def test_unusable_metrics_files_stop_nothing(lab: Lab) -> None:
     put(lab, "AUSDT", "2024-03-01")
     lab.run("sync", "2024-03-02T08:00")
+    root = tree_of(lab.config).root
     for name in ("x" * 300, "/proc/none/fullpool.prom", ".staging"):
         with Reporting(Path("fullpool.toml"), lab.config, Flag()) as reporting:
             reporting.apply(replace(lab.config.metrics, file=name))
             reporting.say()
             with opened_state(tree_of(lab.config)) as state:
                 reporting.measured(figures_of(state.connection))
+        with pytest.raises(MetricsError, match="writing the metrics to"):
+            Gauges(lambda: IDLE, clock.now).write(root / name)
+
+    assert (root / ".staging").is_dir()
 
 
 def test_gaps_of_series_left_out_are_not_counted(lab: Lab) -> None:

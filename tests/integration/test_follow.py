@@ -653,8 +653,8 @@ def test_rates_that_come_hourly_are_followed() -> None:
 def test_a_symbol_that_trades_again_is_followed(lab: Lab) -> None:
     """Its archives are found by the audit, before it is listed again for having stopped."""
     lab.run("sync", "2024-03-10T09:30:20")
-    for day in range(10, 25):
-        put_day(lab, f"2024-03-{day}")
+    for number in range(10, 25):
+        put_day(lab, f"2024-03-{number}")
     lab.run("audit", "2024-03-25T09:30:20")
     trades = "SELECT is_trading FROM sync.coverage WHERE symbol = 'BUSDT'"
     before = lab.ask(trades)
@@ -668,25 +668,41 @@ def test_a_symbol_that_trades_again_is_followed(lab: Lab) -> None:
     assert lab.ask(last) == [(naive("2024-03-27T09:29"),)]
 
 
-def test_a_new_symbol_is_followed_before_its_archives() -> None:
-    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": 1_709_625_600_000}  # 5 March, 8h
-    text = dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")
+@pytest.mark.parametrize("symbols", ["AUSDT", "*USDT", "ZUSDT,A*"])
+def test_a_new_symbol_is_followed_before_its_archives(symbols: str) -> None:
+    listed_ms = round(at("2024-03-05T08:00").timestamp() * 1000)
+    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": listed_ms}
+    text = dataset(f"um/fundingRate/{symbols}", start="2024-02-01", follow="true")
     with Lab(text) as lab:
+        old = RATES.replace("AUSDT", "ZUSDT").format("02")
+        lab.put(old, funding(at("2024-02-01"), at("2024-03-01")))
         body = json.dumps({"rateLimits": [], "symbols": [info]})
         lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
         whole = funding(at("2024-03-05T16:00"), at("2024-04-01"))
         lab.tell_api(RATES.format("03"), whole)
+        lab.run("sync", "2024-03-06T08:59:20")  # by which the API has told its symbols
         found = lab.run("sync", "2024-03-06T09:00:20")
 
         assert found.has_series
         assert [one for one in found.remarks if "no symbol" in one] == []
         rates = "SELECT count(*), count(DISTINCT calc_time), min(calc_time), any_value(source)"
+        rates += " FROM funding_rate WHERE symbol = 'AUSDT'"
         first = naive("2024-03-05T16:00")
-        assert lab.ask(f"{rates} FROM funding_rate") == [(3, 3, first, "rest")]
-        assert lab.ask("SELECT is_trading, open_rows FROM sync.coverage") == [(True, 0)]
+        assert lab.ask(rates) == [(3, 3, first, "rest")]
+        counts = "SELECT is_trading, open_rows FROM sync.coverage WHERE symbol = 'AUSDT'"
+        assert lab.ask(counts) == [(True, 0)]
         lab.put(RATES.format("03"), whole)
         lab.run("audit", "2024-04-02T12:00:20")
-        assert lab.ask(f"{rates} FROM funding_rate") == [(79, 79, first, "archive")]
+        assert lab.ask(rates) == [(79, 79, first, "archive")]
+
+
+def test_a_series_left_out_trades_no_more(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:30:20")
+    lab.datasets = dataset("spot/klines/AUSDT/1m", start="2024-03-08", follow="true")
+    lab.run("sync", "2024-03-10T10:30:20")
+
+    trading = "SELECT symbol, is_trading, followed_until IS NULL FROM sync.coverage ORDER BY ALL"
+    assert lab.ask(trading) == [("AUSDT", True, False), ("BUSDT", False, False)]
 
 
 def test_other_funding_hours_are_counted_as_they_are() -> None:

@@ -189,7 +189,7 @@ def test_delisted_contracts_are_not_traded_later(lab: Lab) -> None:
         assert lab.ask(on.format(day)) == [("BTCUSDT",)]
 
 
-def test_midnight_row_trades_no_day_more() -> None:
+def test_a_row_at_midnight_is_no_evidence_for_its_day() -> None:
     """The archive of a day of metrics ends with the first row of the day after."""
     with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:
         lab.put(metrics_key("2024-03-01"), metrics("2024-03-01T00:05"))

@@ -70,7 +70,7 @@ def run_audited_pass(work: Work, state: State, command: str) -> Outcome:
 
 def _bring_up_to_date(work: Work, state: State, found: Discovered, outcome: Outcome) -> None:
     _rounds(work, state, found.wants, outcome)
-    take_instruments(work, state, outcome)  # which tell when a name was listed, or listed anew
+    take_instruments(work, state, outcome)  # before what was just listed is followed
     _follow(work, state, outcome)
     state.gaps.reopen_unanswered()
     _patching(work, state, found, outcome).run()
@@ -147,7 +147,7 @@ def _framed(
             outcome.is_dirty |= set_aside_damaged(state, work.tree, work.now())
             found = discover(work, state.queries)
             if found.unknown:
-                take_instruments(work, state, outcome)  # which tell what was just listed
+                take_instruments(work, state, outcome)  # or what is new would be told as unknown
             describe_unknown(work, state.queries, found)
             _record(state, found, outcome, work)
             act(found, outcome)

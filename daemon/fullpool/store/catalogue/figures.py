@@ -12,6 +12,7 @@ from fullpool.following import LastRow
 from fullpool.model import Series
 from fullpool.store import duck
 from fullpool.store.catalogue.sync_tables import HELD, TRADING, is_by_month
+from fullpool.store.catalogue.universe import is_traded
 from fullpool.store.duck import quoted
 from fullpool.store.state.gap_rows import MISSING_ROWS, WANTED_GAPS
 from fullpool.store.state.tables import at_utc, naive, series_in
@@ -90,7 +91,7 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
 
 
 def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, LastRow | None]:
-    """Return the wanted series that still trade, each with the last row in its partitions."""
+    """Return the wanted series that still trade, or are new, with the last row in partitions."""
     with duck.map_errors("looking for what still trades"):
         found = connection.execute(_LAST_ROWS, {"now": naive(now)}).fetchall()
     return {series_in(row): LastRow(at_utc(row[4]), row[5]) if row[4] else None for row in found}
@@ -102,7 +103,10 @@ _SERIES: Final = ("market", "kind", "symbol", "interval")
 def _trading(
     held: str, last: str = "max(last_time) AS last_time", which: str = f"({TRADING})"
 ) -> str:
-    """Return what selects from wanted series w that still trade, with the last row h of *held*."""
+    """Return what selects from wanted series w, by default those that still trade.
+
+    With the last row h of each in *held*.
+    """
     return (
         f"FROM sync.wanted AS w JOIN internal.listings AS l ON {_same('l')}"
         f" LEFT JOIN (SELECT {', '.join(_SERIES)}, {last} FROM {held}"
@@ -120,13 +124,15 @@ _FRESHNESS: Final = (
     f" min(h.last_time) {_trading(f'({HELD})')} GROUP BY ALL ORDER BY ALL"
 )
 _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
-# Of a symbol that was listed, or first seen, of late archives are still to come.
+# A symbol that was listed, or first seen, so long ago has no archive yet: those of whole months
+# come by the second month's end. One that is followed goes on being that.
+_NEW_FOR: Final = f"CASE WHEN {is_by_month('w.')} THEN INTERVAL 62 DAY ELSE INTERVAL 7 DAY END"
 _LISTED: Final = "coalesce(i.listed_at, i.valid_from)"
 _IS_NEW: Final = (
-    "(l.known_until IS NULL AND EXISTS (SELECT 1 FROM internal.instruments AS i"
-    f" WHERE i.valid_to IS NULL AND i.status = {quoted(vendor.TRADING)}"
-    f" AND i.market = w.market AND i.symbol = w.symbol AND {_LISTED} <= $now AND ({_LISTED} > $now"
-    f" - CASE WHEN {is_by_month('w.')} THEN INTERVAL 62 DAY ELSE INTERVAL 7 DAY END"
+    f"(l.known_until IS NULL AND {is_traded('w.')} AND EXISTS (SELECT 1 FROM internal.instruments"
+    f" AS i WHERE i.valid_to IS NULL AND i.status = {quoted(vendor.TRADING)}"
+    f" AND i.market = w.market AND i.symbol = w.symbol AND {_LISTED} <= $now"
+    f" AND ({_LISTED} > $now - {_NEW_FOR}"
     f" OR EXISTS (SELECT 1 FROM sync.followed AS f WHERE {_same('f')}))))"
 )
 _LAST_ROWS: Final = (

@@ -220,7 +220,7 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(explained_rows, 0) AS explained_rows,"
         f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
-        f" coalesce({TRADING}, followed_until IS NOT NULL) AS is_trading,"
+        f" coalesce({TRADING}, w.wanted_to > followed_until, false) AS is_trading,"
         " archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM internal.expected) AS n"
         f" LEFT JOIN held ON {same_series('held', 'n')}"

@@ -10,9 +10,12 @@ _TEXTS: Final = ("status", "base_asset", "quote_asset", "contract_type")
 _DECIMALS: Final = ("tick_size", "step_size", "min_notional", "contract_size")
 
 
-def _is_traded() -> str:
-    """Return the condition that the symbols of a kind are instruments, and no pairs or indices."""
-    return f"kind IN ({', '.join(quoted(k.name) for k in KINDS.values() if k.is_traded)})"
+def is_traded(table: str = "") -> str:
+    """Return the condition that the symbols of a kind are instruments, and no pairs or indices.
+
+    *table* is an alias with its dot.
+    """
+    return f"{table}kind IN ({', '.join(quoted(k.name) for k in KINDS.values() if k.is_traded)})"
 
 
 def _instruments() -> str:
@@ -24,8 +27,8 @@ def _instruments() -> str:
     numbers = ", ".join(f"try_cast(i.{name} AS DECIMAL(38,18)) AS {name}" for name in _DECIMALS)
     return (
         "WITH known AS (SELECT market, symbol FROM internal.symbols"
-        f" WHERE {_is_traded()} UNION SELECT market, symbol FROM sync.archives"
-        f" WHERE {_is_traded()}"
+        f" WHERE {is_traded()} UNION SELECT market, symbol FROM sync.archives"
+        f" WHERE {is_traded()}"
         " UNION SELECT market, symbol FROM internal.instruments),"
         " published AS (SELECT market, symbol, min(period_start) AS first_archive,"
         " max(period_end) AS last_archive FROM sync.archives"
@@ -50,7 +53,7 @@ def instruments_on() -> str:
     return (
         "CREATE MACRO instruments_on(day_) AS TABLE WITH seen AS ("
         "SELECT market, symbol, 1 AS rank, 'archive' AS evidence FROM sync.archives"
-        f" WHERE {_is_traded()} AND period_start < {after} AND period_end > {day}"
+        f" WHERE {is_traded()} AND period_start < {after} AND period_end > {day}"
         " AND (status = 'listed' OR status = 'present' AND"
         f" coalesce(first_time < {after} AND last_time >= {day}, true))"
         " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"

@@ -64,7 +64,7 @@ def build(order: Order) -> Built:
             good, blamed = _examine(order, load.accepted, scratch)
             inputs = [item for item in order.inputs if item.edition in good]
             load, _ = load_archives(order, origin, inputs, scratch)
-            load.precedence.accepted[:] = [good[one.edition] for one in load.accepted]
+            load.precedence.correct_times(good)
             rejected += blamed
             whole = _write(order, load, scratch, rows.EXAMINED)
         if whole is None:
@@ -110,9 +110,7 @@ def _arrangement(order: Order, load: Load) -> rows.Arrangement:
     """Return how the rows are put together: in a stream if no two sources can meet."""
     has_patches = order.patches or any(file.patched_rows for file in order.step.files)
     has_patches = has_patches or order.followed is not None
-    wins = load.precedence
-    meets_others = wins.filled or wins.corrected or wins.others or wins.edges or wins.next_ones
-    is_mixed = has_patches or meets_others
+    is_mixed = has_patches or load.precedence.is_needed
     return rows.SORTED_ONCE if is_mixed else rows.AS_THEY_COME
 
 
@@ -164,11 +162,15 @@ def _branches(
     kept, what is rewritten.
     """
     kind = kind_of(order.step.series)
-    wins = load.precedence
+    precedence = load.precedence
     filling, new = _of_archives(kind, load, width, arranged)
     held = [
         rows.from_parquet(
-            kind, order.root / file.path, wins.dropped, wins.refilled, _repeated(order, kind)
+            kind,
+            order.root / file.path,
+            precedence.dropped,
+            precedence.refilled,
+            _repeated(order, kind),
         )
         for file in order.step.files
     ]
@@ -185,17 +187,17 @@ def _of_archives(
         branches = _new(kind, load, width, rank)
         if not arranged.is_strict:
             return branches
-        # Sorted, or cut apart, whatever came between the right ones would not show.
+        # First: once rows are sorted or filtered, one in the wrong place no longer shows.
         return [rows.in_order(kind, branch) for branch in branches]
 
     filling, new, correcting = map(of, Rank)
-    wins = load.precedence
-    if lost := [*wins.next_ones, *wins.corrected]:
+    precedence = load.precedence
+    if lost := [*precedence.starts_of_next, *precedence.corrected]:
         filling += [rows.beneath(branch, kind, lost) for branch in new]
         new = [rows.outside(branch, kind, lost) for branch in new]
     # Where a day corrects its month its rows stay, and the month's everywhere else.
-    filling += [rows.outside(branch, kind, wins.corrected) for branch in correcting]
-    new += [rows.among(branch, kind, wins.corrected) for branch in correcting]
+    filling += [rows.outside(branch, kind, precedence.corrected) for branch in correcting]
+    new += [rows.among(branch, kind, precedence.corrected) for branch in correcting]
     return filling, new
 
 
@@ -217,12 +219,16 @@ def _new(kind: Kind, load: Load, width: csv_rows.Width, rank: Rank) -> list[str]
 
 def _older(order: Order, load: Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
-    kind, wins = kind_of(order.step.series), load.precedence
-    spans, others, edges = [*wins.dropped, *wins.refilled], wins.others, wins.edges
+    kind, precedence = kind_of(order.step.series), load.precedence
+    spans, others, edges = (
+        [*precedence.dropped, *precedence.refilled],
+        precedence.others,
+        precedence.edges,
+    )
     held = [(order.root / file.path, file) for file in order.step.files]
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),
-        *(rows.archived_in(kind, path, wins.merged, others) for path, _ in held if others),
+        *(rows.archived_in(kind, path, precedence.merged, others) for path, _ in held if others),
         *(rows.at_edges(kind, path, edges) for path, _ in held if edges),
     ]
 
@@ -256,9 +262,9 @@ def _conflicts(order: Order, load: Load, whole: Path) -> tuple[Conflict, ...]:
     if load.accepted and api_of(order.step.series) is not Api.STATISTICS:
         losers += _followed(order)
     losers += _new(kind, load, csv_rows.Width.WIDE, Rank.FILLS)
-    wins = load.precedence
-    edges = [*wins.inner_edges, *wins.next_ones] if rows.meets_within(kind) else []
-    if disputed := [*edges, *wins.corrected]:
+    precedence = load.precedence
+    edges = [*precedence.inner_edges, *precedence.starts_of_next] if rows.meets_within(kind) else []
+    if disputed := [*edges, *precedence.corrected]:
         new = _new(kind, load, csv_rows.Width.WIDE, Rank.REPLACES)
         losers += [rows.among(branch, kind, disputed) for branch in new]
     if not losers:

@@ -4,7 +4,7 @@ Archives of one series overlap: a day with its month, and at midnight with the a
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -26,10 +26,10 @@ class Rank(IntEnum):
 
 
 class Precedence:
-    """What decides between the archives of one step.
+    """Decides which archive's rows stay, for one step.
 
-    *origin* is where the rows of the files that the step replaces came from. The spans are asked
-    for once all archives that come anew are *accepted*.
+    *origin* is where the rows of the files that the step replaces came from. Read the spans only
+    after the last `accept`: they are computed once.
     """
 
     def __init__(self, kind: Kind, origin: Origin) -> None:
@@ -39,9 +39,14 @@ class Precedence:
         self._published = {one.period: one.identity.modified_at for one in origin.sources}
 
     def accept(self, accepted: Accepted) -> None:
+        """Take in an archive that comes anew, a month before its days."""
         edition = accepted.edition
         self.accepted.append(accepted)
         self._published[str(edition.archive.period)] = edition.identity.modified_at
+
+    def correct_times(self, examined: Mapping[Edition, Accepted]) -> None:
+        """Take in the first and last rows of archives whose rows are out of order."""
+        self.accepted = [examined[one.edition] for one in self.accepted]
 
     def rank_of(self, edition: Edition) -> Rank:
         """Return the rank of an archive beside that of its month, if that is there as well."""
@@ -51,6 +56,14 @@ class Precedence:
             return Rank.REPLACES
         is_newer = _is_later(edition.identity.modified_at, self._published[month])
         return Rank.CORRECTS if is_newer else Rank.FILLS
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether rows of other archives may lie among those of one that comes anew, or after."""
+        starts = [source.span.start for source in self._held]
+        ends = [span.end for span in self._rewritten]
+        comes_between = bool(starts and ends) and max(starts) >= min(ends)
+        return comes_between or any((self.filled, self.corrected, self.others, self.edges))
 
     @functools.cached_property
     def filled(self) -> list[Span]:
@@ -65,8 +78,8 @@ class Precedence:
     @functools.cached_property
     def dropped(self) -> list[Span]:
         """The spans whose rows in the lake give way: also those of older editions beyond these."""
-        beyond = self._given_up if self._kind.key else self._beyond
-        return [*self.replaced, *beyond]
+        around = self._after_older_editions if self._kind.key else self._around_rewritten
+        return [*self.replaced, *around]
 
     @property
     def refilled(self) -> list[Span]:
@@ -94,7 +107,7 @@ class Precedence:
         return self._edges(ends & {span.start for span in self.replaced})
 
     @functools.cached_property
-    def next_ones(self) -> list[Span]:
+    def starts_of_next(self) -> list[Span]:
         """The spans after what is rewritten of which the next archive of the lake has rows."""
         slack = self._kind.slack
         starts = {one.span.start for one in self._held if one.is_known_to_begin_within(slack)}
@@ -112,7 +125,7 @@ class Precedence:
         new = [one.edition for one in self.accepted]
         changed = [one for one in new if held.get(edition_key(one), one.sha256) != one.sha256]
         spans = [edition.archive.period.span for edition in changed]
-        return [span for span in self.replaced if span not in spans]
+        return [part for span in self.replaced for part in _outside(span, spans)]
 
     @functools.cached_property
     def others(self) -> list[Span]:
@@ -140,7 +153,7 @@ class Precedence:
         return [day.span for day in days if _is_newer_than_its_month(day, editions)]
 
     @property
-    def _given_up(self) -> list[Span]:
+    def _after_older_editions(self) -> list[Span]:
         """The spans after what is rewritten whose rows were those of an older edition alone."""
         held = {source.key for source in self._held}
         older = [source for source in self.origin.sources if source.key not in held]
@@ -151,7 +164,7 @@ class Precedence:
         return self._edges(ends)
 
     @property
-    def _beyond(self) -> list[Span]:
+    def _around_rewritten(self) -> list[Span]:
         """The spans before and after what is rewritten that no other archive is of."""
         spans, slack = self._rewritten, self._kind.slack
         sides = [Span(span.start - slack, span.start) for span in spans]

@@ -61,6 +61,7 @@ class Source:
 
     @property
     def may_pass_its_end(self) -> bool:
+        """Whether its last row is, or may be, after its span: older files do not tell."""
         return not self.last_time or self.is_known_to_pass_its_end
 
     def is_known_to_begin_within(self, slack: timedelta) -> bool:
@@ -147,7 +148,7 @@ def origin_of(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> O
         f" parquet_kv_metadata({listed([str(p) for p in paths])})"
     ).fetchall()
     try:
-        sources = {_source_in(item) for item in _items(found, _SOURCES)}
+        sources = _once(_source_in(item) for item in _items(found, _SOURCES))
         patches = {Patched(**item) for item in _items(found, _PATCHES)}
     except (ValueError, TypeError) as error:
         raise MalformedError(f"has unreadable provenance metadata: {error}") from error
@@ -163,8 +164,16 @@ def _items(metadata: Iterable[tuple[str, str]], name: str) -> Iterator[Any]:
             yield from json.loads(text)
 
 
+def _once(sources: Iterable[Source]) -> Iterable[Source]:
+    """Return each edition once, from a file that tells its first and last row if one does."""
+    ordered = sorted(sources, key=lambda source: bool(source.last_time))
+    return {(source.key, source.sha256): source for source in ordered}.values()
+
+
 def _source_in(item: dict[str, Any]) -> Source:
     source = Source(**item)
+    for time in filter(None, (source.first_time, source.last_time)):
+        datetime.fromisoformat(time)  # or whoever reads it would meet the error
     return replace(source, checksum=Checksum(source.checksum))  # JSON has it as text
 
 

@@ -62,7 +62,10 @@ _SAME_MONTH: Final = (
 
 
 class StateQueries:
-    """What is known so far: passes, listings and archives; *files*, *gaps*, *symbols* of those."""
+    """What is known so far: passes, listings and archives.
+
+    *files*, *gaps* and *symbols* have the queries about those.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection

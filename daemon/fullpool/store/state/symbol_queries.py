@@ -6,6 +6,7 @@ from datetime import datetime
 import duckdb
 
 from fullpool import vendor
+from fullpool.kinds import KINDS
 from fullpool.model import Market
 from fullpool.store.state.asking import rows_of
 from fullpool.store.state.tables import naive
@@ -25,15 +26,17 @@ class SymbolQueries:
     def lists(
         self, kinds: Iterable[tuple[Market, str]], since: datetime
     ) -> dict[tuple[Market, str], list[str]]:
-        """Return the symbols of each market and kind, of those that were listed *since* then.
+        """Return the symbols of each market and kind that was listed *since* then.
 
-        With those that trade by the API and have no archive yet.
+        With all that trade by the API: some have no archive yet.
         """
         found = {pair: self.listed(*pair, since) for pair in dict.fromkeys(kinds)}
-        return {pair: self.with_new(pair[0], names) for pair, names in found.items() if names}
+        return {pair: self.with_trading(*pair, names) for pair, names in found.items() if names}
 
-    def with_new(self, market: Market, symbols: Sequence[str]) -> list[str]:
-        """Return some symbols of a market with all that trade by the API."""
+    def with_trading(self, market: Market, kind: str, symbols: Sequence[str]) -> list[str]:
+        """Return the symbols of a market and kind, and all that trade there by the API."""
+        if not KINDS[kind].is_traded:
+            return list(symbols)
         sql = "SELECT symbol FROM internal.instruments WHERE market = ? AND status = ?"
         trading = self._names(f"{sql} AND valid_to IS NULL", [market, vendor.TRADING])
         return list(dict.fromkeys([*symbols, *trading]))

@@ -39,7 +39,8 @@ class Discovered:
     that are named and the vendor has no archive of in the time asked for, *remarks* describes
     them and the patterns that no symbol matches; *new* are series that were listed for the first
     time, as a whole. *has_series*: the vendor may have some of what is configured. *hint* says what
-    to do about a host that is away.
+    to do about a host that is away. *remarks* and *has_series* are whole once `describe_unknown`
+    was called.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -74,6 +75,7 @@ def discover(work: Work, queries: StateQueries) -> Discovered:
         recent[known.archive.series].append(known)
     held = queries.listings()
     listings = {series: planning.caught_up(one, recent[series]) for series, one in held.items()}
+    # Recorded, because following reads the listing on record, not this one.
     found.listings = {s: one for s, one in listings.items() if planning.is_back(held[s], one)}
     _list_stale(work, queries, found, listings, now)
     found.new = found.listings.keys() - listings.keys()
@@ -136,9 +138,9 @@ def _symbols_beside(
     They are listed as often as the unknown series are.
     """
     just = {(series.market, series.kind) for series in found.unknown if series in found.listings}
-    kinds = [(series.market, series.kind) for series in found.unknown]
+    kinds = dict.fromkeys((series.market, series.kind) for series in found.unknown)
     symbols: dict[tuple[Market, str], Sequence[str]] = {
-        **queries.symbols.lists(kinds, vendor.beginning())
+        pair: queries.symbols.listed(*pair, vendor.beginning()) for pair in kinds
     }
     for market, kind in just:
         failed = dict(found.failed)
@@ -146,7 +148,8 @@ def _symbols_beside(
             symbols[market, kind] = _symbols(work, queries, market, kind, found, now)
         found.failed = failed  # it is only a hint
     symbols |= {(listed.market, listed.kind): listed.symbols for listed in found.symbols}
-    return {pair: queries.symbols.with_new(pair[0], names) for pair, names in symbols.items()}
+    known = {pair: names for pair, names in symbols.items() if names}
+    return {pair: queries.symbols.with_trading(*pair, names) for pair, names in known.items()}
 
 
 def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) -> list[Want]:
@@ -156,11 +159,13 @@ def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) 
         names = dataset.literal_symbols
         if names is None:
             listed = _symbols(work, queries, dataset.market, dataset.kind, found, now)
-            names = tuple(filter(dataset.wants, listed))
+            trading = queries.symbols.with_trading(dataset.market, dataset.kind, listed)
+            known = {*listed, *(trading if dataset.follow else dataset.named)}
+            names = tuple(name for name in trading if name in known and dataset.wants(name))
             found.unknown += dataset.not_among(listed)
             found.remarks += [
                 unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
-                for pattern in dataset.unfit(listed)
+                for pattern in dataset.unfit(trading)
             ]
         for series in (series_ for name in names for series_ in dataset.series(name)):
             spans[series].append(dataset.span)
