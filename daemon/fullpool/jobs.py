@@ -83,14 +83,16 @@ class Timetable:
         job = self._scheduler.get_job(Job.TICK)
         return job.next_run_time if job else None
 
-    def was_missed(self, job: Job, last: datetime, *, may_be_late: bool) -> bool:
+    def was_missed(self, job: Job, last: datetime | None, *, may_wait: bool) -> bool:
         """Whether *job*, which ran at *last*, should have run since.
 
-        *may_be_late*: its timer was running when it was due, and may still wait for its jitter.
+        *may_wait*: its timer was running when it was due, and may still wait for its jitter.
         """
+        if last is None:
+            return False
         timing, jitter_s, _ = self._applied[job]
         due = _trigger(timing, 0.0, 0).get_next_fire_time(last, last + timedelta(seconds=1))
-        patience = timedelta(seconds=jitter_s if may_be_late else 0)
+        patience = timedelta(seconds=jitter_s if may_wait else 0)
         return due is not None and due + patience <= self._now()
 
     def _watch_clock(self) -> None:

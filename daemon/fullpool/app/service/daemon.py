@@ -105,9 +105,7 @@ class Daemon:
         """Do what is due, then what becomes due, until stopped."""
         self._timetable.apply(self._config.schedule)
         self._timetable.start()
-        self._pending = dict.fromkeys(
-            (Job.TICK, Job.PATCH, Job.PUBLISH, *self._missed(is_start=True))
-        )
+        self._pending = dict.fromkeys((Job.TICK, Job.PATCH, Job.PUBLISH, *self._missed()))
         threading.Thread(target=self._look_out, args=(asked,), name="lookout", daemon=True).start()
         log.info("daemon.started", version=__version__, config=str(self._path))
         self._reporting.ready()
@@ -123,12 +121,10 @@ class Daemon:
             self._timetable.stop()
         log.info("daemon.stopped", forced=False)
 
-    def _missed(self, *, is_start: bool) -> list[Job]:
+    def _missed(self, *, may_wait: bool = False) -> list[Job]:
         """Return what should have run while no daemon did, or the machine slept."""
         last = self._state.queries.last_audit(clock.now())
-        if last and self._timetable.was_missed(Job.AUDIT, last, may_be_late=not is_start):
-            return [Job.AUDIT]
-        return []
+        return [Job.AUDIT] if self._timetable.was_missed(Job.AUDIT, last, may_wait=may_wait) else []
 
     def _gather(self) -> None:
         """Take the messages; wait for one if there is nothing else to do."""
@@ -205,7 +201,7 @@ class Daemon:
                 self._pending.setdefault(Job.TICK)  # what was gone is due again
         else:
             keep_house(self._state, self._tree, self._config.lake.grace, clock.now())
-            self._pending |= dict.fromkeys(self._missed(is_start=False))
+            self._pending |= dict.fromkeys(self._missed(may_wait=True))
 
     def follow_if_due(self) -> None:
         """Do what `follow_now` does, if it is time."""

@@ -78,8 +78,9 @@ class Precedence:
     @functools.cached_property
     def dropped(self) -> list[Span]:
         """The spans whose rows in the lake give way: also those of older editions beyond these."""
-        around = self._after_older_editions if self._kind.key else self._around_rewritten
-        return [*self.replaced, *around]
+        if self._kind.key:
+            return [*self.replaced, *self._after_older_editions]
+        return [*self.replaced, *_around(self._rewritten, self._kind.slack, self._held)]
 
     @property
     def refilled(self) -> list[Span]:
@@ -98,20 +99,20 @@ class Precedence:
         An archive may end with the first row of the next one's span.
         """
         ends = {source.span.end for source in self._held if source.may_pass_its_end}
-        return self._edges(ends & {span.start for span in self.replaced})
+        return _edges(ends & {span.start for span in self.replaced}, self._kind.slack)
 
     @functools.cached_property
     def inner_edges(self) -> list[Span]:
         """The spans with rows that two of the accepted archives may have."""
         ends = {span.end for span in self.replaced}
-        return self._edges(ends & {span.start for span in self.replaced})
+        return _edges(ends & {span.start for span in self.replaced}, self._kind.slack)
 
     @functools.cached_property
     def starts_of_next(self) -> list[Span]:
         """The spans after what is rewritten of which the next archive of the lake has rows."""
         slack = self._kind.slack
         starts = {one.span.start for one in self._held if one.is_known_to_begin_within(slack)}
-        return self._edges(starts & {span.end for span in self._rewritten})
+        return _edges(starts & {span.end for span in self._rewritten}, self._kind.slack)
 
     @functools.cached_property
     def merged(self) -> list[Span]:
@@ -161,20 +162,19 @@ class Precedence:
         ends &= {span.end for span in self._rewritten}
         for other in self._held:
             ends = {end for end in ends if not _may_be_in(other, end, self._kind.slack)}
-        return self._edges(ends)
+        return _edges(ends, self._kind.slack)
 
-    @property
-    def _around_rewritten(self) -> list[Span]:
-        """The spans before and after what is rewritten that no other archive is of."""
-        spans, slack = self._rewritten, self._kind.slack
-        sides = [Span(span.start - slack, span.start) for span in spans]
-        sides += [Span(span.end, span.end + slack) for span in spans]
-        held = [one.span for one in self._held]
-        return [part for side in sides for part in _outside(side, held)]
 
-    def _edges(self, moments: Iterable[datetime]) -> list[Span]:
-        slack = self._kind.slack
-        return [Span(moment, moment + slack) for moment in sorted(moments) if slack]
+def _edges(moments: Iterable[datetime], slack: timedelta) -> list[Span]:
+    return [Span(moment, moment + slack) for moment in sorted(moments) if slack]
+
+
+def _around(spans: Sequence[Span], slack: timedelta, held: Sequence[Source]) -> list[Span]:
+    """Return the spans before and after some that no archive of the lake is of."""
+    sides = [Span(span.start - slack, span.start) for span in spans]
+    sides += [Span(span.end, span.end + slack) for span in spans]
+    taken = [source.span for source in held]
+    return [part for side in sides for part in _outside(side, taken)]
 
 
 def _is_newer_than_its_month(day: Source, editions: Iterable[Edition]) -> bool:

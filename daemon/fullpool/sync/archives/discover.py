@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
+from fullpool.config import Dataset
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
 from fullpool.model import Archive, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
@@ -156,20 +157,25 @@ def _wants(work: Work, queries: StateQueries, found: Discovered, now: datetime) 
     """Return the series the configuration asks for."""
     spans: dict[Series, list[Span]] = defaultdict(list)
     for dataset in work.config.dataset:
-        names = dataset.literal_symbols
-        if names is None:
-            listed = _symbols(work, queries, dataset.market, dataset.kind, found, now)
-            trading = queries.symbols.with_trading(dataset.market, dataset.kind, listed)
-            known = {*listed, *(trading if dataset.follow else dataset.named)}
-            names = tuple(name for name in trading if name in known and dataset.wants(name))
-            found.unknown += dataset.not_among(listed)
-            found.remarks += [
-                unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
-                for pattern in dataset.unfit(trading)
-            ]
+        names = dataset.literal_symbols or _matching(work, queries, dataset, found, now)
         for series in (series_ for name in names for series_ in dataset.series(name)):
             spans[series].append(dataset.span)
     return [planning.want_of(series, own) for series, own in sorted(spans.items())]
+
+
+def _matching(
+    work: Work, queries: StateQueries, dataset: Dataset, found: Discovered, now: datetime
+) -> list[str]:
+    """Return the symbols that fit patterns; to be followed, or named, also without an archive."""
+    listed = _symbols(work, queries, dataset.market, dataset.kind, found, now)
+    trading = queries.symbols.with_trading(dataset.market, dataset.kind, listed)
+    known = {*listed, *(trading if dataset.follow else dataset.named)}
+    found.unknown += dataset.not_among(listed)
+    found.remarks += [
+        unknown.unfit_pattern(dataset.market, dataset.kind, pattern)
+        for pattern in dataset.unfit(trading)
+    ]
+    return [name for name in trading if name in known and dataset.wants(name)]
 
 
 def _symbols(  # noqa: PLR0913, PLR0917 - what is asked for, of whom, and where it is noted
