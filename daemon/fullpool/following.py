@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fullpool import vendor
-from fullpool.grid import Grid, Places, bars, is_alike
+from fullpool.grid import Grid, Places, bars, is_alike, steps_until
 from fullpool.kinds import KINDS, Api, api_of, grid_of, is_counted, kind_of
 from fullpool.model import (
     ANOTHER_LIFE,
@@ -296,6 +296,8 @@ def _parts_beside(run: Run, span: Span, ids: Places) -> list[Run]:
 def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
     if span.end <= run.first_time or run.last_time < span.start:
         return [run]
+    if grid.longest:
+        return _evenly_outside(run, span)
     taken = Places(grid.place_of(span.start), grid.at(span.end - _MICROSECOND) + 1)
     whole = Places(grid.place_of(run.first_time), grid.place_of(run.last_time) + 1)
     before = Places(whole.first, min(taken.first, whole.end))
@@ -305,6 +307,21 @@ def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
         found.append(Run(run.first_time, grid.opens(before.end - 1), len(before)))
     if after:
         found.append(Run(grid.opens(after.first), run.last_time, len(after)))
+    return found
+
+
+def _evenly_outside(run: Run, span: Span) -> list[Run]:
+    """Return what is left of a run, by its own distance: the series may have another one."""
+    if run.rows == 1:
+        return []
+    distance = (run.last_time - run.first_time) / (run.rows - 1)
+    before = max(steps_until(span.start, run.first_time, distance), 0)
+    after = min(steps_until(span.end, run.first_time, distance), run.rows)
+    found = []
+    if before:
+        found.append(Run(run.first_time, run.first_time + (before - 1) * distance, before))
+    if after < run.rows:
+        found.append(Run(run.first_time + after * distance, run.last_time, run.rows - after))
     return found
 
 

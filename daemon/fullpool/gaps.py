@@ -8,7 +8,15 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
-from fullpool.grid import Grid, Places, holes_of, near_files, part_inside, subtract, tail_begins
+from fullpool.grid import (
+    Grid,
+    Places,
+    beyond_places,
+    holes_of,
+    near_files,
+    subtract,
+    tail_begins,
+)
 from fullpool.model import ANOTHER_LIFE, Hole, PartitionFile, Series, Span
 
 
@@ -387,9 +395,4 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
         rows -= len(grid.places(span).meet(beyond))
     for before, after in near_files(grid, held):
         rows -= len(grid.places(span).meet(grid.between(before.last_time, after.first_time)))
-    for file in filter(None, (part_inside(grid, file, span) for file in held)):
-        missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
-        first = grid.first_place(file.first_time)
-        places = max(grid.place_of(file.last_time) - first + 1, 1)
-        rows += file.rows + missing - places
-    return rows
+    return rows + sum(beyond_places(grid, file, span) for file in held)

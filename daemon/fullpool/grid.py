@@ -8,7 +8,7 @@ UTC. No published file with three-day bars was to be had, so their days are take
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -152,20 +152,30 @@ def distance_in(file: PartitionFile) -> timedelta | None:
     return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
 
 
-def part_inside(grid: Grid, file: PartitionFile, span: Span) -> PartitionFile | None:
-    """Return a file that lies in a span; of followed rows, which are evenly apart, the part."""
+def beyond_places(grid: Grid, file: PartitionFile, span: Span) -> int:
+    """Return how many rows of a file in a span, held or missing, there are beyond its places.
+
+    Fewer than none where rows are further apart than places. Of a file that is only partly in the
+    span none are counted, but followed rows, which are evenly apart.
+    """
+    first = grid.first_place(file.first_time)
+    places = Places(first, max(grid.place_of(file.last_time), first) + 1)
     if span.covers(Span(file.first_time, file.last_time)):
-        return file
+        missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
+        return file.rows + missing - len(places)
     distance = None if file.path or grid.longest is None else distance_in(file)
     if distance is None:
-        return None
-    # What is negated before and after the division is rounded up.
-    first = max(-((file.first_time - span.start) // distance), 0)
-    end = min(-((file.first_time - span.end) // distance), file.rows)
-    if first >= end:
-        return None
-    start, last = (file.first_time + number * distance for number in (first, end - 1))
-    return replace(file, first_time=start, last_time=last, rows=end - first)
+        return 0
+    start, end = (
+        min(max(steps_until(moment, file.first_time, distance), 0), file.rows)
+        for moment in (span.start, span.end)
+    )
+    return end - start - len(places.meet(grid.places(span)))
+
+
+def steps_until(moment: datetime, first: datetime, distance: timedelta) -> int:
+    """Return how many rows so far apart, from the *first* on, come before a moment."""
+    return -((first - moment) // distance)  # rounded up
 
 
 def _distances(longest: timedelta) -> tuple[timedelta, ...]:
@@ -197,11 +207,14 @@ def _next_within(file: PartitionFile, longest: timedelta) -> timedelta:
 
 
 def _are_near(before: PartitionFile, after: PartitionFile, longest: timedelta) -> bool:
-    """Whether no row is missing between two files, as far as the distances in them can tell."""
-    distances = (_even_distance(before, longest), _even_distance(after, longest))
-    if None in distances:
+    """Whether no row is missing between two files, as far as the distances in them can tell.
+
+    After an archive whose rows are unevenly apart, those of a run of followed rows tell.
+    """
+    own, others = _even_distance(after, longest), _even_distance(before, longest)
+    if own is None or (others is None and after.path):
         return False
-    return after.first_time - before.last_time <= max(filter(None, distances)) * _ALIKE
+    return after.first_time - before.last_time <= max(own, others or own) * _ALIKE
 
 
 def near_files(

@@ -95,6 +95,29 @@ def test_a_shorter_keyless_edition_takes_its_place(*, has_month: bool) -> None:
         assert lab.ask(f"{sql} '{CORRECTED}' GROUP BY 1") == [(88.0, 119)]
 
 
+def test_only_the_day_before_has_a_midnight() -> None:
+    """Neither the next day nor the month has that trade; the day before is a correction, twice."""
+    key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+    after = MARCH[10]
+    first, *rest = hourly(after).splitlines(True)
+    texts = {day: hourly(day) for day in MARCH} | {after: "".join(rest)}
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        days = texts | {CORRECTED: texts[CORRECTED] + first}
+        put_days(lab, key, {day: HEADER + text for day, text in days.items()})
+        month = HEADER + "".join(texts.values())
+        lab.put(key.format("monthly", "2024-03"), month, at("2024-04-02"))
+        lab.run("audit", "2024-04-05T12:00")
+        midnight = f"SELECT price FROM agg_trades WHERE transact_time = '{after}'"
+        found = lab.ask(midnight)
+        editions = [days[CORRECTED].replace(",1.5,", f",{price},") for price in (77, 88)]
+        correct(lab, key, *(HEADER + text for text in editions))
+        lab.run("audit", "2024-04-20")
+
+        assert (found, lab.ask(midnight)) == ([(1.5,)], [(88,)])
+        assert lab.ask("SELECT count(*) FROM agg_trades") == [(31 * 24,)]
+
+
 @pytest.mark.parametrize("has_month", [True, False])
 def test_a_keyless_correction_leaves_the_next_minute(*, has_month: bool) -> None:
     key = "data/futures/um/{}/bookTicker/X/X-bookTicker-{}.zip"

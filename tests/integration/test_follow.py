@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -320,6 +321,16 @@ def funding(
     times = [start + n * hours * HOUR + late for n in range((end - start) // (hours * HOUR))]
     header = "calc_time,funding_interval_hours,last_funding_rate\n"
     return header + "".join(f"{round(t.timestamp() * 1000)},{hours},0.0001\n" for t in times)
+
+
+def funding_at(times: list[datetime]) -> str:
+    """Return rates of such times, as far apart as they are."""
+    hours = [(after - before) // HOUR for before, after in pairwise(times)]
+    header = "calc_time,funding_interval_hours,last_funding_rate\n"
+    stamps = [round(time.timestamp() * 1000) for time in times]
+    return header + "".join(
+        f"{stamp},{own},0.0001\n" for stamp, own in zip(stamps, [*hours, hours[-1]], strict=True)
+    )
 
 
 def test_a_clock_ahead_takes_no_open_bar(lab: Lab) -> None:
@@ -719,6 +730,43 @@ def test_other_funding_hours_are_counted_as_they_are() -> None:
             count = "SELECT expected_rows, present_rows, patched_rows, open_rows FROM sync.coverage"
             assert lab.ask(count) == [(29 * 3 + followed, 29 * 3, followed, 0)]
             assert lab.ask("FROM sync.gaps") == []
+
+
+HOURS_CHANGE = {
+    "8>1": [("2024-03-01", 8), ("2024-03-21T16:00", 1)],
+    "8>1>4>8": [
+        ("2024-03-01", 8), ("2024-03-07T08:00", 1), ("2024-03-18T12:00", 4), ("2024-03-22T08:00", 8)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", HOURS_CHANGE.values(), ids=HOURS_CHANGE)
+def test_changing_hours_make_no_false_gap_also_once_archived(
+    changes: list[tuple[str, int]],
+) -> None:
+    due = [at("2024-02-01") + n * 8 * HOUR for n in range(29 * 3)]
+    ends = [at(start) for start, _ in changes[1:]] + [at("2024-05-01")]
+    for (start, hours), end in zip(changes, ends, strict=True):
+        due += [at(start) + n * hours * HOUR for n in range((end - at(start)) // (hours * HOUR))]
+    texts = {
+        month: funding_at([one for one in due if f"{one:%m}" == month])
+        for month in ["02", "03", "04"]
+    }
+    with Lab(dataset("um/fundingRate/AUSDT", start="2024-02-01", follow="true")) as lab:
+        lab.put(RATES.format("02"), texts["02"])
+        for month in ("03", "04"):
+            lab.tell_api(RATES.format(month), texts[month])
+        for day in ("03-12T20:07", "03-19T05:00", "03-24T05:00", "04-02T10:00", "04-03T10:00"):
+            if day == "04-02T10:00":
+                lab.put(RATES.format("03"), texts["03"])
+            for name in ("tick", "patch"):
+                lab.run(name, f"2024-{day}:00")
+            ((until, *counts),) = lab.ask(
+                "SELECT expected_until, expected_rows, present_rows + patched_rows, open_rows"
+                " FROM sync.coverage"
+            )
+            count = sum(one.replace(tzinfo=None) < until for one in due)
+            assert (counts, lab.ask("FROM sync.gaps")) == ([count, count, 0], []), day
 
 
 def test_following_continues_after_a_long_outage() -> None:

@@ -189,6 +189,22 @@ def test_delisted_contracts_are_not_traded_later(lab: Lab) -> None:
         assert lab.ask(on.format(day)) == [("BTCUSDT",)]
 
 
+def test_what_the_api_said_counts_before_dates(lab: Lab) -> None:
+    """One was halted for two days; of the other nobody asked when it was delivered."""
+    end = round(at("2024-03-09").timestamp() * 1000)
+    delivered = symbol("ENDUSDT", deliveryDate=end)
+    for day, status in ((4, "TRADING"), (6, "HALT"), (8, "TRADING")):
+        tell(lab, symbol("BRKUSDT", status), delivered)
+        lab.run("audit", f"2024-03-0{day}T12:00")
+    tell(lab, symbol("BRKUSDT"))
+    lab.run("audit", "2024-03-12T12:00")
+
+    on = "SELECT evidence FROM instruments_on(DATE '{}') WHERE symbol = '{}'"
+    names = ("2024-03-05", "2024-03-07", "2024-03-08", "2024-03-09")
+    assert [bool(lab.ask(on.format(day, "BRKUSDT"))) for day in names] == [True, False, True, True]
+    assert [bool(lab.ask(on.format(day, "ENDUSDT"))) for day in names] == [True, True, True, False]
+
+
 def test_a_row_at_midnight_is_no_evidence_for_its_day() -> None:
     """The archive of a day of metrics ends with the first row of the day after."""
     with Lab(dataset("um/metrics/X", start="2024-03-01"), has_api=False) as lab:

@@ -196,8 +196,9 @@ def _of_archives(
         filling += [rows.beneath(branch, kind, lost) for branch in new]
         new = [rows.outside(branch, kind, lost) for branch in new]
     # Where a day corrects its month its rows stay, and the month's everywhere else.
-    filling += [rows.outside(branch, kind, precedence.corrected) for branch in correcting]
-    new += [rows.among(branch, kind, precedence.corrected) for branch in correcting]
+    spans = [*precedence.corrected, *precedence.corrected_beyond]
+    filling += [rows.outside(branch, kind, spans) for branch in correcting]
+    new += [rows.among(branch, kind, spans) for branch in correcting]
     return filling, new
 
 

@@ -78,9 +78,14 @@ class Precedence:
     @functools.cached_property
     def dropped(self) -> list[Span]:
         """The spans whose rows in the lake give way: also those of older editions beyond these."""
-        if self._kind.key:
-            return [*self.replaced, *self._after_older_editions]
-        return [*self.replaced, *_around(self._rewritten, self._kind.slack, self._held)]
+        slack = self._kind.slack
+        if not self._kind.key:
+            return [*self.replaced, *_around(self._rewritten, slack, self._held)]
+        held = {source.key for source in self._held}
+        older = [source for source in self.origin.sources if source.key not in held]
+        ends = {source.span.end for source in older if source.is_known_to_pass_its_end}
+        ends &= {span.end for span in self._rewritten}
+        return [*self.replaced, *_edges(_in_none(ends, self._held, slack), slack)]
 
     @property
     def refilled(self) -> list[Span]:
@@ -130,8 +135,27 @@ class Precedence:
 
     @functools.cached_property
     def others(self) -> list[Span]:
-        """The spans of other archives inside those: a month may lack rows that its days had."""
-        return [one.span for one in self._held if _overlaps_any(one.span, self.replaced)]
+        """The spans of other archives inside those: a month may lack rows that its days had.
+
+        With what days are known to have beyond their ends.
+        """
+        spans = [one.span for one in self._held]
+        late = [one.span.end for one in self._held if one.is_known_to_pass_its_end]
+        spans += _edges(late, self._kind.slack) if self._kind.key else []
+        return [span for span in spans if _overlaps_any(span, self.replaced)]
+
+    @functools.cached_property
+    def corrected_beyond(self) -> list[Span]:
+        """The spans after days that correct their month once more, where they have their own row.
+
+        An older edition's may be there. If it is the month's, that archive comes again as well.
+        """
+        held = {source.key for source in self.origin.sources}
+        new = [one.edition for one in self.accepted if edition_key(one.edition) in held]
+        again = [one for one in new if self.rank_of(one) is Rank.CORRECTS]
+        ends = {edition.archive.period.span.end for edition in again}
+        taken = {span.start for span in [*self.starts_of_next, *self.corrected]}
+        return _edges(ends - taken, self._kind.slack)
 
     @functools.cached_property
     def _held(self) -> tuple[Source, ...]:
@@ -152,17 +176,6 @@ class Precedence:
         days = [one for one in self._held if period_from(one.period).cadence is Cadence.DAY]
         editions = [one.edition for one in self.accepted]
         return [day.span for day in days if _is_newer_than_its_month(day, editions)]
-
-    @property
-    def _after_older_editions(self) -> list[Span]:
-        """The spans after what is rewritten whose rows were those of an older edition alone."""
-        held = {source.key for source in self._held}
-        older = [source for source in self.origin.sources if source.key not in held]
-        ends = {source.span.end for source in older if source.is_known_to_pass_its_end}
-        ends &= {span.end for span in self._rewritten}
-        for other in self._held:
-            ends = {end for end in ends if not _may_be_in(other, end, self._kind.slack)}
-        return _edges(ends, self._kind.slack)
 
 
 def _edges(moments: Iterable[datetime], slack: timedelta) -> list[Span]:
@@ -185,6 +198,16 @@ def _is_newer_than_its_month(day: Source, editions: Iterable[Edition]) -> bool:
         and _is_later(day.identity.modified_at, one.identity.modified_at)
         for one in editions
     )
+
+
+def _in_none(
+    moments: Iterable[datetime], held: Sequence[Source], slack: timedelta
+) -> set[datetime]:
+    """Return the moments of which none of the archives may have a row."""
+    left = set(moments)
+    for source in held:
+        left -= {moment for moment in left if _may_be_in(source, moment, slack)}
+    return left
 
 
 def _may_be_in(source: Source, moment: datetime, slack: timedelta) -> bool:
