@@ -181,8 +181,7 @@ def kinds(folder: Path) -> dict[str, Path]:
         if not own.exists():
             spec = spec_from(series, KINDS_FIRST, KINDS_FIRST + timedelta(days=days - 1), 250_000)
             list(generate(own, spec))
-    made = {series: folder / series.replace("/", "-") for series in KINDS}
-    return {**made, OPTIONS: options(folder / OPTIONS.replace("/", "-"))}
+    return {series: folder / series.replace("/", "-") for series in KINDS}
 
 
 def options(folder: Path) -> Path:

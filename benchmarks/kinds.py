@@ -1,6 +1,10 @@
-"""Every other kind against the limit script, and a month of trades whose CSV has more than 4 GB."""
+"""Every other kind against the limit script, and a month of trades whose CSV has more than 4 GB.
+
+All of it, or the parts named: kinds, options, month.
+"""
 
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -51,15 +55,28 @@ def race(root: Path, scratch: Path, series: str, rounds: int) -> list[dict[str, 
     return rows
 
 
-if __name__ == "__main__":
-    run_folder = harness.CACHE / "run"
-    shutil.rmtree(run_folder, ignore_errors=True)
+def others(run_folder: Path) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for one, folder in data.kinds(harness.CACHE / "kinds").items():
         print(one)
         found += race(folder, run_folder, one, ROUNDS)
         shutil.rmtree(run_folder, ignore_errors=True)
-    harness.save("kinds", found)
-    print("a month of trades")
-    month = data.month_of_trades(harness.CACHE / "month")
-    harness.save("month", race(month, run_folder, "spot/trades/BTCUSDT", 2))
+    return found
+
+
+def options(run_folder: Path) -> list[dict[str, object]]:
+    return race(data.options(harness.CACHE / "options"), run_folder, data.OPTIONS, ROUNDS)
+
+
+def month(run_folder: Path) -> list[dict[str, object]]:
+    root = data.month_of_trades(harness.CACHE / "month")
+    return race(root, run_folder, "spot/trades/BTCUSDT", 2)
+
+
+PARTS = {"kinds": others, "options": options, "month": month}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or PARTS:
+        print(name)
+        shutil.rmtree(harness.CACHE / "run", ignore_errors=True)
+        harness.save(name, PARTS[name](harness.CACHE / "run"))

@@ -15,6 +15,7 @@ TITLES = {
     "large": "4 aggTrades archives of about 50 MB over TLS",
     "memory": "Memory of all processes together, one archive with a CSV of 1 GB",
     "kinds": "The other kinds over TLS, one series each",
+    "options": "EOHSummary over TLS, 14 days of 5,520 rows",
     "month": "A month of spot trades over TLS, with a CSV of more than 4 GB",
     "peers": "One symbol, 12 monthly and 20 daily archives, 20 ms",
     "peers-faults": "The same archives with faults: what is on disk afterwards",
