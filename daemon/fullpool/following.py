@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fullpool import vendor
-from fullpool.grid import Grid, Places, bars, is_alike, steps_until
+from fullpool.grid import Grid, Places, bars, distance_in, is_alike, rows_before
 from fullpool.kinds import KINDS, Api, api_of, grid_of, is_counted, kind_of
 from fullpool.model import (
     ANOTHER_LIFE,
@@ -216,17 +216,11 @@ def _by_time(grid: Grid, run: Run, moment: datetime) -> Run | None:
         return run
     if grid.between(run.last_time, moment):
         return None
-    longer = Run(run.first_time, moment, run.rows + 1)
+    distance = distance_in(run) if grid.longest else None
     # A run has one distance, so that its rows can be counted from its ends.
-    return None if grid.longest and not _is_even(run, longer) else longer
-
-
-def _is_even(run: Run, longer: Run) -> bool:
-    """Whether the new row keeps the distance of the run."""
-    if run.rows == 1:
-        return True
-    distance = (run.last_time - run.first_time) / (run.rows - 1)
-    return is_alike(longer.last_time - run.last_time, distance)
+    if distance and not is_alike(moment - run.last_time, distance):
+        return None
+    return Run(run.first_time, moment, run.rows + 1)
 
 
 def _by_id(run: Run, moment: datetime, number: int) -> Run | None:
@@ -312,11 +306,8 @@ def _parts_outside(grid: Grid, run: Run, span: Span) -> list[Run]:
 
 def _evenly_outside(run: Run, span: Span) -> list[Run]:
     """Return what is left of a run, by its own distance: the series may have another one."""
-    if run.rows == 1:
-        return []
-    distance = (run.last_time - run.first_time) / (run.rows - 1)
-    before = max(steps_until(span.start, run.first_time, distance), 0)
-    after = min(steps_until(span.end, run.first_time, distance), run.rows)
+    distance = distance_in(run) or timedelta()
+    before, after = rows_before(run, span.start), rows_before(run, span.end)
     found = []
     if before:
         found.append(Run(run.first_time, run.first_time + (before - 1) * distance, before))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from fullpool.model import EPOCH, Hole, Interval, PartitionFile, Span, instant
+from fullpool.model import EPOCH, Hole, Interval, PartitionFile, Run, Span, instant
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -147,9 +147,18 @@ def spaced(longest: timedelta, held: Sequence[PartitionFile]) -> Grid:
     return Grid(step, longest=longest)
 
 
-def distance_in(file: PartitionFile) -> timedelta | None:
-    """Return how far apart the rows of a file are on average; None if it has only one."""
-    return (file.last_time - file.first_time) / (file.rows - 1) if file.rows > 1 else None
+def distance_in(rows: PartitionFile | Run) -> timedelta | None:
+    """Return how far apart the rows of a file or run are on average; None if it has only one."""
+    return (rows.last_time - rows.first_time) / (rows.rows - 1) if rows.rows > 1 else None
+
+
+def rows_before(rows: PartitionFile | Run, moment: datetime) -> int:
+    """Return how many rows of a file or run, which are evenly apart, come before a moment."""
+    distance = distance_in(rows)
+    if distance is None:
+        return int(rows.first_time < moment)
+    steps = -((rows.first_time - moment) // distance)  # rounded up
+    return min(max(steps, 0), rows.rows)
 
 
 def beyond_places(grid: Grid, file: PartitionFile, span: Span) -> int:
@@ -163,19 +172,10 @@ def beyond_places(grid: Grid, file: PartitionFile, span: Span) -> int:
     if span.covers(Span(file.first_time, file.last_time)):
         missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
         return file.rows + missing - len(places)
-    distance = None if file.path or grid.longest is None else distance_in(file)
-    if distance is None:
+    if file.path or grid.longest is None or file.rows == 1:
         return 0
-    start, end = (
-        min(max(steps_until(moment, file.first_time, distance), 0), file.rows)
-        for moment in (span.start, span.end)
-    )
-    return end - start - len(places.meet(grid.places(span)))
-
-
-def steps_until(moment: datetime, first: datetime, distance: timedelta) -> int:
-    """Return how many rows so far apart, from the *first* on, come before a moment."""
-    return -((first - moment) // distance)  # rounded up
+    inside = rows_before(file, span.end) - rows_before(file, span.start)
+    return inside - len(places.meet(grid.places(span)))
 
 
 def _distances(longest: timedelta) -> tuple[timedelta, ...]:

@@ -36,6 +36,12 @@ def put_days(lab: Lab, key: str, texts: dict[str, str]) -> None:
     lab.run("sync", "2024-04-01T12:00")
 
 
+def put_month(lab: Lab, key: str, text: str) -> None:
+    """Publish the month, after its days."""
+    lab.put(key.format("monthly", "2024-03"), text, at("2024-04-02"))
+    lab.run("audit", "2024-04-05T12:00")
+
+
 def correct(lab: Lab, key: str, *editions: str) -> None:
     """Publish a day again and again, days after its month."""
     for number, text in enumerate(editions):
@@ -53,8 +59,7 @@ def test_a_withdrawn_correction_does_not_stay(*, is_in_month: bool) -> None:
         short = bars(at(CORRECTED), at(CORRECTED) + 23 * HOUR, HOUR)
         month = [short if day == CORRECTED else whole_day(day) for day in MARCH]
         whole = "".join(map(whole_day, MARCH)) if is_in_month else "".join(month)
-        lab.put(HOURS.format("monthly", "2024-03"), whole, at("2024-04-02"))
-        lab.run("audit", "2024-04-05T12:00")
+        put_month(lab, HOURS, whole)
         wrong = "".join([*lines[:-1], lines[-1].replace(",10,", ",999,")])
         correct(lab, HOURS, wrong, "".join(lines[:-1]))
 
@@ -67,8 +72,7 @@ def test_trades_of_two_editions_do_not_mix() -> None:
     with Lab(dataset("spot/aggTrades/AUSDT", start="2024-03-01", end="2024-03-31")) as lab:
         lab.has_api = False
         put_days(lab, SPOT_TRADES, texts)
-        lab.put(SPOT_TRADES.format("monthly", "2024-03"), "".join(texts.values()), at("2024-04-02"))
-        lab.run("audit", "2024-04-05T12:00")
+        put_month(lab, SPOT_TRADES, "".join(texts.values()))
         wrong = texts[CORRECTED].replace(",1.5,", ",999,")
         correct(lab, SPOT_TRADES, wrong, "".join(texts[CORRECTED].splitlines(True)[:12]))
 
@@ -85,8 +89,7 @@ def test_a_shorter_keyless_edition_takes_its_place(*, has_month: bool) -> None:
             some = "".join(ticks(CORRECTED).splitlines(True)[:100])
             texts = [some if day == CORRECTED else ticks(day) for day in MARCH]
             whole = TICK_HEADER + "".join(texts)
-            lab.put(key.format("monthly", "2024-03"), whole, at("2024-04-02"))
-            lab.run("audit", "2024-04-05T12:00")
+            put_month(lab, key, whole)
         shorter = "".join(ticks(CORRECTED, 88).splitlines(True)[:119])
         correct(lab, key, TICK_HEADER + ticks(CORRECTED, 77), TICK_HEADER + shorter)
         lab.run("audit", "2024-04-20T12:00")
@@ -106,8 +109,7 @@ def test_only_the_day_before_has_a_midnight() -> None:
         days = texts | {CORRECTED: texts[CORRECTED] + first}
         put_days(lab, key, {day: HEADER + text for day, text in days.items()})
         month = HEADER + "".join(texts.values())
-        lab.put(key.format("monthly", "2024-03"), month, at("2024-04-02"))
-        lab.run("audit", "2024-04-05T12:00")
+        put_month(lab, key, month)
         midnight = f"SELECT price FROM agg_trades WHERE transact_time = '{after}'"
         found = lab.ask(midnight)
         editions = [days[CORRECTED].replace(",1.5,", f",{price},") for price in (77, 88)]
@@ -125,8 +127,7 @@ def test_a_keyless_correction_leaves_the_next_minute(*, has_month: bool) -> None
         put_days(lab, key, {day: TICK_HEADER + ticks(day) for day in MARCH})
         if has_month:
             whole = TICK_HEADER + "".join(map(ticks, MARCH))
-            lab.put(key.format("monthly", "2024-03"), whole, at("2024-04-02"))
-            lab.run("audit", "2024-04-05T12:00")
+            put_month(lab, key, whole)
         correct(lab, key, TICK_HEADER + ticks(CORRECTED, 77))
 
         sql = "SELECT best_bid_quantity, count(*) FROM book_ticker WHERE transaction_time::DATE"
@@ -141,8 +142,7 @@ def test_a_midnight_of_a_corrected_day_is_there_once() -> None:
         lab.has_api = False
         put_days(lab, key, {day: HEADER + hourly(day) for day in MARCH})
         whole = HEADER + "".join(map(hourly, MARCH))
-        lab.put(key.format("monthly", "2024-03"), whole, at("2024-04-02"))
-        lab.run("audit", "2024-04-05T12:00")
+        put_month(lab, key, whole)
         midnight = hourly(MARCH[10]).splitlines(True)[0]
         correct(lab, key, HEADER + hourly(CORRECTED).replace(",1.5,", ",9,") + midnight)
         lab.run("audit", "2024-04-20")

@@ -6,31 +6,8 @@ from typing import Any
 import pytest
 
 from fullpool.simulator import Fault
-from lab import DAY, Lab, at
+from lab import DAY, Lab, at, metrics, metrics_key
 from served import dataset
-
-METRICS = (
-    "create_time,symbol,sum_open_interest,sum_open_interest_value,"
-    "count_toptrader_long_short_ratio,sum_toptrader_long_short_ratio,count_long_short_ratio,"
-    "sum_taker_long_short_vol_ratio\n"
-)
-FIVE = timedelta(minutes=5)
-
-
-def metrics_key(day: str, symbol: str = "X", market: str = "um") -> str:
-    return f"data/futures/{market}/daily/metrics/{symbol}/{symbol}-metrics-{day}.zip"
-
-
-def metrics(
-    first: str, count: int = 288, *, value: str = "1.5", symbol: str = "X", late: str = "00"
-) -> str:
-    """Return rows from a time on, the last of them some seconds late."""
-    moments = [at(first) + n * FIVE for n in range(count)]
-    seconds = ["00"] * (count - 1) + [late]
-    return METRICS + "".join(
-        f"{moment:%Y-%m-%d %H:%M}:{second},{symbol},{value},2,,,,\n"
-        for moment, second in zip(moments, seconds, strict=True)
-    )
 
 
 def days(lab: Lab, first: int, last: int, **how: Any) -> None:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_day_by_day import metrics, metrics_key  # type: ignore[import-not-found]
 
 from fullpool.instruments import Instrument, changes
 from fullpool.model import Market
 from fullpool.simulator import Fault
-from lab import DAY, Lab, at, bars
+from lab import DAY, Lab, at, bars, metrics, metrics_key
 from served import dataset
 
 UM = "data/futures/um/daily/klines/{0}/1h/{0}-1h-{1}.zip"

@@ -36,6 +36,11 @@ TICK_HEADER = (
     "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,"
     "event_time\n"
 )
+METRICS_HEADER = (
+    "create_time,symbol,sum_open_interest,sum_open_interest_value,"
+    "count_toptrader_long_short_ratio,sum_toptrader_long_short_ratio,count_long_short_ratio,"
+    "sum_taker_long_short_vol_ratio\n"
+)
 HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 SPOT_TRADES = "data/spot/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
 
@@ -82,6 +87,22 @@ def ticks(day: str, size: int = 1) -> str:
     moments = [at(day) + hour * HOUR + minute * MINUTE for hour in (0, 23) for minute in range(60)]
     stamps = [round(moment.timestamp() * 1000) for moment in moments]
     return "".join(f"{stamp // 60_000},1,{size},2,1,{stamp},{stamp}\n" for stamp in stamps)
+
+
+def metrics_key(day: str, symbol: str = "X", market: str = "um") -> str:
+    return f"data/futures/{market}/daily/metrics/{symbol}/{symbol}-metrics-{day}.zip"
+
+
+def metrics(
+    first: str, count: int = 288, *, value: str = "1.5", symbol: str = "X", late: str = "00"
+) -> str:
+    """Return rows from a time on, the last of them some seconds late."""
+    moments = [at(first) + n * 5 * MINUTE for n in range(count)]
+    seconds = ["00"] * (count - 1) + [late]
+    return METRICS_HEADER + "".join(
+        f"{moment:%Y-%m-%d %H:%M}:{second},{symbol},{value},2,,,,\n"
+        for moment, second in zip(moments, seconds, strict=True)
+    )
 
 
 def days_of(month: str, first: int, last: int) -> list[str]:

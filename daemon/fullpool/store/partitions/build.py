@@ -221,11 +221,8 @@ def _new(kind: Kind, load: Load, width: csv_rows.Width, rank: Rank) -> list[str]
 def _older(order: Order, load: Load) -> list[str]:
     """Return rows that lie where archives are rewritten, for those that the archives lack."""
     kind, precedence = kind_of(order.step.series), load.precedence
-    spans, others, edges = (
-        [*precedence.dropped, *precedence.refilled],
-        precedence.others,
-        precedence.edges,
-    )
+    spans = [*precedence.dropped, *precedence.refilled]
+    others, edges = precedence.others, precedence.edges
     held = [(order.root / file.path, file) for file in order.step.files]
     return [
         *(rows.patched_in(kind, path, spans) for path, file in held if file.patched_rows),

@@ -36,6 +36,7 @@ class Precedence:
         self._kind = kind
         self.origin = origin
         self.accepted: list[Accepted] = []
+        self._known = {source.key: source for source in origin.sources}
         self._published = {one.period: one.identity.modified_at for one in origin.sources}
 
     def accept(self, accepted: Accepted) -> None:
@@ -81,8 +82,8 @@ class Precedence:
         slack = self._kind.slack
         if not self._kind.key:
             return [*self.replaced, *_around(self._rewritten, slack, self._held)]
-        held = {source.key for source in self._held}
-        older = [source for source in self.origin.sources if source.key not in held]
+        keys = [edition_key(one.edition) for one in self.accepted]
+        older = [self._known[key] for key in keys if key in self._known]
         ends = {source.span.end for source in older if source.is_known_to_pass_its_end}
         ends &= {span.end for span in self._rewritten}
         return [*self.replaced, *_edges(_in_none(ends, self._held, slack), slack)]
@@ -117,7 +118,7 @@ class Precedence:
         """The spans after what is rewritten of which the next archive of the lake has rows."""
         slack = self._kind.slack
         starts = {one.span.start for one in self._held if one.is_known_to_begin_within(slack)}
-        return _edges(starts & {span.end for span in self._rewritten}, self._kind.slack)
+        return _edges(starts & {span.end for span in self._rewritten}, slack)
 
     @functools.cached_property
     def merged(self) -> list[Span]:
@@ -127,10 +128,12 @@ class Precedence:
         """
         if self._kind.key:
             return self.replaced
-        held = {source.key: source.sha256 for source in self.origin.sources}
-        new = [one.edition for one in self.accepted]
-        changed = [one for one in new if held.get(edition_key(one), one.sha256) != one.sha256]
-        spans = [edition.archive.period.span for edition in changed]
+        spans = [
+            one.edition.archive.period.span
+            for one in self.accepted
+            if (older := self._known.get(edition_key(one.edition)))
+            and older.sha256 != one.edition.sha256
+        ]
         return [part for span in self.replaced for part in _outside(span, spans)]
 
     @functools.cached_property
@@ -150,8 +153,7 @@ class Precedence:
 
         An older edition's may be there. If it is the month's, that archive comes again as well.
         """
-        held = {source.key for source in self.origin.sources}
-        new = [one.edition for one in self.accepted if edition_key(one.edition) in held]
+        new = [one.edition for one in self.accepted if edition_key(one.edition) in self._known]
         again = [one for one in new if self.rank_of(one) is Rank.CORRECTS]
         ends = {edition.archive.period.span.end for edition in again}
         taken = {span.start for span in [*self.starts_of_next, *self.corrected]}
