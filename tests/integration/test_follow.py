@@ -93,6 +93,17 @@ def test_rows_reach_the_last_closed_bar(lab: Lab, source: str) -> None:
     ]
 
 
+def test_an_ended_dataset_follows_nothing(lab: Lab) -> None:
+    """Another dataset wants the series for longer, and only its archives."""
+    name, start = "spot/klines/AUSDT,BUSDT/1m", "2024-03-08"
+    followed = dataset(name, start=start, end="2024-03-09", follow="true")
+    lab.datasets = followed + dataset(name, start=start)
+    lab.run("sync", "2024-03-10T09:30:20")
+
+    rows(lab, "2024-03-10T00:00")
+    assert lab.ask("FROM sync.followed") == []
+
+
 def test_following_continues_where_it_left_off(lab: Lab) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
     before = lab.requests()

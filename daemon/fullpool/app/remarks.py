@@ -78,7 +78,7 @@ def behind(reader: Reader, config: Config, now: datetime) -> list[str]:
         for *keys, lag_s in reader.query(_LAGS, [now.replace(tzinfo=None)]).rows:
             series = series_in(keys)
             allowed_s = _allowed_s(series)
-            if config.follows(series) and allowed_s and allowed_s < lag_s < _LAGS_S:
+            if config.follows(series, now) and allowed_s and allowed_s < lag_s < _LAGS_S:
                 late.append((lag_s, series))
     if not late:
         return []
@@ -97,7 +97,7 @@ def _allowed_s(series: Series) -> float | None:
 def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:
     """Return what is to be said of what is followed: of the series that trade, or are named."""
     named = (series for dataset in config.dataset for series in dataset.named_series)
-    return too_much(dict.fromkeys([*trading, *named]), config)
+    return too_much(dict.fromkeys([*trading, *named]), config, clock.now())
 
 
 def _remarks(queries: StateQueries, config: Config) -> list[str]:

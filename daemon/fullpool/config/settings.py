@@ -140,11 +140,13 @@ class Dataset:
         end = _midnight(self.end + timedelta(days=1)) if self.end else _FAR
         return Span(start, end)
 
-    def follows(self, series: Series) -> bool:
-        """Whether a series is one of these, and its newest rows are wanted before archives come."""
+    def follows(self, series: Series, now: datetime) -> bool:
+        """Whether a series is one of these, and its rows of *now* are wanted before archives."""
+        if not self.follow or now >= self.span.end:
+            return False
         same = (series.market, series.kind) == (self.market, self.kind)
         fits = series.interval is None or series.interval in self.intervals
-        return self.follow and same and fits and self.wants(series.symbol)
+        return same and fits and self.wants(series.symbol)
 
     @property
     def literal_symbols(self) -> tuple[str, ...] | None:
@@ -374,6 +376,6 @@ class Config:
             series in one.series(series.symbol) and one.wants(series.symbol) for one in self.dataset
         )
 
-    def follows(self, series: Series) -> bool:
-        """Whether the newest rows of a series are wanted before archives come."""
-        return self.rest.enabled and any(dataset.follows(series) for dataset in self.dataset)
+    def follows(self, series: Series, now: datetime) -> bool:
+        """Whether the rows of *now* of a series are wanted before archives come."""
+        return self.rest.enabled and any(dataset.follows(series, now) for dataset in self.dataset)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime
 
 from fullpool.config import Config
 from fullpool.grid import Places
@@ -12,11 +13,14 @@ from fullpool.rest.questions import weight_of
 from fullpool.rest.windows import Window
 
 
-def too_much(series: Iterable[Series], config: Config) -> list[str]:
-    """Return a line for each market of whose *series* more are followed than can ever keep up."""
+def too_much(series: Iterable[Series], config: Config, now: datetime) -> list[str]:
+    """Return a line for each market of whose *series* more are followed than can ever keep up.
+
+    What a configuration follows ends with its datasets: *now* tells which.
+    """
     weights: dict[Market, list[float]] = defaultdict(list)
     for one in series:
-        if config.follows(one):
+        if config.follows(one, now):
             weights[one.market].append(_a_minute(one))
     share = config.rest.weight_share
     return [

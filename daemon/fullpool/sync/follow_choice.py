@@ -70,7 +70,7 @@ class Choice:
         self._held = {
             series: _rows(runs.get(series, ()), last)
             for series, last in ends.items()
-            if self._config.follows(series) and following.is_followed(series)
+            if self._config.follows(series, now) and following.is_followed(series)
         }
         told = [series for series in self._held if following.is_told_by_rows(series)]
         self._files = self._state.queries.files.of(told) if told else {}

@@ -42,7 +42,7 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
         for series, one in listed.items()
         if one.until and not vendor.still_trades(series, one.until, one.at)
     }
-    return too_much((w.series for w in wants if w.series not in ended), work.config)
+    return too_much((w.series for w in wants if w.series not in ended), work.config, work.now())
 
 
 def preview(work: Work, queries: StateQueries) -> Preview:

@@ -122,14 +122,15 @@ class Round:
 
     def _followed(self, step: Step) -> Followed | None:
         """Return the followed rows that the partitions take in if all archives come."""
-        if not (self._has_tails or self._work.config.follows(step.series)):
+        work = self._work
+        if not (self._has_tails or work.config.follows(step.series, work.now())):
             return None  # or the state were asked for each of thousands of steps
         patches = self._patches.get((step.series, step.unit), ())
         spans = [
             *(known.archive.period.span for known in step.archives),
             *(p.span for p in patches),
         ]
-        return taken_in(self._state, self._work.tree, step, spans, self._sound, self._work.now())
+        return taken_in(self._state, work.tree, step, spans, self._sound, work.now())
 
     def _threads(self, step: Step) -> int:
         """Return as many as the builders that the step's part of all bytes would keep busy.
