@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fullpool.app import clock, rebuild, verify
+from fullpool.app import clock, rebuild, syncing, verify
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.remarks import behind
 from fullpool.config import parse
@@ -716,6 +716,22 @@ def test_a_new_symbol_is_followed_before_its_archives(symbols: str) -> None:
         lab.put(RATES.format("03"), whole)
         lab.run("audit", "2024-04-02T12:00:20")
         assert lab.ask(rates) == [(79, 79, first, "archive")]
+
+
+def test_plan_takes_new_symbols_for_what_they_are() -> None:
+    """Before the first pass: nothing is on record."""
+    with Lab(dataset("um/fundingRate/AUSDT,BUSDT", start="2024-02-01")) as lab:
+        old = RATES.replace("AUSDT", "ZUSDT").format("02")
+        lab.put(old, funding(at("2024-02-01"), at("2024-03-01")))
+        body = json.dumps({"symbols": [{"symbol": "AUSDT", "status": "TRADING"}]})
+        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        planned = syncing.plan(lab.config, Seen(), Event())
+
+    kind = "um/fundingRate"
+    assert [line.partition(" (")[0] for line in planned.remarks] == [
+        f"{kind}: the vendor has no symbol BUSDT",
+        f"no archive in the configured time: {kind}/AUSDT",
+    ]
 
 
 def test_a_series_left_out_trades_no_more(lab: Lab) -> None:

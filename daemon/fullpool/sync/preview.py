@@ -12,6 +12,7 @@ from fullpool.rest import too_much
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.discover import describe_unknown, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
+from fullpool.sync.universe import trading_now
 from fullpool.sync.work import Work
 
 _TO_FETCH: Final = (Status.LISTED, Status.EXPECTED)
@@ -48,7 +49,9 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
 def preview(work: Work, queries: StateQueries) -> Preview:
     """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
     found = discover(work, queries)
-    describe_unknown(work, queries, found)
+    # What was listed today trades, and has no archive yet.
+    trading = trading_now(work, {series.market for series in found.unknown})
+    describe_unknown(work, queries, found, trading)
     wanted, before = {want.series for want in found.wants}, queries.wanted()
     news = {known.archive: known for known in found.found}
     accepted = accepted_checksums(work.config.checks)

@@ -1,5 +1,7 @@
 """Takes the list of all symbols of a market from the API, once a day."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +14,7 @@ from fullpool.store.state.writer import State
 from fullpool.sync.bans import share_bans
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
-from fullpool.vendor import REST_URL
+from fullpool.vendor import REST_URL, TRADING
 
 log = logs.get_logger()
 
@@ -34,6 +36,16 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
             continue
         if _is_over(lists.told_at, _EVERY, now) and _is_over(lists.failed_at, _RETRY, now):
             outcome.is_dirty |= _take(work, client, state, market, lists.reason)
+
+
+def trading_now(work: Work, markets: Iterable[Market]) -> dict[Market, list[str]]:
+    """Return the symbols that trade in those of some markets whose API tells; record nothing."""
+    found: dict[Market, list[str]] = {}
+    for market in sorted(set(markets) & REST_URL.keys()):
+        with suppress(RestError):
+            listed = ask_instruments(work.rest, market) if work.rest else []
+            found[market] = [one.symbol for one in listed if one.status == TRADING]
+    return found
 
 
 def _is_over(since: datetime | None, wait: timedelta, now: datetime) -> bool:

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from fullpool import logs, planning, unknown, vendor
 from fullpool.config import Dataset
 from fullpool.errors import FullpoolError, UnreachableError, UntrustedError
+from fullpool.kinds import KINDS
 from fullpool.model import Archive, Known, Market, Series, Span, Status
 from fullpool.planning import Listed, Want
 from fullpool.store.state.queries import StateQueries
@@ -121,11 +123,22 @@ def _list_stale(
         found.listings[series] = _joined(shelf.listed, earlier)
 
 
-def describe_unknown(work: Work, queries: StateQueries, found: Discovered) -> None:
-    """Note what is to be said of the symbols of series that have no archive."""
+def describe_unknown(
+    work: Work,
+    queries: StateQueries,
+    found: Discovered,
+    trading: Mapping[Market, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Note what is to be said of the symbols of series that have no archive.
+
+    *trading* are symbols that trade, beside those on record.
+    """
     wanted = {want.series for want in found.wants}
     work.watcher.discovered(len(wanted - set(found.unknown)))
     symbols = _symbols_beside(work, queries, found, work.now())
+    for (market, kind), names in symbols.items():
+        if KINDS[kind].is_traded:
+            symbols[market, kind] = [*names, *trading.get(market, ())]
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
     found.has_series = not wanted <= strange
