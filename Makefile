@@ -17,7 +17,7 @@ ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
 .PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak docs workflows claims release \
-	wheel install-service lock clean
+	wheel install-service deb lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -135,6 +135,9 @@ release: $(INSTALLED) ## Build what is released into dist: sdist, wheel, image, 
 
 install-service: wheel ## Install or upgrade as a systemd service (as root); see docs/operate.md
 	sh systemd/install.sh $(PYTHON) dist/fullpool-*.whl
+
+deb: wheel ## Build a package for this machine's Debian, and its Python, in dist
+	sh systemd/deb.sh /usr/bin/python3 dist/fullpool-*.whl
 
 check: $(INSTALLED) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

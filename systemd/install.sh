@@ -15,22 +15,11 @@ shown=$(systemctl is-active fullpool-web.service || true)
 if [ "$running" = active ]; then systemctl stop fullpool.service; fi
 
 echo "installing fullpool into $prefix"
-[ -x $prefix/bin/python ] || "$python" -m venv $prefix
-$prefix/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-    -r "$here/../requirements-service.lock"
-$prefix/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-rm -rf $prefix/share/doc/fullpool
-mkdir -p $prefix/share/doc
-cp -R "$here/../docs" $prefix/share/doc/fullpool
-rm $prefix/share/doc/fullpool/configuration.md $prefix/share/doc/fullpool/security.md # pages of the site alone
-chmod -R u=rwX,go=rX $prefix/share/doc/fullpool
-install -D -m 644 "$here/../config/fullpool.toml" $prefix/share/doc/fullpool/fullpool.toml
+sh "$here/environment.sh" "$python" "$wheel" $prefix
 
 if [ ! -e /etc/fullpool/fullpool.toml ]; then
     echo "writing /etc/fullpool/fullpool.toml"
-    mkdir -p /etc/fullpool
-    sed 's#^path = .*#path = "/srv/fullpool"#' "$here/../config/fullpool.toml" > /etc/fullpool/fullpool.toml
-    chmod 644 /etc/fullpool/fullpool.toml
+    install -D -m 644 $prefix/share/doc/fullpool/fullpool.toml /etc/fullpool/fullpool.toml
 fi
 
 echo "installing the service"

@@ -23,8 +23,8 @@ tree=$folder/bookworm
 if [ ! -e "$tree/.made" ] || ! command -v podman >/dev/null; then exit 0; fi
 version=$(chroot "$tree" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --only-binary :all: \
-    --python-version "$version" -d "$folder/wheels" hatchling ||
-    say "NOT RUN: hatchling cannot be downloaded"
+    --python-version "$version" -d "$folder/wheels" hatchling nbclient==0.11.0 ipykernel==7.4.0 ||
+    say "NOT RUN: hatchling and what runs a notebook cannot be downloaded"
 podman image exists localhost/fullpool-base ||
     tar -C "$tree" -c . | podman import --quiet - localhost/fullpool-base >/dev/null ||
     say "NOT RUN: podman cannot import an image"

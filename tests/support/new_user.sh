@@ -50,11 +50,16 @@ fullpool sync
 fullpool sql --csv "SELECT count(*) >= 3 * 1440 AS whole, count(*) FILTER (source = 'rest') AS followed FROM klines"
 fullpool doctor
 
-# The daemon, the page, Python.
+# The daemon, a notebook while it runs, the page, Python.
 fullpool run >run.log 2>&1 &
 daemon=$!
 wait_for fullpool health
 fullpool reload
+pip install --quiet --no-index --find-links /wheels nbclient ipykernel
+cp /fixtures/lake.ipynb .
+jupyter execute --inplace lake.ipynb
+python -c "import json; told = [cell['outputs'][0]['data']['text/plain']
+    for cell in json.load(open('lake.ipynb'))['cells']]; print('notebook:', *told)"
 kill "$daemon"
 wait "$daemon"
 echo "daemon: $?"

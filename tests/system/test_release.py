@@ -58,7 +58,7 @@ def test_new_user_gets_to_lake_and_back(runtime: tuple[str, ...], dist: Path) ->
     whole, followed = lines[lines.index("whole,followed") + 1].split(",")
     assert whole == "true"
     assert int(followed) > 0
-    assert {"daemon: 0", "web: ok", "python: 2"} <= set(lines), said
+    assert {"daemon: 0", "notebook: True True", "web: ok", "python: 2"} <= set(lines), said
     upgraded = [line for line in lines if line.startswith("upgraded:")]
     assert len(upgraded) == FORMAT - 1
     assert all(line.endswith(" 72") for line in upgraded), upgraded

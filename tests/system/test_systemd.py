@@ -4,31 +4,19 @@ Needs root, systemd-nspawn, the folder made by tests/support/systemd_tree.sh, an
 The container has no network but its own loopback, where the simulator stands in for the vendor.
 """
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fullpool.simulator import generate, spec_from
-from served import dataset, wait
+from served import dataset
+from systemd_box import ROOT, Box, booted, told, write
 
 pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd")]
 
-ROOT = Path(__file__).resolve().parents[2]
-MADE = ROOT / ".cache" / "systemd"
-SUITE = os.environ.get("SUITE", "bookworm")
-TOOL = ROOT.parent / "shared" / "tools" / "sdbox.sh"
-NAME = "fullpool-test"
-PROGRAM = "/opt/fullpool/bin/fullpool"
-LAKE = "--lake /srv/fullpool"
 HIGHEST_EXPOSURE = 1.5
 
 A, B, TRADES = "spot/klines/AUSDT/1m", "spot/klines/BUSDT/1m", "um/aggTrades/CUSDT"
@@ -52,94 +40,6 @@ print(asked)
 """
 
 
-class Box:
-    """A booted container."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.env = {**os.environ, "SDBOX_RUN": str(folder)}
-
-    def up(self, *binds: str) -> None:
-        done = self._tool("up", str(MADE / SUITE), NAME, *binds)
-        if done.returncode:
-            pytest.skip(f"NOT RUN: the container cannot be booted: {done.stdout} {done.stderr}")
-
-    def down(self) -> None:
-        self._tool("down", NAME)
-
-    def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a shell command inside, as root."""
-        done = self._tool("exec", NAME, "bash", "-c", command)
-        assert not check or done.returncode == 0, self._told(command, done)
-        return done
-
-    def _told(self, command: str, done: subprocess.CompletedProcess[str]) -> str:
-        journal = self._tool("exec", NAME, "journalctl", "-u", "fullpool", "-n", "40", "--no-pager")
-        return f"{command}\n{done.stdout}\n{done.stderr}\n{journal.stdout}"
-
-    def out(self, command: str) -> str:
-        return self.run(command).stdout.strip()
-
-    def shown(self, name: str) -> str:
-        """Return one property of the service."""
-        return self.out(f"systemctl show fullpool -p {name} --value")
-
-    def until(self, is_so: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            if found := is_so():
-                return found
-            wait(0.2)
-        log = self.out("systemctl status fullpool --no-pager -l -n 60 || true")
-        raise AssertionError(f"never so:\n{log}")
-
-    def ask(self, sql: str) -> list[dict[str, Any]]:
-        """Ask the lake as the reader alice."""
-        done = self.run(f"runuser -u alice -- {PROGRAM} sql {LAKE} --json {sql!r}", check=False)
-        found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
-        return found
-
-    def rows(self, table: str) -> int:
-        found = self.ask(f"SELECT count(*) AS n FROM {table}")
-        return int(found[0]["n"]) if found else 0
-
-    def reader(self, seconds: float) -> subprocess.Popen[str]:
-        """Have alice query the lake for so long."""
-        leader = (self.folder / f"{NAME}.leader").read_text().strip()
-        return subprocess.Popen(
-            ["nsenter", "-t", leader, "-m", "-u", "-i", "-n", "-p", "-C", "--", "runuser", "-u",
-             "alice", "--", "/opt/fullpool/bin/python", "/vendor/reader.py", str(seconds)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def events(self, *fields: str) -> list[dict[str, Any]]:
-        """Return the events of the daemon in the journal; *fields* narrow them down."""
-        matches = " ".join(fields)
-        text = self.out(f"journalctl -u fullpool -o json --no-pager {matches}")
-        messages = [str(json.loads(line)["MESSAGE"]) for line in text.splitlines()]
-        return [json.loads(message) for message in messages if message.startswith("{")]
-
-    def _tool(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(TOOL), *arguments],
-            check=False, capture_output=True, text=True, env=self.env, timeout=180,
-        )  # fmt: skip
-
-
-def config(*datasets: str) -> str:
-    addresses = "\n".join(
-        f'{market}_url = "http://127.0.0.1:8765"' for market in ("spot", "um", "cm")
-    )
-    return (
-        '[lake]\npath = "/srv/fullpool"\nmin_free_gb = 0.0\n'
-        '[network]\narchive_url = "http://127.0.0.1:8765"\n'
-        'listing_url = "http://127.0.0.1:8765/data.binance.vision"\n'
-        f"[rest]\n{addresses}\n"
-        '[schedule]\ntick = "2s"\npatch = "5s"\n[limits]\nbuilders = 2\npublish_every_s = 1.0\n'
-        + "".join(datasets)
-    )
-
-
 KLINES_A = dataset(A, start=str(FIRST), end=str(LAST))
 KLINES_B = dataset(B, start=str(FIRST), end=str(LAST))
 AGG_TRADES = dataset(TRADES, start=str(FIRST), end=str(FIRST.replace(day=TRADE_DAYS)))
@@ -147,42 +47,12 @@ AGG_TRADES = dataset(TRADES, start=str(FIRST), end=str(FIRST.replace(day=TRADE_D
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    if not (MADE / SUITE / ".made").exists() or not (MADE / "wheels").exists():
-        pytest.skip(f"NOT RUN: there is no {MADE / SUITE}; make test-systemd tells why")
-    if not TOOL.exists():
-        pytest.skip(f"NOT RUN: {TOOL} is not here")
     folder = tmp_path_factory.mktemp("systemd")
-    vendor = folder / "vendor"
-    vendor.mkdir()
-    vendor.chmod(0o755)
     for series, last in ((A, LAST), (B, LAST), (TRADES, FIRST.replace(day=TRADE_DAYS))):
-        list(generate(vendor / "bucket", spec_from(series, FIRST, last, 300_000)))
-    (vendor / "reader.py").write_text(READER)
-    source = folder / "source"
-    for name in ("config", "systemd", "docs", "dist"):
-        shutil.copytree(ROOT / name, source / name)
-    shutil.copy(ROOT / "requirements-service.lock", source)
-    one = Box(folder)
-    one.up(
-        f"--bind={source}:/src", f"--bind={vendor}:/vendor", f"--bind-ro={MADE / 'wheels'}:/wheels"
-    )
-    try:
+        list(generate(folder / "vendor" / "bucket", spec_from(series, FIRST, last, 300_000)))
+    (folder / "vendor" / "reader.py").write_text(READER)
+    with booted(folder) as one:
         yield one
-    finally:
-        one.down()
-
-
-def told(part: str) -> str:
-    """Return the commands of docs/operate.md that contain *part*."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "operate.md").read_text(), re.DOTALL)
-    (found,) = (block for block in blocks if part in block)
-    return str(found)
-
-
-def write(box: Box, *datasets: str) -> None:
-    """Write the configuration as `sed -i` does."""
-    (box.folder / "vendor" / "new.toml").write_text(config(*datasets))
-    box.run("cd /etc/fullpool && cp /vendor/new.toml .new && mv .new fullpool.toml")
 
 
 def test_it_installs_as_the_docs_say(box: Box) -> None:
