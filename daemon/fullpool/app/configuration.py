@@ -124,6 +124,8 @@ def tree_of(config: Config) -> Tree:
 
 def require_certificates(config: Config, source: str) -> None:
     """Raise ConfigError if the configuration *source* names a file that holds no certificates."""
+    if not config.network.ca_file:
+        return  # those of the machine are loaded when they are used
     try:
         tls_context(config.network)
     except UntrustedError as error:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import date
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -68,6 +69,12 @@ def _section(lines: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+@cache
+def _validator() -> TypeAdapter[Config]:
+    """Return what checks a configuration; made once, for that takes longer than its work."""
+    return TypeAdapter(Config)
+
+
 def parse(text: str, source: str) -> Config:
     """Return the configuration in *text*. Raises ConfigError naming every mistake in it."""
     try:
@@ -76,7 +83,7 @@ def parse(text: str, source: str) -> Config:
         raise ConfigError(source, (f"not TOML: {error}",)) from error
     between = (*_contradictions(raw, text), *_insecure(raw))
     try:
-        config = TypeAdapter(Config).validate_python(raw)
+        config = _validator().validate_python(raw)
     except ValidationError as error:
         found = (*sorted(problems_of(error, text), key=line_in), *between)
         raise ConfigError(source, tuple(dict.fromkeys(found))) from error
