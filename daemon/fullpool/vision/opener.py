@@ -99,7 +99,9 @@ class Opener:
             self._kept.close_all()  # the answer was not read: what is asked next would get it
             raise
         except urllib.error.HTTPError as error:
-            _drain(error)
+            if not _drain(error):
+                self._kept.close_all()  # as above
+            error.close()
             if error.code == http.client.PROXY_AUTHENTICATION_REQUIRED:
                 raise self._not_let_through(request, error) from error
             if error.code == http.client.NETWORK_AUTHENTICATION_REQUIRED:
@@ -128,10 +130,11 @@ def _check_kind(response: http.client.HTTPResponse, host: str) -> None:
         raise PortalError(f"asking {host}: {WEB_PAGE}")
 
 
-def _drain(error: urllib.error.HTTPError) -> None:
-    """Read the body of a refusal, so that its connection can be used again."""
+def _drain(error: urllib.error.HTTPError) -> bool:
+    """Read the body of a refusal; return whether that was all, so that its connection is free."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         error.read(_ERROR_BYTES)
+    return cast("http.client.HTTPResponse", error.fp).isclosed()
 
 
 def explained(error: Exception, url: str) -> FullpoolError:
