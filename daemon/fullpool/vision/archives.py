@@ -133,8 +133,7 @@ class Fetcher:
                     held = self._save(response, url, target, length)
                 return Fetched(held.zipped, held.sha256, _identity(response, held.size_bytes))
         except urllib.error.HTTPError as error:
-            with error:
-                return _verdict(error, url, etag)
+            return _verdict(error, url, etag)
         except (OSError, http.client.HTTPException) as error:
             target.unlink(missing_ok=True)
             raise explained(error, url) from error
@@ -177,10 +176,9 @@ class Fetcher:
             with self.opener.open(url) as response:
                 body = response.read(vendor.CHECKSUM_MAX_BYTES + 1)
         except urllib.error.HTTPError as error:
-            with error:
-                if error.code == http.client.NOT_FOUND:
-                    return None
-                raise _refusal(error, url) from error
+            if error.code == http.client.NOT_FOUND:
+                return None
+            raise _refusal(error, url) from error
         except (OSError, http.client.HTTPException) as error:
             raise explained(error, url) from error
         return parse_checksum(body, vendor.archive_name(archive) + ".zip", url)

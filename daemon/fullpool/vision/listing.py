@@ -90,8 +90,7 @@ def _get(opener: Opener, url: str) -> bytes:
         with opener.open(url) as response:
             body = response.read(MAX_PAGE_BYTES + 1)
     except urllib.error.HTTPError as error:
-        with error:
-            raise UnreachableError(f"listing {url}: HTTP {error.code} {error.reason}") from error
+        raise UnreachableError(f"listing {url}: HTTP {error.code} {error.reason}") from error
     except ArchiveError as error:  # it closed the connection, or took too long
         raise UnreachableError(f"listing the bucket: {error}") from error
     except (OSError, http.client.HTTPException) as error:

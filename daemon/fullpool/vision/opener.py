@@ -65,7 +65,7 @@ class Opener:
     def open(self, url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
         """Return the answer, whose body must be read or closed before the next call.
 
-        Raises urllib.error.HTTPError for any status but 2xx (its body has been read),
+        Raises urllib.error.HTTPError for any status but 2xx (its body is read and closed),
         UntrustedError, UnreachableError if no connection came about or a proxy lets nothing
         through, PortalError if the answer is a web page, ArchiveError if the connection broke or
         took too long.
