@@ -154,10 +154,11 @@ def distance_in(rows: PartitionFile | Run) -> timedelta | None:
 
 def rows_before(rows: PartitionFile | Run, moment: datetime) -> int:
     """Return how many rows of a file or run, which are evenly apart, come before a moment."""
-    distance = distance_in(rows)
-    if distance is None:
+    if rows.rows == 1:
         return int(rows.first_time < moment)
-    steps = -((rows.first_time - moment) // distance)  # rounded up
+    length = rows.last_time - rows.first_time
+    # Rounded up. A distance between two rows would be rounded itself, and that many times over.
+    steps = -((rows.first_time - moment) * (rows.rows - 1) // length)
     return min(max(steps, 0), rows.rows)
 
 

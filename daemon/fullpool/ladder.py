@@ -84,10 +84,13 @@ def expected_until(
 ) -> datetime:
     """Return the end of what is closed and what an archive can have by *now*, or is followed.
 
-    An archive can have the last day that ended, or month.
+    An archive can have the last day that ended, or month. A followed row that is some milliseconds
+    late ends where its place does.
     """
-    is_current = kind_of(want.series).is_current
-    cadence = Cadence.DAY if is_current else vendor.shortest(want.series)
+    kind = kind_of(want.series)
+    cadence = Cadence.DAY if kind.is_current else vendor.shortest(want.series)
+    if followed_until is not None and kind.jitter:
+        followed_until = followed_until.replace(second=0, microsecond=0)
     end = period_of(now.date(), cadence).span.start
     end = min(want.span.end, max(end, followed_until or end))
     return min(end, grid.opens(grid.at(now))) if grid else end

@@ -683,18 +683,21 @@ def test_rates_lost_after_hours_changed_are_patched(hours: int, lost: list[str])
 @pytest.mark.parametrize(
     ("turn", "hours", "lost"),
     [
-        (12, (8, 4), ["15T04"]),
-        (12, (8, 1), ["15T03", "15T04"]),
-        (12, (8, 1), [f"15T{hour:02d}" for hour in range(1, 7)]),
-        (7, (8, 4), ["15T04"]),
-        (11, (4, 8), ["15T08"]),
+        (12, (8, 4), ["12-15T04"]),
+        (12, (8, 1), ["12-15T03", "12-15T04"]),
+        (12, (8, 1), [f"12-15T{hour:02d}" for hour in range(1, 7)]),
+        (7, (8, 4), ["12-15T04"]),
+        (11, (4, 8), ["12-15T08"]),
+        (12, (1, 8), ["11-30T23"]),
+        (12, (1, 8), [f"11-30T{hour}" for hour in range(18, 24)]),
+        (12, (1, 4), ["11-30T22", "11-30T23"]),
     ],
 )
 def test_rates_lost_after_hours_changed_in_a_year(
     turn: int, hours: tuple[int, int], lost: list[str]
 ) -> None:
     key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2023-{:02d}.zip"
-    missing = {f"{round(at(f'2023-12-{hour}').timestamp() * 1000) + 7}" for hour in lost}
+    missing = {f"{round(at(f'2023-{hour}').timestamp() * 1000) + 7}" for hour in lost}
     with Lab(dataset("um/fundingRate/X", start="2023-01-01", end="2023-12-31")) as lab:
         count = 0
         for month in range(1, 13):
@@ -710,6 +713,46 @@ def test_rates_lost_after_hours_changed_in_a_year(
         sql = "SELECT expected_rows, present_rows, patched_rows, open_rows FROM sync.coverage"
         assert lab.ask(sql) == [(count, count - len(lost), len(lost), 0)]
         assert lab.ask("FROM sync.gaps") == []
+
+
+@pytest.mark.parametrize("hours", [1, 4])
+def test_a_rate_that_the_api_gets_late_is_added(hours: int) -> None:
+    """Rows of the API do not tell how far they are apart."""
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
+    january, february = rates(2024, 1, hours), rates(2024, 2, hours)
+    lines = january.splitlines(keepends=True)
+    late = f"{round(at('2024-01-25T04').timestamp() * 1000) + 7}"
+    with Lab(dataset("um/fundingRate/X", start="2024-01-01", end="2024-02-29")) as lab:
+        lab.put(key.format(1), "".join(lines[: 1 + 20 * 24 // hours]))
+        lab.put(key.format(2), february)
+        lab.tell_api(key.format(1), "".join(line for line in lines if late not in line))
+        lab.tell_api(key.format(2), february)
+        lab.run("sync", "2024-03-05T12:00")
+        lab.tell_api(key.format(1), january)
+        told = lab.ask("SELECT hour(gap_start), row_count, explanation FROM sync.gaps")
+        lab.run("sync", "2024-04-10T12:00")
+
+        counts = "SELECT expected_rows, row_count, open_rows + explained_rows FROM sync.coverage"
+        assert told == [(4, 1, "empty_at_source")]
+        assert lab.ask(counts) == [(60 * 24 // hours, 60 * 24 // hours, 0)]
+
+
+def test_rates_followed_after_hours_changed_are_counted() -> None:
+    """Each is some milliseconds after its hour, and so is the end of what is followed."""
+    key = "data/futures/um/monthly/fundingRate/X/X-fundingRate-2024-{:02d}.zip"
+    with Lab(dataset("um/fundingRate/X", start="2024-01-01", follow="true")) as lab:
+        for month in (1, 2, 3, 4):
+            text = rates(2024, month, 8 if month > 1 else 4)
+            lab.tell_api(key.format(month), text)
+            if month < 4:
+                lab.put(key.format(month), text, at(f"2024-{month + 1:02d}-01"))
+        for hour, rows in ((6, 0), (12, 1), (18, 2)):
+            lab.run("sync", f"2024-04-10T{hour:02d}:00")
+            lab.run("patch", f"2024-04-10T{hour:02d}:00")
+
+            count = 31 * 6 + (29 + 31 + 9) * 3 + rows
+            counts = "SELECT expected_rows, open_rows, explained_rows FROM sync.coverage"
+            assert lab.ask(counts) == [(count, 0, 0)]
 
 
 @pytest.mark.parametrize("end", ["2023-12-31", ""])

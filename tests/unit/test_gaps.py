@@ -17,7 +17,7 @@ from fullpool.gaps import (
     missing_ranges,
     reconciled,
 )
-from fullpool.grid import Grid, Places, bars, subtract
+from fullpool.grid import Grid, Places, bars, rows_before, subtract
 from fullpool.kinds import grid_of
 from fullpool.model import (
     Cadence,
@@ -28,6 +28,7 @@ from fullpool.model import (
     PartitionFile,
     Period,
     Series,
+    Run,
     Span,
 )
 from fullpool.neighbours import Neighbours
@@ -239,6 +240,15 @@ def test_false_ends_and_beginnings_are_open(
     (found,) = reconciled(SERIES, bars(Interval.M1), [missing_range(10, 20)], known, NOW).gaps
 
     assert (found.status, found.explanation, found.is_due(NOW)) == ("open", None, True)
+
+
+def test_rows_before_a_moment_are_counted_exactly() -> None:
+    """A distance rounded to microseconds would be off by its error 88 times over."""
+    run = Run(at("2026-11-01T00:00:00.002"), at("2026-11-30T08:00:00"), 89)
+
+    assert rows_before(run, at("2026-11-30T00:00")) == 87
+    assert rows_before(run, at("2026-11-01T00:00")) == 0
+    assert rows_before(run, at("2026-12-02T00:00")) == 89
 
 
 def test_restarted_ids_are_two_lives() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -10,6 +11,10 @@ from fullpool.grid import Grid
 from fullpool.kinds import Kind
 from fullpool.model import Hole, Run, instant
 from fullpool.store.duck import listed, quoted
+
+# In microseconds.
+_MINUTE: Final = 60_000_000
+_HOUR: Final = 60 * _MINUTE
 
 
 def number_of(kind: Kind, *, is_counted: bool, table: str = "") -> str:
@@ -50,19 +55,32 @@ def spacing_of(kind: Kind, over: str = "OVER ()") -> str:
     """Return the SQL of the columns that tell how far a row is from the one before; or nothing."""
     if not kind.spacing:
         return ""
-    return f", {kind.spacing} AS spacing_, lag({kind.spacing}) {over} AS spacing_before_"
+    key = number_of(kind, is_counted=False)
+    before, after = f"lag({key}) {over} - lag({key}, 2) {over}", f"lead({key}) {over} - {key}"
+    beside = f"if({before} > {after}, {before}, {after})"
+    return (
+        f", {kind.spacing} AS spacing_, lag({kind.spacing}) {over} AS spacing_before_,"
+        f" {beside} / {_HOUR} AS spacing_beside_"
+    )
 
 
 def missing_of(kind: Kind, grid: Grid | None, after: str) -> str:
     """Return the SQL of whether, and how many, places are missing between `before_` and *after*.
 
-    Rows that tell how far they are apart lack one if they are further: by the longer distance,
-    where it changes.
+    Rows that tell how far they are apart lack one if they are further. Where that changes, they may
+    be as far apart as either tells. Of rows from the API, which do not tell, none is further from
+    another than from those on their other sides.
     """
     if not kind.spacing or kind.step is None:
         return missing_between(grid, "before_", after)
-    hours = f"coalesce(greatest(spacing_, spacing_before_), {kind.step // timedelta(hours=1)})"
-    return f"({after} - before_ > {hours} * 3600000000 + 60000000)::INTEGER"
+    usual = f"spacing_beside_, {kind.step // timedelta(hours=1)}"
+    shorter, longer = (
+        f"coalesce({which}(spacing_, spacing_before_), {usual}) * {_HOUR}"
+        for which in ("least", "greatest")
+    )
+    apart = f"({after} - before_)"
+    between = f"{apart} BETWEEN {shorter} + {_MINUTE} AND {longer} - {_MINUTE}"
+    return f"({apart} > {longer} + {_MINUTE} OR {between})::INTEGER"
 
 
 def holes_in(
