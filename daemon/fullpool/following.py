@@ -14,6 +14,7 @@ from fullpool.kinds import KINDS, Api, api_of, grid_of, is_counted, kind_of
 from fullpool.model import (
     ANOTHER_LIFE,
     EPOCH,
+    EVER,
     Cadence,
     Interval,
     Market,
@@ -96,19 +97,28 @@ def is_time(series: Series, asked_at: datetime | None, now: datetime) -> bool:
     return asked_at < _hour(now) + 2 * _MINUTE
 
 
-def next_of(
-    series: Series, grid: Grid, last: datetime | None, now: datetime, since: datetime | None = None
+def next_of(  # noqa: PLR0913, PLR0917 - what is known of the series, and what is wanted of it
+    series: Series,
+    grid: Grid,
+    last: datetime | None,
+    now: datetime,
+    since: datetime | None = None,
+    wanted_from: datetime = EVER.start,
 ) -> Next | None:
     """Return what is to be asked next; nothing if no row was closed since *last*, the last one.
 
     A bar is closed when the next one opens; a row that tells of an instant is there at once. Before
-    *since* the API has none. Rows that tell how far they are apart may come at any hour.
+    *since* the API has none, and before *wanted_from* none is wanted. Rows that tell how far they
+    are apart may come at any hour.
     """
     if not grid.is_placed:
         return None
     is_spaced = bool(kind_of(series).spacing)
     start = _start(series, now)
     first, after = grid.at(start if since is None else max(start, since)), last
+    if wanted_from > start:
+        first_row = wanted_from + kind_of(series).first_row
+        first = max(first, grid.places(Span(first_row, max(first_row, now))).first)
     if last is not None:
         first = max(first, grid.place_of(last) + (0 if is_spaced else 1))
     if last is not None and is_spaced:

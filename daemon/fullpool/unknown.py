@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Final
 
+from fullpool import vendor
 from fullpool.config.spelling import nearest_symbol
-from fullpool.model import Market, Series
+from fullpool.model import Market, Series, period_of
 
 NO_ARCHIVE: Final = "no archive in the configured time"
 # Of one market and kind, so many are named.
@@ -42,6 +44,19 @@ def strange(unknown: Iterable[Series], symbols: Symbols) -> Iterable[Series]:
         names = symbols.get((series.market, series.kind))
         if names is not None and series.symbol not in names:
             yield series
+
+
+def awaited(since: Mapping[Series, datetime], symbols: Symbols, now: datetime) -> set[Series]:
+    """Return the series of symbols that the vendor has, whose first archive may well come yet.
+
+    *since* tells from when on each can have one.
+    """
+    return {
+        series
+        for series, start in since.items()
+        if series.symbol in symbols.get((series.market, series.kind), ())
+        and not vendor.is_overdue(period_of(start.date(), vendor.shortest(series)), now)
+    }
 
 
 def unfit_pattern(market: Market, kind: str, pattern: str) -> str:

@@ -718,6 +718,40 @@ def test_a_new_symbol_is_followed_before_its_archives(symbols: str) -> None:
         assert lab.ask(rates) == [(79, 79, first, "archive")]
 
 
+ONE_HOUR = "klines/AUSDT/1h/AUSDT-1h-2024-01.zip"
+ONE_WEEK = "klines/AUSDT/1w/AUSDT-1w-2024-01.zip"
+
+
+@pytest.mark.parametrize(
+    ("key", "start", "text", "rows"),
+    [
+        (ONE_HOUR, "2024-03-10", bars(at("2024-01-01"), at("2024-03-25"), HOUR), 9),
+        (ONE_WEEK, "2024-02-19", bars(at("2024-01-01"), at("2024-03-25"), 7 * DAY), 2),
+        (RATES.partition("monthly/")[2].format("01"), "2024-03-02", None, 26),
+    ],
+)
+def test_a_young_start_is_followed(key: str, start: str, text: str | None, rows: int) -> None:
+    """No archive of that time can be there yet, though the symbol is old."""
+    kind, symbol, *interval = key.split("/")[:-1]
+    table, time = ("klines", "open_time") if interval else ("funding_rate", "calc_time")
+    info = {"symbol": symbol, "status": "TRADING", "onboardDate": 1_600_000_000_000}
+    series = "/".join(["um", kind, symbol, *interval])
+    with Lab(dataset(series, start=start, follow="true")) as lab:
+        told = text or funding(at("2024-01-01"), at("2024-03-25"))
+        for tell in (lab.tell_api, lab.put):
+            tell(f"data/futures/um/monthly/{key}", told)
+        body = json.dumps({"rateLimits": [], "symbols": [info]})
+        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        for now in ("2024-03-10T09:00:20", "2024-03-10T09:10:20"):
+            found = lab.run("sync", now)
+
+        assert (found.remarks, found.unknown, found.has_series) == ((), (), True)
+        counts = f"SELECT min({time}), count(*) FROM {table}"
+        assert lab.ask(counts) == [(naive(start), rows)]
+        trading = "SELECT is_trading, open_rows FROM sync.coverage"
+        assert lab.ask(trading) == [(True, 0)]
+
+
 def test_plan_takes_new_symbols_for_what_they_are() -> None:
     """Before the first pass: nothing is on record."""
     with Lab(dataset("um/fundingRate/AUSDT,BUSDT", start="2024-02-01")) as lab:

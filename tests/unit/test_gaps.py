@@ -27,8 +27,8 @@ from fullpool.model import (
     Partition,
     PartitionFile,
     Period,
-    Series,
     Run,
+    Series,
     Span,
 )
 from fullpool.neighbours import Neighbours

@@ -107,14 +107,17 @@ def _remarks(queries: StateQueries, config: Config) -> list[str]:
     listings, since = queries.listings(), clock.now() - max_age
     kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
     symbols = queries.symbols.lists(kinds, since)
-    strange, unfit = set(), []
+    strange: dict[Series, datetime] = {}
+    unfit = []
     for dataset in config.dataset:
         if listed := symbols.get((dataset.market, dataset.kind)):
-            strange.update(dataset.not_among(listed))
+            strange |= dict.fromkeys(dataset.not_among(listed), dataset.span.start)
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in dataset.named_series:
             known = listings.get(series)
             if known is not None and known.at >= since:
-                (strange.discard if known.until else strange.add)(series)
+                strange.pop(series, None)
+                strange |= {} if known.until else {series: dataset.span.start}
     lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
-    return [*dict.fromkeys(lines), *unknown.told(sorted(strange), symbols)]
+    early = unknown.awaited(queries.symbols.since(strange), symbols, clock.now())
+    return [*dict.fromkeys(lines), *unknown.told(sorted(strange.keys() - early), symbols)]

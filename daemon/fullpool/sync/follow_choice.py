@@ -55,6 +55,7 @@ class Choice:
         self._since: dict[Series, datetime] = {}
         # What is followed of each series by the state, and the files of those told by rows alone.
         self._held: dict[Series, list[LastRow]] = {}
+        self._wanted_from: dict[Series, datetime] = {}
         self._files: dict[Series, list[PartitionFile]] = {}
         # What this run got, of counted rows the last one, and of which there may be more at once.
         self._last: dict[Series, LastRow] = {}
@@ -68,10 +69,11 @@ class Choice:
         self._forget_what_is_ahead(now)
         runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
         self._held = {
-            series: _rows(runs.get(series, ()), last)
-            for series, last in ends.items()
+            series: _rows(runs.get(series, ()), one.last)
+            for series, one in ends.items()
             if self._config.follows(series, now) and following.is_followed(series)
         }
+        self._wanted_from = {series: ends[series].wanted_from for series in self._held}
         told = [series for series in self._held if following.is_told_by_rows(series)]
         self._files = self._state.queries.files.of(told) if told else {}
         self._last.clear()
@@ -135,15 +137,15 @@ class Choice:
         if came := self._last.get(series):
             return following.ids_after(series, came, None)
         last = following.newest(self._held[series], is_counted=is_counted(series))
-        since = self._since.get(series)
+        since, start = self._since.get(series), self._wanted_from[series]
         if is_counted(series):
             kept = kept_for(series)
-            since = max(filter(None, (since, now - kept if kept else None)), default=None)
+            since = max(filter(None, (since, start, now - kept if kept else None)))
             return following.next_ids(series, last, self._asked_at.get(series), now, since)
         grid = grid_of(series, self._files.get(series, ()))
         if grid is None:
             return None
-        return following.next_of(series, grid, last.time if last else None, now, since)
+        return following.next_of(series, grid, last.time if last else None, now, since, start)
 
     def _is_due(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now

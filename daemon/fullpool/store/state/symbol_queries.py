@@ -1,15 +1,15 @@
 """Queries about the symbols that the vendor has, by the bucket's listing and by the API."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import duckdb
 
 from fullpool import vendor
 from fullpool.kinds import KINDS
-from fullpool.model import Market
+from fullpool.model import Market, Series
 from fullpool.store.state.asking import rows_of
-from fullpool.store.state.tables import naive
+from fullpool.store.state.tables import at_utc, naive
 
 
 class SymbolQueries:
@@ -40,6 +40,25 @@ class SymbolQueries:
         sql = "SELECT symbol FROM internal.instruments WHERE market = ? AND status = ?"
         trading = self._names(f"{sql} AND valid_to IS NULL", [market, vendor.TRADING])
         return list(dict.fromkeys([*symbols, *trading]))
+
+    def since(self, starts: Mapping[Series, datetime]) -> dict[Series, datetime]:
+        """Return from when on series can have archives: *starts*, or when the symbol was listed."""
+        listed = {market: self._listed_at(market) for market in {one.market for one in starts}}
+        return {
+            series: max(start, listed[series.market].get(series.symbol, start))
+            for series, start in starts.items()
+        }
+
+    def _listed_at(self, market: Market) -> dict[str, datetime]:
+        """Return when symbols were listed: as the API tells, or when its list had them first."""
+        rows = rows_of(
+            self._connection,
+            "SELECT symbol, coalesce(listed_at, valid_from) FROM (SELECT *, min(valid_from) OVER ()"
+            " AS first_list FROM internal.instruments WHERE market = ?) WHERE valid_to IS NULL"
+            " AND (listed_at IS NOT NULL OR valid_from > first_list)",
+            [market],
+        )
+        return {symbol: at_utc(moment) for symbol, moment in rows}
 
     def _names(self, sql: str, values: list[str | datetime]) -> list[str]:
         return [name for (name,) in rows_of(self._connection, f"{sql} ORDER BY symbol", values)]

@@ -133,15 +133,18 @@ def describe_unknown(
 
     *trading* are symbols that trade, beside those on record.
     """
-    wanted = {want.series for want in found.wants}
-    work.watcher.discovered(len(wanted - set(found.unknown)))
+    wanted = {want.series: want.span.start for want in found.wants}
+    work.watcher.discovered(len(wanted.keys() - set(found.unknown)))
     symbols = _symbols_beside(work, queries, found, work.now())
     for (market, kind), names in symbols.items():
         if KINDS[kind].is_traded:
             symbols[market, kind] = [*names, *trading.get(market, ())]
+    starts = {series: wanted[series] for series in found.unknown if series in wanted}
+    early = unknown.awaited(queries.symbols.since(starts), symbols, work.now())
+    found.unknown = [series for series in found.unknown if series not in early]
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
-    found.has_series = not wanted <= strange
+    found.has_series = not wanted.keys() <= strange
 
 
 def _symbols_beside(
