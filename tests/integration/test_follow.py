@@ -17,9 +17,10 @@ import pytest
 
 from fullpool.app import clock, rebuild, syncing, verify
 from fullpool.app.assembly import opened_state, working
+from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.app.remarks import behind
 from fullpool.config import parse
-from fullpool.errors import ConfigError
+from fullpool.errors import ConfigError, UntrustedError
 from fullpool.export.choice import parts
 from fullpool.export.exporting import export
 from fullpool.export.order import Choice, Order
@@ -126,6 +127,33 @@ def test_a_followed_series_behind_is_reported(lab: Lab) -> None:
 
     assert line.startswith("spot/klines/BUSDT/1m (and 1 more) is followed, but its newest bar")
     assert "closed 13 minutes ago" in line
+
+
+def test_doctor_reports_a_lost_file_of_followed_rows(lab: Lab) -> None:
+    lab.run("sync", "2024-03-10T09:59:20")
+    tree = tree_of(lab.config)
+    before = [found.what for found in symptoms(tree, at("2024-03-10T09:59:40"))]
+    next((tree.root / "tail").rglob("*.parquet")).unlink()
+
+    after = [found.what for found in symptoms(tree, at("2024-03-10T09:59:40"))]
+    (news,) = [what for what in after if what not in before]
+    assert news.startswith("1 files of the lake are missing or have the wrong size")
+
+
+def test_readers_learn_of_a_stopped_pass_and_of_a_ban(lab: Lab) -> None:
+    """Nothing else changed that would be published."""
+    passes = "SELECT outcome FROM sync.passes ORDER BY id"
+    lab.run("sync", "2024-03-10T09:59:20")
+    lab.vendor.fail(Fault("*", "redirect"))
+    with pytest.raises(UntrustedError):
+        lab.run("audit", "2024-03-10T09:59:40")
+    stopped = lab.ask(passes)
+    lab.vendor.fail(Fault("api/v3/klines*", "status", 418))
+    lab.run("sync", "2024-03-10T10:02:20")
+
+    assert stopped == [("complete",), ("stopped",)]
+    assert lab.ask(passes) == [("complete",), ("stopped",), ("incomplete",)]
+    assert lab.ask("SELECT status FROM sync.rest_bans") == [(418,)]
 
 
 def test_an_export_includes_followed_rows(lab: Lab, tmp_path: Path) -> None:

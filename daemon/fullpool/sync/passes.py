@@ -1,6 +1,7 @@
 """One pass from beginning to end."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Final
 
 from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Archive, Known, Market, Series, Step
+from fullpool.model import Archive, Ban, Known, Market, Series, Step
 from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
@@ -40,10 +41,11 @@ _MOST_ROUNDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A pass on record: which command ran it, and its number."""
+    """A pass on record: which command ran it, its number, and the bans when it began."""
 
     command: str
     number: int
+    bans: Sequence[Ban]
 
 
 def run_pass(work: Work, state: State, command: str) -> Outcome:
@@ -139,7 +141,8 @@ def _framed(
 ) -> Outcome:
     """Discover, act, and record how that went, whatever happens."""
     outcome = Outcome()
-    begun = _Begun(command, state.passes.begin(command, __version__, work.now()))
+    number = state.passes.begin(command, __version__, work.now())
+    begun = _Begun(command, number, state.queries.bans())
     result, reason = PassOutcome.INTERRUPTED, ""
     with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
@@ -289,6 +292,13 @@ def _is_behind(state: State, result: PassOutcome, *, can_be_read: bool) -> bool:
     return result in _ENDED or bool(state.queries.files.paths())
 
 
+def _is_news(state: State, begun: _Begun, result: PassOutcome) -> bool:
+    """Whether readers are to be told how a pass ended, though it brought nothing else."""
+    if result is PassOutcome.INTERRUPTED or not state.generations.is_published():
+        return False
+    return begun.bans != state.queries.bans() or state.passes.ended_otherwise(begun.number)
+
+
 def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     work: Work, state: State, begun: _Begun, outcome: Outcome, result: PassOutcome, reason: str
 ) -> None:
@@ -308,6 +318,9 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     if outcome.is_dirty or _is_behind(state, result, can_be_read=can_be_read):
         manner = Manner(is_afresh=not can_be_read)
         publish(work, state, outcome, state.next_value("generation"), manner)
+    elif _is_news(state, begun, result):
+        with suppress(FullpoolError):  # what stopped the pass may stop this as well
+            publish(work, state, outcome, state.next_value("generation"))
     freed = publication.retire(state, work.tree, work.now() - work.config.lake.grace)
     log.info(
         "pass.ended",

@@ -24,6 +24,7 @@ from fullpool.kinds import KINDS
 from fullpool.model import PartitionFile
 from fullpool.store import inventory
 from fullpool.store.catalogue.reader import Reader, reading
+from fullpool.store.partitions.tails import TailFile
 from fullpool.store.state.opening import open_state_to_look
 from fullpool.store.tree import Tree
 
@@ -105,7 +106,8 @@ def _state(tree: Tree) -> Iterator[Finding]:
 
 def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
     """Look whether the files are there and as long as they were; `verify` reads them."""
-    files = reader.queries.files.current()
+    files: list[PartitionFile | TailFile] = [*reader.queries.files.current()]
+    files += inventory.published_tails(reader)
     if damaged := [file.path for file in files if not _is_as_long(tree, file)]:
         yield Finding(
             f"{len(damaged)} files of the lake are missing or have the wrong size, such as"
@@ -120,6 +122,6 @@ def _files(reader: Reader, tree: Tree) -> Iterator[Finding]:
         )
 
 
-def _is_as_long(tree: Tree, file: PartitionFile) -> bool:
+def _is_as_long(tree: Tree, file: PartitionFile | TailFile) -> bool:
     path = tree.root / file.path
     return path.exists() and path.stat().st_size == file.size_bytes

@@ -68,6 +68,16 @@ class Passes:
                  summary.archives, summary.failed, summary.downloaded_bytes, summary.rows, number],
             )  # fmt: skip
 
+    def ended_otherwise(self, number: int) -> bool:
+        """Whether a pass ended otherwise than the last one of its command before it."""
+        ((is_news,),) = self._session.rows(
+            "SELECT (p.outcome, p.reason) IS DISTINCT FROM (SELECT (b.outcome, b.reason)"
+            " FROM sync.passes AS b WHERE b.command = p.command AND b.id < p.id"
+            " AND b.ended_at IS NOT NULL ORDER BY b.id DESC LIMIT 1)"
+            f" FROM sync.passes AS p WHERE p.id = {number:d}"
+        )
+        return bool(is_news)
+
     def forget(self, before: datetime) -> None:
         """Forget passes before *before* that brought nothing; the last of each command stays."""
         with self._session.transaction():
