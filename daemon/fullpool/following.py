@@ -114,11 +114,7 @@ def next_of(  # noqa: PLR0913, PLR0917 - what is known of the series, and what i
     if not grid.is_placed:
         return None
     is_spaced = bool(kind_of(series).spacing)
-    start = _start(series, now)
-    first, after = grid.at(start if since is None else max(start, since)), last
-    if wanted_from > start:
-        first_row = wanted_from + kind_of(series).first_row
-        first = max(first, grid.places(Span(first_row, max(first_row, now))).first)
+    first, after = _first_place(series, grid, now, since, wanted_from), last
     if last is not None:
         first = max(first, grid.place_of(last) + (0 if is_spaced else 1))
     if last is not None and is_spaced:
@@ -127,6 +123,17 @@ def next_of(  # noqa: PLR0913, PLR0917 - what is known of the series, and what i
         after = last + _MINUTE
     end = grid.at(now) + (0 if series.interval else 1)
     return Next(series, grid, Places(first, end), after) if first < end else None
+
+
+def _first_place(
+    series: Series, grid: Grid, now: datetime, since: datetime | None, wanted_from: datetime
+) -> int:
+    start = _start(series, now)
+    place = grid.at(start if since is None else max(start, since))
+    if wanted_from <= start:
+        return place
+    first_row = wanted_from + kind_of(series).first_row
+    return max(place, grid.places(Span(first_row, max(first_row, now))).first)
 
 
 def next_ids(

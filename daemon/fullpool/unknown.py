@@ -59,6 +59,12 @@ def awaited(since: Mapping[Series, datetime], symbols: Symbols, now: datetime) -
     }
 
 
+def not_due(series: Collection[Series]) -> list[str]:
+    """Say of series that their first archive is not due yet; nothing of none."""
+    names = sorted(map(str, series))
+    return [f"no archive is due yet: {and_more(names, names[:_NAMED])}"] if names else []
+
+
 def unfit_pattern(market: Market, kind: str, pattern: str) -> str:
     """Say that no symbol fits a pattern."""
     return f"{market}/{kind}: no symbol of the vendor matches {pattern}"

@@ -99,6 +99,28 @@ def test_gaps_are_reported_after_a_day(lab: Lab) -> None:
     assert told(lab, "2024-03-05T09:00") == ["gaps open for more than a day: 1, of 12 rows"]
     ((reason,),) = lab.ask("SELECT reason FROM sync.gaps")
     assert reason == "no archive has these rows, and the API is not asked (rest.enabled = false)"
+    lab.datasets = dataset("spot/klines/BUSDT/1h", start="2024-03-01")
+    lab.put(
+        DAY_KEY.format("BUSDT", "1h", "2024-03-01"), bars(at("2024-03-01"), at("2024-03-02"), HOUR)
+    )
+    lab.run("sync", "2024-03-05T10:00")
+    assert [what for what in told(lab, "2024-03-05T11:00") if "gap" in what] == []
+
+
+def test_following_without_the_api_is_reported(tmp_path: Path) -> None:
+    with Vendor(tmp_path / "vendor") as vendor:
+        day = at("2024-01-01").date()
+        vendor.publish("spot/klines/BTCUSDT/1h", day, day)
+        path = tmp_path / "one.toml"
+        asked = dataset("spot/klines/BTCUSDT/1h", start="2024-01-01", follow="true")
+        path.write_text(vendor.config_text(tmp_path / "lake", asked))
+        assert run("sync", "-c", path).returncode == Exit.OK
+
+        for command in (("doctor", "-c"), ("status", "-c"), ("plan", "-c"), ("check",)):
+            said = run(*command, path).stdout
+            assert "follow = true does nothing: rest.enabled = false" in said, command
+    assert "newest archive" in said
+    assert "spelling" not in run("doctor", "-c", path).stdout
 
 
 def test_huge_gaps_are_reported_at_once(lab: Lab) -> None:
@@ -280,7 +302,9 @@ def test_sync_succeeds_before_the_first_archive(vendor: Vendor, tmp_path: Path) 
     done = run("sync", "-c", path)
 
     assert done.returncode == Exit.OK, done.stderr
-    assert "no archive in the configured time" in done.stdout
+    assert done.stdout.startswith("no archive is due yet: spot/klines/BTCUSDT/1h")
+    assert done.stdout.endswith("nothing was imported\n")
+    assert "archive" not in run("doctor", "-c", path).stdout
 
 
 def test_an_old_listing_calls_no_symbol_misspelled(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from fullpool.app import clock, rebuild, syncing, verify
 from fullpool.app.assembly import opened_state, working
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.app.remarks import behind
+from fullpool.cli import pass_report
 from fullpool.config import parse
 from fullpool.errors import ConfigError, UntrustedError
 from fullpool.export.choice import parts
@@ -105,13 +106,17 @@ def test_an_ended_dataset_follows_nothing(lab: Lab) -> None:
     assert lab.ask("FROM sync.followed") == []
 
 
-def test_following_continues_where_it_left_off(lab: Lab) -> None:
+def test_following_continues_where_it_left_off(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.run("sync", "2024-03-10T09:59:20")
     before = lab.requests()
-    lab.run("sync", "2024-03-10T10:01:20")
+    done = lab.run("sync", "2024-03-10T10:01:20")
 
     rows(lab, "2024-03-10T10:01")
     assert lab.requests() == before + 2
+    pass_report.outcome(done, is_json=False)
+    assert capsys.readouterr().out.startswith("followed: 4 rows from the API, generation: ")
     lab.run("sync", "2024-03-10T10:01:40")
     assert lab.requests() == before + 2
 

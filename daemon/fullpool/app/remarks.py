@@ -12,7 +12,7 @@ from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.grid import bars
 from fullpool.model import Series
-from fullpool.rest import too_much
+from fullpool.rest import not_followed
 from fullpool.store.catalogue.reader import Queries, Reader, reading
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.tables import SERIES_NAME, series_in
@@ -21,7 +21,7 @@ from fullpool.store.state.tables import SERIES_NAME, series_in
 _LATE: Final = timedelta(minutes=10)
 _LATE_BARS: Final = 2
 # What is older waits for archives: that is told as a lag.
-_LAGS_S: Final = timedelta(days=2).total_seconds()
+_LAGS_S: Final = timedelta(days=3).total_seconds()
 _LAGS: Final = (
     "SELECT market, kind, symbol, interval,"
     " lag_s + date_diff('second', published_at, ?::TIMESTAMP)"
@@ -46,7 +46,7 @@ def remarks_on(config: Config) -> list[str]:
     """Return what is to be said of the symbols of a configuration, as far as a lake tells."""
     with suppress(FullpoolError), reading(tree_of(config)) as reader:
         return remarks_by(reader, config)
-    return _too_much(config, ())
+    return _on_following(config, ())
 
 
 def never_listed(reader: Reader, config: Config) -> list[Series]:
@@ -64,10 +64,21 @@ def never_listed(reader: Reader, config: Config) -> list[Series]:
 
 def remarks_by(reader: Reader, config: Config) -> list[str]:
     """Return the same from a generation that is open; nothing if it is too old to tell."""
+    return [*on_names(reader, config), *on_following(reader, config)]
+
+
+def on_names(reader: Reader, config: Config) -> list[str]:
+    """Return what is to be said of names that the vendor does not have."""
+    with suppress(FullpoolError):
+        return _on_names(reader.queries, config)
+    return []
+
+
+def on_following(reader: Reader, config: Config) -> list[str]:
+    """Return what is to be said of what is followed."""
     with suppress(FullpoolError):
         rows = reader.query(f"{_TRADING} ORDER BY ALL").rows
-        trading = [series_in(row) for row in rows]
-        return [*_remarks(reader.queries, config), *_too_much(config, trading)]
+        return _on_following(config, [series_in(row) for row in rows])
     return []
 
 
@@ -94,13 +105,13 @@ def _allowed_s(series: Series) -> float | None:
     return None if step is None else (_LATE_BARS * step + _LATE).total_seconds()
 
 
-def _too_much(config: Config, trading: Iterable[Series]) -> list[str]:
+def _on_following(config: Config, trading: Iterable[Series]) -> list[str]:
     """Return what is to be said of what is followed: of the series that trade, or are named."""
     named = (series for dataset in config.dataset for series in dataset.named_series)
-    return too_much(dict.fromkeys([*trading, *named]), config, clock.now())
+    return not_followed(dict.fromkeys([*trading, *named]), config, clock.now())
 
 
-def _remarks(queries: StateQueries, config: Config) -> list[str]:
+def _on_names(queries: StateQueries, config: Config) -> list[str]:
     """Return a line for each market and kind with names that the vendor was found not to have."""
     # It is looked up once in that time; a symbol that was listed since is not misspelled.
     max_age = 2 * timedelta(hours=config.discovery.symbols_max_age_h)

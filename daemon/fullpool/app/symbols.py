@@ -65,15 +65,15 @@ def wanted_in(text: str) -> Wanted:
     if market not in set(Market) or len(rest) not in (1, 2):
         raise _unclear(f"{text!r} is not MARKET/[KIND/]PATTERN[/INTERVAL]")
     pattern, name = rest[0], "".join(rest[1:])
-    interval = _interval_in(name or ("1d" if KINDS[kind].intervals else ""))
+    interval = _interval_in(name or ("1d" if KINDS[kind].intervals else ""), text)
     if not offers(KINDS[kind], Market(market), interval):
         raise _unclear(f"the vendor has no {kind} of {market}" + (f" at {name}" if name else ""))
     return Wanted(Market(market), kind, pattern, interval)
 
 
-def _interval_in(name: str) -> Interval | None:
+def _interval_in(name: str, text: str) -> Interval | None:
     if name and name not in set(Interval):
-        raise _unclear(f"{name!r} is not an interval")
+        raise _unclear(f"{name!r} in {text!r} is not an interval, or the name before it no kind")
     return Interval(name) if name else None
 
 

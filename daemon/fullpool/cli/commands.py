@@ -265,12 +265,12 @@ def _write_parquet(tree: Tree, as_of: str | None, text: str, target: Path) -> No
     """Write what a query selects to a file, and say how many rows that were."""
     from fullpool.app.service.progress import counted
     from fullpool.store.catalogue.reader import reading
-    from fullpool.store.targets import require_outside
+    from fullpool.store.targets import file_to_write
 
-    require_outside(tree, target, "writing", "name a file outside the lake")
+    file = file_to_write(tree, target)
     with reading(tree, as_of) as reader:
         when_stopped(reader.interrupt)  # so that nothing is left of the file
-        count = counted(reader.write(text, target), "row")
+        count = counted(reader.write(text, file), "row")
     sys.stdout.write(f"{count} written to {target}\n")
 
 

@@ -26,6 +26,9 @@ def outcome(done: Outcome, *, is_json: bool) -> None:
         return
     remarks(done.remarks)
     _built(done)
+    if done.followed_rows:
+        rows = progress.counted(done.followed_rows, "row")
+        sys.stdout.write(f"followed: {rows} from the API, generation: {done.generation}\n")
     if done.patched_rows:
         sys.stdout.write(
             f"patched: {progress.counted(done.patched_rows, 'row')} from the API,"
@@ -47,6 +50,8 @@ def _built(done: Outcome) -> None:
             f" partitions written: {done.built:,}, generation: {done.generation}\n"
         )
         return
+    if done.followed_rows:
+        return  # that is told, and is no archive
     is_short = bool(done.remarks) or Status.LISTED in done.missing
     is_all = done.is_complete and not is_short and not signals.is_stopped()
     sys.stdout.write("nothing new\n" if is_all else "nothing was imported\n")
@@ -63,6 +68,7 @@ def _done(done: Outcome) -> dict[str, Any]:
         "remarks": done.remarks,
         "failed": done.failed | done.listing_failures,
         "missing": done.missing,
+        "followed_rows": done.followed_rows,
         "patched_rows": done.patched_rows,
         "requests": done.requests,
         "missing_rows": done.gaps,

@@ -45,16 +45,16 @@ def report(
     """Write the coverage map and what is wrong into an HTML file."""
     _require_installed("writing a report")
     from fullpool.store.catalogue.bounded import Limits
-    from fullpool.store.targets import require_outside
+    from fullpool.store.targets import file_to_write
     from fullpool.web.report_file import report as report_of
 
     site = _site(config, lake, Limits(seconds=60))
-    require_outside(site.tree, file, "writing", "name a file outside the lake")
+    target = file_to_write(site.tree, file)
     text = report_of(site)
-    staged = file.with_name(f".{file.name}.part")
+    staged = target.with_name(f".{target.name}.part")
     try:
         staged.write_text(text, "utf-8")
-        staged.replace(file)
+        staged.replace(target)
     except OSError as error:
         staged.unlink(missing_ok=True)
         raise refused(error, f"writing {file}") from error

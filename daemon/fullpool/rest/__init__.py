@@ -1,7 +1,7 @@
 """Reading rows for a gap from the vendor's API over one pooled client."""
 
 from fullpool.rest.client import Client
-from fullpool.rest.pace import too_much
+from fullpool.rest.pace import not_followed
 from fullpool.rest.questions import (
     address,
     ask,
@@ -33,9 +33,9 @@ __all__ = [
     "is_too_old",
     "is_trading",
     "kept_for",
+    "not_followed",
     "requests_of",
     "tells_history",
-    "too_much",
     "until_of",
     "weight_of",
     "window_since",

@@ -13,11 +13,15 @@ from fullpool.rest.questions import weight_of
 from fullpool.rest.windows import Window
 
 
-def too_much(series: Iterable[Series], config: Config, now: datetime) -> list[str]:
-    """Return a line for each market of whose *series* more are followed than can ever keep up.
+def not_followed(series: Iterable[Series], config: Config, now: datetime) -> list[str]:
+    """Return a line for what of *series* cannot be followed, or not at that pace.
 
     What a configuration follows ends with its datasets: *now* tells which.
     """
+    if not config.rest.enabled:
+        count = sum(dataset.follow for dataset in config.dataset)
+        line = "follow = true does nothing: rest.enabled = false keeps the API from being asked"
+        return [line] if count else []
     weights: dict[Market, list[float]] = defaultdict(list)
     for one in series:
         if config.follows(one, now):

@@ -14,7 +14,8 @@ class Outcome:
     *unknown* the series the vendor has no archive of, *remarks* describes them, *has_series* is
     false if it has none of those that are configured; *missing* counts the archives that
     are missing, by status. *patched_rows* came from the API, in *requests*; *open_gaps* holds gaps
-    that could not be filled, with the reason. *lost* counts files found damaged or gone;
+    that could not be filled, with the reason. *followed_rows* came from the API as well, of what no
+    archive can have yet. *lost* counts files found damaged or gone;
     *too_large* holds steps that the disk has no room for.
     *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do
@@ -34,6 +35,7 @@ class Outcome:
     has_series: bool = True
     missing: dict[str, int] = field(default_factory=dict)
     patched_rows: int = 0
+    followed_rows: int = 0
     requests: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
     open_gaps: dict[str, str] = field(default_factory=dict)

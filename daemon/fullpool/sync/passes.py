@@ -89,6 +89,7 @@ def _follow(work: Work, state: State, outcome: Outcome) -> None:
     followed = follow.run(Wire(work.rest, work.rest_map, work.now, rounds=_MOST_ROUNDS))
     for market in Market:
         work.rest.reserve(market, 0)
+    outcome.followed_rows += followed.rows
     outcome.is_dirty = outcome.is_dirty or bool(followed.rows)
     outcome.open_gaps |= {
         f"the newest rows of {name}": reason for name, reason in followed.troubles.items()

@@ -8,7 +8,7 @@ from fullpool import vendor
 from fullpool.estimate import Estimate, estimated
 from fullpool.model import Series, Status, Step
 from fullpool.planning import Want
-from fullpool.rest import too_much
+from fullpool.rest import not_followed
 from fullpool.store.state.queries import StateQueries
 from fullpool.sync.archives.discover import describe_unknown, discover
 from fullpool.sync.archives.due import accepted_checksums, due_steps
@@ -35,7 +35,7 @@ class Preview:
     estimate: Estimate
 
 
-def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[str]:
+def _not_followed(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[str]:
     """Return what is to be said of what is followed and still trades."""
     listed = queries.listings()
     ended = {
@@ -43,7 +43,7 @@ def _too_much(work: Work, queries: StateQueries, wants: Iterable[Want]) -> list[
         for series, one in listed.items()
         if one.until and not vendor.still_trades(series, one.until, one.at)
     }
-    return too_much((w.series for w in wants if w.series not in ended), work.config, work.now())
+    return not_followed((w.series for w in wants if w.series not in ended), work.config, work.now())
 
 
 def preview(work: Work, queries: StateQueries) -> Preview:
@@ -63,7 +63,7 @@ def preview(work: Work, queries: StateQueries) -> Preview:
         begun=tuple(sorted(wanted - before)),
         left=tuple(sorted(before - wanted)),
         unknown=tuple(found.unknown),
-        remarks=(*found.remarks, *_too_much(work, queries, found.wants)),
+        remarks=(*found.remarks, *_not_followed(work, queries, found.wants)),
         failed=found.failed,
         estimate=estimated(steps, queries.experience()),
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fullpool.store.catalogue.reader import Queries
 from fullpool.store.catalogue.sync_tables import is_by_month
-from fullpool.store.state.gap_rows import UNANSWERED
+from fullpool.store.state.gap_rows import UNANSWERED, WANTED_GAPS
 from fullpool.store.tree import Tree
 
 # So long after the end of its last bar a series lags more than is usual: archives of days come
@@ -81,23 +81,24 @@ ILLS: Final = (
         "add them to the configuration to download them again; their rows are not in the lake",
     ),
     Ill(
-        "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
-        f" WHERE status = 'open' AND found_at < now() - INTERVAL {_OPEN_FOR.days} DAY"
-        " HAVING gaps > 0",
+        "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows"
+        f" FROM {WANTED_GAPS} AND status = 'open'"
+        f" AND found_at < now() - INTERVAL {_OPEN_FOR.days} DAY HAVING gaps > 0",
         "gaps open for more than a day: {gaps}, of {rows} rows",
         "`fullpool gaps --open` shows why each could not be filled",
     ),
     Ill(
-        "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows FROM sync.gaps"
-        f" WHERE status = 'open' AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
+        "SELECT format('{:,}', sum(row_count)::BIGINT) AS rows"
+        f" FROM {WANTED_GAPS} AND status = 'open'"
+        f" AND found_at >= now() - INTERVAL {_OPEN_FOR.days} DAY"
         f" HAVING sum(row_count) > {_MANY_ROWS}",
         "{rows} rows were found missing within a day, and no source has provided them yet",
         "`fullpool gaps --open` lists them; [rest] in the configuration controls whether, and how"
         " much, the API is asked",
     ),
     Ill(
-        "SELECT count(*) AS gaps, any_value(reason) AS reason FROM sync.gaps"
-        f" WHERE {UNANSWERED} HAVING gaps > 0",
+        "SELECT count(*) AS gaps, any_value(reason) AS reason"
+        f" FROM {WANTED_GAPS} AND {UNANSWERED} HAVING gaps > 0",
         "the last question for {gaps} gaps got no answer: {reason}",
         "check the network and [rest] of the configuration; `fullpool sync` asks again at once",
     ),

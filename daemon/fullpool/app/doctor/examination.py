@@ -15,7 +15,7 @@ from fullpool.app.configuration import tree_of
 from fullpool.app.doctor.checks_lake import symptoms
 from fullpool.app.doctor.checks_sql import Finding
 from fullpool.app.pools import Idle
-from fullpool.app.remarks import behind, never_listed, remarks_by
+from fullpool.app.remarks import behind, never_listed, on_following, on_names
 from fullpool.app.service.status_file import status_of
 from fullpool.app.signals import Flag
 from fullpool.config import Config
@@ -106,8 +106,10 @@ def _asked_for(config: Config) -> Iterator[Finding]:
         if status_of(tree_of(config)):
             for late in behind(reader, config, clock.now()):
                 yield Finding(late, "`journalctl -u fullpool -p warning` shows the log")
-        for remark in remarks_by(reader, config):
+        for remark in on_names(reader, config):
             yield Finding(remark, _LACKING if remark.startswith(NO_ARCHIVE) else _MISSPELLED)
+        for remark in on_following(reader, config):
+            yield Finding(remark, "change `follow` of the datasets, or [rest] in the configuration")
         if series := never_listed(reader, config):
             more = f" and {len(series) - 1:,} more" if len(series) > 1 else ""
             yield Finding(

@@ -43,7 +43,8 @@ class SymbolQueries:
 
     def since(self, starts: Mapping[Series, datetime]) -> dict[Series, datetime]:
         """Return from when on series can have archives: *starts*, or when the symbol was listed."""
-        listed = {market: self._listed_at(market) for market in {one.market for one in starts}}
+        markets = {series.market for series in starts}
+        listed = {market: self._listed_at(market) for market in markets}
         return {
             series: max(start, listed[series.market].get(series.symbol, start))
             for series, start in starts.items()

@@ -142,6 +142,8 @@ def describe_unknown(
     starts = {series: wanted[series] for series in found.unknown if series in wanted}
     early = unknown.awaited(queries.symbols.since(starts), symbols, work.now())
     found.unknown = [series for series in found.unknown if series not in early]
+    now, follows = work.now(), work.config.follows
+    found.remarks += unknown.not_due([series for series in early if not follows(series, now)])
     found.remarks += unknown.told(found.unknown, symbols)
     strange = set(unknown.strange(found.unknown, symbols))
     found.has_series = not wanted.keys() <= strange
