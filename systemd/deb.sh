@@ -6,10 +6,13 @@ umask 022
 python=$(readlink -f "$(command -v "$1")") wheel=$2
 here=$(cd "$(dirname "$0")" && pwd)
 
-package=$(dpkg-query --search "$python" 2>/dev/null | cut -d: -f1) ||
+package=$(dpkg-query --search "$python" 2>/dev/null) ||
     { echo "deb.sh: $python is of no Debian package, which ours could depend on" >&2; exit 1; }
+package=${package%%:*}
 architecture=$(dpkg --print-architecture)
-version=$(basename "$wheel" | cut -d- -f2)
+# Each release of Debian has a package of its own, and the next one's is newer. 1.0~rc1 is before 1.0.
+. /etc/os-release
+version=$(basename "$wheel" | cut -d- -f2 | sed 's/\(a\|b\|rc\|\.dev\)\([0-9]\)/~\1\2/')+deb$VERSION_ID
 # Type=notify-reload came with systemd 253; before it, reload waits for `fullpool reload`.
 systemd=252
 if dpkg --compare-versions "$(dpkg-query --show --showformat '${Version}' systemd)" ge 253; then systemd=253; fi
@@ -26,7 +29,6 @@ find "$prefix" -name __pycache__ -prune -exec rm -r {} +
 "$prefix/bin/python" -m compileall -q -s "$root" -p / "$prefix/lib"
 ln -s /opt/fullpool/bin/fullpool "$root/usr/bin/fullpool"
 
-install -D -m 644 "$prefix/share/doc/fullpool/fullpool.toml" "$root/etc/fullpool/fullpool.toml"
 install -D -m 644 "$here/fullpool.sysusers" "$root/usr/lib/sysusers.d/fullpool.conf"
 install -m 644 "$here/fullpool.service" "$here/fullpool-web.service" "$here/srv-fullpool.mount" "$units"
 if [ "$systemd" -ge 253 ]; then
@@ -34,15 +36,14 @@ if [ "$systemd" -ge 253 ]; then
 fi
 install -D -m 644 "$here/../LICENSE" "$root/usr/share/doc/fullpool/copyright"
 
-echo /etc/fullpool/fullpool.toml >"$root/DEBIAN/conffiles"
 install -m 755 "$here/debian/preinst" "$here/debian/postinst" "$here/debian/prerm" "$here/debian/postrm" "$root/DEBIAN"
 cat >"$root/DEBIAN/control" <<CONTROL
 Package: fullpool
 Version: $version
 Architecture: $architecture
-Maintainer: The fullpool authors <https://github.com/fullpool/fullpool>
+Maintainer: The fullpool authors <fullpool@users.noreply.github.com>
 Installed-Size: $(du -sk "$root" | cut -f1)
-Depends: $package, ${package%-minimal}, systemd (>= $systemd)
+Depends: $package, ${package%-minimal}, libc6, libstdc++6, ca-certificates, systemd (>= $systemd)
 Section: database
 Priority: optional
 Homepage: https://github.com/fullpool/fullpool

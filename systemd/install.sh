@@ -9,6 +9,11 @@ prefix=/opt/fullpool units=/etc/systemd/system
 
 [ "$(id -u)" = 0 ] || { echo "install.sh: must be run as root" >&2; exit 1; }
 
+if dpkg-query --show --showformat '${db:Status-Status}' fullpool 2>/dev/null | grep -qx installed; then
+    echo "install.sh: fullpool is installed as a Debian package: upgrade that, or apt remove it first" >&2
+    exit 1
+fi
+
 # A running daemon would have its workers load the new version beside its own old one.
 running=$(systemctl is-active fullpool.service || true)
 shown=$(systemctl is-active fullpool-web.service || true)

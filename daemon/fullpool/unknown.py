@@ -47,7 +47,7 @@ def strange(unknown: Iterable[Series], symbols: Symbols) -> Iterable[Series]:
 
 
 def awaited(since: Mapping[Series, datetime], symbols: Symbols, now: datetime) -> set[Series]:
-    """Return the series of symbols that the vendor has, whose first archive may well come yet.
+    """Return the series of *symbols*, which trade, whose first archive may well come yet.
 
     *since* tells from when on each can have one.
     """

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -438,20 +437,19 @@ def test_nothing_is_written_into_the_lake(config: Path, tmp_path: Path) -> None:
     assert not (lake / "klines" / "new.parquet").exists()
 
 
-def test_written_files_take_the_place_of_files_alone(config: Path, tmp_path: Path) -> None:
+def test_only_regular_files_are_replaced(config: Path, tmp_path: Path) -> None:
     run("sync", "-c", config)
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(tmp_path / "socket"))
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "old").write_text("")
     (tmp_path / "link").symlink_to("old")
     for command in (("sql", "SELECT 1 AS a", "--parquet"), ("report",)):
-        done = run(*command, tmp_path / "socket", "-c", config)
-        refused(done, Exit.USAGE, "it is there, and no file")
+        done = run(*command, tmp_path / "pipe", "-c", config)
+        refused(done, Exit.USAGE, "it exists and is not a regular file")
         done = run(*command, tmp_path / "none" / "new", "-c", config)
-        refused(done, Exit.USAGE, "there is no folder")
+        refused(done, Exit.LAKE_UNWRITABLE, "there is no folder")
         assert run(*command, tmp_path / "link", "-c", config).returncode == Exit.OK
 
-    assert (tmp_path / "socket").is_socket()
+    assert (tmp_path / "pipe").is_fifo()
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "old").stat().st_size > 0
 

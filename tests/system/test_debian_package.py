@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd")]
 
 SERIES, FIRST, LAST = "spot/klines/AUSDT/1h", date(2024, 6, 1), date(2024, 6, 20)
 INSTALL = "apt-get install --yes --quiet /src/dist/fullpool_*.deb"
+ENABLED = "ls /etc/systemd/system/multi-user.target.wants | grep -c fullpool || true"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,13 @@ def test_packaged_service_fills_a_lake(box: Box) -> None:
 
 def test_an_upgrade_starts_what_was_running(box: Box) -> None:
     before = box.shown("MainPID")
-    box.run("dpkg --install /src/dist/fullpool_*.deb </dev/null")
+    box.run(
+        "dpkg-deb --raw-extract /src/dist/fullpool_*.deb /tmp/new"
+        " && sed -i 's/^Version: .*/&.1/' /tmp/new/DEBIAN/control"
+        " && sed -i '1s/^/# anew\\n/' /tmp/new/opt/fullpool/share/doc/fullpool/fullpool.toml"
+        " && dpkg-deb -Znone --build /tmp/new /tmp/new.deb"
+        " && dpkg --install /tmp/new.deb </dev/null"
+    )
 
     assert box.shown("ActiveState") == "active"
     assert box.shown("MainPID") != before
@@ -68,18 +75,28 @@ def test_an_upgrade_starts_what_was_running(box: Box) -> None:
 
 
 def test_removal_leaves_lake_and_configuration(box: Box) -> None:
-    said = box.out("dpkg --remove fullpool")
+    said = box.run("cd /srv/fullpool && dpkg --remove fullpool")
 
-    assert "The lake stays in /var/lib/private/fullpool." in said
-    units = "systemctl list-unit-files --no-legend 'fullpool*'"
+    assert "The lake stays in /var/lib/private/fullpool." in said.stdout
+    assert "/srv/fullpool is in use" in said.stderr
+    units = "systemctl list-unit-files --no-legend --state enabled 'fullpool*'"
     assert box.run(units, check=False).stdout == ""
     left = "ls -d /opt/fullpool /usr/bin/fullpool /etc/fullpool/fullpool.toml"
     assert box.run(left, check=False).stdout == "/etc/fullpool/fullpool.toml\n"
     box.run("test -e /var/lib/private/fullpool/lake/lake.duckdb")
 
 
+def test_installed_again_it_is_still_enabled(box: Box) -> None:
+    box.run("dpkg --install /tmp/new.deb </dev/null")
+
+    assert box.shown("UnitFileState") == "enabled"
+    assert "AUSDT" in box.out("cat /etc/fullpool/fullpool.toml")
+
+
 def test_purging_removes_all_but_the_lake(box: Box) -> None:
-    box.run("dpkg --purge fullpool")
+    without_systemd = "mount -t tmpfs none /run/systemd && dpkg --purge fullpool"
+    box.run(f"unshare --mount bash -c '{without_systemd}'")
 
     assert box.run("ls -d /etc/fullpool", check=False).returncode != 0
+    assert box.out(ENABLED) == "0"
     box.run("test -e /var/lib/private/fullpool/lake/lake.duckdb")

@@ -8,10 +8,11 @@ from typing import Final
 from fullpool import unknown, vendor
 from fullpool.app import clock
 from fullpool.app.configuration import tree_of
+from fullpool.app.doctor.checks_sql import LAGS, LAGS_BY_MONTH
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.grid import bars
-from fullpool.model import Series
+from fullpool.model import Cadence, Series
 from fullpool.rest import not_followed
 from fullpool.store.catalogue.reader import Queries, Reader, reading
 from fullpool.store.state.queries import StateQueries
@@ -20,8 +21,6 @@ from fullpool.store.state.tables import SERIES_NAME, series_in
 # A bar is there seconds after it closed, or with the next question if that failed.
 _LATE: Final = timedelta(minutes=10)
 _LATE_BARS: Final = 2
-# What is older waits for archives: that is told as a lag.
-_LAGS_S: Final = timedelta(days=3).total_seconds()
 _LAGS: Final = (
     "SELECT market, kind, symbol, interval,"
     " lag_s + date_diff('second', published_at, ?::TIMESTAMP)"
@@ -89,7 +88,7 @@ def behind(reader: Reader, config: Config, now: datetime) -> list[str]:
         for *keys, lag_s in reader.query(_LAGS, [now.replace(tzinfo=None)]).rows:
             series = series_in(keys)
             allowed_s = _allowed_s(series)
-            if config.follows(series, now) and allowed_s and allowed_s < lag_s < _LAGS_S:
+            if config.follows(series, now) and allowed_s and allowed_s < lag_s < _told_s(series):
                 late.append((lag_s, series))
     if not late:
         return []
@@ -97,6 +96,12 @@ def behind(reader: Reader, config: Config, now: datetime) -> list[str]:
     more = f" (and {len(late) - 1:,} more)" if len(late) > 1 else ""
     said = f"{series}{more} is followed, but its newest bar closed {lag_s / 60:,.0f} minutes ago"
     return [f"{said}: does the API answer? The log has follow.failed, or rest.*, if not"]
+
+
+def _told_s(series: Series) -> float:
+    """Return from which lag on a series lags by what archives it should have: that is told."""
+    by_month = vendor.shortest(series) is Cadence.MONTH
+    return (LAGS_BY_MONTH if by_month else LAGS).total_seconds()
 
 
 def _allowed_s(series: Series) -> float | None:
@@ -126,9 +131,13 @@ def _on_names(queries: StateQueries, config: Config) -> list[str]:
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in dataset.named_series:
             known = listings.get(series)
+            start = min(dataset.span.start, strange.get(series, dataset.span.start))
             if known is not None and known.at >= since:
-                strange.pop(series, None)
-                strange |= {} if known.until else {series: dataset.span.start}
+                if known.until:
+                    strange.pop(series, None)
+                else:
+                    strange[series] = start
     lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
-    early = unknown.awaited(queries.symbols.since(strange), symbols, clock.now())
+    alive = queries.symbols.trading(symbols)
+    early = unknown.awaited(queries.symbols.since(strange), alive, clock.now())
     return [*dict.fromkeys(lines), *unknown.told(sorted(strange.keys() - early), symbols)]

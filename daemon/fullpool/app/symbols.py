@@ -73,7 +73,7 @@ def wanted_in(text: str) -> Wanted:
 
 def _interval_in(name: str, text: str) -> Interval | None:
     if name and name not in set(Interval):
-        raise _unclear(f"{name!r} in {text!r} is not an interval, or the name before it no kind")
+        raise _unclear(f"in {text!r}, {name!r} is not an interval, or what is before it no kind")
     return Interval(name) if name else None
 
 

@@ -51,7 +51,7 @@ def _built(done: Outcome) -> None:
         )
         return
     if done.followed_rows:
-        return  # that is told, and is no archive
+        return  # `outcome` tells that
     is_short = bool(done.remarks) or Status.LISTED in done.missing
     is_all = done.is_complete and not is_short and not signals.is_stopped()
     sys.stdout.write("nothing new\n" if is_all else "nothing was imported\n")

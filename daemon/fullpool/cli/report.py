@@ -129,11 +129,9 @@ def choices(parsed: Config) -> Iterator[str]:
         )
 
 
-_NEWEST: Final = "newest archive"
-
-
 def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) -> None:
     """Print what a configuration asks for, and what is to be said of that."""
+    follows = parsed.rest.enabled
     rows = [
         (
             dataset.market,
@@ -141,7 +139,7 @@ def config(parsed: Config, file: Path, said: Sequence[str], *, is_json: bool) ->
             " ".join(dataset.symbols),
             " ".join(dataset.intervals),
             str(dataset.start or "listing"),
-            str(dataset.end or ("now" if dataset.follow and parsed.rest.enabled else _NEWEST)),
+            str(dataset.end or ("now" if follows and dataset.follow else "newest archive")),
         )
         for dataset in parsed.dataset
     ]

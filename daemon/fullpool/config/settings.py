@@ -142,7 +142,7 @@ class Dataset:
 
     def follows(self, series: Series, now: datetime) -> bool:
         """Whether a series is one of these, and its rows of *now* are wanted before archives."""
-        if not self.follow or now >= self.span.end:
+        if not self.follow or not self.span.start <= now < self.span.end:
             return False
         same = (series.market, series.kind) == (self.market, self.kind)
         fits = series.interval is None or series.interval in self.intervals
@@ -378,4 +378,11 @@ class Config:
 
     def follows(self, series: Series, now: datetime) -> bool:
         """Whether the rows of *now* of a series are wanted before archives come."""
-        return self.rest.enabled and any(dataset.follows(series, now) for dataset in self.dataset)
+        return self.followed_from(series, now) is not None
+
+    def followed_from(self, series: Series, now: datetime) -> datetime | None:
+        """Return the start of what is followed of a series *now*; None if it is not followed."""
+        if not self.rest.enabled:
+            return None
+        following = [one.span.start for one in self.dataset if one.follows(series, now)]
+        return min(following, default=None)

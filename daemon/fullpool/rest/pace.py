@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from fullpool.config import Config
 from fullpool.grid import Places
@@ -12,16 +13,17 @@ from fullpool.rest.client import usual_weight
 from fullpool.rest.questions import weight_of
 from fullpool.rest.windows import Window
 
+_API_OFF: Final = "follow = true does nothing: rest.enabled = false keeps the API from being asked"
+
 
 def not_followed(series: Iterable[Series], config: Config, now: datetime) -> list[str]:
-    """Return a line for what of *series* cannot be followed, or not at that pace.
+    """Return what keeps *series* from being followed: the API is not asked, or they are too many.
 
     What a configuration follows ends with its datasets: *now* tells which.
     """
     if not config.rest.enabled:
-        count = sum(dataset.follow for dataset in config.dataset)
-        line = "follow = true does nothing: rest.enabled = false keeps the API from being asked"
-        return [line] if count else []
+        is_wanted = any(dataset.follow for dataset in config.dataset)
+        return [_API_OFF] if is_wanted else []
     weights: dict[Market, list[float]] = defaultdict(list)
     for one in series:
         if config.follows(one, now):

@@ -68,12 +68,15 @@ class Choice:
         """
         self._forget_what_is_ahead(now)
         runs, ends = self._state.tails.runs(), trading(self._state.connection, now)
-        self._held = {
-            series: _rows(runs.get(series, ()), one.last)
-            for series, one in ends.items()
-            if self._config.follows(series, now) and following.is_followed(series)
+        starts = {series: self._config.followed_from(series, now) for series in ends}
+        self._wanted_from = {
+            series: start
+            for series, start in starts.items()
+            if start is not None and following.is_followed(series)
         }
-        self._wanted_from = {series: ends[series].wanted_from for series in self._held}
+        self._held = {
+            series: _rows(runs.get(series, ()), ends[series]) for series in self._wanted_from
+        }
         told = [series for series in self._held if following.is_told_by_rows(series)]
         self._files = self._state.queries.files.of(told) if told else {}
         self._last.clear()
@@ -137,15 +140,15 @@ class Choice:
         if came := self._last.get(series):
             return following.ids_after(series, came, None)
         last = following.newest(self._held[series], is_counted=is_counted(series))
-        since, start = self._since.get(series), self._wanted_from[series]
+        since, wanted_from = self._since.get(series), self._wanted_from[series]
         if is_counted(series):
             kept = kept_for(series)
-            since = max(filter(None, (since, start, now - kept if kept else None)))
+            since = max(filter(None, (since, wanted_from, now - kept if kept else None)))
             return following.next_ids(series, last, self._asked_at.get(series), now, since)
         grid = grid_of(series, self._files.get(series, ()))
         if grid is None:
             return None
-        return following.next_of(series, grid, last.time if last else None, now, since, start)
+        return following.next_of(series, grid, last.time if last else None, now, since, wanted_from)
 
     def _is_due(self, series: Series, now: datetime) -> bool:
         is_known = self._unknown.get(series, now) <= now

@@ -14,8 +14,8 @@ class Outcome:
     *unknown* the series the vendor has no archive of, *remarks* describes them, *has_series* is
     false if it has none of those that are configured; *missing* counts the archives that
     are missing, by status. *patched_rows* came from the API, in *requests*; *open_gaps* holds gaps
-    that could not be filled, with the reason. *followed_rows* came from the API as well, of what no
-    archive can have yet. *lost* counts files found damaged or gone;
+    that could not be filled, with the reason. *followed_rows* are newer than any archive, and from
+    the API. *lost* counts files found damaged or gone;
     *too_large* holds steps that the disk has no room for.
     *is_audited*: all that is recorded was compared with the vendor's
     listing. *is_dirty*: something was recorded that is not published yet. *hint* says what to do

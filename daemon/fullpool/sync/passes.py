@@ -9,7 +9,7 @@ from typing import Final
 
 from fullpool import __version__, logs, stand_ins
 from fullpool.errors import FullpoolError
-from fullpool.model import Archive, Ban, Known, Market, Series, Step
+from fullpool.model import Archive, Known, Market, Series, Step
 from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
@@ -41,11 +41,10 @@ _MOST_ROUNDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A pass on record: which command ran it, its number, and the bans when it began."""
+    """A pass on record: which command ran it, and its number."""
 
     command: str
     number: int
-    bans: Sequence[Ban]
 
 
 def run_pass(work: Work, state: State, command: str) -> Outcome:
@@ -142,8 +141,7 @@ def _framed(
 ) -> Outcome:
     """Discover, act, and record how that went, whatever happens."""
     outcome = Outcome()
-    number = state.passes.begin(command, __version__, work.now())
-    begun = _Begun(command, number, state.queries.bans())
+    begun = _Begun(command, state.passes.begin(command, __version__, work.now()))
     result, reason = PassOutcome.INTERRUPTED, ""
     with logs.bound(run=begun.number), duck.map_errors(f"working on {work.tree.root}"):
         try:
@@ -297,7 +295,7 @@ def _is_news(state: State, begun: _Begun, result: PassOutcome) -> bool:
     """Whether readers are to be told how a pass ended, though it brought nothing else."""
     if result is PassOutcome.INTERRUPTED or not state.generations.is_published():
         return False
-    return begun.bans != state.queries.bans() or state.passes.ended_otherwise(begun.number)
+    return state.passes.is_news(begun.number)
 
 
 def _close(  # noqa: PLR0913, PLR0917 - how a pass ended

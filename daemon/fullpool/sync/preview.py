@@ -49,8 +49,10 @@ def _not_followed(work: Work, queries: StateQueries, wants: Iterable[Want]) -> l
 def preview(work: Work, queries: StateQueries) -> Preview:
     """Return what the next pass would do; lists at the vendor what is unknown, records nothing."""
     found = discover(work, queries)
-    # What was listed today trades, and has no archive yet.
-    trading = trading_now(work, {series.market for series in found.unknown})
+    # What was listed today trades, and has no archive yet. Passes record what trades.
+    told = queries.symbols.with_trading
+    untold = {one.market for one in found.unknown if not told(one.market, one.kind, ())}
+    trading = trading_now(work, untold)
     describe_unknown(work, queries, found, trading)
     wanted, before = {want.series for want in found.wants}, queries.wanted()
     news = {known.archive: known for known in found.found}

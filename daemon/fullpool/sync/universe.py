@@ -40,11 +40,14 @@ def take_instruments(work: Work, state: State, outcome: Outcome) -> None:
 
 def trading_now(work: Work, markets: Iterable[Market]) -> dict[Market, list[str]]:
     """Return the symbols that trade in those of some markets whose API tells; record nothing."""
-    found: dict[Market, list[str]] = {}
+    client, found = work.rest, dict[Market, list[str]]()
+    if client is None:
+        return found
     for market in sorted(set(markets) & REST_URL.keys()):
-        with suppress(RestError):
-            listed = ask_instruments(work.rest, market) if work.rest else []
-            found[market] = [one.symbol for one in listed if one.status == TRADING]
+        if client.blocked(market) is None:
+            with suppress(RestError):
+                listed = ask_instruments(client, market)
+                found[market] = [one.symbol for one in listed if one.status == TRADING]
     return found
 
 

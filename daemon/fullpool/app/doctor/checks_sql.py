@@ -12,8 +12,8 @@ from fullpool.store.tree import Tree
 
 # So long after the end of its last bar a series lags more than is usual: archives of days come
 # within hours, and those of months, which 3d, 1w and 1mo are published by, up to twenty days late.
-_LAGS: Final = timedelta(days=3)
-_LAGS_BY_MONTH: Final = timedelta(days=31 + 20 + 3)
+LAGS: Final = timedelta(days=3)
+LAGS_BY_MONTH: Final = timedelta(days=31 + 20 + 3)
 _OPEN_FOR: Final = timedelta(days=1)
 _MANY_GENERATIONS: Final = 500
 # Two years of minutes: more than a hiccup of one series.
@@ -50,7 +50,7 @@ ILLS: Final = (
         " || coalesce('/' || interval, '') AS series,"
         f" lag_s + date_diff('second', published_at, now()) AS lag,"
         f" if({is_by_month()},"
-        f" {_LAGS_BY_MONTH.total_seconds()}, {_LAGS.total_seconds()}) AS usual"
+        f" {LAGS_BY_MONTH.total_seconds()}, {LAGS.total_seconds()}) AS usual"
         " FROM sync.coverage, sync.published WHERE is_trading)"
         " SELECT any_value(series ORDER BY lag DESC) AS series, max(lag) // 86400 AS days,"
         " if(count(*) = 1, '', ' and ' || count(*) - 1 || ' more') AS others"

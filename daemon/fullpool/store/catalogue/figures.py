@@ -90,24 +90,14 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Trading:
-    """A series that trades: from when on its rows are wanted, and the last one in partitions."""
+def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, LastRow | None]:
+    """Return the wanted series that still trade, with the last row in partitions.
 
-    wanted_from: datetime
-    last: LastRow | None
-
-
-def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series, Trading]:
-    """Return the wanted series that still trade, or are new, or wanted for a short time only."""
+    And those that are new, or wanted from so short a time ago that no archive can be there.
+    """
     with duck.map_errors("looking for what still trades"):
         found = connection.execute(_LAST_ROWS, {"now": naive(now)}).fetchall()
-    return {
-        series_in(row): Trading(
-            at_utc(row[4]), LastRow(at_utc(row[5]), row[6]) if row[5] is not None else None
-        )
-        for row in found
-    }
+    return {series_in(row): LastRow(at_utc(row[4]), row[5]) if row[4] else None for row in found}
 
 
 _SERIES: Final = ("market", "kind", "symbol", "interval")
@@ -140,7 +130,10 @@ _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, las
 # A symbol that was listed, or first seen, or wanted from so short a time ago has no archive yet:
 # those of whole months come by the second month's end. One that is followed goes on being that.
 _NEW_FOR: Final = f"CASE WHEN {is_by_month('w.')} THEN INTERVAL 62 DAY ELSE INTERVAL 7 DAY END"
-_LISTED: Final = "coalesce(i.listed_at, i.valid_from)"
+_LISTED: Final = (
+    "coalesce(i.listed_at, (SELECT min(v.valid_from) FROM internal.instruments AS v"
+    " WHERE v.market = i.market AND v.symbol = i.symbol))"
+)
 _IS_NEW: Final = (
     f"(l.known_until IS NULL AND {is_traded('w.')} AND EXISTS (SELECT 1 FROM internal.instruments"
     f" AS i WHERE i.valid_to IS NULL AND i.status = {quoted(vendor.TRADING)}"
@@ -149,7 +142,7 @@ _IS_NEW: Final = (
     f" OR EXISTS (SELECT 1 FROM sync.followed AS f WHERE {_same('f')}))))"
 )
 _LAST_ROWS: Final = (
-    "SELECT w.market, w.kind, w.symbol, w.interval, w.wanted_from, h.last_time, h.last_key"
+    "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time, h.last_key"
     f" {_trading('internal.partitions', _NEWEST, f'({TRADING} OR {_IS_NEW})')}"
     " AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
 )

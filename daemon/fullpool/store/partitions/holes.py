@@ -52,12 +52,17 @@ def missing_between(grid: Grid | None, before: str, after: str) -> str:
 
 
 def spacing_of(kind: Kind, over: str = "OVER ()") -> str:
-    """Return the SQL of the columns that tell how far a row is from the one before; or nothing."""
+    """Return the SQL of the columns that tell how far a row is from the one before; or nothing.
+
+    In hours, by its label and by that of the row before; and, unless a file begins or ends there,
+    the longer distance of these two to their other neighbours.
+    """
     if not kind.spacing:
         return ""
     key = number_of(kind, is_counted=False)
     before, after = f"lag({key}) {over} - lag({key}, 2) {over}", f"lead({key}) {over} - {key}"
-    beside = f"if({before} > {after}, {before}, {after})"
+    longer = f"if({before} > {after}, {before}, {after})"
+    beside = f"CASE WHEN {before} IS NOT NULL AND {after} IS NOT NULL THEN {longer} END"
     return (
         f", {kind.spacing} AS spacing_, lag({kind.spacing}) {over} AS spacing_before_,"
         f" {beside} / {_HOUR} AS spacing_beside_"
@@ -68,8 +73,8 @@ def missing_of(kind: Kind, grid: Grid | None, after: str) -> str:
     """Return the SQL of whether, and how many, places are missing between `before_` and *after*.
 
     Rows that tell how far they are apart lack one if they are further. Where that changes, they may
-    be as far apart as either tells. Of rows from the API, which do not tell, none is further from
-    another than from those on their other sides.
+    be as far apart as either tells. Rows from the API do not tell: two of them lack one if they are
+    further apart than both are from their other neighbours.
     """
     if not kind.spacing or kind.step is None:
         return missing_between(grid, "before_", after)

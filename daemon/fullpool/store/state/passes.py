@@ -68,12 +68,17 @@ class Passes:
                  summary.archives, summary.failed, summary.downloaded_bytes, summary.rows, number],
             )  # fmt: skip
 
-    def ended_otherwise(self, number: int) -> bool:
-        """Whether a pass ended otherwise than the last one of its command before it."""
+    def is_news(self, number: int) -> bool:
+        """Whether a pass ended otherwise than the last one of its command that readers know.
+
+        Or a host of the API banned us since. Reasons are not compared: they name what failed first.
+        """
+        known = "(SELECT max(published_at) FROM sync.generations)"
         ((is_news,),) = self._session.rows(
-            "SELECT (p.outcome, p.reason) IS DISTINCT FROM (SELECT (b.outcome, b.reason)"
-            " FROM sync.passes AS b WHERE b.command = p.command AND b.id < p.id"
-            " AND b.ended_at IS NOT NULL ORDER BY b.id DESC LIMIT 1)"
+            "SELECT p.outcome <> coalesce((SELECT b.outcome FROM sync.passes AS b"
+            f" WHERE b.command = p.command AND b.id < p.id AND b.ended_at <= {known}"
+            " ORDER BY b.id DESC LIMIT 1), 'complete')"
+            f" OR EXISTS (FROM sync.rest_bans WHERE banned_at >= {known})"
             f" FROM sync.passes AS p WHERE p.id = {number:d}"
         )
         return bool(is_news)

@@ -50,13 +50,20 @@ class SymbolQueries:
             for series, start in starts.items()
         }
 
+    def trading(
+        self, symbols: Mapping[tuple[Market, str], Sequence[str]]
+    ) -> dict[tuple[Market, str], Sequence[str]]:
+        """Return of *symbols* those that trade, where the API told which do."""
+        return {pair: self.with_trading(*pair, ()) or names for pair, names in symbols.items()}
+
     def _listed_at(self, market: Market) -> dict[str, datetime]:
         """Return when symbols were listed: as the API tells, or when its list had them first."""
         rows = rows_of(
             self._connection,
-            "SELECT symbol, coalesce(listed_at, valid_from) FROM (SELECT *, min(valid_from) OVER ()"
-            " AS first_list FROM internal.instruments WHERE market = ?) WHERE valid_to IS NULL"
-            " AND (listed_at IS NOT NULL OR valid_from > first_list)",
+            "SELECT symbol, coalesce(max(listed_at) FILTER (valid_to IS NULL), min(valid_from))"
+            " FROM (SELECT *, min(valid_from) OVER () AS first_list FROM internal.instruments"
+            " WHERE market = ?) GROUP BY symbol, first_list HAVING bool_or(valid_to IS NULL)"
+            " AND (max(listed_at) IS NOT NULL OR min(valid_from) > first_list)",
             [market],
         )
         return {symbol: at_utc(moment) for symbol, moment in rows}

@@ -140,7 +140,8 @@ def describe_unknown(
         if KINDS[kind].is_traded:
             symbols[market, kind] = [*names, *trading.get(market, ())]
     starts = {series: wanted[series] for series in found.unknown if series in wanted}
-    early = unknown.awaited(queries.symbols.since(starts), symbols, work.now())
+    alive = queries.symbols.trading(symbols)
+    early = unknown.awaited(queries.symbols.since(starts), alive, work.now())
     found.unknown = [series for series in found.unknown if series not in early]
     now, follows = work.now(), work.config.follows
     found.remarks += unknown.not_due([series for series in early if not follows(series, now)])
