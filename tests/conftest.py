@@ -1,5 +1,7 @@
 """What the tests share: a vendor on loopback, a lake in a temporary folder, the real files."""
 
+import fcntl
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 from fullpool import logs
 from running import QUICK, Running
 from served import Vendor, sync
+from site_client import made_demo
 from world import World
 
 # Tests that take long, a line each: `make test` leaves them to `make test-slow`.
@@ -46,6 +49,19 @@ def real() -> Path:
     if not REAL.exists():
         pytest.skip("the real files in ../shared/real are not here")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of `make demo`, made once for all workers of a run: nobody writes to it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-lake"
+    with folder.with_name("demo-lake.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            made_demo(folder)
+            (folder / "made").touch()
+    return folder / "lake"
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from fullpool.cli.program import program
 from fullpool.kinds import KINDS
 from fullpool.store.catalogue.reader import Reader, reading
 from fullpool.store.tree import Tree
-from site_client import made_demo
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -30,10 +29,9 @@ PUBLIC = """SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal
 ROW = re.compile(r"^\| `(\w+)` \| ([A-Z]+(?:\(\d+,\d+\))?) \|(?: ([A-Z0-9(),]*) ?\|)? (.+) \|$")
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the lake of `make demo`."""
-    return made_demo(tmp_path_factory.mktemp("demo") / "demo-lake")
+@pytest.fixture
+def lake(demo_lake: Path) -> Path:
+    return demo_lake
 
 
 @pytest.fixture

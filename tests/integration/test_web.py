@@ -38,7 +38,7 @@ from fullpool.web.now_page import timeline, with_outcome
 from fullpool.web.rendering import as_json, series_path
 from lab import DAY, HEADER, HOUR, Lab, at, bars, days_of, hourly, trade
 from served import Seen, Vendor, ask, audit, dataset, sync, tree_of, wait
-from site_client import Site, made_demo
+from site_client import Site
 
 PAGES = (
     "/coverage",
@@ -51,14 +51,14 @@ DAY_OF_BARS = bars(at("2024-03-01"), at("2024-03-01") + DAY, HOUR)
 HOUR_KEY = "data/spot/daily/klines/{0}/1h/{0}-1h-{1}.zip"
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_demo(tmp_path_factory.mktemp("demo"))
+@pytest.fixture
+def lake(demo_lake: Path) -> Path:
+    return demo_lake
 
 
 @pytest.fixture(scope="module")
-def site(lake: Path) -> Iterator[Site]:
-    with Site(lake) as shown:
+def site(demo_lake: Path) -> Iterator[Site]:
+    with Site(demo_lake) as shown:
         yield shown
 
 
