@@ -130,7 +130,7 @@ def _first_place(
 ) -> int:
     start = _start(series, now)
     place = grid.at(start if since is None else max(start, since))
-    if wanted_from <= start:
+    if wanted_from < start:
         return place
     first_row = wanted_from + kind_of(series).first_row
     return max(place, grid.places(Span(first_row, max(first_row, now))).first)

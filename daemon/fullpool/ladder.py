@@ -99,10 +99,10 @@ def expected_until(
 def _head(want: Want, files: Sequence[PartitionFile], archives: Sequence[Known]) -> datetime:
     start, first_row = want.span.start, _first_row(want, files)
     first = min(archives, key=lambda known: known.archive.period.span, default=None)
-    if first is None:
-        return max(start, first_row or start)
     if start != vendor.beginning():
         return start
+    if first is None:
+        return max(start, first_row or start)
     if first_row is None:
         return max(start, first.archive.period.span.start)
     if first.is_held:

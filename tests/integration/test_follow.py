@@ -794,6 +794,21 @@ def test_a_young_start_is_followed(key: str, start: str, text: str | None, rows:
         assert lab.ask(trading) == [(True, 0)]
 
 
+def test_a_young_start_moved_earlier_brings_its_rows() -> None:
+    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": 1_600_000_000_000}
+    with Lab() as lab:
+        lab.tell_api(RATES.format("03"), funding(at("2024-03-01"), at("2024-04-01")))
+        body = json.dumps({"rateLimits": [], "symbols": [info]})
+        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        for start, now in (("09", "10T09"), ("02", "11T09"), ("02", "11T10")):
+            lab.datasets = dataset("um/fundingRate/AUSDT", start=f"2024-03-{start}", follow="true")
+            lab.run("sync", f"2024-03-{now}:00:20")
+
+        rates = "SELECT min(calc_time), count(*), count(DISTINCT calc_time) FROM funding_rate"
+        assert lab.ask(rates) == [(naive("2024-03-02"), 29, 29)]
+        assert lab.ask("SELECT open_rows, explained_rows FROM sync.coverage") == [(0, 0)]
+
+
 def test_plan_takes_new_symbols_for_what_they_are() -> None:
     """Before the first pass: nothing is on record."""
     with Lab(dataset("um/fundingRate/AUSDT,BUSDT", start="2024-02-01")) as lab:

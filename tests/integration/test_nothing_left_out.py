@@ -688,9 +688,6 @@ def test_rates_lost_after_hours_changed_are_patched(hours: int, lost: list[str])
         (12, (8, 1), [f"12-15T{hour:02d}" for hour in range(1, 7)]),
         (7, (8, 4), ["12-15T04"]),
         (11, (4, 8), ["12-15T08"]),
-        (12, (1, 8), ["11-30T23"]),
-        (12, (1, 8), [f"11-30T{hour}" for hour in range(18, 24)]),
-        (12, (1, 4), ["11-30T22", "11-30T23"]),
     ],
 )
 def test_rates_lost_after_hours_changed_in_a_year(

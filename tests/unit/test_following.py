@@ -57,6 +57,18 @@ def test_newly_closed_bars_are_asked_for() -> None:
     assert next_of(series(), GRID, opens(900), NOW) is None
 
 
+@pytest.mark.parametrize("days", [0, 1, 2])
+def test_the_first_row_of_statistics_is_after_midnight(days: int) -> None:
+    """That of 00:00 is of the day before, which is not wanted."""
+    one, start = series("", "metrics", "um"), opens(0) - timedelta(days=days)
+    grid = grid_of(one, ())
+    assert grid is not None
+    found = next_of(one, grid, None, NOW, wanted_from=start)
+
+    assert found is not None
+    assert grid.opens(found.places.first) == start + 5 * MINUTE
+
+
 def test_archives_bring_what_is_long_gone() -> None:
     begin = datetime(2024, 3, 8, tzinfo=UTC)
     assert asked(series(), None)[0] == asked(series(), begin - timedelta(days=40))[0] == begin

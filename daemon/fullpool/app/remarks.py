@@ -12,7 +12,7 @@ from fullpool.app.doctor.checks_sql import LAGS, LAGS_BY_MONTH
 from fullpool.config import Config
 from fullpool.errors import FullpoolError
 from fullpool.grid import bars
-from fullpool.model import Cadence, Series
+from fullpool.model import Cadence, Series, Span
 from fullpool.rest import not_followed
 from fullpool.store.catalogue.reader import Queries, Reader, reading
 from fullpool.store.state.queries import StateQueries
@@ -123,20 +123,20 @@ def _on_names(queries: StateQueries, config: Config) -> list[str]:
     listings, since = queries.listings(), clock.now() - max_age
     kinds = [(dataset.market, dataset.kind) for dataset in config.dataset]
     symbols = queries.symbols.lists(kinds, since)
-    strange: dict[Series, datetime] = {}
+    strange: dict[Series, Span] = {}
     unfit = []
     for dataset in config.dataset:
         if listed := symbols.get((dataset.market, dataset.kind)):
-            strange |= dict.fromkeys(dataset.not_among(listed), dataset.span.start)
+            strange |= dict.fromkeys(dataset.not_among(listed), dataset.span)
             unfit += [(dataset, pattern) for pattern in dataset.unfit(listed)]
         for series in dataset.named_series:
             known = listings.get(series)
-            start = min(dataset.span.start, strange.get(series, dataset.span.start))
+            span = min(dataset.span, strange.get(series, dataset.span))
             if known is not None and known.at >= since:
                 if known.until:
                     strange.pop(series, None)
                 else:
-                    strange[series] = start
+                    strange[series] = span
     lines = [unknown.unfit_pattern(d.market, d.kind, pattern) for d, pattern in unfit]
     alive = queries.symbols.trading(symbols)
     early = unknown.awaited(queries.symbols.since(strange), alive, clock.now())

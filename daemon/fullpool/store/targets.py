@@ -24,7 +24,9 @@ def file_to_write(tree: Tree, target: Path) -> Path:
     hint = "name a file outside the lake, in a folder that exists"
     require_outside(tree, target, "writing", hint)
     file = Path(os.path.realpath(target))
-    if os.path.lexists(file) and not os.path.isfile(file):  # noqa: PTH113 - does not raise
+    # Not of Path: those raise. A pipe is there, though what its link says is not.
+    is_there = os.path.lexists(file) or os.path.exists(target)  # noqa: PTH110
+    if is_there and not os.path.isfile(target):  # noqa: PTH113
         raise UsageError(f"writing {target}: it exists and is not a regular file", hint=hint)
     if not os.path.isdir(file.parent):  # noqa: PTH112 - does not raise
         raise LakeUnwritableError(f"writing {target}: there is no folder {file.parent}", hint=hint)

@@ -72,20 +72,15 @@ def spacing_of(kind: Kind, over: str = "OVER ()") -> str:
 def missing_of(kind: Kind, grid: Grid | None, after: str) -> str:
     """Return the SQL of whether, and how many, places are missing between `before_` and *after*.
 
-    Rows that tell how far they are apart lack one if they are further. Where that changes, they may
-    be as far apart as either tells. Rows from the API do not tell: two of them lack one if they are
-    further apart than both are from their other neighbours.
+    Rows that tell how far they are apart lack one if they are further: by the longer distance,
+    where it changes. Rows from the API do not tell: two of them lack one if they are further apart
+    than both are from their other neighbours.
     """
     if not kind.spacing or kind.step is None:
         return missing_between(grid, "before_", after)
-    usual = f"spacing_beside_, {kind.step // timedelta(hours=1)}"
-    shorter, longer = (
-        f"coalesce({which}(spacing_, spacing_before_), {usual}) * {_HOUR}"
-        for which in ("least", "greatest")
-    )
-    apart = f"({after} - before_)"
-    between = f"{apart} BETWEEN {shorter} + {_MINUTE} AND {longer} - {_MINUTE}"
-    return f"({apart} > {longer} + {_MINUTE} OR {between})::INTEGER"
+    usual = kind.step // timedelta(hours=1)
+    hours = f"coalesce(greatest(spacing_, spacing_before_), spacing_beside_, {usual})"
+    return f"({after} - before_ > {hours} * {_HOUR} + {_MINUTE})::INTEGER"
 
 
 def holes_in(

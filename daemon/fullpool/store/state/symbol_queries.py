@@ -7,7 +7,7 @@ import duckdb
 
 from fullpool import vendor
 from fullpool.kinds import KINDS
-from fullpool.model import Market, Series
+from fullpool.model import Market, Series, Span
 from fullpool.store.state.asking import rows_of
 from fullpool.store.state.tables import at_utc, naive
 
@@ -41,14 +41,18 @@ class SymbolQueries:
         trading = self._names(f"{sql} AND valid_to IS NULL", [market, vendor.TRADING])
         return list(dict.fromkeys([*symbols, *trading]))
 
-    def since(self, starts: Mapping[Series, datetime]) -> dict[Series, datetime]:
-        """Return from when on series can have archives: *starts*, or when the symbol was listed."""
-        markets = {series.market for series in starts}
+    def since(self, spans: Mapping[Series, Span]) -> dict[Series, datetime]:
+        """Return from when on series can have archives in *spans*; not those that cannot.
+
+        From the start, or when the symbol was listed.
+        """
+        markets = {series.market for series in spans}
         listed = {market: self._listed_at(market) for market in markets}
-        return {
-            series: max(start, listed[series.market].get(series.symbol, start))
-            for series, start in starts.items()
+        starts = {
+            series: max(span.start, listed[series.market].get(series.symbol, span.start))
+            for series, span in spans.items()
         }
+        return {series: start for series, start in starts.items() if start < spans[series].end}
 
     def trading(
         self, symbols: Mapping[tuple[Market, str], Sequence[str]]

@@ -133,15 +133,15 @@ def describe_unknown(
 
     *trading* are symbols that trade, beside those on record.
     """
-    wanted = {want.series: want.span.start for want in found.wants}
+    wanted = {want.series: want.span for want in found.wants}
     work.watcher.discovered(len(wanted.keys() - set(found.unknown)))
     symbols = _symbols_beside(work, queries, found, work.now())
     for (market, kind), names in symbols.items():
         if KINDS[kind].is_traded:
             symbols[market, kind] = [*names, *trading.get(market, ())]
-    starts = {series: wanted[series] for series in found.unknown if series in wanted}
+    spans = {series: wanted[series] for series in found.unknown if series in wanted}
     alive = queries.symbols.trading(symbols)
-    early = unknown.awaited(queries.symbols.since(starts), alive, work.now())
+    early = unknown.awaited(queries.symbols.since(spans), alive, work.now())
     found.unknown = [series for series in found.unknown if series not in early]
     now, follows = work.now(), work.config.follows
     found.remarks += unknown.not_due([series for series in early if not follows(series, now)])
