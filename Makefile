@@ -16,7 +16,7 @@ ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-readers test-faults torture mutants soak docs workflows claims release \
+.PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-python test-readers test-faults torture mutants soak docs workflows claims release \
 	wheel install-service deb lock clean
 .DEFAULT_GOAL := help
 
@@ -118,6 +118,9 @@ torture: $(INSTALLED) ## 200 kills under load, 20,000 mutants of archives, 400 h
 	sh tests/support/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
 		-k "random or mutant" $(ARGS)
 	HISTORIES=200 $(BIN)/python -m pytest -n auto tests/integration/test_history.py $(ARGS)
+
+test-python: $(INSTALLED) ## The demo and the tests with Python 3.14, in a small Debian (as root)
+	sh tests/support/other_python.sh .cache/systemd
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
 	$(BIN)/python -m pytest -m readers -s $(ARGS)
