@@ -25,7 +25,7 @@ from fullpool.errors import ConfigError, UntrustedError
 from fullpool.export.choice import parts
 from fullpool.export.exporting import export
 from fullpool.export.order import Choice, Order
-from fullpool.export.source import Source
+from fullpool.export.source import ExportSource
 from fullpool.model import Market
 from fullpool.simulator import Fault
 from fullpool.store.catalogue import publication
@@ -186,7 +186,7 @@ def test_exports_keep_followed_files_removed_meanwhile(lab: Lab, tmp_path: Path)
     tree = tree_of(lab.config)
 
     with reading(tree) as reader:
-        source = Source(tree, reader)
+        source = ExportSource(tree, reader)
         source.keep_tails(tmp_path)
         for file in (tree.root / "tail").rglob("*.parquet"):
             file.unlink()

@@ -30,7 +30,7 @@ from fullpool.model import (
 )
 from fullpool.store.partitions.messages import Built, Edition, Followed, Input, Order, Rejected
 from fullpool.store.tree import make_folder
-from fullpool.sync.steps.fetch import Answer
+from fullpool.sync.steps.fetch import ArchiveResult
 from fullpool.sync.steps.step import StepResult
 from fullpool.vision import Fetched, WrongSum
 
@@ -39,7 +39,7 @@ DAYS = [Archive(SERIES, Period(date(2024, 6, day), Cadence.DAY)) for day in (1, 
 IDENTITY = Identity("e", 3, None)
 
 
-def result(*answers: Answer, inputs: tuple[Input, ...] = (), **ended: Any) -> StepResult:
+def result(*answers: ArchiveResult, inputs: tuple[Input, ...] = (), **ended: Any) -> StepResult:
     known = tuple(answer.known for answer in answers)
     step = Step(SERIES, Period(date(2024, 6, 1), Cadence.MONTH), known, (), (), "test")
     order = Order(step, inputs, Path("/lake"), Path("/lake/.staging"), 1, 256, 1 << 20)
@@ -58,7 +58,8 @@ def test_only_rejected_archives_return_their_bytes(tmp_path: Path) -> None:
         Input(Edition(day, "s", IDENTITY), file) for day, file in zip(DAYS, files, strict=True)
     )
     answers = [
-        Answer(known(item.edition.archive), Fetched(item.zipped, "s", IDENTITY)) for item in inputs
+        ArchiveResult(known(item.edition.archive), Fetched(item.zipped, "s", IDENTITY))
+        for item in inputs
     ]
     built = Built(result(*answers).order.step, (), (), (Rejected(inputs[1].edition, "bad"),))
 
@@ -81,7 +82,7 @@ def test_a_malformed_build_returns_all_archives() -> None:
 def test_a_repeated_wrong_sum_is_kept(fault: Fault | None, kept: bytes) -> None:
     wrong = WrongSum(Fetched(b"zip", "s", IDENTITY), "wrong")
 
-    found = packed(result(Answer(known(DAYS[0], fault), wrong)), is_shared=True)
+    found = packed(result(ArchiveResult(known(DAYS[0], fault), wrong)), is_shared=True)
 
     value = found.answers[0].value
     assert isinstance(value, WrongSum)

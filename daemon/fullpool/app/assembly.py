@@ -21,7 +21,7 @@ from fullpool.store.state.opening import open_state
 from fullpool.store.state.writer import State
 from fullpool.store.tree import SPILL, Tree, empty
 from fullpool.sync.maps import Builders
-from fullpool.sync.steps.fetch import Source
+from fullpool.sync.steps.fetch import ArchiveSource
 from fullpool.sync.steps.step import LocalSteps, Steps, Tools
 from fullpool.sync.watcher import Watcher
 from fullpool.sync.work import Following, Work
@@ -86,7 +86,7 @@ def working(  # noqa: PLR0913 - each is one thing that only the caller can give
         else _client(config, context, stop, bans, sleep, watcher.requested) as rest_client,
     ):
         fetcher = fetcher_of(config.network, config.limits, opener, watcher.received)
-        source = Source(fetcher, tree_of(config), config.checks)
+        source = ArchiveSource(fetcher, tree_of(config), config.checks)
         tools = Tools(source, fetch_map, build_map, draining.is_set, stop.is_set)
         with _local_steps(config, tools, stop) as here:
             yield Work(

@@ -7,7 +7,7 @@ from pathlib import Path
 from fullpool.errors import MalformedError
 from fullpool.model import Archive, Zipped
 from fullpool.store.partitions.messages import Input
-from fullpool.sync.steps.fetch import Answer, Recalled, drop, is_lasting
+from fullpool.sync.steps.fetch import ArchiveResult, Recalled, drop, is_lasting
 from fullpool.sync.steps.step import StepResult
 from fullpool.vision import Fetched, WrongSum
 
@@ -39,7 +39,7 @@ def _input(item: Input, keep: Pack, rejected: set[Archive]) -> Input:
     return replace(item, zipped=(keep if is_kept else _nothing)(item.zipped))
 
 
-def _answer(answer: Answer, keep: Pack) -> Answer:
+def _answer(answer: ArchiveResult, keep: Pack) -> ArchiveResult:
     match answer.value:
         case Fetched() | Recalled():  # an input has the bytes
             return replace(answer, value=replace(answer.value, zipped=b""))

@@ -22,7 +22,7 @@ from fullpool.model import Stop
 from fullpool.store.partitions.messages import Order
 from fullpool.store.tree import Tree
 from fullpool.sync.maps import Builders
-from fullpool.sync.steps.fetch import Source
+from fullpool.sync.steps.fetch import ArchiveSource
 from fullpool.sync.steps.step import StepResult, Tools, run_step, weight_of
 
 _MB: Final = 1_000_000
@@ -63,7 +63,7 @@ class StepRunner:
         """Do a step, and return what came of it."""
         with self._budget.taken(weight_of(order.step, _LEAST_BYTES)):
             order = self._placed(order)
-            source = Source(self._fetcher, Tree(order.root), self._settings.checks)
+            source = ArchiveSource(self._fetcher, Tree(order.root), self._settings.checks)
             is_over = self._stop.is_set
             tools = Tools(source, self._fetch_map, self._builders, is_over, is_over)
             result = packed(run_step(tools, order), is_shared=not self._settings.exchange)

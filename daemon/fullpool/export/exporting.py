@@ -9,7 +9,7 @@ from fullpool.errors import UsageError
 from fullpool.export import feather, freqtrade, links, nautilus, tables
 from fullpool.export.choice import chosen
 from fullpool.export.order import Form, Order, Program, Types, Way
-from fullpool.export.source import Source
+from fullpool.export.source import ExportSource
 from fullpool.export.target import SPILL, require_free, staged, write_manifest
 from fullpool.export.task import Counter, Result, Task
 from fullpool.store.catalogue.reader import reading, require_whole
@@ -37,7 +37,7 @@ def export(tree: Tree, target: Path, order: Order, counter: Counter) -> Exported
     require_free(tree, target)
     with reading(tree, order.as_of) as reader:
         require_whole(reader)
-        source = Source(tree, reader)
+        source = ExportSource(tree, reader)
         series = chosen(order.choice, source.held())
         with staged(target) as folder:
             reader.spill_into(folder / SPILL)
@@ -102,7 +102,7 @@ def _require_files(result: Result) -> None:
         raise UsageError(f"exporting: there is nothing to write{why}", hint=hint)
 
 
-def _about(source: Source, order: Order) -> dict[str, object]:
+def _about(source: ExportSource, order: Order) -> dict[str, object]:
     """Return what was ordered, of which generation, as the manifest has it."""
     choice, published = order.choice, source.published()
     types = order.types if order.way is Way.WRITE else Types.STORED

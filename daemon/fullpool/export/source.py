@@ -32,7 +32,7 @@ class Published:
     at: datetime
 
 
-class Source:
+class ExportSource:
     """Selects rows of a generation that is open; its files are listed once."""
 
     def __init__(self, tree: Tree, reader: Reader) -> None:

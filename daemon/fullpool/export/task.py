@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fullpool.export.choice import Held
 from fullpool.export.order import Choice
-from fullpool.export.source import Source
+from fullpool.export.source import ExportSource
 from fullpool.export.written import Written
 from fullpool.store.partitions.finish import sha256_of
 from fullpool.store.tree import sync_file
@@ -20,7 +20,7 @@ Counter = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 class Task:
     """Rows of *series*, as far as *choice* wants them, that are to be written below *folder*."""
 
-    source: Source
+    source: ExportSource
     series: Sequence[Held]
     choice: Choice
     folder: Path

@@ -9,7 +9,7 @@ from fullpool.model import Checksum, Fault, Known, Status, Zipped
 from fullpool.store.partitions.messages import Edition
 from fullpool.store.quarantine import quarantine
 from fullpool.sync.outcome import Outcome
-from fullpool.sync.steps.fetch import Answer, Looked, Value, drop, is_look
+from fullpool.sync.steps.fetch import ArchiveResult, CurrentChecksum, Value, drop, is_look
 from fullpool.sync.steps.step import AWAY_AFTER, StepResult, ends_pass, is_away
 from fullpool.sync.work import Work
 from fullpool.vision import NO_SUM, Fetched, NoSum, NotModified, NotThere, Unchanged, WrongSum
@@ -46,14 +46,14 @@ class Answers:
             told = log.bind(archive=str(edition.archive), checksum=str(edition.checksum))
             told.warning("archive.unverified")
 
-    def _take_other(self, answer: Answer) -> None:
+    def _take_other(self, answer: ArchiveResult) -> None:
         """Record an archive of which nothing came that could be built."""
         known, value, error = answer.known, answer.value, answer.error
         if error is not None and ends_pass(error):
             raise error
         now = self._work.now()
-        if isinstance(value, Unchanged | Looked):
-            is_same = not isinstance(value, Looked) or value.sha256 in (known.sha256, None)
+        if isinstance(value, Unchanged | CurrentChecksum):
+            is_same = not isinstance(value, CurrentChecksum) or value.sha256 in (known.sha256, None)
             after = attempts.unchanged(known, now) if is_same else attempts.republished(known)
         elif is_look(known):
             after = attempts.not_looked(known, now)

@@ -17,7 +17,7 @@ from fullpool.vision import Fetched, Fetcher, FetchResult, NoSum, NotModified, W
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class CurrentChecksum:
     """The CHECKSUM of an archive that the lake has; None if there is none any more."""
 
     sha256: str | None
@@ -31,11 +31,11 @@ class Recalled:
     zipped: Zipped
 
 
-Value = FetchResult | Looked | Recalled
+Value = FetchResult | CurrentChecksum | Recalled
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ArchiveResult:
     """What came of one archive of a step: a value or an error. With neither it was not begun."""
 
     known: Known
@@ -44,7 +44,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ArchiveSource:
     """Where archives come from: the vendor, by the calling thread's *fetcher*, or quarantine.
 
     *checks* says what is accepted.
@@ -55,14 +55,14 @@ class Source:
     checks: Checks
 
 
-def fetch(source: Source, known: Known, target: Path) -> Value:
+def fetch(source: ArchiveSource, known: Known, target: Path) -> Value:
     """Return what the vendor has of an archive; a large one lies at *target*.
 
     Raises as `Fetcher.fetch` does.
     """
     fetcher = source.fetcher()
     if is_look(known):
-        return Looked(fetcher.checksum(known.archive))
+        return CurrentChecksum(fetcher.checksum(known.archive))
     copy = _copy_of(source, known)
     etag = _etag_of(known) if copy else None
     fetched = fetcher.fetch(known.archive, etag, target, held=_held(known))
@@ -79,7 +79,7 @@ def _etag_of(known: Known) -> str | None:
     return known.identity.etag or None if known.identity else None
 
 
-def _copy_of(source: Source, known: Known) -> Path | None:
+def _copy_of(source: ArchiveSource, known: Known) -> Path | None:
     """Return the copy of an archive that is in quarantine; None if there is none."""
     if known.status is not Status.QUARANTINED:
         return None
@@ -87,7 +87,7 @@ def _copy_of(source: Source, known: Known) -> Path | None:
     return copy if copy.exists() else None
 
 
-def input_of(answer: Answer, checks: Checks) -> Input | None:
+def input_of(answer: ArchiveResult, checks: Checks) -> Input | None:
     """Return an archive as an input of its build; None if nothing came that may be built."""
     known = answer.known
     match answer.value:

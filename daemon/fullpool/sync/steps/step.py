@@ -16,7 +16,14 @@ from fullpool.model import Known, Span, Step
 from fullpool.store.partitions.build import build
 from fullpool.store.partitions.messages import Built, Followed, Input, Order, end_of
 from fullpool.sync.maps import Map
-from fullpool.sync.steps.fetch import Answer, Source, Value, fetch, input_of, staged_name
+from fullpool.sync.steps.fetch import (
+    ArchiveResult,
+    ArchiveSource,
+    Value,
+    fetch,
+    input_of,
+    staged_name,
+)
 
 # This many in a row that find no host: it is away, and the others would only wait for the same.
 AWAY_AFTER: Final = 8
@@ -29,7 +36,7 @@ class Tools:
     Once *is_ending* no step is begun. Once *is_over* nobody waits for what comes of one.
     """
 
-    source: Source
+    source: ArchiveSource
     fetch_map: Map
     build_map: Map
     is_ending: Callable[[], bool]
@@ -44,7 +51,7 @@ class StepResult:
     """
 
     order: Order
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ArchiveResult, ...] = ()
     built: Built | None = None
     error: FullpoolError | None = None
 
@@ -77,15 +84,17 @@ def failed(order: Order, error: FullpoolError) -> StepResult:
     """Return a step of which nothing came: each of its archives is tried again."""
     if isinstance(error, FATAL):
         return StepResult(order, error=error)
-    return StepResult(order, tuple(Answer(known, error=error) for known in order.step.archives))
+    return StepResult(
+        order, tuple(ArchiveResult(known, error=error) for known in order.step.archives)
+    )
 
 
-def _answers(tools: Tools, order: Order) -> tuple[Answer, ...]:
+def _answers(tools: Tools, order: Order) -> tuple[ArchiveResult, ...]:
     """Fetch the archives of a step, side by side, until it is of no use to go on."""
     answers, unreachable = [], 0
     fetch_one = partial(_fetch, tools, order.staging)
     for done in tools.fetch_map(fetch_one, order.step.archives, _size_bytes):
-        answers.append(Answer(done.item, done.value, done.error))
+        answers.append(ArchiveResult(done.item, done.value, done.error))
         unreachable = unreachable + 1 if is_away(done.error) else 0
         if ends_pass(done.error) or unreachable >= AWAY_AFTER:
             break
