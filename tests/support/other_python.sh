@@ -1,6 +1,6 @@
 #!/bin/sh
 # other_python.sh FOLDER: run the demo and the tests with another Python, in a small Debian below FOLDER
-# that has it (as root). VERSION is 3.14 and SUITE is forky unless told otherwise.
+# that has it (as root). VERSION is 3.14, SUITE is forky and TARGETS are "demo test" unless told otherwise.
 set -eu
 version=${VERSION:-3.14} suite=${SUITE:-forky}
 tree=$(pwd)/$1/python-$version
@@ -35,7 +35,7 @@ unshare --mount --propagation private sh -euc '
         mkdir -p "$tree/root/shared"
         mount --bind ../shared "$tree/root/shared"
     fi
-    for target in demo test; do
+    for target in ${TARGETS:-demo test}; do
         chroot "$tree" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
             PIP_CERT=/etc/ssl/certs/ca-certificates.crt make -C /root/main "PYTHON=python$version" "$target"
     done'
