@@ -58,7 +58,7 @@ fullpool reload
 pip install --quiet --no-index --find-links /wheels nbclient ipykernel
 cp /fixtures/lake.ipynb .
 jupyter execute --inplace lake.ipynb
-python -c "import json; told = [cell['outputs'][0]['data']['text/plain']
+python -c "import json; told = [''.join(cell['outputs'][0]['data']['text/plain'])
     for cell in json.load(open('lake.ipynb'))['cells']]; print('notebook:', *told)"
 kill "$daemon"
 wait "$daemon"
