@@ -3,7 +3,7 @@
 # a bill of materials of what the service is installed with, and the checksums of all.
 set -eu
 python=$1
-venv=$2
+venv=$(cd "$2" && pwd -P) # scripts of an environment name the place it was made at
 version=$("$venv/bin/python" -c 'import fullpool; print(fullpool.__version__)')
 rm -rf dist
 "$venv/bin/python" -m hatchling build -d dist >/dev/null
