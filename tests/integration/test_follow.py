@@ -732,16 +732,24 @@ def test_a_symbol_that_trades_again_is_followed(lab: Lab) -> None:
     assert lab.ask(last) == [(naive("2024-03-27T09:29"),)]
 
 
+LISTED_MS = 1_600_000_000_000  # in 2020
+
+
+def list_symbol(lab: Lab, listed_ms: int) -> None:
+    """Have the API of um list AUSDT, which trades since then."""
+    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": listed_ms}
+    body = json.dumps({"rateLimits": [], "symbols": [info]})
+    lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+
+
 @pytest.mark.parametrize("symbols", ["AUSDT", "*USDT", "ZUSDT,A*"])
 def test_a_new_symbol_is_followed_before_its_archives(symbols: str) -> None:
     listed_ms = round(at("2024-03-05T08:00").timestamp() * 1000)
-    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": listed_ms}
     text = dataset(f"um/fundingRate/{symbols}", start="2024-02-01", follow="true")
     with Lab(text) as lab:
         old = RATES.replace("AUSDT", "ZUSDT").format("02")
         lab.put(old, funding(at("2024-02-01"), at("2024-03-01")))
-        body = json.dumps({"rateLimits": [], "symbols": [info]})
-        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        list_symbol(lab, listed_ms)
         whole = funding(at("2024-03-05T16:00"), at("2024-04-01"))
         lab.tell_api(RATES.format("03"), whole)
         lab.run("sync", "2024-03-06T08:59:20")  # by which the API has told its symbols
@@ -776,14 +784,12 @@ def test_a_young_start_is_followed(key: str, start: str, text: str | None, rows:
     """No archive of that time can be there yet, though the symbol is old."""
     kind, symbol, *interval = key.split("/")[:-1]
     table, time = ("klines", "open_time") if interval else ("funding_rate", "calc_time")
-    info = {"symbol": symbol, "status": "TRADING", "onboardDate": 1_600_000_000_000}
     series = "/".join(["um", kind, symbol, *interval])
     with Lab(dataset(series, start=start, follow="true")) as lab:
         told = text or funding(at("2024-01-01"), at("2024-03-25"))
         for tell in (lab.tell_api, lab.put):
             tell(f"data/futures/um/monthly/{key}", told)
-        body = json.dumps({"rateLimits": [], "symbols": [info]})
-        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        list_symbol(lab, LISTED_MS)
         for now in ("2024-03-10T09:00:20", "2024-03-10T09:10:20"):
             found = lab.run("sync", now)
 
@@ -795,11 +801,9 @@ def test_a_young_start_is_followed(key: str, start: str, text: str | None, rows:
 
 
 def test_a_young_start_moved_earlier_brings_its_rows() -> None:
-    info = {"symbol": "AUSDT", "status": "TRADING", "onboardDate": 1_600_000_000_000}
     with Lab() as lab:
         lab.tell_api(RATES.format("03"), funding(at("2024-03-01"), at("2024-04-01")))
-        body = json.dumps({"rateLimits": [], "symbols": [info]})
-        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        list_symbol(lab, LISTED_MS)
         for start, now in (("09", "10T09"), ("02", "11T09"), ("02", "11T10")):
             lab.datasets = dataset("um/fundingRate/AUSDT", start=f"2024-03-{start}", follow="true")
             lab.run("sync", f"2024-03-{now}:00:20")
@@ -814,8 +818,7 @@ def test_plan_takes_new_symbols_for_what_they_are() -> None:
     with Lab(dataset("um/fundingRate/AUSDT,BUSDT", start="2024-02-01")) as lab:
         old = RATES.replace("AUSDT", "ZUSDT").format("02")
         lab.put(old, funding(at("2024-02-01"), at("2024-03-01")))
-        body = json.dumps({"symbols": [{"symbol": "AUSDT", "status": "TRADING"}]})
-        lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+        list_symbol(lab, LISTED_MS)
         planned = syncing.plan(lab.config, Seen(), Event())
 
     kind = "um/fundingRate"
