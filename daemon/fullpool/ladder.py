@@ -345,7 +345,7 @@ def _coming(gap: Gap, now: datetime) -> Iterator[datetime]:
 
 
 def not_listed(gap: Gap, url: str, now: datetime) -> Gap:
-    """Explain a gap at the head of a series: the API has nothing of half a year before its end."""
+    """Explain a gap at the head of a series: the API has nothing before its end."""
     gap = replace(gap, asked_at=now, attempts=gap.attempts + 1)
     told = explained(gap, Explanation.NOT_LISTED, "the API has nothing before its end", now)
     evidence = {"url": url, "asked_at": now.isoformat(), "nothing_before": gap.span.end.isoformat()}

@@ -369,6 +369,39 @@ def test_hole_before_new_listing_is_relisted(listed: str, explanation: str) -> N
         assert ("was listed at 2024-0" in reason) == (explanation == "relisted")
 
 
+@pytest.mark.parametrize("market", ["spot", "um", "cm"])
+def test_api_rows_long_before_deny_a_new_listing(market: str) -> None:
+    root = "data/spot" if market == "spot" else f"data/futures/{market}"
+    key = f"{root}/monthly/klines/AUSDT/1h/AUSDT-1h-2024-03.zip"
+    with Lab(dataset(f"{market}/klines/AUSDT/1h", start="2023-03-01", end="2024-03-31")) as lab:
+        march = bars(at("2024-03-01"), at("2024-04-01"), HOUR)
+        lab.put(key, march)
+        lab.tell_api(key, bars(at("2023-01-10"), at("2023-01-20"), HOUR) + march)
+        lab.run("sync", "2024-05-01")
+
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [
+            (366 * 24, "empty_at_source")
+        ]
+
+
+@pytest.mark.parametrize("market", ["spot", "cm"])
+def test_rows_after_a_year_of_nothing_are_fetched(market: str) -> None:
+    root = "data/spot" if market == "spot" else f"data/futures/{market}"
+    key = f"{root}/monthly/klines/AUSDT/1h/AUSDT-1h-2023-03.zip"
+    with Lab(dataset(f"{market}/klines/AUSDT/1h", start="2023-03-01", end="2024-03-31")) as lab:
+        first = bars(at("2023-03-01"), at("2023-04-01"), HOUR)
+        again = bars(at("2024-03-20"), at("2024-04-01"), HOUR)
+        lab.put(key, first)
+        lab.tell_api(key, first + again)
+        lab.vendor.simulator.api.ended = frozenset({"AUSDT"})
+        lab.run("sync", "2024-05-01")
+
+        assert lab.ask("SELECT count(*) FROM klines WHERE source = 'rest'") == [(12 * 24,)]
+        assert lab.ask("SELECT row_count, explanation FROM sync.gaps") == [
+            (354 * 24, "empty_at_source")
+        ]
+
+
 def test_symbol_trading_again_is_not_delisted() -> None:
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01")) as lab:
         for number in range(5):

@@ -10,7 +10,7 @@ from fullpool import vendor
 from fullpool.errors import RestError
 from fullpool.grid import Grid, Places
 from fullpool.kinds import Api, api_of
-from fullpool.model import Market, Series
+from fullpool.model import Market, Series, Span
 from fullpool.rest.client import Client
 from fullpool.rest.funding import MOST_PERIODS, WEIGHT, ask_funding
 from fullpool.rest.klines import MICROSECONDS_FROM, ask_klines, klines_weight, most_klines
@@ -117,30 +117,36 @@ def ask(client: Client, grid: Grid | None, window: Window) -> Answer:
 
 
 def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bool:
-    """Whether the API has a bar of the series in the half year before *place*."""
+    """Whether the API has a bar of the series before *place*."""
     end = grid.opens(place) - MILLISECOND
-    query = query_of(series) | {
-        "startTime": milliseconds(end - LONGEST_WINDOW), "endTime": milliseconds(end), "limit": 1
-    }  # fmt: skip
-    return _has_rows(client, series, query)
+    spans = _askable(series, Span(min(vendor.beginning(), end), end))
+    return any(_has_rows(client, series, span) for span in reversed(spans))
 
 
-def _has_rows(client: Client, series: Series, query: dict[str, str | int]) -> bool:
+def existed_after(client: Client, grid: Grid, series: Series, place: int, now: datetime) -> bool:
+    """Whether the API has a bar of the series from *place* on."""
+    start = grid.opens(place)
+    spans = _askable(series, Span(start, max(start, now)))
+    return any(_has_rows(client, series, span) for span in spans)
+
+
+def _askable(series: Series, span: Span) -> list[Span]:
+    """Cut a span into those that one request may be about: COIN-M takes no long ones."""
+    if series.market is not Market.CM:
+        return [span]
+    count = (span.end - span.start) // LONGEST_WINDOW + 1
+    starts = [span.start + number * LONGEST_WINDOW for number in range(count)]
+    return [Span(start, min(start + LONGEST_WINDOW, span.end)) for start in starts]
+
+
+def _has_rows(client: Client, series: Series, span: Span) -> bool:
+    bounds = {"startTime": milliseconds(span.start), "endTime": milliseconds(span.end)}
+    query = {**query_of(series), **bounds, "limit": 1}
     weight = WEIGHT if api_of(series) is Api.FUNDING else 2
     found = client.get(series.market, series.kind, query, weight)
     if not isinstance(found, list):
         raise RestError(f"asking for {series}: the answer is not a list")
     return bool(found)
-
-
-def existed_after(client: Client, grid: Grid, series: Series, place: int) -> bool:
-    """Whether the API has a bar of the series in the half year from *place* on."""
-    start = grid.opens(place)
-    end = start + LONGEST_WINDOW
-    query = query_of(series) | {
-        "startTime": milliseconds(start), "endTime": milliseconds(end), "limit": 1
-    }  # fmt: skip
-    return _has_rows(client, series, query)
 
 
 def is_trading(client: Client, series: Series) -> bool:

@@ -203,16 +203,17 @@ class Asker:
         return existed_before(self._client, inquiry.grid, gap.series, gap.places.first)
 
     def _existed_after(self, inquiry: Inquiry) -> bool:
-        assert inquiry.grid is not None
-        gap = inquiry.gap
-        return existed_after(self._client, inquiry.grid, gap.series, gap.places.end)
+        return self._existed_from(inquiry, inquiry.gap.places.end)
 
     def _existed_beyond(self, inquiry: Inquiry) -> bool:
         """Whether the API has a row beyond what was asked of a series that seems to have ended."""
-        assert inquiry.grid is not None
         asked = (places.end for places in inquiry.answered)
-        end = max(asked, default=inquiry.gap.places.first)
-        return existed_after(self._client, inquiry.grid, inquiry.gap.series, end)
+        return self._existed_from(inquiry, max(asked, default=inquiry.gap.places.first))
+
+    def _existed_from(self, inquiry: Inquiry, place: int) -> bool:
+        assert inquiry.grid is not None
+        series, now = inquiry.gap.series, self._work.now()
+        return existed_after(self._client, inquiry.grid, series, place, now)
 
     def _ask_if_trading(self, inquiries: Sequence[Inquiry]) -> None:
         for inquiry, value in self._answers(
