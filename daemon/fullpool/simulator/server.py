@@ -25,6 +25,9 @@ _LOCATION = (
     b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">ap-northeast-1</LocationConstraint>'
 )
 
+# How long it may take to stop: a thousand tests start one, and wait for that.
+_POLL_S = 0.02
+
 
 def _listed(bucket: Bucket, asked: dict[str, str]) -> bytes:
     """Return one page. Raises ValueError for arguments that make no sense."""
@@ -76,7 +79,9 @@ class Simulator:
             )
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://{'localhost' if tls else '127.0.0.1'}:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
