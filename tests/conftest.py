@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fullpool import logs
 from running import QUICK, Running
@@ -18,6 +19,12 @@ from world import World
 # Tests that take long, a line each: `make test` leaves them to `make test-slow`.
 SLOW = Path(__file__).with_name("slow.txt")
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+# How long an example takes says nothing of the code where other things run.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final
 
 from fullpool.grid import (
@@ -131,12 +131,10 @@ def missing_ranges(
         return []
     whole = grid.places(Span(expected[0].start, expected[-1].end))
     spans = [grid.places(span) for span in expected]
-    found = [
-        replace(missing, places=inside, span=grid.span(inside))
-        for missing in [*_ends(grid, held, whole), *_bars_between(grid, held)]
-        for span in spans
-        for inside in subtract(missing.places.meet(span), there)
-    ]
+    found: list[MissingRange] = []
+    for missing, span in product([*_ends(grid, held, whole), *_bars_between(grid, held)], spans):
+        left = subtract(missing.places.meet(span), there)
+        found += [replace(missing, places=places, span=grid.span(places)) for places in left]
     return sorted(found, key=lambda missing: missing.places)
 
 

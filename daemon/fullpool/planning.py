@@ -119,12 +119,13 @@ def lacks_days(want: Want, daily: Listing, now: datetime) -> bool:
     if want.span.start == vendor.beginning() or not vendor.has_monthly(want.series):
         return False
     span = _possible(want, now)
-    return any(
-        want.overlaps(day.span) and day not in daily
-        for month in periods(span, Cadence.MONTH)
-        if vendor.first_ask(want.series, month) <= now
-        for day in periods(span.meet(month.span), Cadence.DAY)
-    )
+    for month in periods(span, Cadence.MONTH):
+        if vendor.first_ask(want.series, month) > now:
+            continue
+        days = periods(span.meet(month.span), Cadence.DAY)
+        if any(want.overlaps(day.span) and day not in daily for day in days):
+            return True
+    return False
 
 
 def choose(want: Want, monthly: Listing, daily: Listing, now: datetime) -> list[Known]:

@@ -175,12 +175,9 @@ def archives_beside(gaps: Iterable[Gap], known: Mapping[Series, Sequence[Known]]
 
     They are those that may have lacked the rows when they were published.
     """
-    held = {
-        one.archive: one
-        for archives in known.values()
-        for one in archives
-        if one.status is Status.PRESENT
-    }
+    held: dict[Archive, Known] = {}
+    for archives in known.values():
+        held |= {one.archive: one for one in archives if one.status is Status.PRESENT}
     found: dict[Archive, Known] = {}
     for gap in gaps:
         for moment in (gap.span.start, max(gap.span.start, gap.span.end - _MOMENT)):

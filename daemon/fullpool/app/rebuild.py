@@ -10,7 +10,7 @@ from fullpool.app.configuration import tree_of
 from fullpool.app.lock import writing
 from fullpool.config import Config
 from fullpool.errors import IncompleteError, NoLakeError
-from fullpool.model import Stop
+from fullpool.model import Series, Stop
 from fullpool.store import inventory
 from fullpool.store.partitions.recover import (
     RecoveredFile,
@@ -134,13 +134,19 @@ def _counted(current: Sequence[RecoveredFile]) -> tuple[list[RecoveredFile], set
 
 def _forgotten(tree: Tree, files: Mapping[str, int], sums: Mapping[str, str]) -> list[str]:
     """Return the files of series that were forgotten: retired, with none that is current."""
-    series = {found.series for path in sums if (found := partition_in(path))}
+    current = set(filter(None, map(_series_of, sums)))
     retired = inventory.published_retired(tree) if sums else set()
-    return [
-        path
-        for path in sorted(retired & files.keys())
-        if (found := partition_in(path)) and found.series not in series
-    ]
+    forgotten = []
+    for path in sorted(retired & files.keys()):
+        series = _series_of(path)
+        if series is not None and series not in current:
+            forgotten.append(path)
+    return forgotten
+
+
+def _series_of(path: str) -> Series | None:
+    partition = partition_in(path)
+    return partition.series if partition else None
 
 
 def _read(config: Config, orders: Sequence[RecoveryOrder], stop: Stop) -> list[RecoveredFile]:

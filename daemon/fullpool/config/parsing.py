@@ -159,7 +159,8 @@ _ADDRESSES: Final = {
 
 def _insecure(raw: Mapping[str, Any]) -> Iterator[str]:
     """Return the addresses that are not https, whatever else is wrong with them."""
-    told = {name: table for name in _ADDRESSES if isinstance(table := raw.get(name), dict)}
+    sections = {name: raw.get(name) for name in _ADDRESSES}
+    told = {name: table for name, table in sections.items() if isinstance(table, dict)}
     if told.get("network", {}).get("allow_http") is True:
         return
     for section, table in told.items():

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection, Iterable
+from itertools import product
 from typing import Final
 
 from fullpool.grid import bars
@@ -43,12 +44,10 @@ def nearest_symbol(text: str, names: Collection[str]) -> str:
     """Return a question after the symbol that is most likely meant; empty if none is near."""
     plain = text.removesuffix("PERP").rstrip("_").replace("XBT", "BTC")
     pair = plain.removesuffix("USDT") + "USD" if plain.endswith("USDT") else plain
-    likely = (
-        f"{before}{one}{after}" for one in (plain, pair) for before in _BEFORE for after in _AFTER
-    )
-    found = next((one for one in likely if one in names and one != text), None)
-    if found is not None:
-        return _asked(found)
+    for stem, before, after in product((plain, pair), _BEFORE, _AFTER):
+        name = f"{before}{stem}{after}"
+        if name in names and name != text:
+            return _asked(name)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.8)
     return _asked(close[0]) if close else ""
 

@@ -51,10 +51,10 @@ class DeltaTables:
                 f"publishing Delta tables to {self.to}: {error}",
                 hint="install it: `pip install 'fullpool[delta]'`, or set publish.delta = false",
             ) from error
-        own = [group for group in groups if not group.is_tail]
-        wanted = {
-            _path(kind, one): (group, one) for group in own for one in contents.files_of(group)
-        }
+        wanted: dict[str, tuple[Group, DataFile]] = {}
+        for group in groups:
+            if not group.is_tail:
+                wanted |= {_path(kind, file): (group, file) for file in contents.files_of(group)}
         uri, options = f"{self.to}/{kind.table}", self._options()
         try:
             if deltalake.DeltaTable.is_deltatable(uri, options):

@@ -267,12 +267,10 @@ def _stand_in(state: State, wants: Sequence[Want], now: datetime) -> None:
     if not state.queries.missing():
         return
     wanted = {want.series: want for want in wants}
-    found = [
-        known
-        for month, recorded in state.queries.months_of_no_use()
-        if month.series in wanted
-        for known in stand_ins.days_instead(month, recorded, wanted[month.series])
-    ]
+    found: list[Known] = []
+    for month, recorded in state.queries.months_of_no_use():
+        if month.series in wanted:
+            found += stand_ins.days_instead(month, recorded, wanted[month.series])
     found += stand_ins.months_instead(state.queries.months_of_lost_days(), wanted, now)
     if found:
         state.record_listings([], found, now)

@@ -53,12 +53,12 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
     if not overlapped:
         return
     runs, files = state.tails.runs(), state.queries.files.of(overlapped)
-    changed = {
-        series: left
-        for series in overlapped
-        if (left := following.beyond(grid_of(series, files[series]), runs[series], files[series]))
-        != runs[series]
-    }
+    changed: dict[Series, list[Run]] = {}
+    for series in overlapped:
+        own, followed = files[series], runs[series]
+        left = following.beyond(grid_of(series, own), followed, own)
+        if left != followed:
+            changed[series] = left
     taken = {series: _taken(files[series]) for series in changed}
     found = {file: _of_file(file, taken) for file in held}
     _write_again(state, tree, found, generation, now)
@@ -94,11 +94,11 @@ def _write_again(
 
 def _taken(files: Sequence[PartitionFile]) -> list[Taken]:
     """Return what partitions have. Rows with ids may be a little out of order in time."""
-    return [
-        Taken(kind_of(file.partition.series).around(span) if ids else span, ids)
-        for file in files
-        for span, ids in [(following.span_in(file), following.ids_in(file))]
-    ]
+    taken: list[Taken] = []
+    for file in files:
+        span, ids = following.span_in(file), following.ids_in(file)
+        taken.append(Taken(kind_of(file.partition.series).around(span) if ids else span, ids))
+    return taken
 
 
 def _of_file(file: TailFile, taken: Mapping[Series, Sequence[Taken]]) -> dict[str, list[Taken]]:

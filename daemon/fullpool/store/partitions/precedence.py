@@ -128,12 +128,11 @@ class Precedence:
         """
         if self._kind.key:
             return self.replaced
-        spans = [
-            one.edition.archive.period.span
-            for one in self.accepted
-            if (older := self._known.get(edition_key(one.edition)))
-            and older.sha256 != one.edition.sha256
-        ]
+        spans: list[Span] = []
+        for edition in (accepted.edition for accepted in self.accepted):
+            older = self._known.get(edition_key(edition))
+            if older is not None and older.sha256 != edition.sha256:
+                spans.append(edition.archive.period.span)
         return [part for span in self.replaced for part in _outside(span, spans)]
 
     @functools.cached_property

@@ -111,13 +111,11 @@ def _months_built_again(built: Iterable[Built], at: datetime) -> Iterator[tuple[
 
 def _compared(built: Iterable[Built]) -> list[tuple[str, str]]:
     """Return the files that were found to have no row of those next to them, with those."""
-    return [
-        (file.path, other.path)
-        for build in built
-        if not build.files
-        for file in build.step.files
-        for other in build.step.beside
-    ]
+    compared: list[tuple[str, str]] = []
+    for step in (build.step for build in built if not build.files):
+        for file in step.files:
+            compared += [(file.path, other.path) for other in step.beside]
+    return compared
 
 
 def write_built(

@@ -146,13 +146,10 @@ class GapFinder:
         short = {series: stand_ins.short_months(files[series], ends[series]) for series in files}
         months = [month for own in short.values() for month in own]
         known = self._state.queries.days_in(months) if months else {}
-        days = [
-            day
-            for month in months
-            for day in stand_ins.days_beyond(
-                month, files[month.series], known[month.series], self._wants[month.series]
-            )
-        ]
+        days: list[Known] = []
+        for month in months:
+            series = month.series
+            days += stand_ins.days_beyond(month, files[series], known[series], self._wants[series])
         self._beyond |= {day.archive for day in days}
         self._state.record_listings([], days, self._work.now())
 

@@ -107,17 +107,12 @@ class Patching:
         waiting = [g for g in gaps if g.explanation is Explanation.NOT_PUBLISHED and g.is_due(now)]
         if not waiting:
             return list(gaps)
-        delays, archives = (
-            queries.gaps.delays(now),
-            queries.known_of({gap.series for gap in waiting}),
-        )
-        after = [
-            part
-            for gap in waiting
-            for part in ladder.on_their_way(
-                [gap], self._grid(gap.series), delays, last_had(archives[gap.series]), now
-            )
-        ]
+        delays = queries.gaps.delays(now)
+        archives = queries.known_of({gap.series for gap in waiting})
+        after: list[Gap] = []
+        for gap in waiting:
+            grid, had = self._grid(gap.series), last_had(archives[gap.series])
+            after += ladder.on_their_way([gap], grid, delays, had, now)
         if after != waiting:
             self._records.replace(waiting, after)
         return [*without(gaps, waiting), *after]
@@ -131,10 +126,13 @@ class Patching:
         if client is None:
             return list(gaps)
         errors = {market: client.blocked(market) for market in REST_URL}
-        put_off = [g for g in alike if g.is_due(now) and errors.get(g.series.market) is not None]
-        after = [
-            ladder.blocked(g, error, now) for g in put_off if (error := errors.get(g.series.market))
-        ]
+        put_off: list[Gap] = []
+        after: list[Gap] = []
+        for gap in alike:
+            error = errors.get(gap.series.market)
+            if error is not None and gap.is_due(now):
+                put_off.append(gap)
+                after.append(ladder.blocked(gap, error, now))
         self._records.replace(put_off, after)
         return without(gaps, put_off)
 

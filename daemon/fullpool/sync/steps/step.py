@@ -67,10 +67,8 @@ def run_step(tools: Tools, order: Order) -> StepResult:
     if order.step.archives and tools.is_ending():
         return StepResult(order)
     answers = _answers(tools, order)
-    inputs = sorted(
-        (item for answer in answers if (item := input_of(answer, tools.source.checks))),
-        key=_span_of,
-    )
+    tried = [input_of(answer, tools.source.checks) for answer in answers]
+    inputs = sorted(filter(None, tried), key=_span_of)
     order = replace(order, inputs=tuple(inputs), followed=_followed(order, inputs))
     if (order.step.archives and not inputs) or tools.is_over():
         return StepResult(order, answers)
