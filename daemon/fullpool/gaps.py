@@ -11,7 +11,6 @@ from typing import Any, Final
 from fullpool.grid import (
     Grid,
     Places,
-    beyond_places,
     holes_of,
     near_files,
     subtract,
@@ -124,7 +123,7 @@ def missing_ranges(
     """
     if grid is None:
         ranges: list[MissingRange] = []
-        for files in _by_span(held, expected):
+        for files in by_span(held, expected):
             ranges += _ids_missing(files)
         return [missing for missing in ranges if _touches_any(missing.span, expected)]
     if not expected:
@@ -197,7 +196,7 @@ def _touches_any(one: Span, others: Iterable[Span]) -> bool:
     return any(_touch(one, other) for other in others)
 
 
-def _by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[PartitionFile]]:
+def by_span(held: Sequence[PartitionFile], spans: Sequence[Span]) -> list[list[PartitionFile]]:
     """Return the files of each span: between those of two spans nothing is expected."""
     starts = [span.start for span in spans[1:]]
     found: list[list[PartitionFile]] = [[] for _ in spans]
@@ -359,38 +358,7 @@ def part_of(gap: Gap, grid: Grid | None, places: Places) -> Gap:
     return replace(gap, places=places, span=grid.span(places) if grid else gap.span)
 
 
-def expected_rows(
-    grid: Grid | None, held: Sequence[PartitionFile], expected: Sequence[Span]
-) -> list[int]:
-    """Return how many rows each span should have: of the grid; or ids held and missing."""
-    if grid is None:
-        parts = zip(_by_span(held, expected), expected, strict=True)
-        return [_ids_expected(files, span) for files, span in parts]
-    return [len(grid.places(span)) + _off_grid(grid, held, span) for span in expected]
-
-
-def _ids_expected(held: Sequence[PartitionFile], span: Span) -> int:
-    """Return how many ids a span has or lacks. What is followed is expected with its archive."""
-    ranges = sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
-    return ranges + sum(file.rows for file in held if file.path)
-
-
 def _is_same_life(before: PartitionFile, file: PartitionFile) -> bool:
     """Whether ids go on from one file to the next, and do not start again."""
     is_soon = file.first_time < before.last_time + ANOTHER_LIFE
     return is_soon and file.last_key > before.last_key
-
-
-def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span) -> int:
-    """Return how many rows a span has, held or missing, beyond those the grid has places for.
-
-    Where bars open half an hour late for some days, the first or the last one is cut short. Where
-    a place is a period it has any number of rows.
-    """
-    rows = 0
-    if held:
-        beyond = Places(grid.place_of(held[-1].last_time) + 1, tail_begins(grid, held[-1]))
-        rows -= len(grid.places(span).meet(beyond))
-    for before, after in near_files(grid, held):
-        rows -= len(grid.places(span).meet(grid.between(before.last_time, after.first_time)))
-    return rows + sum(beyond_places(grid, file, span) for file in held)

@@ -162,23 +162,6 @@ def rows_before(rows: PartitionFile | Run, moment: datetime) -> int:
     return min(max(steps, 0), rows.rows)
 
 
-def beyond_places(grid: Grid, file: PartitionFile, span: Span) -> int:
-    """Return how many rows of a file in a span, held or missing, there are beyond its places.
-
-    Fewer than none where rows are further apart than places. Of a file that is only partly in the
-    span none are counted, but followed rows, which are evenly apart.
-    """
-    first = grid.first_place(file.first_time)
-    places = Places(first, max(grid.place_of(file.last_time), first) + 1)
-    if span.covers(Span(file.first_time, file.last_time)):
-        missing = sum(len(grid.between(h.before_time, h.after_time)) for h in file.holes)
-        return file.rows + missing - len(places)
-    if file.path or grid.longest is None or file.rows == 1:
-        return 0
-    inside = rows_before(file, span.end) - rows_before(file, span.start)
-    return inside - len(places.meet(grid.places(span)))
-
-
 def _distances(longest: timedelta) -> tuple[timedelta, ...]:
     """Return how far apart rows can be, of which *longest* is the longest."""
     return longest, longest / 2, longest / 8

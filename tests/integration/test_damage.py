@@ -162,7 +162,7 @@ def test_lost_rows_no_longer_configured_are_told(vendor: Vendor, config: Config)
         sync(narrowed)
 
     told = [one.what for one in examination.examine_lake(tree_of(config))]
-    assert any("2 archives of spot/klines/AUSDT lost, for" in one for one in told), told
+    assert any("2 archives of spot/klines/AUSDT/1m lost: " in one for one in told), told
 
 
 def test_publication_leaves_out_missing_files(config: Config) -> None:

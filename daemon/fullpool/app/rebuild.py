@@ -29,7 +29,8 @@ from fullpool.sync.publishing import publish_state
 class Rebuilt:
     """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now.
 
-    Of *unproven* files no hash was on record any more: they are what they are.
+    Of *unproven* files no hash was on record any more: they are what they are. *unread* are the
+    tables of the newest catalogue that could not be taken over.
     """
 
     files: int
@@ -37,6 +38,7 @@ class Rebuilt:
     rows: int
     damaged: tuple[str, ...]
     unproven: int
+    unread: tuple[str, ...]
 
 
 def rebuild(config: Config, stop: Stop) -> Rebuilt:
@@ -53,7 +55,7 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         new = tree.staging / "state.duckdb"
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
             gone = [*(file.path for file in damaged), *_gone(tree, sums)]
-            restore(state, tree, found, [*replaced, *gone], now)
+            unread = restore(state, tree, found, [*replaced, *gone], now)
         held.require_ours()
         _replace(tree)
         with opened_state(tree, held) as state:
@@ -66,6 +68,7 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         rows=sum(one.file.rows for one in found if one.file),
         damaged=tuple(f"{file.path}: {file.damage}" for file in damaged),
         unproven=sum(not sums.get(one.path) for one in found),
+        unread=tuple(unread),
     )
 
 
@@ -88,12 +91,11 @@ def _read_all(
     forgotten = _forgotten(tree, left, sums)
     for path in forgotten:
         del left[path]
+    _require_any(tree, left)
     known: dict[str, RecoveredFile] = {}
     damaged: list[RecoveredFile] = []
     while True:
         current, replaced = newest_files(left.items())
-        if not current:
-            raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
         unread = [path for path in current if path not in known]
         if not unread:
             counted, old = _counted([known[path] for path in current])
@@ -103,6 +105,12 @@ def _read_all(
             if known[one.path].damage:
                 damaged.append(known[one.path])
                 del left[one.path]
+
+
+def _require_any(tree: Tree, files: Mapping[str, int]) -> None:
+    """Raise NoLakeError if there is nothing to rebuild a state from; followed rows are enough."""
+    if not (files or tree.generations()):
+        raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
 
 
 def _as_taken_out(tree: Tree, one: RecoveredFile) -> RecoveredFile:

@@ -12,10 +12,11 @@ from fullpool.app.assembly import opened_state, working
 from fullpool.app.configuration import tree_of
 from fullpool.app.lock import is_held, writing
 from fullpool.config import Config
-from fullpool.errors import FullpoolError, IncompleteError
+from fullpool.errors import DamagedError, FullpoolError, IncompleteError
 from fullpool.model import Archive, Damage, Fault, Known, PartitionFile, Status, Stop
 from fullpool.store import inventory
-from fullpool.store.catalogue.reader import reading
+from fullpool.store.catalogue.publication import Manner
+from fullpool.store.catalogue.reader import Queries, reading
 from fullpool.store.partitions.tails import is_as_written
 from fullpool.store.partitions.verify import Inspected, Inspection, inspect
 from fullpool.store.state.opening import open_state_to_look
@@ -36,7 +37,7 @@ class Verified:
     *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
     out. *followed* are damaged files of followed rows. *outdated* are archives whose CHECKSUM is
     another by now, *withdrawn* those that have none any more; of *unanswered* ones it could not be
-    fetched, for the reason given.
+    fetched, for the reason given. *tables* are damaged files of the newest generation itself.
     """
 
     files: int
@@ -50,11 +51,17 @@ class Verified:
     withdrawn: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
     followed: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         files = self.damaged or self.unread or self.foreign or self.followed
-        return not (files or self.outdated)
+        return not (files or self.outdated or self.tables)
+
+    @property
+    def is_repaired_by_publishing(self) -> bool:
+        """Whether readers are to see something else, though no file is taken out."""
+        return bool(self.outdated or self.followed or self.tables)
 
 
 def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
@@ -64,6 +71,7 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
+        tables = _damaged_tables(reader, tree)
         files = recorded_files(reader.queries)
         unscanned = {file.path for file in reader.queries.files.unscanned()}
         unknown = unknown_files(tree, reader.queries)
@@ -91,7 +99,26 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         foreign=tuple(sorted(unknown - left_over)),
         left_over=() if is_held(tree) else tuple(sorted(left_over)),
         followed=tuple(sorted(followed)),
+        tables=tables,
     )
+
+
+# Tables that say which files there are.
+_OF_FILES: Final = ("partitions", "holes", "runs", "tail_files", "retired")
+
+
+def _damaged_tables(reader: Queries, tree: Tree) -> tuple[str, ...]:
+    """Return the damaged files of the generation's own tables.
+
+    Raises DamagedError if it cannot say any more which files the lake has.
+    """
+    damaged = inventory.damaged_tables(reader, tree)
+    if any(name.partition("-")[0] in _OF_FILES for name in damaged):
+        raise DamagedError(
+            f"verifying {tree.root}: in the newest generation, {', '.join(damaged)} are damaged",
+            hint="`fullpool sync` publishes the generation again; then verify once more",
+        )
+    return tuple(damaged)
 
 
 def _faulty(
@@ -128,8 +155,9 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
             take_out(tree, path)
         if verified.followed:
             set_aside_damaged(state, tree, now)
-        if lost or verified.outdated or verified.followed:
-            publish_state(state, tree, state.next_value("generation"), now)
+        if lost or verified.is_repaired_by_publishing:
+            manner = Manner(is_afresh=bool(verified.tables))
+            publish_state(state, tree, state.next_value("generation"), now, manner)
         due = {known.archive for known in state.queries.due(now)}
     return sorted(before & due, key=str)
 

@@ -32,6 +32,13 @@ _GAPS_SQL: Final = """
     ORDER BY ALL"""
 
 
+# Of files that were lost since gaps were last looked for.
+_LOST_SQL: Final = """
+    SELECT (SELECT coalesce(sum(open_rows), 0) FROM sync.coverage WHERE $1 IN ('', symbol))
+         - (SELECT coalesce(sum(row_count), 0) FROM sync.gaps
+            WHERE status = 'open' AND $1 IN ('', symbol))"""
+
+
 def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
     """Print what rows are missing and why; with the evidence as JSON."""
     if is_json:
@@ -42,6 +49,11 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
         screen.show_json(found)
         return
     answer = reader.query(_GAPS_SQL, [symbol, is_open])
+    ((lost,),) = reader.query(_LOST_SQL, [symbol]).rows
+    if lost:
+        sys.stdout.write(
+            f"{lost:,} rows of lost files are missing: `fullpool sync` downloads them again\n"
+        )
     if not answer.rows:
         sys.stdout.write(_no_gaps(reader, symbol, is_open=is_open))
         return

@@ -184,7 +184,9 @@ _GAP_STATE: Final = f"""CASE WHEN status = 'open' THEN '{OPEN.letter}'
     WHEN explanation = 'not_listed' THEN '{NOT_LISTED.letter}' ELSE '{EXPLAINED.letter}' END"""
 # What an archive that is not in the lake says of its period, where no gap says more.
 _ARCHIVE_STATE: Final = f"""CASE status WHEN 'present' THEN '{ARCHIVED.letter}'
-    WHEN 'absent' THEN '{EXPLAINED.letter}' WHEN 'expected' THEN '{NOT_PUBLISHED.letter}'
+    WHEN 'absent' THEN '{EXPLAINED.letter}'
+    WHEN 'expected' THEN if(coalesce(fault IN ('file_gone', 'file_damaged'), false),
+        '{OPEN.letter}', '{NOT_PUBLISHED.letter}')
     WHEN 'not_published' THEN '{NOT_PUBLISHED.letter}' ELSE '{OPEN.letter}' END"""
 
 

@@ -17,6 +17,7 @@ from fullpool.model import GONE, PartitionFile, Stop
 from fullpool.store.catalogue import sync_tables
 from fullpool.store.catalogue.publication import remove_foreign_log
 from fullpool.store.catalogue.reader import Queries, reading
+from fullpool.store.catalogue.relations import is_as_named
 from fullpool.store.partitions.tails import FOLDER, TailFile
 from fullpool.store.state.queries import StateQueries
 from fullpool.store.state.tables import qualified
@@ -71,17 +72,29 @@ def published_tails(reader: Queries) -> list[TailFile]:
     return []
 
 
-def is_readable(tree: Tree) -> bool:
-    """Whether the newest generation is one as this version writes them, and can be read whole."""
+def is_sound(tree: Tree) -> bool:
+    """Whether the newest generation is as this version writes them, and holds what was written."""
     try:
         with reading(tree) as reader:
             if reader.query("SELECT format FROM sync.published").rows != [(sync_tables.FORMAT,)]:
                 return False
             for table in sync_tables.TABLES:
-                reader.query(f"SELECT max(hash(t)) FROM {qualified(table)} AS t")
+                reader.query(f"SELECT 1 FROM {qualified(table)} LIMIT 1")
+            return not damaged_tables(reader, tree)
     except (FullpoolError, duckdb.Error):
         return False
-    return True
+
+
+def damaged_tables(reader: Queries, tree: Tree) -> list[str]:
+    """Return the files of tables of the newest generation that are damaged, by their names."""
+    damaged: list[str] = []
+    for file in sorted(tree.current.resolve().parent.glob("*.parquet")):
+        try:
+            is_whole = is_as_named(lambda sql: reader.query(sql).rows, file)
+        except (FullpoolError, duckdb.Error):
+            is_whole = False
+        damaged += [] if is_whole else [file.name]
+    return damaged
 
 
 def require_here(tree: Tree) -> None:

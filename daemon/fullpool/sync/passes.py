@@ -14,7 +14,7 @@ from fullpool.planning import Want
 from fullpool.store import duck
 from fullpool.store.catalogue import publication
 from fullpool.store.catalogue.publication import Manner
-from fullpool.store.inventory import is_readable
+from fullpool.store.inventory import is_sound
 from fullpool.store.state.passes import PassOutcome, PassSummary
 from fullpool.store.state.writer import State
 from fullpool.sync.archives.audit import audit
@@ -282,9 +282,9 @@ def _spacing_s(steps: Sequence[Step], now: float) -> float:
     return min(max(longest, 0.0), _LONGEST_SPACING_S)
 
 
-def _is_behind(state: State, result: PassOutcome, *, can_be_read: bool) -> bool:
+def _is_behind(state: State, result: PassOutcome, *, is_whole: bool) -> bool:
     """Whether readers do not see what the state holds, and there is something to see."""
-    if state.generations.is_published() and can_be_read:
+    if state.generations.is_published() and is_whole:
         return False
     return result in _ENDED or bool(state.queries.files.paths())
 
@@ -311,9 +311,10 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     )
     state.passes.end(begun.number, summary, work.now())
     outcome.missing = state.queries.missing()
-    can_be_read = outcome.is_dirty or is_readable(work.tree)  # which reads all tables
-    if outcome.is_dirty or _is_behind(state, result, can_be_read=can_be_read):
-        manner = Manner(is_afresh=not can_be_read)
+    # Which reads all tables: files of a generation go into the next one, damaged or not.
+    is_whole = (outcome.is_dirty and not outcome.is_audited) or is_sound(work.tree)
+    if outcome.is_dirty or _is_behind(state, result, is_whole=is_whole):
+        manner = Manner(is_afresh=not is_whole)
         publish(work, state, outcome, state.next_value("generation"), manner)
     elif _is_news(state, begun, result):
         with suppress(FullpoolError):  # what stopped the pass may stop this as well

@@ -1,5 +1,7 @@
 """Publishes the state as a new generation, at intervals."""
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -71,16 +73,14 @@ def publish_state(
     try:
         publication.publish(state, tree, generation, now, manner)
     except StateDamagedError:
-        if not _is_less_damaged(state, tree, now):
-            raise
-        publication.publish(state, tree, generation, now, manner)
+        _set_aside_damaged(state, tree, now)
+        # It may be a table of the generation before, not the state.
+        publication.publish(state, tree, generation, now, replace(manner, is_afresh=True))
     (log.debug if manner.is_tail else log.info)("generation.published", generation=generation)
     return gone
 
 
-def _is_less_damaged(state: State, tree: Tree, now: datetime) -> bool:
-    """Whether files of followed rows were damaged, which are set aside now."""
-    try:
-        return set_aside_damaged(state, tree, now)
-    except FullpoolError:  # what went wrong before says more
-        return False
+def _set_aside_damaged(state: State, tree: Tree, now: datetime) -> None:
+    """Set files of followed rows aside that are damaged."""
+    with suppress(FullpoolError):  # the next try says what is wrong
+        set_aside_damaged(state, tree, now)

@@ -68,13 +68,26 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
 def forget(
     state: State, tree: Tree, series: Iterable[Series], generation: int, now: datetime
 ) -> None:
-    """Write the files that have rows of *series* again, without these."""
+    """Write the files that have rows of *series* again, without these.
+
+    All of them are recorded at once: rows of no run would be shown beside those of their archive.
+    """
     taken = {one: [Taken(EVER)] for one in series}
-    # What is followed is forgotten first: rows that nobody counts on are no hole later.
-    state.tails.record([], [], dict.fromkeys(taken, ()), now)
-    found = {file: _of_file(file, taken) for file in here(state, tree, now, is_thorough=True)}
-    held = {file: own for file, own in found.items() if own and _has_any(state, tree, file, own)}
-    _write_again(state, tree, held, generation, now)
+    new: list[TailFile] = []
+    gone: list[TailFile] = []
+    try:
+        for file in here(state, tree, now, is_thorough=True):
+            own = _of_file(file, taken)
+            if own and _has_any(state, tree, file, own):
+                target = tails.named(file.key, generation)
+                rest = tails.without(state.connection, tree, file, target, own)
+                new += [rest] if rest else []
+                gone.append(file)
+    except BaseException:  # on a signal too: nobody else knows of these files
+        for file in new:
+            (tree.root / file.path).unlink(missing_ok=True)
+        raise
+    state.tails.record(new, gone, dict.fromkeys(taken, ()), now)
 
 
 def _has_any(state: State, tree: Tree, file: TailFile, symbols: Iterable[str]) -> bool:

@@ -44,7 +44,7 @@ def symptoms(tree: Tree, now: datetime) -> Iterator[Finding]:
             f"{tree.foreign_log} was left by a client that opened the lake for writing",
             "open the lake read-only; `fullpool sync` removes that file",
         )
-    if tree.current.exists() and not inventory.is_readable(tree):
+    if tree.current.exists() and not inventory.is_sound(tree):
         what = f"the newest generation of {tree.root} is damaged, or an older version wrote it"
         yield Finding(what, "`fullpool sync` publishes it again")
         return

@@ -44,6 +44,15 @@ class Ill:
 
 
 _ARCHIVES: Final = "if(count(*) = 1, '1 archive', count(*) || ' archives') AS archives"
+# Archives whose rows were in a file that is lost, with what of them is configured.
+_LOST: Final = (
+    "SELECT a.market || '/' || a.kind || '/' || a.symbol || coalesce('/' || a.interval, '')"
+    f" AS series, {_ARCHIVES}, any_value(reason) AS reason"
+    " FROM sync.archives AS a LEFT JOIN sync.wanted AS w ON a.market = w.market"
+    " AND a.kind = w.kind AND a.symbol = w.symbol"
+    " AND a.interval IS NOT DISTINCT FROM w.interval"
+    " AND period_start < wanted_to AND period_end > wanted_from WHERE status = 'expected'"
+)
 ILLS: Final = (
     Ill(
         "WITH late AS (SELECT market || '/' || kind || '/' || symbol"
@@ -69,16 +78,16 @@ ILLS: Final = (
         "asked for again {again}; `fullpool sql 'FROM sync.missing'` lists them{checks}",
     ),
     Ill(
-        f"SELECT a.market || '/' || a.kind || '/' || a.symbol AS series, {_ARCHIVES},"
-        " any_value(reason) AS reason"
-        " FROM sync.archives AS a LEFT JOIN sync.wanted AS w ON a.market = w.market"
-        " AND a.kind = w.kind AND a.symbol = w.symbol"
-        " AND a.interval IS NOT DISTINCT FROM w.interval"
-        " AND period_start < wanted_to AND period_end > wanted_from"
-        " WHERE status = 'expected' AND fault = 'file_damaged'"
-        f" AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
-        "{archives} of {series} lost, for {reason}; the configuration no longer includes them",
+        f"{_LOST} AND fault = 'file_damaged' AND w.symbol IS NULL"
+        f" GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        "{archives} of {series} lost: {reason}; the configuration no longer includes them",
         "add them to the configuration to download them again; their rows are not in the lake",
+    ),
+    Ill(
+        f"{_LOST} AND fault IN ('file_gone', 'file_damaged') AND w.symbol IS NOT NULL"
+        f" GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        "{archives} of {series} lost: {reason}",
+        "run `fullpool sync`: it downloads them again",
     ),
     Ill(
         "SELECT count(*) AS gaps, format('{:,}', sum(row_count)::BIGINT) AS rows"

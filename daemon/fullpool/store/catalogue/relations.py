@@ -4,9 +4,11 @@ A file whose rows are those of the generation before is that one's, under a seco
 publication costs depends on what changed.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import duckdb
@@ -18,6 +20,8 @@ from fullpool.store.tree import ends_whole, link_or_copy
 # So many rows of a relation share a file, by their symbol: as many are written if one changed.
 ROWS_A_FILE: Final = 16_384
 _ROWS: Final = "relation_rows"
+# What the name of a file says of its rows: how many, and the sum of their hashes.
+_CONTENT: Final = re.compile(r"-(?P<rows>\d+)-[0-9a-f]{8}(?P<sum>[0-9a-f]{16})\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,7 @@ def _files(
     found = []
     for number, rows, total in sums:
         stem = one.name.rpartition(".")[2]
-        content = f"{rows}-{columns:08x}{total % (1 << 64):016x}"
-        name = f"{stem}-{number}of{parts}-{content}.parquet"
+        name = f"{stem}-{number}of{parts}-{rows}-{columns:08x}{_sum_of(total)}.parquet"
         target, known = shelf.folder / name, shelf.before / name
         if shelf.is_trusted and known.exists() and ends_whole(known):
             link_or_copy(known, target)
@@ -102,3 +105,21 @@ def _files(
             )
         found.append(str(target.relative_to(shelf.root)))
     return found
+
+
+def _sum_of(total: int) -> str:
+    return f"{total % (1 << 64):016x}"
+
+
+def is_as_named(rows: Callable[[str], Sequence[tuple[Any, ...]]], file: Path) -> bool:
+    """Whether a file of a generation holds what its name says; *rows* answers SQL.
+
+    Raises what that raises where the file cannot be read.
+    """
+    named = _CONTENT.search(file.name)
+    if named is None:
+        return True
+    source = f"read_parquet({quoted(file)}, hive_partitioning=false)"
+    sql = f"SELECT count(*), coalesce(sum(hash(r)::HUGEINT), 0) FROM {source} AS r"
+    ((count, total),) = rows(sql)
+    return (named["rows"], named["sum"]) == (str(count), _sum_of(total))

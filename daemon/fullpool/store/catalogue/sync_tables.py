@@ -105,12 +105,6 @@ def is_by_month(table: str = "") -> str:
     return f"(coalesce({table}interval, '') IN ({intervals}) OR {table}kind IN ({kinds}))"
 
 
-def _uneven() -> str:
-    """Return the SQL of the kinds whose rows are at no regular times."""
-    kinds = (k for k in KINDS.values() if not k.intervals and k.step is None)
-    return ", ".join(quoted(kind.name) for kind in kinds)
-
-
 def _days(cadence: Cadence) -> str:
     return f"INTERVAL {vendor.STOPPED_AFTER[cadence].days} DAY"
 
@@ -157,7 +151,10 @@ def rows_inside() -> str:
 
 
 def _held(series: str, now: datetime) -> str:
-    """Return the queries of what is held of each series, archived and followed."""
+    """Return the queries of what is held of each series, archived and followed.
+
+    And of how many rows of its partitions are where rows are expected.
+    """
     return (
         f"held AS (SELECT {series},"
         " min(first_time) AS first_time, max(last_time) AS last_time,"
@@ -168,28 +165,21 @@ def _held(series: str, now: datetime) -> str:
         f" archived AS (SELECT {series}, max(period_end) AS archived_until FROM sync.archives"
         " WHERE status = 'present' GROUP BY ALL),"
         f" tails AS (SELECT {series}, max({end_of('last_time')}) AS followed_until"
-        " FROM sync.followed GROUP BY ALL)"
+        " FROM sync.followed GROUP BY ALL),"
+        " cuts AS (SELECT path, sum(row_count) AS row_count, sum(patched_rows) AS patched_rows"
+        " FROM state.internal.cuts GROUP BY path),"
+        f" inside AS (SELECT {series}, sum(coalesce(cuts.row_count, p.row_count))::BIGINT"
+        " AS row_count, sum(coalesce(cuts.patched_rows, p.patched_rows))::BIGINT AS patched_rows"
+        " FROM internal.partitions AS p LEFT JOIN cuts USING (path) GROUP BY ALL)"
     )
 
 
-def _of_rest(series: str, own: str) -> str:
-    """Return the queries of how many rows of REST are expected, and how many there are in all.
-
-    In files of what is uneven, such as trades, all are expected; what is followed of counted rows
-    is expected with its archive.
-    """
-    uneven = f"(n.kind IN ({_uneven()}) AND NOT is_followed)"
+def _of_followed(own: str) -> str:
+    """Return the query of how many followed rows are expected: of trades, with their archive."""
     return (
-        f"rest AS (SELECT {series}, first_time, last_time, row_count, false AS is_followed,"
-        " false AS is_counted FROM sync.patched UNION ALL"
-        f" SELECT {series}, first_time, last_time, row_count, true, first_id IS NOT NULL"
-        " FROM sync.followed),"
-        f" patched AS (SELECT {own}, sum(CASE WHEN is_counted THEN 0 WHEN {uneven}"
-        f" THEN if(e.part > 1, 0, n.row_count) ELSE {rows_inside()} END)::BIGINT AS patched_rows,"
-        " sum(n.row_count) FILTER (coalesce(e.part, 1) = 1)::BIGINT AS rest_rows"
-        " FROM rest AS n"
-        f" LEFT JOIN (SELECT *, row_number() OVER (PARTITION BY {series} ORDER BY expected_from)"
-        f" AS part FROM internal.expected) AS e ON {same_series('e', 'n')} GROUP BY ALL)"
+        f"provisional AS (SELECT {own}, sum(if(first_id IS NULL, {rows_inside()}, 0))::BIGINT"
+        " AS row_count FROM sync.followed AS n LEFT JOIN internal.expected AS e"
+        f" ON {same_series('e', 'n')} GROUP BY ALL)"
     )
 
 
@@ -197,13 +187,13 @@ def _coverage(series: str, now: datetime) -> str:
     """Select one row a series: what should be there, and what became of it."""
     own = ", ".join(f"n.{name}" for name in series.split(", "))
     # Files that are lost since gaps were looked for had rows that are neither here nor in a gap.
-    archived = "(coalesce(held.row_count, 0) - coalesce(rest_rows, 0))"
+    patched = "(coalesce(inside.patched_rows, 0) + coalesce(provisional.row_count, 0))"
+    archived = "(coalesce(inside.row_count, 0) - coalesce(inside.patched_rows, 0))"
     left = (
-        "(expected.row_count - coalesce(patched_rows, 0) - coalesce(explained_rows, 0)"
-        " - coalesce(open_rows, 0))"
+        f"(expected.row_count - {patched} - coalesce(explained_rows, 0) - coalesce(open_rows, 0))"
     )
     return (
-        f"WITH {_held(series, now)}, {_of_rest(series, own)},"
+        f"WITH {_held(series, now)}, {_of_followed(own)},"
         f" expected AS (SELECT {series}, min(expected_from) AS expected_from,"
         " max(expected_until) AS expected_until, sum(row_count)::BIGINT AS row_count"
         " FROM internal.expected GROUP BY ALL),"
@@ -216,7 +206,7 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
         f" coalesce(least({left}, {archived}), {archived}) AS present_rows,"
-        " coalesce(patched_rows, 0) AS patched_rows,"
+        f" {patched} AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows,"
         f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
@@ -226,9 +216,10 @@ def _coverage(series: str, now: datetime) -> str:
         f" LEFT JOIN held ON {same_series('held', 'n')}"
         f" LEFT JOIN expected ON {same_series('expected', 'n')}"
         f" LEFT JOIN missing_rows ON {same_series('missing_rows', 'n')}"
-        f" LEFT JOIN patched ON {same_series('patched', 'n')}"
+        f" LEFT JOIN provisional ON {same_series('provisional', 'n')}"
         f" LEFT JOIN archived ON {same_series('archived', 'n')}"
         f" LEFT JOIN tails ON {same_series('tails', 'n')}"
+        f" LEFT JOIN inside ON {same_series('inside', 'n')}"
         f" LEFT JOIN sync.wanted AS w ON {same_series('w', 'n')}"
         f" LEFT JOIN internal.listings AS l ON {same_series('l', 'n')} ORDER BY ALL"
     )

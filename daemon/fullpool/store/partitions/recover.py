@@ -19,13 +19,8 @@ from fullpool.store.partitions import finish, rows
 from fullpool.store.partitions.provenance import Source, origin_of
 from fullpool.store.tree import Tree, partition_in
 
-# What DuckDB says of a file that is no Parquet, is cut short, or has other columns.
-_NOT_OURS: Final = (
-    MalformedError,
-    duckdb.InvalidInputException,
-    duckdb.DataError,
-    duckdb.BinderException,
-)
+# What DuckDB says of a file that cannot be read, which says nothing of what it holds.
+_OF_THE_DISK: Final = ("Input/output error", "No files found", "Cannot open file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +111,30 @@ def read(order: RecoveryOrder) -> RecoveredFile:
     path, partition = order.root / order.path, partition_in(order.path)
     assert partition is not None
     with duck.map_errors(f"reading {path}"):
+        if order.sha256 and order.sha256 != finish.sha256_of(path):
+            return RecoveredFile(
+                order.path, None, damage="does not have the bytes that were written"
+            )
         connection = duck.of_worker(order.root, Tree(order.root).staging, order.memory_mb, 1)
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
-        except _NOT_OURS as error:
+        except (MalformedError, duckdb.Error) as error:
+            if not _is_damage(error):
+                raise
             return RecoveredFile(order.path, None, damage=duck.summary(error))
         if found is None:
             return RecoveredFile(order.path, None, damage="has no rows")
         if reason := origin.why_not_of(partition.series):
             return RecoveredFile(order.path, None, damage=reason)
         file = finish.file_of(partition, order.path, order.generation, found)
-    if order.sha256 and order.sha256 != file.sha256:
-        return RecoveredFile(order.path, None, damage="does not have the bytes that were written")
     return RecoveredFile(order.path, file, origin.sources)
+
+
+def _is_damage(error: MalformedError | duckdb.Error) -> bool:
+    """Whether a file is to blame: no Parquet, cut short, of other columns, or out of order."""
+    if isinstance(error, MalformedError):
+        return True
+    if isinstance(error, duckdb.OutOfMemoryException) or duck.of_the_disk(error, ""):
+        return False
+    return not any(words in str(error) for words in _OF_THE_DISK)

@@ -7,11 +7,19 @@ from typing import Final
 
 import duckdb
 
+from fullpool.cuts import Cut, CutRows
 from fullpool.evidence import Evidence
 from fullpool.gaps import Gap
-from fullpool.model import Cadence, Series
+from fullpool.model import Cadence, Series, Span
 from fullpool.store.state.asking import OF_SERIES, rows_of
-from fullpool.store.state.gap_rows import EVIDENCE_COLUMNS, GAPS, MISSING_ROWS, evidence_in, gap_in
+from fullpool.store.state.gap_rows import (
+    CUT_COLUMNS,
+    EVIDENCE_COLUMNS,
+    GAPS,
+    MISSING_ROWS,
+    evidence_in,
+    gap_in,
+)
 from fullpool.store.state.tables import DAY_LENGTH, at_utc, naive, series_in, series_names
 
 _SHAPE: Final = ("market", "kind", "interval", "first_place", "end_place")
@@ -47,6 +55,18 @@ class GapQueries:
         ):
             start, end, until = map(at_utc, row[4:])
             found[series_in(row)].append((start, end, until))
+        return found
+
+    def counts_of(self, series: Iterable[Series]) -> dict[Series, dict[Cut, CutRows]]:
+        """Return what is counted of the files of *series* that are only partly expected."""
+        found: dict[Series, dict[Cut, CutRows]] = defaultdict(dict)
+        for row in rows_of(
+            self._connection,
+            f"SELECT {', '.join(CUT_COLUMNS)} FROM internal.cuts {OF_SERIES}",
+            [series_names(series)],
+        ):
+            path, start, end, *counts = row[4:]
+            found[series_in(row)][Cut(path, Span(at_utc(start), at_utc(end)))] = CutRows(*counts)
         return found
 
     def evidence_of(self, series: Iterable[Series]) -> dict[Series, list[Evidence]]:

@@ -6,14 +6,17 @@ from typing import Final
 
 import duckdb
 
+from fullpool.cuts import Counts
 from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
 from fullpool.model import Damage, PartitionFile, Series, Status
 from fullpool.store.state.bulk import AMONG, Rows, insert
 from fullpool.store.state.gap_rows import (
+    CUT_COLUMNS,
     EVIDENCE_COLUMNS,
     EXPECTED_COLUMNS,
     GAP_COLUMNS,
+    cut_row,
     evidence_row,
     expected_row,
     gap_row,
@@ -74,18 +77,24 @@ def write_evidence(
     insert_many(connection, "sync.evidence", EVIDENCE_COLUMNS, rows)
 
 
-def write_expected(connection: duckdb.DuckDBPyConnection, expected: Sequence[Expected]) -> None:
-    """Write again where rows of some series should be."""
+def write_expected(
+    connection: duckdb.DuckDBPyConnection,
+    expected: Sequence[Expected],
+    counts: Mapping[Series, Counts],
+) -> None:
+    """Write again where rows of some series should be, and what is counted of files for that."""
     forget_expected(connection, {one.series for one in expected})
-    insert_many(
-        connection, "internal.expected", EXPECTED_COLUMNS, [expected_row(one) for one in expected]
-    )
+    rows = [expected_row(one) for one in expected]
+    insert_many(connection, "internal.expected", EXPECTED_COLUMNS, rows)
+    cuts = [cut_row(series, *own) for series, found in counts.items() for own in found.items()]
+    insert_many(connection, "internal.cuts", CUT_COLUMNS, cuts)
 
 
 def forget_expected(connection: duckdb.DuckDBPyConnection, series: Iterable[Series]) -> None:
     """Forget where rows of some series should be, so that it is worked out again."""
-    sql = f"DELETE FROM internal.expected WHERE {SERIES_NAME}{AMONG}"
-    connection.execute(sql, [series_names(series)])
+    names = [series_names(series)]
+    for table in ("internal.expected", "internal.cuts"):
+        connection.execute(f"DELETE FROM {table} WHERE {SERIES_NAME}{AMONG}", names)
 
 
 def write_lost(

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from fullpool import vendor
+from fullpool.cuts import Cut, CutRows
 from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Explanation, Gap, GapStatus
 from fullpool.grid import Places
-from fullpool.model import Damage, Known, PartitionFile, Span
+from fullpool.model import Damage, Known, PartitionFile, Series, Span
 from fullpool.store.state.tables import (
     SERIES_COLUMNS,
     at_utc,
@@ -45,6 +46,9 @@ GAP_COLUMNS: Final = (
 )  # fmt: skip
 EXPECTED_COLUMNS: Final = (
     *SERIES_COLUMNS, "wanted_from", "wanted_to", "expected_from", "expected_until", "row_count",
+)  # fmt: skip
+CUT_COLUMNS: Final = (
+    *SERIES_COLUMNS, "path", "span_start", "span_end", "row_count", "patched_rows",
 )  # fmt: skip
 EVIDENCE_COLUMNS: Final = (
     *SERIES_COLUMNS, "first_place", "end_place", "near_from", "near_to", "asked_at",
@@ -149,3 +153,9 @@ def expected_row(one: Expected) -> tuple[Any, ...]:
         naive(one.span.end),
         one.rows,
     )
+
+
+def cut_row(series: Series, cut: Cut, inside: CutRows) -> tuple[Any, ...]:
+    """Return the values of CUT_COLUMNS."""
+    start, end = naive(cut.span.start), naive(cut.span.end)
+    return (*series_values(series), cut.path, start, end, inside.rows, inside.patched)

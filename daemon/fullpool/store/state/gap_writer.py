@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from fullpool.cuts import Counts
 from fullpool.evidence import Evidence
 from fullpool.gaps import Expected, Gap
 from fullpool.model import Ban, Series
@@ -34,10 +35,12 @@ class GapWriter:
         with self._session.transaction():
             write_evidence(self._session.connection, evidence)
 
-    def record_expected(self, expected: Sequence[Expected]) -> None:
-        """Record where rows of some series should be."""
+    def record_expected(
+        self, expected: Sequence[Expected], counts: Mapping[Series, Counts]
+    ) -> None:
+        """Record where rows of some series should be, and what was counted of files for that."""
         with self._session.transaction():
-            write_expected(self._session.connection, expected)
+            write_expected(self._session.connection, expected, counts)
 
     def forget_expected(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for again."""

@@ -212,6 +212,15 @@ def add_hashes_of_followed(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE internal.tail_files ADD COLUMN sha256 VARCHAR DEFAULT ''")
 
 
+def add_cuts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Count the rows of files that lie only partly in what is configured, of each series anew."""
+    connection.execute(
+        f"CREATE TABLE internal.cuts ({_SERIES}, path VARCHAR, span_start TIMESTAMP,"
+        " span_end TIMESTAMP, row_count BIGINT, patched_rows BIGINT)"
+    )
+    connection.execute("UPDATE internal.expected SET wanted_from = NULL")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0001_create_tables", create_tables),
     ("0002_add_gaps", add_gaps),
@@ -227,6 +236,7 @@ MIGRATIONS: Final[tuple[tuple[str, Migration], ...]] = (
     ("0012_expect_lost_again", expect_lost_again),
     ("0013_move_internal_tables", move_internal_tables),
     ("0014_add_hashes_of_followed", add_hashes_of_followed),
+    ("0015_add_cuts", add_cuts),
 )
 
 

@@ -5,8 +5,9 @@ newest catalogue, if that can be read; else it is found out again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import duckdb
@@ -33,7 +34,7 @@ from fullpool.store.state.tables import (
 from fullpool.store.state.writer import State
 from fullpool.store.tree import Tree, generation_in
 
-_HISTORY: Final = ("passes", "config_edits", "rest_bans", "symbols")
+_HISTORY: Final = ("config_edits", "rest_bans", "symbols")
 _HISTORY_OF_SERIES: Final = ("revisions", "conflicts", "gaps", "wanted")
 # A catalogue has NULL where the state has "".
 _SAME: Final = "SELECT * REPLACE (coalesce(interval, '') AS interval) FROM"
@@ -46,13 +47,12 @@ _RETIRED_COLUMNS: Final = ("path", "generation", "retired_at", "size_bytes")
 
 def restore(
     state: State, tree: Tree, found: Sequence[RecoveredFile], replaced: Sequence[str], now: datetime
-) -> None:
-    """Write what the files say into an empty state.
+) -> list[str]:
+    """Write what the files say into an empty state; return what could not be taken over besides.
 
     *replaced* are files that do not count, or not any more, which generations may still name.
     """
     files = [one.file for one in found if one.file is not None]
-    generations = [(number, naive(_made_at(tree, number))) for number in tree.generations()]
     last = max([0, *tree.generations(), *(file.generation for file in files)])
     connection = state.connection
     with duck.map_errors("writing the new state"):
@@ -60,15 +60,17 @@ def restore(
             ("archives", _ARCHIVE_COLUMNS, _archive_rows(found, now)),
             ("retired", _RETIRED_COLUMNS, [_retired_row(tree, path, now) for path in replaced]),
             ("retired", (*_RETIRED_COLUMNS, "retired_by"), _tail_rows(tree, now, last)),
-            ("generations", ("generation", "published_at"), generations),
+            ("generations", ("generation", "published_at"), _generation_rows(tree)),
         ):
             insert(connection, qualified(table), columns, rows)
         write_files(connection, files, now)
         connection.execute("UPDATE sync.counters SET value = ? WHERE name = 'generation'", [last])
-    if _restore_from_catalogue(connection, tree):
-        # Without it every series is listed from its start: that may fetch months that are held by
+    unread = _restore_from_catalogue(connection, tree)
+    if not unread:
+        # Otherwise every series is listed from its start: that may fetch months that are held by
         # their days, but forgets nothing.
         state.record_listings(list(_listings(connection)), [], now)
+    return unread
 
 
 def _archive_rows(found: Sequence[RecoveredFile], now: datetime) -> list[tuple[Any, ...]]:
@@ -138,43 +140,72 @@ def _pairs(found: Sequence[RecoveredFile]) -> Iterator[tuple[PartitionFile, Sour
         yield from ((one.file, source) for source in one.sources)
 
 
+def _generation_rows(tree: Tree) -> list[tuple[Any, ...]]:
+    """Return the generations and when they were made, but for one that was not finished."""
+    newest = tree.published() or max(tree.generations(), default=0)
+    whole = [number for number in tree.generations() if number <= newest]
+    return [(number, naive(_made_at(tree, number))) for number in whole]
+
+
 def _made_at(tree: Tree, generation: int) -> datetime:
     return datetime.fromtimestamp(tree.catalogue(generation).parent.stat().st_mtime, UTC)
 
 
-def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -> bool:
-    """Take over from the newest catalogue what files do not tell; return whether it was read."""
+def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -> list[str]:
+    """Take over from the newest catalogue what files do not tell; return what cannot be read.
+
+    One table that is damaged, or made by an older version, is no reason to lose the others.
+    """
     try:
         connection.execute(f"SET VARIABLE lake_root = {duck.quoted(tree.root)}")
         source = duck.quoted(tree.current.resolve())
         connection.execute(f"ATTACH {source} AS before (READ_ONLY)")
     except duckdb.Error:
-        return False
+        return ["the catalogue"]
     try:
-        tables = connection.execute(
-            "SELECT table_name, concat_ws('.', table_catalog, table_schema, table_name)"
-            " FROM information_schema.tables"
-            " WHERE table_catalog = 'before' AND table_schema <> 'main'"
-        ).fetchall()
-        for sql in _taken_over(dict(tables)):
-            connection.execute(sql)
-        with duck.transaction(connection):  # files of followed rows without their runs do harm
-            for sql in _followed(dict(tables)):
-                connection.execute(sql)
-    except (duckdb.Error, KeyError):  # a table is not there
-        return False  # made by an older version, or damaged
+        tables: dict[str, str] = dict(
+            connection.execute(
+                "SELECT table_name, concat_ws('.', table_catalog, table_schema, table_name)"
+                " FROM information_schema.tables"
+                " WHERE table_catalog = 'before' AND table_schema <> 'main'"
+            ).fetchall()
+        )
+        parts = {"tail_files and followed": _followed, "archives": _archives, "passes": _passes}
+        parts |= {table: partial(_history, table) for table in (*_HISTORY, *_HISTORY_OF_SERIES)}
+        return [name for name, part in parts.items() if not _is_taken(connection, part, tables)]
     finally:
         connection.execute("DETACH before")
+
+
+Tables = Mapping[str, str]
+Part = Callable[[Tables], Iterable[str]]
+
+
+def _is_taken(connection: duckdb.DuckDBPyConnection, part: Part, tables: Tables) -> bool:
+    """Take over one part of *tables*: what they are called, and where they are; or nothing of it.
+
+    Files of followed rows without their runs do harm.
+    """
+    try:
+        with duck.transaction(connection):
+            for sql in part(tables):
+                connection.execute(sql)
+    except (duckdb.Error, KeyError):  # a table is not there
+        return False
     return True
 
 
-def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
-    """Yield what takes over the rows of *tables*: what they are called, and where they are."""
-    for table in _HISTORY:
+def _history(table: str, tables: Tables) -> Iterator[str]:
+    """Yield what takes over a table as it is."""
+    if table in _HISTORY:
         yield f"INSERT INTO state.{qualified(table)} BY NAME SELECT * FROM {tables[table]}"
-    for table in _HISTORY_OF_SERIES:
+    else:
         name = table if table in tables else _OLD_NAMES.get(table, table)
         yield f"INSERT INTO state.{qualified(table)} BY NAME {_SAME} {tables[name]}"
+
+
+def _archives(tables: Tables) -> Iterator[str]:
+    """Yield what takes over the archives that no file has."""
     taken = {"present": Status.EXPECTED, **OLD_STATUS}
     cases = " ".join(
         f"WHEN {duck.quoted(old)} THEN {duck.quoted(new)}" for old, new in taken.items()
@@ -187,13 +218,18 @@ def _taken_over(tables: Mapping[str, str]) -> Iterator[str]:
         f" NULL::BIGINT AS row_count) FROM ({_SAME} {tables['archives']})"
         " WHERE key NOT IN (SELECT key FROM state.sync.archives)"
     )
+
+
+def _passes(tables: Tables) -> Iterator[str]:
+    """Yield what takes over the passes, whose numbers go on."""
+    yield f"INSERT INTO state.sync.passes BY NAME SELECT * FROM {tables['passes']}"
     yield (
         "UPDATE state.sync.counters SET value = (SELECT coalesce(max(id), 0) FROM"
         " state.sync.passes) WHERE name = 'pass'"
     )
 
 
-def _followed(tables: Mapping[str, str]) -> Iterator[str]:
+def _followed(tables: Tables) -> Iterator[str]:
     """Yield what takes over the files of followed rows, which are not retired then, and their runs.
 
     Generations before format 10 have none.

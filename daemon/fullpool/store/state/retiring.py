@@ -14,6 +14,9 @@ _OF_SERIES: Final = (
     "sync.archives", "internal.listings", "sync.gaps", "sync.evidence", "internal.expected",
     "sync.conflicts", "sync.revisions", "sync.wanted", "sync.followed",
 )  # fmt: skip
+_OF_FILES: Final = (
+    "internal.partitions", "internal.holes", "internal.cuts", "sync.runs", "internal.compared",
+)  # fmt: skip
 
 
 def retire(session: Session, paths: list[str], at: datetime) -> None:
@@ -26,7 +29,7 @@ def retire(session: Session, paths: list[str], at: datetime) -> None:
         f" WHERE path{AMONG}",
         [naive(at), values_of(paths)],
     )
-    for table in ("internal.partitions", "internal.holes", "sync.runs", "internal.compared"):
+    for table in _OF_FILES:
         session.run(f"DELETE FROM {table} WHERE path{AMONG}", [values_of(paths)])
     session.run(f"DELETE FROM internal.compared WHERE beside{AMONG}", [values_of(paths)])
 

@@ -93,7 +93,7 @@ LISTING_COLUMNS: Final = (
 # Tables for the lake's own work. What people are to read is in schema `sync`.
 _INTERNAL: Final = frozenset((
     "partitions", "listings", "symbols", "expected", "retired", "holes", "compared", "instruments",
-    "instrument_lists", "tail_files",
+    "instrument_lists", "tail_files", "cuts",
 ))  # fmt: skip
 
 

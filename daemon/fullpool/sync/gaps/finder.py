@@ -1,17 +1,18 @@
 """Finds gaps, where files or expectations changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from fullpool import attempts, following, ladder, logs, stand_ins
+from fullpool.cuts import Inside, expected_rows
 from fullpool.evidence import Index
 from fullpool.gaps import (
     Expected,
     Gap,
     GapStatus,
-    expected_rows,
     missing_ranges,
     reconciled,
 )
@@ -22,6 +23,7 @@ from fullpool.planning import Want
 from fullpool.store.partitions.build import scan
 from fullpool.store.partitions.messages import Scan
 from fullpool.store.state.writer import State
+from fullpool.sync.gaps.cut_files import counted
 from fullpool.sync.outcome import Outcome
 from fullpool.sync.work import Work
 
@@ -104,35 +106,42 @@ class GapFinder:
         files, known = queries.files.of(series), queries.gaps.of(series)
         ends = queries.ends_of(series)
         archives = queries.known_of([one for one in series if is_by_period(one)])
-        expected: list[Expected] = []
+        looks: list[_Look] = []
         found: dict[Series, list[Gap]] = {}
         new: dict[Series, list[Gap]] = {}
         for one_series in series:
-            want, held, own = self._wants[one_series], files[one_series], runs.get(one_series, ())
-            grid = following.grid_with(one_series, held, own)
-            held = _with_followed(one_series, grid, held, own) if own else held
-            followed = following.begun(own)
-            until = ladder.expected_until(want, grid, now, followed)
-            spans = ladder.expected_spans(want, held, ends[one_series], until)
-            there = ladder.places_there(grid, archives[one_series])
-            missing = missing_ranges(grid, held, spans, there)
-            told = reconciled(one_series, grid, missing, known[one_series], now)
+            held, own = files[one_series], runs.get(one_series, ())
+            look = _look(self._wants[one_series], held, own, ends[one_series], now)
+            looks.append(look)
+            there = ladder.places_there(look.grid, archives[one_series])
+            missing = missing_ranges(look.grid, look.held, look.spans, there)
+            told = reconciled(one_series, look.grid, missing, known[one_series], now)
             new |= {one_series: told.new} if told.new else {}
             found[one_series] = told.gaps
             if not own:
                 had = last_had(ends[one_series])
-                found[one_series] = ladder.on_their_way(told.gaps, grid, delays, had, now)
-            rows = dict(zip(spans, expected_rows(grid, held, spans), strict=True))
-            expected += [
-                _expected(want, part, rows, _until(want, part, now, followed))
-                for part in want.parts
-            ]
+                found[one_series] = ladder.on_their_way(told.gaps, look.grid, delays, had, now)
         self._look_beyond(files, ends)
         report(known, found)
         self._state.gaps.record(found, now)
-        self._state.gaps.record_expected(expected)
+        self._record_expected(files, looks)
         self._doubt(new)
         self._forget_evidence(found)
+
+    def _record_expected(
+        self, files: Mapping[Series, Sequence[PartitionFile]], looks: Sequence["_Look"]
+    ) -> None:
+        spans = {look.want.series: list(look.bounds.values()) for look in looks}
+        counts = counted(self._state, self._work.tree.root, files, spans)
+        expected: list[Expected] = []
+        for look in looks:
+            inside = Inside(look.bounds, counts.get(look.want.series, {}))
+            rows = expected_rows(look.grid, look.held, look.spans, inside)
+            of_spans = dict(zip(look.spans, rows, strict=True))
+            for part in look.want.parts:
+                until = _until(look.want, part, self._work.now(), look.followed)
+                expected.append(_expected(look.want, part, of_spans, until))
+        self._state.gaps.record_expected(expected, counts)
 
     def take_beyond(self) -> set[Archive]:
         """Return the archives that were found to be asked for beyond the ends of series, once."""
@@ -168,6 +177,39 @@ class GapFinder:
             self._state.gaps.record_evidence(
                 {series: Index(own).of_any(found[series]) for series, own in known.items()}
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A series as it is looked at: what is held of it, and where rows should be.
+
+    *bounds* has, by those spans, that in which rows are counted: to the end that is configured.
+    """
+
+    want: Want
+    grid: Grid | None
+    held: list[PartitionFile]
+    spans: list[Span]
+    bounds: dict[Span, Span]
+    followed: datetime | None
+
+
+def _look(
+    want: Want,
+    files: list[PartitionFile],
+    runs: Sequence[Run],
+    ends: Sequence[Known],
+    now: datetime,
+) -> _Look:
+    grid, followed = following.grid_with(want.series, files, runs), following.begun(runs)
+    held = _with_followed(want.series, grid, files, runs) if runs else files
+    until = ladder.expected_until(want, grid, now, followed)
+    spans = ladder.expected_spans(want, held, ends, until)
+    bounds: dict[Span, Span] = {}
+    for span in spans:
+        part = next(part for part in want.parts if part.covers(span))
+        bounds[span] = Span(span.start, part.end)
+    return _Look(want, grid, held, spans, bounds, followed)
 
 
 def _with_followed(

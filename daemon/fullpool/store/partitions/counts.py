@@ -1,0 +1,41 @@
+"""Counts the rows of partition files that lie in a span."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from fullpool.cuts import CutRows
+from fullpool.kinds import Kind
+from fullpool.model import Span
+from fullpool.store.duck import listed, quoted
+from fullpool.store.partitions.csv_rows import REST, SOURCE_COLUMN
+from fullpool.store.partitions.rows import within
+
+
+def rows_inside(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, root: Path, paths: Iterable[str], span: Span
+) -> dict[str, CutRows]:
+    """Return how many rows of each file lie in *span*; nothing of one that cannot be read."""
+    asked = {str(root / path): path for path in paths}
+    try:
+        found = _counted(connection, kind, list(asked), span)
+    except duckdb.Error:  # one of them is damaged: the others count
+        found = {}
+        for path in asked:
+            with suppress(duckdb.Error):
+                found |= _counted(connection, kind, [path], span)
+    return {asked[path]: count for path, count in found.items()}
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, paths: list[str], span: Span
+) -> dict[str, CutRows]:
+    inside = within(kind.time, span)
+    sql = (
+        f"SELECT filename, count(*) FILTER ({inside}),"
+        f" count(*) FILTER ({inside} AND {SOURCE_COLUMN} = {quoted(REST)}) FROM"
+        f" read_parquet({listed(paths)}, hive_partitioning=false, filename=true) GROUP BY ALL"
+    )
+    return {path: CutRows(*counts) for path, *counts in connection.execute(sql).fetchall()}
