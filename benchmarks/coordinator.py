@@ -110,7 +110,7 @@ def coordinated(archives: int, folder: Path) -> dict[str, Any]:
 
     def record_all() -> None:
         for at in range(0, len(done), BATCH):
-            state.record_built(done[at : at + BATCH], NOW)
+            state.record_built(done[at : at + BATCH], tree.root, NOW)
 
     timed(found, "record_built_s", record_all)
     generation = state.next_value("generation")

@@ -57,7 +57,7 @@ def publish(root: Path, files: list[PartitionFile]) -> None:
     state = open_state(tree.state, tree.staging / "spill", NOW)
     series = files[0].partition.series
     step = Step(series, files[0].partition.period, (), (), (), "bench")
-    state.record_built([Built(step, tuple(files), (), ())], NOW)
+    state.record_built([Built(step, tuple(files), (), ())], root, NOW)
     publication.publish(state, tree, state.next_value("generation"), NOW)
     state.close()
 

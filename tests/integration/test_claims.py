@@ -198,7 +198,7 @@ def test_lost_archives_no_longer_configured_are_reported(lab: Lab) -> None:
     lab.run("sync", "2024-03-02T09:00")
 
     (what,) = told(lab, "2024-03-02T10:00")
-    assert what.startswith("1 archive of spot/klines/BUSDT lost")
+    assert what.startswith("1 archive of spot/klines/BUSDT/1h lost")
 
 
 def test_the_hint_mends_outdated_archives(vendor: Vendor, tmp_path: Path) -> None:

@@ -334,3 +334,16 @@ def test_past_generations_export_as_they_were(tmp_path: Path) -> None:
 
         assert exported(lab, tmp_path / "new").rows == 2880
         assert exported(lab, tmp_path / "old", as_of="2").rows == 1440
+
+
+def test_what_is_named_and_has_no_rows_is_told(lab: Lab, tmp_path: Path) -> None:
+    choice = Choice(kinds=("klines", "aggTrades"), markets=("spot", "cm"))
+    done = exported(lab, tmp_path / "out", choice=choice)
+    early = Choice(symbols=("AUSDT",), start=at("2024-02-02"))
+    without_trades = exported(lab, tmp_path / "early", choice=early)
+
+    assert done.left_out == (
+        "market cm: the lake has no such rows",
+        "kind aggTrades: the lake has no such rows",
+    )
+    assert without_trades.left_out == ("um/aggTrades/AUSDT: no rows in that time",)

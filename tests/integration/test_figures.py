@@ -1,5 +1,6 @@
 """Each metric has its value where it is true, and another where it is not."""
 
+import json
 import platform
 import socket
 import subprocess
@@ -272,3 +273,28 @@ def test_a_taken_address_is_told(vendor: Vendor, tmp_path: Path) -> None:
     assert done.returncode == Exit.METRICS, done.stderr
     assert f"serving the metrics at {address}: " in done.stderr
     assert "hint: " in done.stderr
+
+
+def test_followed_series_without_archive_lag_too(lab: Lab) -> None:
+    """A contract is listed, followed, and has no archive yet; then its rows stop."""
+    listed_at = round(at("2024-03-05T08:00").timestamp() * 1000)
+    told = {
+        "symbol": "NUSDT",
+        "status": "TRADING",
+        "contractType": "PERPETUAL",
+        "onboardDate": listed_at,
+    }
+    body = json.dumps({"rateLimits": [], "symbols": [told]})
+    lab.vendor.fail(Fault("fapi/v1/exchangeInfo*", "body", text=body))
+    lab.datasets = dataset("um/klines/NUSDT/1h", start="2024-03-01", follow="true")
+    key = "data/futures/um/daily/klines/NUSDT/1h/NUSDT-1h-2024-03-05.zip"
+    lab.tell_api(key, bars(at("2024-03-05T08:00"), at("2024-03-06T04:00"), HOUR))
+    for time in ("2024-03-06T01:00:20", "2024-03-06T09:00:20"):
+        lab.run("sync", time)
+    found = metrics(lab, "2024-03-06T10:00")
+    name = '{interval="1h",kind="klines",market="um"}'
+
+    assert found[f"series{name}"] == 1
+    assert found["rows"] == 20
+    ((lag,),) = lab.ask("SELECT lag_s FROM sync.coverage")
+    assert found[f"lag_seconds{name}"] >= lag

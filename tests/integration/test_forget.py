@@ -8,7 +8,7 @@ import time_machine
 from fullpool.app.forget import forget, unwanted
 from fullpool.app.rebuild import rebuild
 from fullpool.app.signals import Flag
-from fullpool.errors import UsageError
+from fullpool.errors import FullpoolError, UsageError
 from fullpool.model import Interval, Market, Series
 from fullpool.store.catalogue.reader import reading
 from lab import DAY, MINUTE, Lab, at, bars
@@ -105,3 +105,35 @@ def test_a_rebuild_revives_no_forgotten_series(lab: Lab) -> None:
 def test_configured_or_unknown_series_are_refused(lab: Lab, pattern: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         unwanted(lab.config, [pattern])
+
+
+def test_a_failure_midway_doubles_no_rows() -> None:
+    """One of the files of followed rows cannot be written again: all of them stay as they were."""
+    both = dataset("spot/klines/AUSDT,BUSDT/1m", start="2024-03-08", follow="true")
+    begins, day = at("2024-03-08"), at("2024-03-09")
+    with Lab(both) as lab:
+        for symbol in ("AUSDT", "BUSDT"):
+            lab.put(DAILY.format(s=symbol), bars(begins, begins + DAY, MINUTE))
+            lab.tell_api(TWIN.format(s=symbol), bars(at("2024-03-01"), at("2024-04-01"), MINUTE))
+        lab.run("sync", "2024-03-09T03:00:20")
+        folder = lab.folder / "lake/tail/klines/market=spot/interval=1m"
+        lab.datasets = dataset("spot/klines/AUSDT/1m", start="2024-03-08", follow="true")
+        in_the_way = {folder / f"2024-03-09T01.g{number:06d}.parquet" for number in range(40)}
+        in_the_way -= set(folder.iterdir())
+        for path in in_the_way:
+            path.write_bytes(b"another file")
+        before = set(folder.iterdir())
+        with pytest.raises(FullpoolError):
+            forget_other(lab)
+        left = set(folder.iterdir())
+        for path in in_the_way:
+            path.unlink()
+        lab.datasets += dataset("spot/klines/BUSDT/1m", start="2024-03-08")
+        for symbol in ("AUSDT", "BUSDT"):
+            key = DAILY.format(s=symbol).replace("03-08", "03-09")
+            lab.put(key, bars(day, day + DAY, MINUTE), day + DAY)
+        lab.run("sync", "2024-03-10T09:30:20")
+
+        assert left == before
+        count = "SELECT count(*), count(DISTINCT open_time) FROM klines WHERE symbol = 'BUSDT'"
+        assert lab.ask(count) == [(2880, 2880)]

@@ -9,7 +9,7 @@ import pytest
 from fullpool.instruments import Instrument, changes
 from fullpool.model import Market
 from fullpool.simulator import Fault
-from lab import DAY, Lab, at, bars, metrics, metrics_key
+from lab import DAY, HOUR, Lab, at, bars, days_of, metrics, metrics_key
 from served import dataset
 
 UM = "data/futures/um/daily/klines/{0}/1h/{0}-1h-{1}.zip"
@@ -213,3 +213,20 @@ def test_a_row_at_midnight_is_no_evidence_for_its_day() -> None:
         on = "SELECT symbol, evidence FROM instruments_on(DATE '{}')"
         assert lab.ask(on.format("2024-03-01")) == [("X", "archive")]
         assert lab.ask(on.format("2024-03-02")) == []
+
+
+def test_a_time_of_day_means_its_day() -> None:
+    with Lab(dataset("spot/klines/AUSDT,BUSDT/1h", start="2024-03-01", end="2024-03-05")) as lab:
+        for symbol, first in (("AUSDT", 1), ("BUSDT", 3)):
+            for day in days_of("2024-03", first, 5):
+                key = f"data/spot/daily/klines/{symbol}/1h/{symbol}-1h-{day}.zip"
+                lab.put(key, bars(at(day), at(day) + DAY, HOUR))
+        lab.run("sync", "2024-03-10")
+        on = "SELECT symbol FROM instruments_on({})"
+
+        for text in (
+            "TIMESTAMP '2024-03-02 12:00'",
+            "'2024-03-02 23:59:59'",
+            "'2024-03-02T12:00Z'",
+        ):
+            assert lab.ask(on.format(text)) == [("AUSDT",)], text

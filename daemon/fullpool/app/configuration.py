@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from fullpool.app import clock
-from fullpool.config import Config, Lake, Network, lake_path_in, misread_signs, parse_bytes
+from fullpool.config import Config, Lake, Network, lake_path_in, parse_bytes
 from fullpool.errors import ConfigError, UntrustedError, UsageError
-from fullpool.kinds import is_hive_key
-from fullpool.store.tree import Tree
+from fullpool.store.tree import Tree, lake_at
 
 
 def load_config(path: Path) -> Config:
@@ -104,18 +103,7 @@ def tree_of(config: Config) -> Tree:
     files, or would have a folder's name stand in every row.
     """
     try:
-        root = Path(config.lake.path).expanduser().absolute()
-        if signs := misread_signs(str(root)):
-            raise UsageError(
-                f"looking for the lake {root}: DuckDB finds no files below a name with {signs}",
-                hint="rename that folder, or put the lake elsewhere",
-            )
-        if wrong := next((name for name in root.parts if is_hive_key(name)), None):
-            raise UsageError(
-                f"looking for the lake {root}: DuckDB would read the folder {wrong} as a column",
-                hint="rename that folder, or put the lake elsewhere",
-            )
-        return Tree(root)
+        return lake_at(Path(config.lake.path).expanduser().absolute())
     except RuntimeError as error:
         raise UsageError(
             f"looking for the lake {config.lake.path}: {error}", hint="give the path in full"

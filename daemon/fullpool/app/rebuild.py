@@ -108,7 +108,7 @@ def _read_all(
 
 
 def _require_any(tree: Tree, files: Mapping[str, int]) -> None:
-    """Raise NoLakeError if there is nothing to rebuild a state from; followed rows are enough."""
+    """Raise NoLakeError if there is nothing to rebuild a state from; followed rows suffice."""
     if not (files or tree.generations()):
         raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
 

@@ -14,7 +14,6 @@ from fullpool.config.settings import (
     Publish,
     Rest,
     Schedule,
-    misread_signs,
 )
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "Rest",
     "Schedule",
     "lake_path_in",
-    "misread_signs",
     "parse",
     "parse_bytes",
 ]

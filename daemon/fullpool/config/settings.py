@@ -22,7 +22,7 @@ from fullpool.config.addresses import (
     is_url,
 )
 from fullpool.config.spelling import nearest
-from fullpool.kinds import KINDS, is_hive_key
+from fullpool.kinds import KINDS, is_hive_key, misread_signs
 from fullpool.model import Interval, Market, Series, Span, is_symbol
 from fullpool.patterns import fits, is_plain, parted
 from fullpool.proxies import ENVIRONMENT, NONE, proxy_in
@@ -54,11 +54,6 @@ def _is_day(day: date) -> date:
     if isinstance(day, datetime) or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise ValueError(f"must be a day between {_FIRST_YEAR} and {_LAST_YEAR}, like 2024-01-31")
     return day
-
-
-def misread_signs(path: str) -> str:
-    """Return the signs of a path that DuckDB, or the views of the lake, take for something else."""
-    return " ".join(sign for sign in "|?*[\\" if sign in path)
 
 
 def _is_lake_path(text: str) -> str:

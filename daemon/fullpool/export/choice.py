@@ -38,40 +38,66 @@ class Part:
     span: Span
 
 
-def chosen(choice: Choice, held: Sequence[Held]) -> list[Held]:
-    """Return the series that are meant. Raises UsageError if nothing is, or for unknown names."""
+def chosen(choice: Choice, held: Sequence[Held]) -> tuple[list[Held], list[str]]:
+    """Return the series that are meant, and what was named and has no rows, with the reason.
+
+    Raises UsageError if nothing is meant, or for unknown names.
+    """
     _require_named(choice)
     _require_known("market", choice.markets, tuple(Market))
     _require_known("interval", choice.intervals, tuple(Interval))
     kinds = set(map(_kind_of, choice.kinds))
     wanted = [series for series in held if _is_wanted(series, choice, kinds)]
-    if choice.intervals and not kinds:
+    if not kinds:
         _require_bars(wanted, choice.intervals)
-    if choice.symbols:
-        symbols = set(matching(choice.symbols, sorted({series.symbol for series in wanted})))
-        wanted = [series for series in wanted if series.symbol in symbols]
-    if not wanted:
+    left_out = list(_without_rows(choice, kinds, wanted))
+    named = _named(choice, wanted)
+    inside = [series for series in named if _has_rows_in(series, choice.span)]
+    if not inside:
         hint = "`fullpool status` shows what the lake has"
         raise UsageError("exporting: the lake has no such rows", hint=hint)
-    return wanted
+    beside = sorted(set(named) - set(inside), key=str) if choice.symbols else []
+    return inside, [*left_out, *(f"{series}: no rows in that time" for series in beside)]
 
 
-def _require_bars(wanted: Iterable[Held], intervals: Iterable[str]) -> None:
-    if not any(series.interval for series in wanted):
+def _named(choice: Choice, wanted: list[Held]) -> list[Held]:
+    """Return the series whose symbols are named; all if none is."""
+    if not choice.symbols:
+        return wanted
+    symbols = set(matching(choice.symbols, sorted({series.symbol for series in wanted})))
+    return [series for series in wanted if series.symbol in symbols]
+
+
+def _without_rows(choice: Choice, kinds: Collection[str], wanted: Sequence[Held]) -> Iterator[str]:
+    """Yield the markets, kinds and intervals that are named and that no series is of."""
+    for what, names, found in (
+        ("market", choice.markets, {str(series.market) for series in wanted}),
+        ("kind", sorted(kinds), {series.kind.name for series in wanted}),
+        ("interval", choice.intervals, {series.interval for series in wanted}),
+    ):
+        for name in names:
+            if name not in found:
+                yield f"{what} {name}: the lake has no such rows"
+
+
+def _require_bars(wanted: Iterable[Held], intervals: Sequence[str]) -> None:
+    if intervals and not any(series.interval for series in wanted):
         names = ", ".join(intervals)
         hint = "leave --interval out, or name kinds without intervals with --kind"
         raise UsageError(f"exporting: the lake has no bars of {names}", hint=hint)
 
 
 def _is_wanted(series: Held, choice: Choice, kinds: Collection[str]) -> bool:
-    """Whether a series is chosen, whatever its symbol; *kinds* are names of some, or none."""
+    """Whether a series is chosen, whatever its symbol and time; *kinds* are names, or none."""
     return (
         (not kinds or series.kind.name in kinds)
         and (not choice.markets or series.market in choice.markets)
         and (not choice.intervals or not series.interval or series.interval in choice.intervals)
-        and series.first < choice.span.end
-        and series.last >= choice.span.start
     )
+
+
+def _has_rows_in(series: Held, span: Span) -> bool:
+    return series.first < span.end and series.last >= span.start
 
 
 def _require_named(choice: Choice) -> None:

@@ -38,18 +38,19 @@ def export(tree: Tree, target: Path, order: Order, counter: Counter) -> Exported
     with reading(tree, order.as_of) as reader:
         require_whole(reader)
         source = ExportSource(tree, reader)
-        series = chosen(order.choice, source.held())
+        series, without_rows = chosen(order.choice, source.held())
         with staged(target) as folder:
             reader.spill_into(folder / SPILL)
             source.keep_tails(folder / SPILL)
             task = Task(source, series, order.choice, folder, counter)
             result = _written(task, order)
             _require_files(result)
-            about = {**_about(source, order), "left_out": result.left_out}
+            left_out = [*without_rows, *result.left_out]
+            about = {**_about(source, order), "left_out": left_out}
             write_manifest(folder, about, result.files)
     rows = sum(file.rows for file in result.files)
     size_bytes = sum(file.size_bytes for file in result.files)
-    return Exported(len(result.files), rows, size_bytes, tuple(result.left_out))
+    return Exported(len(result.files), rows, size_bytes, tuple(left_out))
 
 
 def _require_sense(order: Order) -> None:

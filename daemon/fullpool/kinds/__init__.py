@@ -10,6 +10,7 @@ from fullpool.kinds.kind import (
     Type,
     is_hive_key,
     lake_cadence,
+    misread_signs,
     offers,
 )
 from fullpool.kinds.series import (
@@ -39,5 +40,6 @@ __all__ = [
     "is_hive_key",
     "kind_of",
     "lake_cadence",
+    "misread_signs",
     "offers",
 ]

@@ -172,6 +172,11 @@ _MONTHLY: Final = frozenset({Interval.M1, Interval.M3, Interval.M5})
 BY_MONTH_ONLY: Final = frozenset({Interval.D3, Interval.W1, Interval.MO1})
 
 
+def misread_signs(path: str) -> str:
+    """Return the signs of a path that DuckDB, or the views of the lake, take for something else."""
+    return " ".join(sign for sign in "|?*[\\" if sign in path)
+
+
 def is_hive_key(folder: str) -> bool:
     """Whether a folder's name would be read as one of the lake's own keys."""
     key, sign, _ = folder.partition("=")

@@ -14,7 +14,7 @@ from fullpool.lake.selection import Selection, matching, require_offered, rows_o
 from fullpool.store.catalogue.reader import Generation, generations
 from fullpool.store.catalogue.session import Session
 from fullpool.store.duck import quoted
-from fullpool.store.tree import Tree
+from fullpool.store.tree import lake_at
 
 # Generations of the first formats have no rows that are followed.
 _HAS_FOLLOWED: Final = (
@@ -27,8 +27,8 @@ class Lake(KindMethods):
 
     Rows are read when they are used, from what is published then: a lake that is kept open shows
     new rows as the daemon publishes them. One opened *as_of* a generation or a time stays there.
-    *settings* are DuckDB's, such as `memory_limit` and `threads`. Raises NoLakeError, UsageError
-    for settings that DuckDB does not take.
+    *settings* are DuckDB's, such as `memory_limit` and `threads`. Raises NoLakeError; UsageError
+    for settings that DuckDB does not take, and a path below which it would misread the files.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Lake(KindMethods):
         as_of: int | str | datetime | None = None,
         settings: Mapping[str, str | int] | None = None,
     ) -> None:
-        self._tree = Tree(Path(path).expanduser().absolute())
+        self._tree = lake_at(Path(path).expanduser().absolute())
         text = as_of.isoformat() if isinstance(as_of, datetime) else as_of
         self._session = Session(self._tree, None if text is None else str(text), settings or {})
 
@@ -100,10 +100,19 @@ class Lake(KindMethods):
         return rows_of(kind, selection, matching(selection.symbols, held), len(held), mixed)
 
     def _mixed(self, same: str) -> list[str]:
-        """Return the symbols with followed rows from before the last row of their partitions.
+        """Return the symbols whose rows are not in the order of time from file to file.
 
-        The archive of a day came before that of the day before it.
+        The archive of a day came before that of the day before it, which is followed; or an archive
+        ends with rows of the next day, later than the first ones of that.
         """
+        overlapping = self._symbols(
+            f"sync.files WHERE {same} QUALIFY first_time < lag(last_time)"
+            " OVER (PARTITION BY symbol ORDER BY period)"
+        )
+        return sorted({*overlapping, *self._with_early_followed(same)})
+
+    def _with_early_followed(self, same: str) -> list[str]:
+        """Return the symbols with followed rows from before the last row of their partitions."""
         try:
             if not self._symbols(f"sync.followed WHERE {same}"):
                 return []

@@ -96,10 +96,19 @@ def _create(uri: str, options: dict[str, str], kind: Kind, wanted: _Wanted, mome
 def _change(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> None:
     """Add the files that are not in the table, and remove those that are no longer wanted."""
     held = _held(table, kind)
-    actions = [
-        _added(kind, path, *found, moment) for path, found in wanted.items() if path not in held
+    # A restored backup may have other rows under the name of a file that was sent before.
+    same = {
+        path
+        for path, (_, file) in wanted.items()
+        if path in held and held[path][:2] == (file.size_bytes, file.rows)
+    }
+    gone = [
+        (path, size, partition) for path, (size, _, partition) in held.items() if path not in same
     ]
-    actions += [_removed(path, *held[path], moment) for path in held if path not in wanted]
+    actions = [_removed(*one, moment) for one in gone]
+    actions += [
+        _added(kind, path, *found, moment) for path, found in wanted.items() if path not in same
+    ]
     if actions:
         table.create_write_transaction(
             actions, "append", _schema(kind), list(hive_keys(kind)),
@@ -107,16 +116,17 @@ def _change(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> None:
         )  # fmt: skip
 
 
-def _held(table: Any, kind: Kind) -> dict[str, tuple[int, dict[str, str | None]]]:
-    """Return the size and the partition of each file of a table, by its path."""
+def _held(table: Any, kind: Kind) -> dict[str, tuple[int, int, dict[str, str | None]]]:
+    """Return the size, the rows and the partition of each file of a table, by its path."""
     found = table.get_add_actions(flatten=True)
     keys = hive_keys(kind)
     columns = [found[f"partition.{key}"].to_pylist() for key in keys]
     partitions: Iterable[dict[str, str | None]] = (
         dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)
     )
-    sizes = zip(found["size_bytes"].to_pylist(), partitions, strict=True)
-    return dict(zip(found["path"].to_pylist(), sizes, strict=True))
+    sizes, rows = found["size_bytes"].to_pylist(), found["num_records"].to_pylist()
+    held = zip(sizes, rows, partitions, strict=True)
+    return dict(zip(found["path"].to_pylist(), held, strict=True))
 
 
 def _path(kind: Kind, file: DataFile) -> str:

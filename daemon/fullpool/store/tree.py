@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from fullpool.errors import NO_LINKS, LakeUnwritableError
-from fullpool.kinds import KINDS, kind_of
+from fullpool.errors import NO_LINKS, LakeUnwritableError, UsageError
+from fullpool.kinds import KINDS, is_hive_key, kind_of, misread_signs
 from fullpool.model import Interval, Market, Partition, Series, period_from
 
 _READABLE: Final = 0o444
@@ -132,6 +132,22 @@ class Tree:
                 hint="this file system does not support them, and readers open a lake through one:"
                 " put it on another one, such as ext4, xfs, btrfs, ZFS or NFS",
             ) from error
+
+
+def lake_at(root: Path) -> Tree:
+    """Return the tree of a lake.
+
+    Raises UsageError where DuckDB would not find the files, or would have a folder's name stand in
+    every row.
+    """
+    elsewhere = "rename that folder, or put the lake elsewhere"
+    if signs := misread_signs(str(root)):
+        what = f"DuckDB finds no files below a name with {signs}"
+        raise UsageError(f"looking for the lake {root}: {what}", hint=elsewhere)
+    if wrong := next((name for name in root.parts if is_hive_key(name)), None):
+        what = f"DuckDB would read the folder {wrong} as a column"
+        raise UsageError(f"looking for the lake {root}: {what}", hint=elsewhere)
+    return Tree(root)
 
 
 def partition_path(partition: Partition, generation: int) -> str:

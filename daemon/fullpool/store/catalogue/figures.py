@@ -11,7 +11,13 @@ from fullpool import vendor
 from fullpool.following import LastRow
 from fullpool.model import Series
 from fullpool.store import duck
-from fullpool.store.catalogue.sync_tables import HELD, TRADING, is_by_month
+from fullpool.store.catalogue.sync_tables import (
+    HELD,
+    IS_TRADING,
+    TRADING,
+    end_of,
+    is_by_month,
+)
 from fullpool.store.catalogue.universe import is_traded
 from fullpool.store.duck import quoted
 from fullpool.store.state.gap_rows import MISSING_ROWS, WANTED_GAPS
@@ -70,8 +76,8 @@ def figures_of(connection: duckdb.DuckDBPyConnection) -> Figures:
 
     with duck.map_errors("counting what the state holds"):
         files, held, size_bytes = rows(
-            "SELECT count(*), coalesce(sum(row_count), 0)::BIGINT,"
-            " coalesce(sum(size_bytes), 0)::BIGINT FROM internal.partitions"
+            "SELECT coalesce(sum(files), 0)::BIGINT, coalesce(sum(row_count), 0)::BIGINT,"
+            f" coalesce(sum(size_bytes), 0)::BIGINT FROM ({HELD})"
         )[0]
         return Figures(
             freshness=tuple(Freshness(*_utc(row)) for row in rows(_FRESHNESS)),
@@ -124,7 +130,10 @@ def _same(table: str) -> str:
 
 _FRESHNESS: Final = (
     "SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
-    f" min(h.last_time) {_trading(f'({HELD})')} GROUP BY ALL ORDER BY ALL"
+    f" min(h.last_time) FROM sync.wanted AS w LEFT JOIN internal.listings AS l ON {_same('l')}"
+    f" LEFT JOIN (SELECT {', '.join(_SERIES)}, max(last_time) AS last_time,"
+    f" max({end_of('last_time')}) FILTER (files = 0) AS followed_until FROM ({HELD})"
+    f" GROUP BY ALL) AS h ON {_same('h')} WHERE {IS_TRADING} GROUP BY ALL ORDER BY ALL"
 )
 _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
 # A symbol that was listed, or first seen, or wanted from so short a time ago has no archive yet:

@@ -124,6 +124,8 @@ def _hint(error: duckdb.Error) -> str | None:
         return "a lake is only read; write to a file with COPY, or --parquet"
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         return None
+    if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:
+        return _DAMAGED  # of Parquet's own metadata
     return "the message is DuckDB's own: correct the SQL"
 
 

@@ -121,6 +121,10 @@ TRADING: Final = (
 )
 
 
+# The same; also of one that is followed and has no archive yet.
+IS_TRADING: Final = f"coalesce({TRADING}, w.wanted_to > followed_until, false)"
+
+
 def end_of(opened: str) -> str:
     """Return the SQL of when the bar ends that opened then; of a trade its own time."""
     lengths = " ".join(
@@ -210,7 +214,7 @@ def _coverage(series: str, now: datetime) -> str:
         " coalesce(explained_rows, 0) AS explained_rows,"
         f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
         " w.symbol IS NOT NULL AS is_wanted,"
-        f" coalesce({TRADING}, w.wanted_to > followed_until, false) AS is_trading,"
+        f" {IS_TRADING} AS is_trading,"
         " archived_until, followed_until"
         f" FROM (SELECT {series} FROM held UNION SELECT {series} FROM internal.expected) AS n"
         f" LEFT JOIN held ON {same_series('held', 'n')}"

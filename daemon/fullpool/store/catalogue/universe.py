@@ -4,6 +4,7 @@ from typing import Final
 
 from fullpool import vendor
 from fullpool.kinds import KINDS
+from fullpool.store.catalogue.views import instant
 from fullpool.store.duck import quoted
 
 _TEXTS: Final = ("status", "base_asset", "quote_asset", "contract_type")
@@ -49,7 +50,8 @@ def instruments_on() -> str:
     By the best evidence there is: an archive of the day, else what the API said that day, else the
     dates of listing and delivery that it tells.
     """
-    day, after = "day_::TIMESTAMP", "day_::TIMESTAMP + INTERVAL 1 DAY"
+    day = f"date_trunc('day', {instant('day_')})"
+    after = f"({day} + INTERVAL 1 DAY)"
     return (
         "CREATE MACRO instruments_on(day_) AS TABLE WITH seen AS ("
         "SELECT market, symbol, 1 AS rank, 'archive' AS evidence FROM sync.archives"
@@ -59,7 +61,7 @@ def instruments_on() -> str:
         " UNION ALL SELECT market, symbol, 2, 'api' FROM instruments"
         " LEFT JOIN (FROM internal.instrument_lists WHERE reason = '') USING (market)"
         f" WHERE status = {quoted(vendor.TRADING)} AND valid_from < {after}"
-        f" AND coalesce(least(delivers_at, valid_to), asked_at + INTERVAL 1 DAY) > {day}"
+        f" AND least(delivers_at, coalesce(valid_to, asked_at + INTERVAL 1 DAY)) > {day}"
         " UNION ALL SELECT market, symbol, 3, 'dates' FROM instruments"
         f" WHERE listed_at < {after} AND coalesce(least(delivers_at, valid_to) > {day}, true)"
         f" AND (status = {quoted(vendor.TRADING)} OR valid_from > {day})"

@@ -82,7 +82,7 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
     of = _select(kind, flavour, files.of_series(), tail, own)
     yield f"CREATE OR REPLACE MACRO {kind.table}_of{suffix}(symbol_, {market}) AS TABLE {of}"
     slack = f"INTERVAL {kind.slack.total_seconds():.0f} SECOND"
-    start, end = _instant("from_"), _instant("to_")
+    start, end = instant("from_"), instant("to_")
     first = f"strftime({start} - {slack}, '%Y-%m-%d')"
     last = f"strftime({end} + {slack} - INTERVAL 1 MICROSECOND, '%Y-%m-%d')"
     inside = f"{time} >= {start} AND {time} < {end}"
@@ -93,7 +93,7 @@ def _macros(kind: Kind, flavour: str, files: Files) -> Iterator[str]:
     yield f"CREATE OR REPLACE MACRO {kind.table}_latest{suffix}({market}) AS TABLE {latest}"
 
 
-def _instant(parameter: str) -> str:
+def instant(parameter: str) -> str:
     """Return the SQL of a parameter as a time in UTC, which it is unless it says its own zone.
 
     DuckDB casts a time with a zone to that of the session, and DuckDB 2 drops the zone of a text.

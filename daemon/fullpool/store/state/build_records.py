@@ -12,13 +12,11 @@ from fullpool.store.partitions.messages import Built
 from fullpool.store.partitions.rows import meets_within
 from fullpool.store.state.bulk import insert, update
 from fullpool.store.state.tables import (
-    CONFLICT_COLUMNS,
     HOLE_COLUMNS,
     PARTITION_COLUMNS,
     PRESENT_COLUMNS,
     REVISION_COLUMNS,
     RUN_COLUMNS,
-    conflict_row,
     hole_rows,
     naive,
     partition_row,
@@ -122,17 +120,14 @@ def write_built(
     connection: duckdb.DuckDBPyConnection, built: Sequence[Built], at: datetime
 ) -> None:
     """Write files that are in the lake now, the archives in them, and what follows from that."""
-    conflicts: list[tuple[Any, ...]] = []
     revisions: list[tuple[Any, ...]] = []
     present: list[tuple[Any, ...]] = []
     write_files(connection, [file for build in built for file in build.files], at)
     for build in built:
-        conflicts += [conflict_row(conflict, at) for conflict in build.conflicts]
         revisions += [
             revision_row(revision, build.files[0].generation, at) for revision in build.revisions
         ]
         present += [present_row(accepted, at) for accepted in build.accepted]
-    insert(connection, qualified("conflicts"), CONFLICT_COLUMNS, conflicts)
     insert(connection, qualified("revisions"), REVISION_COLUMNS, revisions)
     insert(connection, qualified("compared"), ("path", "beside"), _compared(built))
     update(connection, "sync.archives", "key", PRESENT_COLUMNS, present)

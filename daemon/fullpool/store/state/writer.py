@@ -5,6 +5,7 @@ One process holds it, read-write, and one thread of it uses it. Every method is 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 
@@ -22,6 +23,7 @@ from fullpool.planning import Listed, one_of_each
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.build_records import write_built, write_findings
 from fullpool.store.state.bulk import AMONG, insert, replace, update, values_of
+from fullpool.store.state.conflict_records import write_conflicts
 from fullpool.store.state.gap_records import (
     is_behind,
     take_back,
@@ -147,12 +149,13 @@ class State:
         sql = f"SELECT key FROM sync.archives WHERE row_count IS NULL AND key{AMONG}"
         return {by_key[key] for (key,) in self._session.rows(sql, [values_of(by_key)])}
 
-    def record_built(self, built: Sequence[Built], at: datetime) -> None:
-        """Record files that are in the lake now, the archives in them, and what they replace."""
+    def record_built(self, built: Sequence[Built], root: Path, at: datetime) -> None:
+        """Record new files of the lake at *root*, the archives in them, and what they replace."""
         with self._session.transaction():
             old = [f.path for build in built if build.files for f in build.step.files]
             retire(self._session, old, at)
             write_built(self._session.connection, built, at)
+            write_conflicts(self._session.connection, root, built, at)
             self._doubt({build.step.series for build in built if build.files})
 
     def _doubt(self, series: Iterable[Series]) -> None:

@@ -225,7 +225,7 @@ class Round:
         if self._tried:  # first, for what was built may have archives due that were looked at
             self._state.record_tried(self._tried, now)
         if self._built:
-            self._state.record_built(self._built, now)
+            self._state.record_built(self._built, self._work.tree.root, now)
         self._outcome.is_dirty = self._outcome.is_dirty or bool(self._built or self._tried)
         self._built, self._tried, self._recorded = [], [], self._work.monotonic()
 

@@ -1,0 +1,59 @@
+"""What readers are told is true of the lake they read: conflicts, order, and where it lies."""
+
+from pathlib import Path
+
+import pytest
+
+import fullpool
+from fullpool.errors import UsageError
+from lab import DAY, HEADER, HOUR, Lab, at, bar, bars, trade
+from served import dataset
+
+HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+TRADES = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+CONFLICTS = "SELECT kept_source, kept_value, other_source, other_value FROM sync.conflicts"
+
+
+@pytest.mark.parametrize("folder", ["lake?", "market=um/lake", "symbol=BTCUSDT/lake", "[a]/lake"])
+def test_paths_that_duckdb_misreads_are_refused(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(UsageError, match="looking for the lake"):
+        fullpool.open(tmp_path / folder)
+
+
+def test_conflicts_are_of_values_in_the_lake() -> None:
+    """An archive that differs from the API is published again, at last with the same value."""
+    odd, day = at("2024-03-09T10:00"), at("2024-03-09")
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-08", follow="true")) as lab:
+        lines = bars(at("2024-03-01"), at("2024-04-01"), HOUR).splitlines(keepends=True)
+        lines[(odd - at("2024-03-01")) // HOUR] = bar(odd, HOUR, volume=55)
+        lab.tell_api(HOURS.format("monthly", "2024-03"), "".join(lines))
+        lab.put(HOURS.format("daily", "2024-03-08"), bars(day - DAY, day, HOUR))
+        lab.run("sync", "2024-03-10T01:00:20")
+        key = HOURS.format("daily", "2024-03-09")
+        found = []
+        for number, volume in enumerate((10, 77, 55, 10)):
+            text = bars(day, day + DAY, HOUR).splitlines(keepends=True)
+            text[10] = bar(odd, HOUR, volume=volume)
+            lab.put(key, "".join(text), day + (number + 1) * DAY)
+            lab.run("audit", day + (number + 1) * DAY + 9 * HOUR)
+            found.append(lab.ask(CONFLICTS))
+        lab.put(HOURS.format("monthly", "2024-03"), bars(at("2024-03-01"), at("2024-04-01"), HOUR))
+        lab.run("sync", "2024-04-05T09:00:20")
+
+        assert found[0] == [("archive", "10.00000000", "rest", "55.00000000")]
+        assert found[1:3] == [[], []]
+        assert len(set(lab.ask(CONFLICTS))) == len(lab.ask(CONFLICTS))
+
+
+def test_trades_of_midnight_are_in_order_of_time() -> None:
+    """An archive ends with a trade of the next day, later than the first one of that archive."""
+    late, early = at("2024-03-01T00:00:00.005"), at("2024-02-29T23:59:59.998")
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-02-29", end="2024-03-01")) as lab:
+        first = trade(1, at("2024-02-29T12:00")) + trade(2, late)
+        lab.put(TRADES.format("2024-02-29"), HEADER + first)
+        lab.put(TRADES.format("2024-03-01"), HEADER + trade(3, early) + trade(4, late + HOUR))
+        lab.run("sync", "2024-03-05T09:00")
+        with fullpool.open(lab.folder / "lake") as lake:
+            ids = [row[2] for row in lake.agg_trades("AUSDT", market="um").fetchall()]
+
+        assert ids == [1, 3, 2, 4]
