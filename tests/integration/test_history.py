@@ -461,10 +461,14 @@ class History(RuleBasedStateMachine):
             verify.repair(config, verify.verify(config, Event(), lambda _: None))
 
     @property
+    def has_two_spans(self) -> bool:
+        """Whether AUSDT is asked for in two spans; none of them begins after it ends."""
+        return self.is_split and self.start != LATE
+
+    @property
     def config(self) -> Config:
-        is_split = self.is_split and self.start != LATE
-        text = self.dataset("AUSDT", self.start, 12 if is_split else LAST)
-        text += self.dataset("AUSDT", 20, LAST) if is_split else ""
+        text = self.dataset("AUSDT", self.start, 12 if self.has_two_spans else LAST)
+        text += self.dataset("AUSDT", 20, LAST) if self.has_two_spans else ""
         text += self.dataset("BUSDT", self.start, LAST)
         return self.vendor.config(self.folder / "lake", text, rest={"enabled": "true"})
 
@@ -474,7 +478,7 @@ class History(RuleBasedStateMachine):
 
     def is_wanted(self, who: str, slot: int) -> bool:
         day = (EPOCH + slot * self.kind.every - self.midnight(0)) // DAY
-        is_between = who == "AUSDT" and self.is_split and 12 < day < 20
+        is_between = who == "AUSDT" and self.has_two_spans and 12 < day < 20
         return day >= (FIRST if self.start is None else self.start) and not is_between
 
     @rule(name=runs)
@@ -581,10 +585,10 @@ class History(RuleBasedStateMachine):
 
     def stretch_of(self, symbol: Symbol, slot: int) -> tuple[bool, bool]:
         """Return the life that a trade is of, and which part of the span asked for."""
-        is_later = self.is_split and slot >= self.slot_at(self.midnight(20))
+        is_later = self.has_two_spans and slot >= self.slot_at(self.midnight(20))
         return (
             self.ids_begin_anew and slot >= self.down.stop,
-            is_later and symbol.name == "AUSDT" and self.start != LATE,
+            is_later and symbol.name == "AUSDT",
         )
 
     def require_quiet(self) -> None:
@@ -704,15 +708,17 @@ class History(RuleBasedStateMachine):
             "SELECT expected_rows, present_rows, patched_rows, explained_rows, open_rows, row_count"
             " FROM sync.coverage WHERE symbol = ?"
         )
+        missing = "SELECT status, sum(row_count)::BIGINT FROM sync.gaps WHERE symbol = ? GROUP BY 1"
+        gaps: dict[str, int] = dict(ask(self.config, missing, [symbol.name]))
+        inside = [source for slot, (_, source) in held.items() if self.is_wanted(symbol.name, slot)]
         for expected, present, patched, explained, still_open, rows in ask(
             self.config, sql, [symbol.name]
         ):
             assert expected == present + patched + explained + still_open
-            sources = [source for _, source in held.values()]
-            assert rows == len(sources)
-            if self.start is None and not (self.is_split and symbol.name == "AUSDT"):
-                counted = (sources.count("archive"), sources.count("rest"))
-                assert (present, patched) == counted, (symbol.name, counted)
+            assert (present, patched) == (inside.count("archive"), inside.count("rest"))
+            assert explained == gaps.get("explained", 0)
+            assert still_open == gaps.get("open", 0)
+            assert rows == len(held)
 
     def require_true(self, symbol: Symbol, held: dict[int, tuple[int, str]]) -> None:
         """No gap is where rows are held, none stands in two, and what explains one is true."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import deltalake
 import orjson
 import pytest
 
@@ -21,12 +22,14 @@ from fullpool.errors import Exit, LakeBusyError, RemoteError
 from fullpool.kinds import KINDS
 from fullpool.remote import manifests, metadata, publishing, verification
 from fullpool.remote.bucket import PART, Bucket
+from fullpool.remote.delta import DeltaTables
 from fullpool.remote.etag import etag_of
 from fullpool.remote.naming import FOLDERS, NEWEST, TABLES
 from fullpool.remote.owner import OWNER
 from fullpool.remote.publisher import Publisher, Sent
 from fullpool.simulator.generate import zipped
 from fullpool.store import remote_record
+from lab import DAY, HOUR, Lab, at, bars
 from running import QUICK, Running
 from seaweed import Faulty, credentials
 from served import ask, audit, dataset, sync, tree_of, wait
@@ -36,7 +39,7 @@ pytestmark = pytest.mark.seaweed
 
 BUCKET = "copy"
 GRACE = timedelta(hours=24)
-DAY = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
+ARCHIVE = "data/spot/daily/klines/AUSDT/1m/AUSDT-1m-2024-06-02.zip"
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +126,15 @@ class Copy:
 
     def change(self, number: int) -> None:
         """Have the vendor publish an archive anew, and the lake take it over."""
-        text = self.world.vendor.text_of(DAY)
+        text = self.world.vendor.text_of(ARCHIVE)
         first, *rest = text.splitlines(keepends=True)
         fields = first.split(",")
         fields[5] = f"{number}.00000000"
         content = "".join([",".join(fields), *rest]).encode()
-        name = DAY.rpartition("/")[2].replace(".zip", ".csv")
+        name = ARCHIVE.rpartition("/")[2].replace(".zip", ".csv")
         # The stand-in takes a file of the same length and time for the same one.
         at = datetime(2024, 6, 4, tzinfo=UTC) + timedelta(minutes=number)
-        self.world.vendor.put_bytes(DAY, zipped(name, content), at)
+        self.world.vendor.put_bytes(ARCHIVE, zipped(name, content), at)
         audit(self.world.config)
 
     def _name(self, location: str) -> str:
@@ -655,3 +658,30 @@ def test_daemon_publishes_and_unreachable_bucket_delays_nothing(copy: Copy) -> N
         daemon.until(lambda: "up to date" in daemon.status())
         until(lambda: (found := known()) and found.has(tree.published(), copy.to))
     copy.require_newest()
+
+
+def test_delta_tables_have_the_rows_of_a_restored_backup(copy: Copy, tmp_path: Path) -> None:
+    """Its next file has a name that was sent before, with other rows."""
+    key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01"), has_api=False) as lab:
+        tree, to, options = tree_of(lab.config), f"{copy.to}-restored", credentials(copy.address)
+        delta, bucket = DeltaTables(to, options), Bucket(to, options)
+
+        def day_later(day: str) -> None:
+            begins = at(day)
+            lab.put(key.format(day), bars(begins, begins + DAY, HOUR, begins.day), begins + DAY)
+            now = begins + DAY + 9 * HOUR
+            lab.run("sync", now)
+            Publisher(tree, bucket, GRACE, lambda: now, delta).publish()
+
+        day_later("2024-03-01")
+        shutil.copytree(tree.root, tmp_path / "backup", symlinks=True)
+        day_later("2024-03-02")
+        shutil.rmtree(tree.root)
+        shutil.copytree(tmp_path / "backup", tree.root, symlinks=True)
+        day_later("2024-03-03")
+
+        options |= {"AWS_ENDPOINT_URL": copy.address, "AWS_ALLOW_HTTP": "true"}
+        table = deltalake.DeltaTable(f"{to}/klines", storage_options=options)
+        sizes = table.get_add_actions(flatten=True)["size_bytes"].to_pylist()
+        assert [(size,) for size in sizes] == lab.ask("SELECT size_bytes FROM sync.files")

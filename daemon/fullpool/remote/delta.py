@@ -96,19 +96,19 @@ def _create(uri: str, options: dict[str, str], kind: Kind, wanted: _Wanted, mome
 def _change(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> None:
     """Add the files that are not in the table, and remove those that are no longer wanted."""
     held = _held(table, kind)
-    # A restored backup may have other rows under the name of a file that was sent before.
+    # A restored backup may have other rows under the name of a file that was sent before: what is
+    # added under a name counts, whatever was.
     same = {
         path
         for path, (_, file) in wanted.items()
         if path in held and held[path][:2] == (file.size_bytes, file.rows)
     }
-    gone = [
-        (path, size, partition) for path, (size, _, partition) in held.items() if path not in same
-    ]
-    actions = [_removed(*one, moment) for one in gone]
-    actions += [
+    actions = [
         _added(kind, path, *found, moment) for path, found in wanted.items() if path not in same
     ]
+    for path in held.keys() - wanted.keys():
+        size, _, partition = held[path]
+        actions.append(_removed(path, size, partition, moment))
     if actions:
         table.create_write_transaction(
             actions, "append", _schema(kind), list(hive_keys(kind)),
