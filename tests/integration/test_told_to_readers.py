@@ -57,3 +57,26 @@ def test_trades_of_midnight_are_in_order_of_time() -> None:
             ids = [row[2] for row in lake.agg_trades("AUSDT", market="um").fetchall()]
 
         assert ids == [1, 3, 2, 4]
+
+
+def test_runs_of_followed_trades_end_with_their_rows() -> None:
+    """The archive of a later day comes first, and takes the middle out of a run."""
+    key = "data/futures/um/{}/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+
+    def trades(day: str, first_id: int, hours: range) -> str:
+        return "".join(trade(first_id + n, at(day) + h * HOUR) for n, h in enumerate(hours))
+
+    known = trades("2024-03-07", 100, range(24)) + trades("2024-03-08", 124, range(20))
+    ninth = trades("2024-03-09", 144, range(5, 18))
+    with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-07", follow="true")) as lab:
+        lab.put(key.format("daily", "2024-03-07"), HEADER + trades("2024-03-07", 100, range(24)))
+        tenth = trades("2024-03-10", 157, range(7, 9))
+        lab.tell_api(key.format("monthly", "2024-03"), HEADER + known + ninth + tenth)
+        lab.run("sync", "2024-03-09T18:30:20")
+        lab.put(key.format("daily", "2024-03-09"), HEADER + ninth, at("2024-03-10T03:00"))
+        lab.run("sync", "2024-03-10T09:31:00")
+
+        runs = lab.ask("SELECT first_time, last_time FROM sync.followed ORDER BY ALL")
+        ends = "SELECT min(transact_time), max(transact_time) FROM agg_trades WHERE {}"
+        early, late = "source = 'rest' AND agg_trade_id < 144", "agg_trade_id > 156"
+        assert runs == [*lab.ask(ends.format(early)), *lab.ask(ends.format(late))]

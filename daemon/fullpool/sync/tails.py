@@ -62,7 +62,21 @@ def take_out(state: State, tree: Tree, generation: int, now: datetime) -> None:
     taken = {series: _taken(files[series]) for series in changed}
     found = {file: _of_file(file, taken) for file in held}
     _write_again(state, tree, found, generation, now)
-    state.tails.record([], [], changed, now)
+    state.tails.record([], [], _with_true_ends(state, tree, changed), now)
+
+
+def _with_true_ends(
+    state: State, tree: Tree, runs: Mapping[Series, Sequence[Run]]
+) -> dict[Series, Sequence[Run]]:
+    """Return runs with the times of their first and last rows: of trades only the files tell."""
+    found = dict(runs)
+    for series, own in runs.items():
+        if is_counted(series):
+            files = [file for file in state.tails.files().values() if file.key.fits(series)]
+            read = tails.counted_runs(state.connection, tree, files).get(series.symbol, [])
+            known = {(run.first_id, run.last_id): run for run in read}
+            found[series] = [known.get((run.first_id, run.last_id), run) for run in own]
+    return found
 
 
 def forget(
