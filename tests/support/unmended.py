@@ -100,9 +100,9 @@ MENDS: Final = (
     mend(
         "8b ids that begin anew are counted as if they went on", "Trades",
         (
-            "gaps.py",
-            "return ranges + sum(file.rows for file in held if file.path)",
-            "return held[-1].last_key - held[0].first_key + 1 if held else ranges",
+            "cuts.py",
+            "return sum(inside.rows(file, span) for file in held if file.path)",
+            "return held[-1].last_key - held[0].first_key + 1 if held and inside else 0",
         ),
     ),
     mend(
