@@ -16,7 +16,7 @@ ANYWHERE := "not (cluster or seaweed or engines or clients or frames or programs
 # and with an output that is buffered, as everybody has it.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 
-.PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-python test-readers test-faults torture mutants unmended soak docs workflows claims release \
+.PHONY: help demo test test-slow test-all test-unit coverage check format bench test-tz test-s3 test-cluster test-engines test-clients test-frames test-programs test-containers test-web pictures test-duckdb test-systemd test-python test-readers test-faults torture mutants reverted soak docs workflows claims release \
 	wheel install-service deb lock clean
 .DEFAULT_GOAL := help
 
@@ -128,8 +128,8 @@ test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publ
 mutants: $(INSTALLED) ## Change the pure modules line by line, and count what their tests notice: half an hour
 	sh tests/support/mutants.sh $(PYTHON) $(VENV) $(ARGS)
 
-unmended: $(INSTALLED) ## Take each mend of lost rows out, and see histories find it: two hours
-	$(BIN)/python tests/support/unmended.py $(ARGS)
+reverted: $(INSTALLED) ## Revert each fix of lost rows in a copy, and see histories notice it: two hours
+	$(BIN)/python tests/support/reverted.py $(ARGS)
 
 soak: $(INSTALLED) ## The daemon at accelerated time for 10 minutes; plot in benchmarks/results
 	$(BIN)/python benchmarks/soak.py

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from fullpool.gaps import by_span, missing_ranges
 from fullpool.grid import Grid, Places, near_files, rows_before, tail_begins
@@ -11,7 +10,7 @@ from fullpool.model import PartitionFile, Span
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cut:
-    """A file of which not all rows are expected, and a span that some or none of them lie in."""
+    """A file that lies only partly in the spans where rows are expected, and one of these."""
 
     path: str
     span: Span
@@ -26,16 +25,15 @@ class CutRows:
 
 
 Counts = Mapping[Cut, CutRows]
-_NONE: Final = CutRows(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class RowsInside:
     """Tells how many rows of a file lie in a span where rows are expected.
 
-    *bounds* has the span in which those of each of these are counted: as far as the configuration
-    goes, for an expected span grows every day. *counts* lacks files that could not be read: all
-    their rows are taken to be expected.
+    *bounds* has the expected spans, whose ends move every day, and the same up to the configured
+    end: counts are kept by those. Of files that *counts* lacks, which could not be read, all rows
+    are counted.
     """
 
     bounds: Mapping[Span, Span] = field(default_factory=dict)
@@ -45,7 +43,7 @@ class Inside:
         """Return how many rows of a file lie in an expected span."""
         if file.path:
             span = self.bounds.get(span, span)
-        if _covers(span, file):
+        if _contains(span, file):
             return file.rows
         if _is_beside(span, file):
             return 0
@@ -55,13 +53,12 @@ class Inside:
         return file.rows if counted is None else counted.rows
 
 
-def cuts_of(files: Sequence[PartitionFile], spans: Sequence[Span]) -> dict[Cut, CutRows | None]:
-    """Return the files that none of *spans* covers, with each of these; None is to be counted."""
-    cuts: dict[Cut, CutRows | None] = {}
+def cuts_of(files: Sequence[PartitionFile], spans: Sequence[Span]) -> list[Cut]:
+    """Return the files that lie only partly in *spans*, with each of these that has a part."""
+    cuts: list[Cut] = []
     for file in files:
-        if file.path and not any(_covers(span, file) for span in spans):
-            for span in spans:
-                cuts[Cut(file.path, span)] = _NONE if _is_beside(span, file) else None
+        if file.path and not any(_contains(span, file) for span in spans):
+            cuts += [Cut(file.path, span) for span in spans if not _is_beside(span, file)]
     return cuts
 
 
@@ -69,25 +66,25 @@ def expected_rows(
     grid: Grid | None,
     held: Sequence[PartitionFile],
     expected: Sequence[Span],
-    inside: Inside,
+    inside: RowsInside,
 ) -> list[int]:
     """Return how many rows each span should have: of the grid; or ids held and missing."""
     if grid is None:
         parts = zip(by_span(held, expected), expected, strict=True)
-        return [_ids_missing(files, span) + _ids_held(held, span, inside) for files, span in parts]
+        return [_missing_ids(files, span) + _held_ids(held, span, inside) for files, span in parts]
     return [len(grid.places(span)) + _off_grid(grid, held, span, inside) for span in expected]
 
 
-def _ids_missing(held: Sequence[PartitionFile], span: Span) -> int:
+def _missing_ids(held: Sequence[PartitionFile], span: Span) -> int:
     return sum(len(missing.places) for missing in missing_ranges(None, held, [span]))
 
 
-def _ids_held(held: Sequence[PartitionFile], span: Span, inside: Inside) -> int:
+def _held_ids(held: Sequence[PartitionFile], span: Span, inside: RowsInside) -> int:
     """Return how many ids archives have in a span: what is followed is expected with its own."""
     return sum(inside.rows(file, span) for file in held if file.path)
 
 
-def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span, inside: Inside) -> int:
+def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span, inside: RowsInside) -> int:
     """Return how many rows a span has, held or missing, beyond those the grid has places for.
 
     Where bars open half an hour late for some days, the first or the last one is cut short. Where
@@ -102,7 +99,7 @@ def _off_grid(grid: Grid, held: Sequence[PartitionFile], span: Span, inside: Ins
     return rows + sum(_beyond_places(grid, file, span, inside) for file in held)
 
 
-def _beyond_places(grid: Grid, file: PartitionFile, span: Span, inside: Inside) -> int:
+def _beyond_places(grid: Grid, file: PartitionFile, span: Span, inside: RowsInside) -> int:
     """Return how many rows of a file in a span, held or missing, there are beyond its places.
 
     Fewer than none where rows are further apart than places.
@@ -114,7 +111,7 @@ def _beyond_places(grid: Grid, file: PartitionFile, span: Span, inside: Inside) 
     return rows - len(places.meet(wanted))
 
 
-def _covers(span: Span, file: PartitionFile) -> bool:
+def _contains(span: Span, file: PartitionFile) -> bool:
     return span.start <= file.first_time and file.last_time < span.end
 
 

@@ -5,8 +5,11 @@ from threading import Event
 import pytest
 
 from fullpool.app import verify
+from fullpool.app.doctor import examination
+from fullpool.cli import report
+from fullpool.store.catalogue.reader import reading
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bars, days_of
-from served import dataset
+from served import dataset, tree_of
 
 RATES = "data/futures/um/monthly/fundingRate/AUSDT/AUSDT-fundingRate-{}.zip"
 TRADES = "data/spot/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"
@@ -86,3 +89,56 @@ def test_rows_before_the_start_hide_no_loss() -> None:
         rows = len(days) * 1440
         assert whole == [(rows, rows, 0, 0)]
         assert lab.ask(COUNTS) == [(rows, 17 * 1440, 0, 10 * 1440)]
+
+
+def test_rows_from_before_a_start_to_come_count_as_none() -> None:
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-01", follow="true")) as lab:
+        key = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-{}.zip"
+        lab.put(key.format("2024-03-01"), bars(at("2024-03-01"), at("2024-03-02"), HOUR))
+        lab.tell_api(key.format("2024-03-02"), bars(at("2024-03-01"), at("2024-03-04"), HOUR))
+        lab.run("sync", "2024-03-03T12:00:20")
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-06-01", follow="true")
+        lab.run("sync", "2024-03-03T13:00:20")
+
+        assert lab.ask(COUNTS) == [(0, 0, 0, 0)]
+        assert lab.ask("SELECT row_count FROM sync.coverage") == [(60,)]
+
+
+def test_rows_of_lost_files_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lab(dataset("spot/klines/AUSDT/1m", start="2024-03-30", end="2024-04-02")) as lab:
+        lab.has_api = False
+        for day in (*days_of("2024-03", 30, 31), *days_of("2024-04", 1, 2)):
+            lab.put(MINUTES.format("daily", day), bars(at(day), at(day) + DAY, MINUTE))
+        lab.run("sync", "2024-04-15T12:00")
+        (april,) = (lab.folder / "lake" / "klines").rglob("2024-04*.parquet")
+        april.unlink()
+        verify.repair(lab.config, verify.verify(lab.config, Event(), lambda _: None))
+        tree = tree_of(lab.config)
+        told = [problem.what for problem in examination.examine_lake(tree)]
+        with reading(tree) as reader:
+            report.gaps(reader, symbol="", is_open=True, is_json=False)
+        said = capsys.readouterr().out
+
+        assert any(what.startswith("2 archives of spot/klines/AUSDT/1m lost: ") for what in told)
+        assert said.startswith("2,880 more rows were in files that are lost:")
+
+
+def test_a_garbled_file_is_counted_once_it_can_be_read() -> None:
+    """Of a column's name: DuckDB's message of that is no text."""
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-01-01", end="2024-03-31")) as lab:
+        lab.has_api = False
+        key = "data/spot/monthly/klines/AUSDT/1h/AUSDT-1h-2024-0{}.zip"
+        for month in (1, 2, 3):
+            rows = bars(at(f"2024-0{month}-01"), at(f"2024-0{month + 1}-01"), HOUR)
+            lab.put(key.format(month), rows)
+        lab.run("sync", "2024-05-20")
+        (path,) = (lab.folder / "lake" / "klines").rglob("*.parquet")
+        whole = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(whole.replace(b"close_time", b"clos\xff_time"))
+        lab.datasets = dataset("spot/klines/AUSDT/1h", start="2024-01-11", end="2024-03-10")
+        lab.run("sync", "2024-05-20T01:00")
+        path.write_bytes(whole)
+        lab.run("sync", "2024-05-20T02:00")
+
+        assert lab.ask(COUNTS) == [(60 * 24, 60 * 24, 0, 0)]

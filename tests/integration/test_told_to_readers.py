@@ -11,6 +11,10 @@ from served import dataset
 
 HOURS = "data/spot/{}/klines/AUSDT/1h/AUSDT-1h-{}.zip"
 TRADES = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-{}.zip"
+CONFLICTS_WHOLE = (
+    "SELECT key, row_time, column_name, kept_source, kept_value, other_source, other_value,"
+    " found_at FROM sync.conflicts"
+)
 CONFLICTS = "SELECT kept_source, kept_value, other_source, other_value FROM sync.conflicts"
 
 
@@ -37,12 +41,28 @@ def test_conflicts_are_of_values_in_the_lake() -> None:
             lab.put(key, "".join(text), day + (number + 1) * DAY)
             lab.run("audit", day + (number + 1) * DAY + 9 * HOUR)
             found.append(lab.ask(CONFLICTS))
+
+        assert found == [[("archive", "10.00000000", "rest", "55.00000000")], [], [], []]
+
+
+def test_a_conflict_found_again_is_listed_once() -> None:
+    """A day that its month differs from is published again with the same value."""
+    odd, day = at("2024-03-09T10:00"), at("2024-03-09")
+    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-08", follow="true")) as lab:
+        lines = bars(at("2024-03-01"), at("2024-04-01"), HOUR).splitlines(keepends=True)
+        lines[(odd - at("2024-03-01")) // HOUR] = bar(odd, HOUR, volume=55)
+        lab.tell_api(HOURS.format("monthly", "2024-03"), "".join(lines))
+        lab.put(HOURS.format("daily", "2024-03-08"), bars(day - DAY, day, HOUR))
+        lab.run("sync", "2024-03-10T01:00:20")
+        lab.put(HOURS.format("daily", "2024-03-09"), bars(day, day + DAY, HOUR), day + DAY)
+        lab.run("sync", "2024-03-10T09:00:20")
+        once = lab.ask(f"SELECT * EXCLUDE (found_at) FROM ({CONFLICTS_WHOLE})")
+        lab.put(HOURS.format("daily", "2024-03-10"), bars(day + DAY, day + 2 * DAY, HOUR))
         lab.put(HOURS.format("monthly", "2024-03"), bars(at("2024-03-01"), at("2024-04-01"), HOUR))
         lab.run("sync", "2024-04-05T09:00:20")
 
-        assert found[0] == [("archive", "10.00000000", "rest", "55.00000000")]
-        assert found[1:3] == [[], []]
-        assert len(set(lab.ask(CONFLICTS))) == len(lab.ask(CONFLICTS))
+        assert [row[:2] for row in once] == [(1709978400000000, odd.replace(tzinfo=None))]
+        assert lab.ask(f"SELECT * EXCLUDE (found_at) FROM ({CONFLICTS_WHOLE})") == once
 
 
 def test_trades_of_midnight_are_in_order_of_time() -> None:

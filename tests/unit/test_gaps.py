@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullpool.cuts import Cut, CutRows, Inside, expected_rows
+from fullpool.cuts import Cut, CutRows, RowsInside, expected_rows
 from fullpool.gaps import (
     Explanation,
     Gap,
@@ -264,7 +264,7 @@ def test_restarted_ids_are_two_lives() -> None:
     explained = replace(gap(5, 6, Explanation.TOO_OLD_FOR_API), series=TRADES, span=Span(NOW, NOW))
     found = reconciled(TRADES, None, missing, [explained], again).gaps
 
-    assert expected_rows(None, [first, second], spans, Inside()) == [30]
+    assert expected_rows(None, [first, second], spans, RowsInside()) == [30]
     assert [(g.span.start, g.explanation) for g in found] == [
         (NOW, Explanation.TOO_OLD_FOR_API),
         (again, None),
@@ -280,7 +280,7 @@ def test_nothing_between_wanted_spans_is_missing() -> None:
 
     assert [len(one.places) for one in missing_ranges(grid, files, spans)] == [2, 10]
     counts = {Cut(files[0].path, spans[0]): CutRows(9, 0)}
-    assert expected_rows(grid, files, spans, Inside({}, counts)) == [9, 22]
+    assert expected_rows(grid, files, spans, RowsInside({}, counts)) == [9, 22]
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_off_grid_bars_count_as_expected() -> None:
     outage = hole(at("2018-02-08"), at("2018-02-09T09:28:14.789"))
     month = replace(held(start, end, (outage,)), rows=640)
 
-    assert expected_rows(grid, [month], [Span(start, at("2018-03-01"))], Inside()) == [640 + 33]
+    assert expected_rows(grid, [month], [Span(start, at("2018-03-01"))], RowsInside()) == [640 + 33]
 
 
 @given(
@@ -423,7 +423,7 @@ def test_ids_outside_wanted_spans_are_not_missing() -> None:
         Places(51, 61),
     ]
     assert missing_ranges(None, files, []) == []
-    assert expected_rows(None, files, spans, Inside()) == [12, 12]
+    assert expected_rows(None, files, spans, RowsInside()) == [12, 12]
 
 
 def test_each_absence_is_judged_by_itself() -> None:

@@ -29,8 +29,8 @@ from fullpool.sync.publishing import publish_state
 class Rebuilt:
     """What a rebuild found. *damaged* files, with the reason, are in `.quarantine/damaged` now.
 
-    Of *unproven* files no hash was on record any more: they are what they are. *unread* are the
-    tables of the newest catalogue that could not be taken over.
+    Of *unproven* files no hash was on record any more: they are what they are. *not_restored* are
+    the tables of the newest generation that could not be taken over.
     """
 
     files: int
@@ -38,7 +38,7 @@ class Rebuilt:
     rows: int
     damaged: tuple[str, ...]
     unproven: int
-    unread: tuple[str, ...]
+    not_restored: tuple[str, ...]
 
 
 def rebuild(config: Config, stop: Stop) -> Rebuilt:
@@ -55,7 +55,7 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         new = tree.staging / "state.duckdb"
         with closing(open_state(new, tree.staging / SPILL, now)) as state:
             gone = [*(file.path for file in damaged), *_gone(tree, sums)]
-            unread = restore(state, tree, found, [*replaced, *gone], now)
+            not_restored = restore(state, tree, found, [*replaced, *gone], now)
         held.require_ours()
         _replace(tree)
         with opened_state(tree, held) as state:
@@ -68,7 +68,7 @@ def rebuild(config: Config, stop: Stop) -> Rebuilt:
         rows=sum(one.file.rows for one in found if one.file),
         damaged=tuple(f"{file.path}: {file.damage}" for file in damaged),
         unproven=sum(not sums.get(one.path) for one in found),
-        unread=tuple(unread),
+        not_restored=tuple(not_restored),
     )
 
 
@@ -91,7 +91,7 @@ def _read_all(
     forgotten = _forgotten(tree, left, sums)
     for path in forgotten:
         del left[path]
-    _require_any(tree, left)
+    _require_any(tree, left, sums)
     known: dict[str, RecoveredFile] = {}
     damaged: list[RecoveredFile] = []
     while True:
@@ -107,10 +107,18 @@ def _read_all(
                 del left[one.path]
 
 
-def _require_any(tree: Tree, files: Mapping[str, int]) -> None:
-    """Raise NoLakeError if there is nothing to rebuild a state from; followed rows suffice."""
+def _require_any(tree: Tree, files: Mapping[str, int], sums: Mapping[str, str]) -> None:
+    """Raise NoLakeError if there is nothing to rebuild a state from, or all of it is elsewhere.
+
+    A lake may have no rows yet, or only followed ones; but files that were published do not all
+    go at once, unless their disk or their folder does.
+    """
+    doing = f"rebuilding the state of {tree.root}"
+    if not files and sums:
+        hint = "bring the files back first: their folder was moved, or a disk is not mounted"
+        raise NoLakeError(f"{doing}: none of the {len(sums)} published files is there", hint=hint)
     if not (files or tree.generations()):
-        raise NoLakeError(f"rebuilding the state of {tree.root}: there are no partition files")
+        raise NoLakeError(f"{doing}: there are no partition files")
 
 
 def _as_taken_out(tree: Tree, one: RecoveredFile) -> RecoveredFile:

@@ -37,7 +37,8 @@ class Verified:
     *left_over* are files that a pass which was killed had not recorded yet: the next one takes them
     out. *followed* are damaged files of followed rows. *outdated* are archives whose CHECKSUM is
     another by now, *withdrawn* those that have none any more; of *unanswered* ones it could not be
-    fetched, for the reason given. *tables* are damaged files of the newest generation itself.
+    fetched, for the reason given. *damaged_tables*
+    are files of the newest generation itself.
     """
 
     files: int
@@ -51,23 +52,24 @@ class Verified:
     withdrawn: tuple[Archive, ...] = ()
     unanswered: tuple[str, ...] = ()
     followed: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    damaged_tables: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         files = self.damaged or self.unread or self.foreign or self.followed
-        return not (files or self.outdated or self.tables)
+        return not (files or self.outdated or self.damaged_tables)
 
     @property
     def is_repaired_by_publishing(self) -> bool:
-        """Whether readers are to see something else, though no file is taken out."""
-        return bool(self.outdated or self.followed or self.tables)
+        """Whether a repair has to publish although it takes no partition file out."""
+        return bool(self.outdated or self.followed or self.damaged_tables)
 
 
 def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verified:
     """Inspect all files of the newest generation; *looked* is told the bytes of each.
 
-    Runs next to a daemon. Raises NoLakeError.
+    Runs next to a daemon. Raises NoLakeError; DamagedError if the newest generation cannot say
+    which files there are.
     """
     tree, began = tree_of(config), time.monotonic()
     with reading(tree) as reader:
@@ -99,12 +101,12 @@ def verify(config: Config, stop: Stop, looked: Callable[[int], None]) -> Verifie
         foreign=tuple(sorted(unknown - left_over)),
         left_over=() if is_held(tree) else tuple(sorted(left_over)),
         followed=tuple(sorted(followed)),
-        tables=tables,
+        damaged_tables=tables,
     )
 
 
 # Tables that say which files there are.
-_OF_FILES: Final = ("partitions", "holes", "runs", "tail_files", "retired")
+_FILE_LISTS: Final = ("partitions", "holes", "runs", "tail_files", "retired")
 
 
 def _damaged_tables(reader: Queries, tree: Tree) -> tuple[str, ...]:
@@ -113,9 +115,9 @@ def _damaged_tables(reader: Queries, tree: Tree) -> tuple[str, ...]:
     Raises DamagedError if it cannot say any more which files the lake has.
     """
     damaged = inventory.damaged_tables(reader, tree)
-    if any(name.partition("-")[0] in _OF_FILES for name in damaged):
+    if any(name.partition("-")[0] in _FILE_LISTS for name in damaged):
         raise DamagedError(
-            f"verifying {tree.root}: in the newest generation, {', '.join(damaged)} are damaged",
+            f"verifying {tree.root}: damaged in the newest generation: {', '.join(damaged)}",
             hint="`fullpool sync` publishes the generation again; then verify once more",
         )
     return tuple(damaged)
@@ -156,7 +158,7 @@ def repair(config: Config, verified: Verified) -> list[Archive]:
         if verified.followed:
             set_aside_damaged(state, tree, now)
         if lost or verified.is_repaired_by_publishing:
-            manner = Manner(is_afresh=bool(verified.tables))
+            manner = Manner(is_afresh=bool(verified.damaged_tables))
             publish_state(state, tree, state.next_value("generation"), now, manner)
         due = {known.archive for known in state.queries.due(now)}
     return sorted(before & due, key=str)

@@ -17,9 +17,9 @@ _SHOWN: Final = 20
 
 def require_whole(found: Verified, lake: str) -> None:
     if not found.is_whole:
+        damaged = [*found.damaged, *found.followed, *found.damaged_tables]
         raise DamagedError(
-            f"verifying the lake {lake}:"
-            f" {len(found.damaged) + len(found.followed) + len(found.tables)} files are damaged,"
+            f"verifying the lake {lake}: {len(damaged)} files are damaged,"
             f" {len(found.unread)} cannot be read,"
             f" {len(found.foreign)} do not belong there,"
             f" {len(found.outdated)} archives have a new CHECKSUM",
@@ -29,7 +29,7 @@ def require_whole(found: Verified, lake: str) -> None:
 
 def _hint(found: Verified) -> str | None:
     """Return what to do if nothing but the vendor has changed; None for what is usual."""
-    if found.damaged or found.foreign or found.unread or found.followed or found.tables:
+    if found.damaged or found.foreign or found.unread or found.followed or found.damaged_tables:
         return None
     return "`fullpool verify --vendor --repair` makes the next sync download them again"
 
@@ -58,7 +58,7 @@ def verified(found: Verified, due: list[str], *, is_json: bool) -> None:
         sys.stdout.write(f"damaged: {path}: {'; '.join(problems)}\n")
     listed("could not be read, left as it is", unread)
     listed("damaged; a repair asks the API for its followed rows again", found.followed)
-    listed("damaged in the newest generation; a repair publishes it again", found.tables)
+    listed("damaged in the newest generation; a repair publishes it again", found.damaged_tables)
     listed("does not belong to this lake", found.foreign)
     listed("left over from a killed pass; the next pass removes it", found.left_over)
     listed("outdated, its CHECKSUM has changed", list(map(str, found.outdated)))
@@ -77,7 +77,7 @@ def _as_json(found: Verified) -> dict[str, Any]:
         "foreign": found.foreign,
         "left_over": found.left_over,
         "followed": found.followed,
-        "tables": found.tables,
+        "damaged_tables": found.damaged_tables,
         "outdated": list(map(str, found.outdated)),
         "withdrawn": list(map(str, found.withdrawn)),
         "unanswered": found.unanswered,
@@ -101,7 +101,7 @@ def rebuilt(done: Rebuilt, *, is_json: bool) -> None:
                 "rows": done.rows,
                 "damaged": done.damaged,
                 "unproven": done.unproven,
-                "unread": done.unread,
+                "not_restored": done.not_restored,
             }
         )
         return
@@ -109,10 +109,10 @@ def rebuilt(done: Rebuilt, *, is_json: bool) -> None:
         f"{done.files:,} files of {done.archives:,} archives, {done.rows:,} rows recorded again\n"
     )
     listed("damaged and removed; its archives are downloaded again", done.damaged)
-    if done.unread:
+    if done.not_restored:
         sys.stdout.write(
-            "not taken over from the newest generation, which is damaged there:"
-            f" {', '.join(done.unread)}\n"
+            "not taken over from the newest generation, where they are gone, damaged, or of an"
+            f" older version: {', '.join(done.not_restored)}\n"
         )
     if done.unproven:
         sys.stdout.write(

@@ -32,11 +32,15 @@ _GAPS_SQL: Final = """
     ORDER BY ALL"""
 
 
-# Of files that were lost since gaps were last looked for.
+# Rows of files that were lost since gaps were last looked for: they are in no gap yet.
 _LOST_SQL: Final = """
-    SELECT (SELECT coalesce(sum(open_rows), 0) FROM sync.coverage WHERE $1 IN ('', symbol))
-         - (SELECT coalesce(sum(row_count), 0) FROM sync.gaps
-            WHERE status = 'open' AND $1 IN ('', symbol))"""
+    SELECT coalesce(sum(greatest(c.open_rows - coalesce(g.row_count, 0), 0)), 0)::BIGINT
+    FROM sync.coverage AS c LEFT JOIN (
+        SELECT market, kind, symbol, interval, sum(row_count) AS row_count FROM sync.gaps
+        WHERE status = 'open' GROUP BY ALL) AS g
+      ON c.market = g.market AND c.kind = g.kind AND c.symbol = g.symbol
+     AND c.interval IS NOT DISTINCT FROM g.interval
+    WHERE c.is_wanted AND $1 IN ('', c.symbol)"""
 
 
 def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
@@ -52,7 +56,8 @@ def gaps(reader: Reader, *, symbol: str, is_open: bool, is_json: bool) -> None:
     ((lost,),) = reader.query(_LOST_SQL, [symbol]).rows
     if lost:
         sys.stdout.write(
-            f"{lost:,} rows of lost files are missing: `fullpool sync` downloads them again\n"
+            f"{lost:,} more rows were in files that are lost:"
+            " `fullpool sync` downloads them again\n"
         )
     if not answer.rows:
         sys.stdout.write(_no_gaps(reader, symbol, is_open=is_open))

@@ -13,7 +13,7 @@ from fullpool.lake.rows import Rows
 from fullpool.lake.selection import Selection, matching, require_offered, rows_of
 from fullpool.store.catalogue.reader import Generation, generations
 from fullpool.store.catalogue.session import Session
-from fullpool.store.duck import quoted
+from fullpool.store.duck import listed, quoted
 from fullpool.store.tree import lake_at
 
 # Generations of the first formats have no rows that are followed.
@@ -96,14 +96,16 @@ class Lake(KindMethods):
     def _sql_of(self, kind: Kind, selection: Selection) -> str:
         same = _same_series(kind, selection)
         held = self._symbols(f"sync.coverage WHERE {same}")
-        mixed = self._mixed(same)
-        return rows_of(kind, selection, matching(selection.symbols, held), len(held), mixed)
+        symbols = matching(selection.symbols, held)
+        if len(symbols) < len(held):
+            same += f" AND symbol IN {listed(symbols)}"
+        return rows_of(kind, selection, symbols, len(held), self._mixed(same))
 
     def _mixed(self, same: str) -> list[str]:
-        """Return the symbols whose rows are not in the order of time from file to file.
+        """Return the symbols whose files overlap in time.
 
-        The archive of a day came before that of the day before it, which is followed; or an archive
-        ends with rows of the next day, later than the first ones of that.
+        Either an archive came before the one of an earlier day, which is still followed; or an
+        archive ends with rows of the next day.
         """
         overlapping = self._symbols(
             f"sync.files WHERE {same} QUALIFY first_time < lag(last_time)"

@@ -96,8 +96,8 @@ def _create(uri: str, options: dict[str, str], kind: Kind, wanted: _Wanted, mome
 def _change(table: Any, kind: Kind, wanted: _Wanted, moment: Moment) -> None:
     """Add the files that are not in the table, and remove those that are no longer wanted."""
     held = _held(table, kind)
-    # A restored backup may have other rows under the name of a file that was sent before: what is
-    # added under a name counts, whatever was.
+    # After a restored backup the same name may stand for other rows. Adding it again replaces its
+    # entry.
     same = {
         path
         for path, (_, file) in wanted.items()

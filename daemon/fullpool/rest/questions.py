@@ -4,7 +4,8 @@ Source: the API's documentation, and recorded answers of it.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from fullpool import vendor
 from fullpool.errors import RestError
@@ -32,6 +33,9 @@ from fullpool.rest.windows import (
     path_of,
     query_of,
 )
+
+# Source: its first archives and answers of the API are of 2020.
+_COIN_M_BEGAN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def windows(
@@ -119,7 +123,8 @@ def ask(client: Client, grid: Grid | None, window: Window) -> Answer:
 def existed_before(client: Client, grid: Grid, series: Series, place: int) -> bool:
     """Whether the API has a bar of the series before *place*."""
     end = grid.opens(place) - MILLISECOND
-    spans = _askable(series, Span(min(vendor.beginning(), end), end))
+    begins = _COIN_M_BEGAN if series.market is Market.CM else vendor.beginning()
+    spans = _askable(series, Span(min(begins, end), end))
     return any(_has_rows(client, series, span) for span in reversed(spans))
 
 

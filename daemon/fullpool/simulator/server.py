@@ -25,7 +25,7 @@ _LOCATION = (
     b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">ap-northeast-1</LocationConstraint>'
 )
 
-# How long it may take to stop: a thousand tests start one, and wait for that.
+# How often it looks whether to stop: tests start a thousand of them.
 _POLL_S = 0.02
 
 

@@ -31,6 +31,9 @@ _NO_FILES_WORDS: Final = "Too many open files"
 # asked of some of a view's files: no rows, or wrong ones. DuckDB 1 has no such optimizer.
 _WRONG_OPTIMIZER: Final = "window_self_join"
 
+# What it raises of a file: where a column's name is garbled, its message is no text.
+ERRORS: Final = (duckdb.Error, UnicodeDecodeError)
+
 Settings = dict[str, str | bool | int | float | list[str]]
 _ALONE: Final[Settings] = {
     "autoinstall_known_extensions": False,
@@ -142,14 +145,32 @@ def map_errors(doing: str) -> Iterator[None]:
         raise StateDamagedError(
             f"{doing}: {summary(error)}", hint="raise limits.builder_memory_mb in the config"
         ) from error
-    except (duckdb.Error, OSError) as error:
+    except (*ERRORS, OSError) as error:
         raise _error_of(error, doing) from error
 
 
-def _error_of(error: duckdb.Error | OSError, doing: str) -> FullpoolError:
+def _error_of(error: Exception, doing: str) -> FullpoolError:
     if isinstance(error, OSError):
         return refused(error, doing)
+    if not isinstance(error, duckdb.Error):
+        return StateDamagedError(f"{doing}: {summary(error)}")
     return of_the_disk(error, doing) or StateDamagedError(f"{doing}: {summary(error)}")
+
+
+# DuckDB's words for a file that is no Parquet, cut short, or garbled inside.
+_GARBLED: Final = (
+    "magic bytes", "footer", "too small", "ecompress", "corrupt", "Failed to read Parquet",
+    "attempted to read", "DECIMAL",
+)  # fmt: skip
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of reading a file may be the file's own, and not the disk's."""
+    if isinstance(error, duckdb.OutOfMemoryException | duckdb.InternalException):
+        return False
+    if isinstance(error, duckdb.IOException):
+        return any(words in str(error) for words in _GARBLED)
+    return not isinstance(error, duckdb.Error) or of_the_disk(error, "") is None
 
 
 def of_the_disk(error: duckdb.Error, doing: str) -> FullpoolError | None:

@@ -73,14 +73,9 @@ def publish_state(
     try:
         publication.publish(state, tree, generation, now, manner)
     except StateDamagedError:
-        _set_aside_damaged(state, tree, now)
-        # It may be a table of the generation before, not the state.
+        with suppress(FullpoolError):  # publishing again says what is wrong
+            set_aside_damaged(state, tree, now)
+        # What cannot be read may be a table of the generation before.
         publication.publish(state, tree, generation, now, replace(manner, is_afresh=True))
     (log.debug if manner.is_tail else log.info)("generation.published", generation=generation)
     return gone
-
-
-def _set_aside_damaged(state: State, tree: Tree, now: datetime) -> None:
-    """Set files of followed rows aside that are damaged."""
-    with suppress(FullpoolError):  # the next try says what is wrong
-        set_aside_damaged(state, tree, now)

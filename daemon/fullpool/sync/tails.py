@@ -84,7 +84,8 @@ def forget(
 ) -> None:
     """Write the files that have rows of *series* again, without these.
 
-    All of them are recorded at once: rows of no run would be shown beside those of their archive.
+    Recorded in one transaction: a file without its runs would show its rows beside those of their
+    archive.
     """
     taken = {one: [Taken(EVER)] for one in series}
     new: list[TailFile] = []

@@ -44,7 +44,7 @@ class Ill:
 
 
 _ARCHIVES: Final = "if(count(*) = 1, '1 archive', count(*) || ' archives') AS archives"
-# Archives whose rows were in a file that is lost, with what of them is configured.
+# Archives whose file is lost; w is NULL where the configuration no longer includes them.
 _LOST: Final = (
     "SELECT a.market || '/' || a.kind || '/' || a.symbol || coalesce('/' || a.interval, '')"
     f" AS series, {_ARCHIVES}, any_value(reason) AS reason"
@@ -52,6 +52,7 @@ _LOST: Final = (
     " AND a.kind = w.kind AND a.symbol = w.symbol"
     " AND a.interval IS NOT DISTINCT FROM w.interval"
     " AND period_start < wanted_to AND period_end > wanted_from WHERE status = 'expected'"
+    " AND fault IN ('file_gone', 'file_damaged')"
 )
 ILLS: Final = (
     Ill(
@@ -78,14 +79,12 @@ ILLS: Final = (
         "asked for again {again}; `fullpool sql 'FROM sync.missing'` lists them{checks}",
     ),
     Ill(
-        f"{_LOST} AND fault = 'file_damaged' AND w.symbol IS NULL"
-        f" GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        f"{_LOST} AND w.symbol IS NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
         "{archives} of {series} lost: {reason}; the configuration no longer includes them",
         "add them to the configuration to download them again; their rows are not in the lake",
     ),
     Ill(
-        f"{_LOST} AND fault IN ('file_gone', 'file_damaged') AND w.symbol IS NOT NULL"
-        f" GROUP BY series ORDER BY series LIMIT {_SHOWN}",
+        f"{_LOST} AND w.symbol IS NOT NULL GROUP BY series ORDER BY series LIMIT {_SHOWN}",
         "{archives} of {series} lost: {reason}",
         "run `fullpool sync`: it downloads them again",
     ),

@@ -31,6 +31,8 @@ _WRITABLE: Final = 0o222
 _AT_A_TIME: Final = 10_000
 # The first format that has all that exports and pages read.
 _OLDEST: Final = 10
+# What the path of a partition file has.
+_KEY: Final = "/market="
 _DAMAGED: Final = "`fullpool verify` looks for files that are damaged"
 # What a sort of an export may take; a larger one spills.
 _MEMORY_MB: Final = 2000
@@ -124,8 +126,9 @@ def _hint(error: duckdb.Error) -> str | None:
         return "a lake is only read; write to a file with COPY, or --parquet"
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         return None
-    if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:
-        return _DAMAGED  # of Parquet's own metadata
+    # Thrift's errors, of Parquet's metadata, have no class of their own.
+    if type(error) is duckdb.Error or (isinstance(error, duckdb.IOException) and _KEY in text):
+        return _DAMAGED
     return "the message is DuckDB's own: correct the SQL"
 
 

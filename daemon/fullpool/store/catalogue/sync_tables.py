@@ -155,10 +155,7 @@ def rows_inside() -> str:
 
 
 def _held(series: str, now: datetime) -> str:
-    """Return the queries of what is held of each series, archived and followed.
-
-    And of how many rows of its partitions are where rows are expected.
-    """
+    """Return the queries of what is held of each series, and of how much of that is expected."""
     return (
         f"held AS (SELECT {series},"
         " min(first_time) AS first_time, max(last_time) AS last_time,"
@@ -172,16 +169,21 @@ def _held(series: str, now: datetime) -> str:
         " FROM sync.followed GROUP BY ALL),"
         " cuts AS (SELECT path, sum(row_count) AS row_count, sum(patched_rows) AS patched_rows"
         " FROM state.internal.cuts GROUP BY path),"
-        f" inside AS (SELECT {series}, sum(coalesce(cuts.row_count, p.row_count))::BIGINT"
-        " AS row_count, sum(coalesce(cuts.patched_rows, p.patched_rows))::BIGINT AS patched_rows"
-        " FROM internal.partitions AS p LEFT JOIN cuts USING (path) GROUP BY ALL)"
+        f" beside AS (SELECT path, 0 AS row_count, 0 AS patched_rows FROM internal.partitions AS p"
+        f" JOIN internal.expected AS e ON {same_series('e', 'p')} GROUP BY path HAVING bool_and("
+        "p.last_time < e.expected_from OR p.first_time >= coalesce(e.wanted_to, 'infinity'))),"
+        f" inside AS (SELECT {series},"
+        " sum(coalesce(cuts.row_count, beside.row_count, p.row_count))::BIGINT AS row_count,"
+        " sum(coalesce(cuts.patched_rows, beside.patched_rows, p.patched_rows))::BIGINT"
+        " AS patched_rows FROM internal.partitions AS p LEFT JOIN cuts USING (path)"
+        " LEFT JOIN beside USING (path) GROUP BY ALL)"
     )
 
 
 def _of_followed(own: str) -> str:
     """Return the query of how many followed rows are expected: of trades, with their archive."""
     return (
-        f"provisional AS (SELECT {own}, sum(if(first_id IS NULL, {rows_inside()}, 0))::BIGINT"
+        f"followed AS (SELECT {own}, sum(if(first_id IS NULL, {rows_inside()}, 0))::BIGINT"
         " AS row_count FROM sync.followed AS n LEFT JOIN internal.expected AS e"
         f" ON {same_series('e', 'n')} GROUP BY ALL)"
     )
@@ -191,7 +193,7 @@ def _coverage(series: str, now: datetime) -> str:
     """Select one row a series: what should be there, and what became of it."""
     own = ", ".join(f"n.{name}" for name in series.split(", "))
     # Files that are lost since gaps were looked for had rows that are neither here nor in a gap.
-    patched = "(coalesce(inside.patched_rows, 0) + coalesce(provisional.row_count, 0))"
+    patched = "(coalesce(inside.patched_rows, 0) + coalesce(followed.row_count, 0))"
     archived = "(coalesce(inside.row_count, 0) - coalesce(inside.patched_rows, 0))"
     left = (
         f"(expected.row_count - {patched} - coalesce(explained_rows, 0) - coalesce(open_rows, 0))"
@@ -209,7 +211,7 @@ def _coverage(series: str, now: datetime) -> str:
         " first_time, last_time, coalesce(held.row_count, 0) AS row_count,"
         " coalesce(files, 0) AS files, coalesce(size_bytes, 0) AS size_bytes, lag_s,"
         " expected_from, expected_until, expected.row_count AS expected_rows,"
-        f" coalesce(least({left}, {archived}), {archived}) AS present_rows,"
+        f" greatest(coalesce(least({left}, {archived}), {archived}), 0) AS present_rows,"
         f" {patched} AS patched_rows,"
         " coalesce(explained_rows, 0) AS explained_rows,"
         f" coalesce(open_rows, 0) + coalesce(greatest({left} - {archived}, 0), 0) AS open_rows,"
@@ -220,7 +222,7 @@ def _coverage(series: str, now: datetime) -> str:
         f" LEFT JOIN held ON {same_series('held', 'n')}"
         f" LEFT JOIN expected ON {same_series('expected', 'n')}"
         f" LEFT JOIN missing_rows ON {same_series('missing_rows', 'n')}"
-        f" LEFT JOIN provisional ON {same_series('provisional', 'n')}"
+        f" LEFT JOIN followed ON {same_series('followed', 'n')}"
         f" LEFT JOIN archived ON {same_series('archived', 'n')}"
         f" LEFT JOIN tails ON {same_series('tails', 'n')}"
         f" LEFT JOIN inside ON {same_series('inside', 'n')}"

@@ -1,7 +1,6 @@
 """Counts the rows of partition files that lie in a span."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -9,24 +8,40 @@ import duckdb
 from fullpool.cuts import CutRows
 from fullpool.kinds import Kind
 from fullpool.model import Span
+from fullpool.store import duck
 from fullpool.store.duck import listed, quoted
 from fullpool.store.partitions.csv_rows import REST, SOURCE_COLUMN
 from fullpool.store.partitions.rows import within
 
 
-def rows_inside(
+def count_inside(
     connection: duckdb.DuckDBPyConnection, kind: Kind, root: Path, paths: Iterable[str], span: Span
 ) -> dict[str, CutRows]:
-    """Return how many rows of each file lie in *span*; nothing of one that cannot be read."""
+    """Return how many rows of each file lie in *span*; damaged files are left out.
+
+    Raises duckdb.Error for what is no damage, such as a disk that cannot be read.
+    """
     asked = {str(root / path): path for path in paths}
     try:
         found = _counted(connection, kind, list(asked), span)
-    except duckdb.Error:  # one of them is damaged: the others count
+    except duck.ERRORS as error:
+        if not duck.is_damage(error):
+            raise
         found = {}
         for path in asked:
-            with suppress(duckdb.Error):
-                found |= _counted(connection, kind, [path], span)
+            found |= _counted_unless_damaged(connection, kind, path, span)
     return {asked[path]: count for path, count in found.items()}
+
+
+def _counted_unless_damaged(
+    connection: duckdb.DuckDBPyConnection, kind: Kind, path: str, span: Span
+) -> dict[str, CutRows]:
+    try:
+        return _counted(connection, kind, [path], span)
+    except duck.ERRORS as error:
+        if not duck.is_damage(error):
+            raise
+        return {}
 
 
 def _counted(

@@ -63,6 +63,8 @@ def checked(
         raise MalformedError(f"{disordered} rows are out of order or duplicated")
     if not count:
         return None
+    if first_us is None:
+        raise MalformedError("its rows have no times")
     return Checked(
         path=path,
         rows=count,
@@ -143,8 +145,13 @@ def name_file(staged: Path, root: Path, path: str) -> None:
         raise ArchiveError(f"naming {path}: another file has that name") from error
 
 
-def file_of(partition: Partition, path: str, generation: int, part: Checked) -> PartitionFile:
-    """Return the record of a finished file that is, or will be, at *path* below the root."""
+def file_of(
+    partition: Partition, path: str, generation: int, part: Checked, sha256: str = ""
+) -> PartitionFile:
+    """Return the record of a finished file that is, or will be, at *path* below the root.
+
+    *sha256* is the hash of its bytes, if that is known.
+    """
     return PartitionFile(
         partition=partition,
         path=path,
@@ -158,7 +165,7 @@ def file_of(partition: Partition, path: str, generation: int, part: Checked) -> 
         last_key=part.last_key,
         holes=part.holes,
         runs=part.runs,
-        sha256=sha256_of(part.path),
+        sha256=sha256 or sha256_of(part.path),
     )
 
 

@@ -8,9 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import duckdb
 
 from fullpool.errors import MalformedError
 from fullpool.model import PartitionFile, Series, Span
@@ -18,9 +15,6 @@ from fullpool.store import duck
 from fullpool.store.partitions import finish, rows
 from fullpool.store.partitions.provenance import Source, origin_of
 from fullpool.store.tree import Tree, partition_in
-
-# What DuckDB says of a file that cannot be read, which says nothing of what it holds.
-_OF_THE_DISK: Final = ("Input/output error", "No files found", "Cannot open file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +113,14 @@ def read(order: RecoveryOrder) -> RecoveredFile:
         try:
             found = finish.checked(connection, partition.series, path, rows.SORTED_ONCE)
             origin = origin_of(connection, [path])
-        except (MalformedError, duckdb.Error) as error:
-            if not _is_damage(error):
-                raise
+        except (MalformedError, *duck.ERRORS) as error:
+            is_known = order.sha256 and not isinstance(error, MalformedError)
+            if is_known or not duck.is_damage(error):
+                raise  # its bytes are those that were written, or nobody can read them
             return RecoveredFile(order.path, None, damage=duck.summary(error))
         if found is None:
             return RecoveredFile(order.path, None, damage="has no rows")
         if reason := origin.why_not_of(partition.series):
             return RecoveredFile(order.path, None, damage=reason)
-        file = finish.file_of(partition, order.path, order.generation, found)
+        file = finish.file_of(partition, order.path, order.generation, found, order.sha256)
     return RecoveredFile(order.path, file, origin.sources)
-
-
-def _is_damage(error: MalformedError | duckdb.Error) -> bool:
-    """Whether a file is to blame: no Parquet, cut short, of other columns, or out of order."""
-    if isinstance(error, MalformedError):
-        return True
-    if isinstance(error, duckdb.OutOfMemoryException) or duck.of_the_disk(error, ""):
-        return False
-    return not any(words in str(error) for words in _OF_THE_DISK)

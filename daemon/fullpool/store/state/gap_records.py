@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -86,7 +86,9 @@ def write_expected(
     forget_expected(connection, {one.series for one in expected})
     rows = [expected_row(one) for one in expected]
     insert_many(connection, "internal.expected", EXPECTED_COLUMNS, rows)
-    cuts = [cut_row(series, *own) for series, found in counts.items() for own in found.items()]
+    cuts: list[tuple[Any, ...]] = []
+    for series, own in counts.items():
+        cuts += [cut_row(series, cut, inside) for cut, inside in own.items()]
     insert_many(connection, "internal.cuts", CUT_COLUMNS, cuts)
 
 
@@ -95,6 +97,12 @@ def forget_expected(connection: duckdb.DuckDBPyConnection, series: Iterable[Seri
     names = [series_names(series)]
     for table in ("internal.expected", "internal.cuts"):
         connection.execute(f"DELETE FROM {table} WHERE {SERIES_NAME}{AMONG}", names)
+
+
+def doubt(connection: duckdb.DuckDBPyConnection, series: Iterable[Series]) -> None:
+    """Have the gaps of *series* looked for again, by this pass or whichever comes."""
+    sql = f"UPDATE internal.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}"
+    connection.execute(sql, [series_names(series)])
 
 
 def write_lost(

@@ -9,6 +9,7 @@ from fullpool.gaps import Expected, Gap
 from fullpool.model import Ban, Series
 from fullpool.store.state.bulk import AMONG, insert, values_of
 from fullpool.store.state.gap_records import (
+    doubt,
     forget_expected,
     write_evidence,
     write_expected,
@@ -41,6 +42,11 @@ class GapWriter:
         """Record where rows of some series should be, and what was counted of files for that."""
         with self._session.transaction():
             write_expected(self._session.connection, expected, counts)
+
+    def doubt(self, series: Iterable[Series]) -> None:
+        """Have the gaps of *series* looked for again, by the next pass."""
+        with self._session.transaction():
+            doubt(self._session.connection, series)
 
     def forget_expected(self, series: Iterable[Series]) -> None:
         """Have the gaps of *series* looked for again."""

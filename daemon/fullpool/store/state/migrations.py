@@ -213,7 +213,7 @@ def add_hashes_of_followed(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add_cuts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Count the rows of files that lie only partly in what is configured, of each series anew."""
+    """Count the rows of files that lie only partly in what is configured; look at all series."""
     connection.execute(
         f"CREATE TABLE internal.cuts ({_SERIES}, path VARCHAR, span_start TIMESTAMP,"
         " span_end TIMESTAMP, row_count BIGINT, patched_rows BIGINT)"

@@ -160,7 +160,7 @@ def _restore_from_catalogue(connection: duckdb.DuckDBPyConnection, tree: Tree) -
         connection.execute(f"SET VARIABLE lake_root = {duck.quoted(tree.root)}")
         source = duck.quoted(tree.current.resolve())
         connection.execute(f"ATTACH {source} AS before (READ_ONLY)")
-    except duckdb.Error:
+    except duck.ERRORS:
         return ["the catalogue"]
     try:
         tables: dict[str, str] = dict(
@@ -184,13 +184,13 @@ Part = Callable[[Tables], Iterable[str]]
 def _is_taken(connection: duckdb.DuckDBPyConnection, part: Part, tables: Tables) -> bool:
     """Take over one part of *tables*: what they are called, and where they are; or nothing of it.
 
-    Files of followed rows without their runs do harm.
+    In one transaction: rows of followed files without their runs would count twice later.
     """
     try:
         with duck.transaction(connection):
             for sql in part(tables):
                 connection.execute(sql)
-    except (duckdb.Error, KeyError):  # a table is not there
+    except (*duck.ERRORS, KeyError):  # a table is not there
         return False
     return True
 

@@ -271,7 +271,7 @@ def run_rows(file: PartitionFile) -> list[tuple[Any, ...]]:
 
 
 def conflict_row(one: Conflict, at: datetime) -> tuple[Any, ...]:
-    """Return the values of DIFFERENCE_COLUMNS."""
+    """Return the values of CONFLICT_COLUMNS."""
     return (
         *series_values(one.series),
         one.key,
@@ -286,7 +286,7 @@ def conflict_row(one: Conflict, at: datetime) -> tuple[Any, ...]:
 
 
 def revision_row(one: Revision, generation: int, at: datetime) -> tuple[Any, ...]:
-    """Return the values of REVISION_COLUMNS; *generation* is the first with the new edition."""
+    """Return the values of REVISION_COLUMNS; *generation* is that of its files."""
     archive, old, new = one.edition.archive, one.old, one.edition.identity
     return (
         vendor.archive_key(archive),

@@ -3,7 +3,7 @@
 One process holds it, read-write, and one thread of it uses it. Every method is one transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from fullpool.model import (
     Damage,
     Known,
     PartitionFile,
-    Series,
     Status,
 )
 from fullpool.planning import Listed, one_of_each
 from fullpool.store.partitions.messages import Built
 from fullpool.store.state.build_records import write_built, write_findings
 from fullpool.store.state.bulk import AMONG, insert, replace, update, values_of
-from fullpool.store.state.conflict_records import write_conflicts
+from fullpool.store.state.conflict_records import untrue_conflicts, write_conflicts
 from fullpool.store.state.gap_records import (
+    doubt,
     is_behind,
     take_back,
     write_lost,
@@ -40,11 +40,9 @@ from fullpool.store.state.session import Session
 from fullpool.store.state.tables import (
     LISTING_COLUMNS,
     SERIES_COLUMNS,
-    SERIES_NAME,
     TRIED_COLUMNS,
     listing_row,
     naive,
-    series_names,
     tried_row,
 )
 from fullpool.store.state.tails import Tails
@@ -122,7 +120,7 @@ class State:
             )
             replace(self._session.connection, "sync.archives", ("key",), TRIED_COLUMNS, archives)
             # Where the first one is known, rows are expected, also if none can be had.
-            self._doubt({known.archive.series for known in found})
+            doubt(self._session.connection, {known.archive.series for known in found})
 
     def record_looks(self, known: Sequence[Known]) -> None:
         """Record when archives of the lake are looked at again."""
@@ -151,19 +149,13 @@ class State:
 
     def record_built(self, built: Sequence[Built], root: Path, at: datetime) -> None:
         """Record new files of the lake at *root*, the archives in them, and what they replace."""
+        untrue = untrue_conflicts(self._session.connection, root, built)
         with self._session.transaction():
             old = [f.path for build in built if build.files for f in build.step.files]
             retire(self._session, old, at)
             write_built(self._session.connection, built, at)
-            write_conflicts(self._session.connection, root, built, at)
-            self._doubt({build.step.series for build in built if build.files})
-
-    def _doubt(self, series: Iterable[Series]) -> None:
-        """Have the gaps of *series* looked for again, by this pass or whichever comes."""
-        self._session.run(
-            f"UPDATE internal.expected SET wanted_from = NULL WHERE {SERIES_NAME}{AMONG}",
-            [series_names(series)],
-        )
+            write_conflicts(self._session.connection, built, untrue, at)
+            doubt(self._session.connection, {b.step.series for b in built if b.files})
 
     def reopen_quarantined(self, checksum: Checksum) -> None:
         """Have the archives asked for again that are in quarantine for such a CHECKSUM."""
@@ -184,7 +176,7 @@ class State:
         with self._session.transaction():
             write_lost(self._session.connection, lost, at)
             retire(self._session, [file.path for file in lost], at)
-            self._doubt({file.partition.series for file in lost})
+            doubt(self._session.connection, {file.partition.series for file in lost})
 
     def record_scanned(self, files: Sequence[PartitionFile]) -> None:
         """Record what was found in files that an older version wrote."""
@@ -193,7 +185,7 @@ class State:
         with self._session.transaction():
             update(self._session.connection, "internal.partitions", "path", columns, rows)
             write_findings(self._session.connection, files)
-            self._doubt({file.partition.series for file in files})
+            doubt(self._session.connection, {file.partition.series for file in files})
 
     def take_back(self, now: datetime) -> bool:
         """Take back what was recorded from a future that did not come; return whether any was.

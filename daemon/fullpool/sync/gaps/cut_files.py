@@ -7,7 +7,7 @@ from pathlib import Path
 from fullpool.cuts import Counts, Cut, CutRows, cuts_of
 from fullpool.kinds import KINDS
 from fullpool.model import PartitionFile, Series, Span
-from fullpool.store.partitions.counts import rows_inside
+from fullpool.store.partitions.counts import count_inside
 from fullpool.store.state.writer import State
 
 
@@ -16,42 +16,45 @@ def counted(
     root: Path,
     files: Mapping[Series, Sequence[PartitionFile]],
     spans: Mapping[Series, Sequence[Span]],
-) -> dict[Series, Counts]:
+) -> tuple[dict[Series, Counts], list[Series]]:
     """Return how many rows of files lie in the *spans* of their series, where that is not all.
 
-    A file never changes: what was counted of it once is on record.
+    And the series that have a file which cannot be read. A file never changes: what was counted of
+    it once is on record.
     """
-    all_cuts = {series: cuts_of(files[series], own) for series, own in spans.items()}
-    cuts: dict[Series, _Cuts] = {series: own for series, own in all_cuts.items() if own}
+    cuts = {series: cuts_of(files[series], own) for series, own in spans.items()}
+    cuts = {series: own for series, own in cuts.items() if own}
     if not cuts:
-        return {}
+        return {}, []
     known = state.queries.gaps.counts_of(cuts)
-    cuts = {series: _with(own, known[series]) for series, own in cuts.items()}
-    new = _counted_now(state, root, cuts)
-    return {series: _known(_with(own, new)) for series, own in cuts.items()}
+    new = _counted_now(state, root, _unknown(cuts, known))
+    found = {series: _of(own, {**known[series], **new}) for series, own in cuts.items()}
+    return found, [series for series, own in cuts.items() if len(found[series]) < len(own)]
 
 
-_Cuts = Mapping[Cut, CutRows | None]
-
-
-def _with(cuts: _Cuts, counts: Counts) -> _Cuts:
-    """Return cuts with what is known of those that were to be counted."""
-    return {cut: counts.get(cut) if rows is None else rows for cut, rows in cuts.items()}
-
-
-def _known(cuts: _Cuts) -> Counts:
-    """Return cuts without those of files that could not be read."""
-    return {cut: rows for cut, rows in cuts.items() if rows is not None}
-
-
-def _counted_now(state: State, root: Path, cuts: Mapping[Series, _Cuts]) -> Counts:
-    """Count the rows that are not known, in all files of one kind and span together."""
+def _unknown(
+    cuts: Mapping[Series, Sequence[Cut]], known: Mapping[Series, Counts]
+) -> dict[tuple[str, Span], list[str]]:
+    """Return the files that are to be counted, by kind and span."""
     unknown: dict[tuple[str, Span], list[str]] = defaultdict(list)
     for series, own in cuts.items():
-        for cut in own.keys() - _known(own).keys():
-            unknown[series.kind, cut.span].append(cut.path)
+        for cut in own:
+            if cut not in known[series]:
+                unknown[series.kind, cut.span].append(cut.path)
+    return unknown
+
+
+def _counted_now(
+    state: State, root: Path, unknown: Mapping[tuple[str, Span], Sequence[str]]
+) -> dict[Cut, CutRows]:
+    """Count the rows in all files of one kind and span together."""
     found: dict[Cut, CutRows] = {}
     for (kind, span), paths in unknown.items():
-        counts = rows_inside(state.connection, KINDS[kind], root, paths, span)
+        counts = count_inside(state.connection, KINDS[kind], root, paths, span)
         found |= {Cut(path, span): rows for path, rows in counts.items()}
     return found
+
+
+def _of(cuts: Sequence[Cut], counts: Counts) -> Counts:
+    """Return the counts of cuts, without those of files that could not be read."""
+    return {cut: counts[cut] for cut in cuts if cut in counts}

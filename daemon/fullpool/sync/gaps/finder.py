@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from fullpool import attempts, following, ladder, logs, stand_ins
-from fullpool.cuts import Inside, expected_rows
+from fullpool.cuts import RowsInside, expected_rows
 from fullpool.evidence import Index
 from fullpool.gaps import (
     Expected,
@@ -106,12 +106,12 @@ class GapFinder:
         files, known = queries.files.of(series), queries.gaps.of(series)
         ends = queries.ends_of(series)
         archives = queries.known_of([one for one in series if is_by_period(one)])
-        looks: list[_Look] = []
+        looks: list[_Expectation] = []
         found: dict[Series, list[Gap]] = {}
         new: dict[Series, list[Gap]] = {}
         for one_series in series:
             held, own = files[one_series], runs.get(one_series, ())
-            look = _look(self._wants[one_series], held, own, ends[one_series], now)
+            look = _expectation(self._wants[one_series], held, own, ends[one_series], now)
             looks.append(look)
             there = ladder.places_there(look.grid, archives[one_series])
             missing = missing_ranges(look.grid, look.held, look.spans, there)
@@ -124,24 +124,28 @@ class GapFinder:
         self._look_beyond(files, ends)
         report(known, found)
         self._state.gaps.record(found, now)
-        self._record_expected(files, looks)
+        self._record_expected(files, looks, now)
         self._doubt(new)
         self._forget_evidence(found)
 
     def _record_expected(
-        self, files: Mapping[Series, Sequence[PartitionFile]], looks: Sequence["_Look"]
+        self,
+        files: Mapping[Series, Sequence[PartitionFile]],
+        looks: Sequence["_Expectation"],
+        now: datetime,
     ) -> None:
         spans = {look.want.series: list(look.bounds.values()) for look in looks}
-        counts = counted(self._state, self._work.tree.root, files, spans)
+        counts, unread = counted(self._state, self._work.tree.root, files, spans)
         expected: list[Expected] = []
         for look in looks:
-            inside = Inside(look.bounds, counts.get(look.want.series, {}))
+            inside = RowsInside(look.bounds, counts.get(look.want.series, {}))
             rows = expected_rows(look.grid, look.held, look.spans, inside)
             of_spans = dict(zip(look.spans, rows, strict=True))
             for part in look.want.parts:
-                until = _until(look.want, part, self._work.now(), look.followed)
+                until = _until(look.want, part, now, look.followed)
                 expected.append(_expected(look.want, part, of_spans, until))
         self._state.gaps.record_expected(expected, counts)
+        self._state.gaps.doubt(unread)  # as soon as its file can be read, it is counted
 
     def take_beyond(self) -> set[Archive]:
         """Return the archives that were found to be asked for beyond the ends of series, once."""
@@ -180,10 +184,10 @@ class GapFinder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A series as it is looked at: what is held of it, and where rows should be.
+class _Expectation:
+    """What is held of one series, and where rows are expected.
 
-    *bounds* has, by those spans, that in which rows are counted: to the end that is configured.
+    *bounds* has those spans, whose ends move every day, and the same up to the configured end.
     """
 
     want: Want
@@ -194,13 +198,13 @@ class _Look:
     followed: datetime | None
 
 
-def _look(
+def _expectation(
     want: Want,
     files: list[PartitionFile],
     runs: Sequence[Run],
     ends: Sequence[Known],
     now: datetime,
-) -> _Look:
+) -> _Expectation:
     grid, followed = following.grid_with(want.series, files, runs), following.begun(runs)
     held = _with_followed(want.series, grid, files, runs) if runs else files
     until = ladder.expected_until(want, grid, now, followed)
@@ -209,7 +213,7 @@ def _look(
     for span in spans:
         part = next(part for part in want.parts if part.covers(span))
         bounds[span] = Span(span.start, part.end)
-    return _Look(want, grid, held, spans, bounds, followed)
+    return _Expectation(want, grid, held, spans, bounds, followed)
 
 
 def _with_followed(

@@ -1,8 +1,8 @@
-"""Takes mends of lost rows out of a copy of the code, one at a time, and has histories find each.
+"""Reverts fixes of lost rows in a copy of the code, one at a time; histories have to notice each.
 
-Usage: python tests/support/unmended.py [WORD...]: those whose names have one of the words.
+Usage: python tests/support/reverted.py [WORD...]: those whose names have one of the words.
 HISTORIES says how many are invented for each at most, 40 unless told. Says what found each, and
-ends with 1 if a mend could be taken out unnoticed, or is not where it was.
+ends with 1 if one could be reverted unnoticed, or is not where it was.
 """
 
 import os
@@ -29,39 +29,39 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """A mend, named by what is wrong without it, and the kind of history that meets it soonest."""
+class Fix:
+    """A fix, named by what is wrong without it, and the kind of history that meets it soonest."""
 
     name: str
     kind: str
     changes: tuple[Change, ...]
 
 
-def mend(name: str, kind: str, *changes: tuple[str, str, str]) -> Mend:
-    return Mend(name, f"Test{kind}", tuple(Change(*change) for change in changes))
+def fix(name: str, kind: str, *changes: tuple[str, str, str]) -> Fix:
+    return Fix(name, f"Test{kind}", tuple(Change(*change) for change in changes))
 
 
 STAND_INS: Final = "stand_ins.py"
-MENDS: Final = (
-    mend(
+FIXES: Final = (
+    fix(
         "1 sync never audits", "Klines",
         ("sync/passes.py", "if last is not None and last.date()", "if False and last.date()"),
     ),
-    mend(
+    fix(
         "2 a month is not asked for where its days fail or have a hole", "RawTrades",
         (STAND_INS, "        if month.series in wants\n", "        if not months\n"),
         (STAND_INS, "if month in months and vendor.first", "if not month and vendor.first"),
     ),
-    mend(
+    fix(
         "3 a month that fails does not fall to its days", "RawTrades",
         (STAND_INS, "if not vendor.has_daily(month.series):", "if month.series:"),
         (STAND_INS, "elif record.is_held or record.is_of_no_use:", "elif record.is_held:"),
     ),
-    mend(
+    fix(
         "4a archives before the first one are not found", "Klines",
         ("sync/archives/audit.py", "    done.found += found\n", ""),
     ),
-    mend(
+    fix(
         "4b days of an earlier month without archive are not listed", "Klines",
         (
             "planning.py",
@@ -69,7 +69,7 @@ MENDS: Final = (
             "        if monthly and month < max(monthly):\n            continue\n",
         ),
     ),
-    mend(
+    fix(
         "5 the hole of one series hides that of another", "Klines",
         (
             STAND_INS,
@@ -77,19 +77,19 @@ MENDS: Final = (
             "for every in known.values() for record in every}",
         ),
     ),
-    mend(
+    fix(
         "6 what a clock ahead had recorded stays", "Klines",
         ("sync/passes.py", "is_news = state.take_back(work.now())", "is_news = False"),
     ),
-    mend(
+    fix(
         "7a gaps that touch are two", "Klines",
         ("gaps.py", "if found and _belong_together", "if not found and _belong_together"),
     ),
-    mend(
+    fix(
         "7b each piece of evidence is judged by itself", "FoldedYear",
         ("evidence.py", "if not inside or unasked", "if len(inside) != 1 or unasked"),
     ),
-    mend(
+    fix(
         "8a what was taken for the end of a series stays so", "Klines",
         (
             "gaps.py",
@@ -97,7 +97,7 @@ MENDS: Final = (
             "gap.explanation is None",
         ),
     ),
-    mend(
+    fix(
         "8b ids that begin anew are counted as if they went on", "Trades",
         (
             "cuts.py",
@@ -105,16 +105,16 @@ MENDS: Final = (
             "return held[-1].last_key - held[0].first_key + 1 if held and inside else 0",
         ),
     ),
-    mend(
+    fix(
         "9a bars off the grid are missing", "Klines",
         ("grid.py", "return self.step / 10", "return timedelta()"),
     ),
-    mend(
+    fix(
         "9b bars that follow each other at their own length lack one", "Klines",
         ("grid.py", "opening = min(opening, ", "opening = min(opening, opening + "),
         ("store/partitions/holes.py", 'f"least({opening}, ', 'f"greatest({opening}, 0 * '),
     ),
-    mend(
+    fix(
         "14 archives that are merged are not examined", "Trades",
         ("store/partitions/build.py", "if not arranged.is_strict:", "if arranged:"),
     ),
@@ -123,8 +123,8 @@ MENDS: Final = (
 
 def main() -> int:
     words = sys.argv[1:] or [""]
-    chosen = [one for one in MENDS if any(word in one.name for word in words)]
-    with tempfile.TemporaryDirectory(prefix="unmended-") as folder:
+    chosen = [one for one in FIXES if any(word in one.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="reverted-") as folder:
         noticed = [is_noticed(one, Path(folder) / "copy") for one in chosen]
     say(f"{sum(noticed)} of {len(chosen)} are noticed")
     return 0 if all(noticed) else 1
@@ -135,7 +135,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def is_noticed(one: Mend, copy: Path) -> bool:
+def is_noticed(one: Fix, copy: Path) -> bool:
     shutil.rmtree(copy, ignore_errors=True)
     for name in ("daemon", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -153,7 +153,7 @@ def is_noticed(one: Mend, copy: Path) -> bool:
     return done.returncode == 1 and bool(said)
 
 
-def run_histories(one: Mend, copy: Path) -> subprocess.CompletedProcess[str]:
+def run_histories(one: Fix, copy: Path) -> subprocess.CompletedProcess[str]:
     environment = {"HISTORIES": HISTORIES} | os.environ
     environment["PYTHONPATH"] = str(copy / "daemon")  # found before the code as it is
     test = f"tests/integration/test_history.py::{one.kind}"
