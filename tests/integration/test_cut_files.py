@@ -1,13 +1,19 @@
 """Coverage counts the rows that are configured, also where a file has others too."""
 
+from pathlib import Path
 from threading import Event
 
+import duckdb
 import pytest
 
 from fullpool.app import verify
 from fullpool.app.doctor import examination
 from fullpool.cli import report
+from fullpool.cuts import CutRows
+from fullpool.kinds import KINDS
+from fullpool.model import Span
 from fullpool.store.catalogue.reader import reading
+from fullpool.store.partitions.counts import count_inside
 from lab import DAY, HEADER, HOUR, MINUTE, Lab, at, bars, days_of
 from served import dataset, tree_of
 
@@ -142,3 +148,15 @@ def test_a_garbled_file_is_counted_once_it_can_be_read() -> None:
         lab.run("sync", "2024-05-20T02:00")
 
         assert lab.ask(COUNTS) == [(60 * 24, 60 * 24, 0, 0)]
+
+
+def test_files_that_cannot_be_read_are_not_counted(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        rows = "SELECT TIMESTAMP '2024-03-01' + INTERVAL 1 HOUR * n AS open_time, 'rest' AS source"
+        connection.execute(f"COPY ({rows} FROM range(48) AS r(n)) TO '{tmp_path}/good.parquet'")
+        (tmp_path / "cut short.parquet").write_bytes(b"PAR1")
+        paths = ["good.parquet", "cut short.parquet", "gone.parquet"]
+        span = Span(at("2024-03-01T05:00"), at("2024-03-02T05:00"))
+        found = count_inside(connection, KINDS["klines"], tmp_path, paths, span)
+
+    assert found == {"good.parquet": CutRows(24, 24)}

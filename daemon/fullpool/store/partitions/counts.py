@@ -1,6 +1,7 @@
 """Counts the rows of partition files that lie in a span."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -17,31 +18,16 @@ from fullpool.store.partitions.rows import within
 def count_inside(
     connection: duckdb.DuckDBPyConnection, kind: Kind, root: Path, paths: Iterable[str], span: Span
 ) -> dict[str, CutRows]:
-    """Return how many rows of each file lie in *span*; damaged files are left out.
-
-    Raises duckdb.Error for what is no damage, such as a disk that cannot be read.
-    """
+    """Return how many rows of each file lie in *span*; files that cannot be read are left out."""
     asked = {str(root / path): path for path in paths}
     try:
         found = _counted(connection, kind, list(asked), span)
-    except duck.ERRORS as error:
-        if not duck.is_damage(error):
-            raise
+    except duck.ERRORS:  # of one of them: the others count
         found = {}
         for path in asked:
-            found |= _counted_unless_damaged(connection, kind, path, span)
+            with suppress(*duck.ERRORS):
+                found |= _counted(connection, kind, [path], span)
     return {asked[path]: count for path, count in found.items()}
-
-
-def _counted_unless_damaged(
-    connection: duckdb.DuckDBPyConnection, kind: Kind, path: str, span: Span
-) -> dict[str, CutRows]:
-    try:
-        return _counted(connection, kind, [path], span)
-    except duck.ERRORS as error:
-        if not duck.is_damage(error):
-            raise
-        return {}
 
 
 def _counted(

@@ -4,11 +4,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fullpool import logs
 from fullpool.cuts import Counts, Cut, CutRows, cuts_of
 from fullpool.kinds import KINDS
 from fullpool.model import PartitionFile, Series, Span
 from fullpool.store.partitions.counts import count_inside
 from fullpool.store.state.writer import State
+
+log = logs.get_logger()
 
 
 def counted(
@@ -52,6 +55,8 @@ def _counted_now(
     for (kind, span), paths in unknown.items():
         counts = count_inside(state.connection, KINDS[kind], root, paths, span)
         found |= {Cut(path, span): rows for path, rows in counts.items()}
+        for path in set(paths) - counts.keys():
+            log.error("partition.failed", partition=path, reason="its rows cannot be counted")
     return found
 
 
