@@ -314,7 +314,8 @@ def _close(  # noqa: PLR0913, PLR0917 - how a pass ended
     # Files of a generation go into the next one, and a pass with news does not read them: so an
     # audit does, and every sync that a person runs.
     is_unread = outcome.is_dirty and not outcome.is_audited and begun.command != "sync"
-    is_whole = is_unread or is_sound(work.tree)
+    is_first = outcome.is_dirty and not work.tree.current.exists()
+    is_whole = is_unread or is_first or is_sound(work.tree)
     if outcome.is_dirty or _is_behind(state, result, is_whole=is_whole):
         manner = Manner(is_afresh=not is_whole)
         publish(work, state, outcome, state.next_value("generation"), manner)
