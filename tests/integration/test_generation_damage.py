@@ -16,7 +16,7 @@ from fullpool.errors import DamagedError, FullpoolError, NoLakeError
 from fullpool.store import inventory
 from fullpool.store.partitions import recover
 from fullpool.store.state.opening import open_state_to_look
-from lab import DAY, HEADER, HOUR, Lab, at, bars, trade
+from lab import DAY, HEADER, HOUR, Lab, at, bars, hourly
 from served import dataset, tree_of
 
 HOURS = "data/spot/daily/klines/AUSDT/1h/AUSDT-1h-{}.zip"
@@ -127,11 +127,6 @@ def test_verify_refuses_where_the_list_of_files_is_damaged(lab: Lab) -> None:
 def test_rebuild_keeps_followed_rows_beside_damage(name: str, harm: Callable[[Path], None]) -> None:
     march = [f"2024-03-{day:02d}" for day in range(8, 18)]
     twin = "data/futures/um/monthly/aggTrades/AUSDT/AUSDT-aggTrades-2024-03.zip"
-
-    def hourly(day: str) -> str:
-        hours = [at(day) + number * HOUR for number in range(24)]
-        return "".join(trade((hour - at("2024-03-01")) // HOUR, hour) for hour in hours)
-
     with Lab(dataset("um/aggTrades/AUSDT", start="2024-03-08", follow="true")) as lab:
         daily = "data/futures/um/daily/aggTrades/AUSDT/AUSDT-aggTrades-2024-03-08.zip"
         lab.put(daily, HEADER + hourly(march[0]), at("2024-03-09T08:00"))

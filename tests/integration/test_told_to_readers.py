@@ -1,5 +1,7 @@
 """What readers are told is true of the lake they read: conflicts, order, and where it lies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,22 +26,31 @@ def test_paths_that_duckdb_misreads_are_refused(tmp_path: Path, folder: str) -> 
         fullpool.open(tmp_path / folder)
 
 
-def test_conflicts_are_of_values_in_the_lake() -> None:
-    """An archive that differs from the API is published again, at last with the same value."""
-    odd, day = at("2024-03-09T10:00"), at("2024-03-09")
+ODD, NINTH = at("2024-03-09T10:00"), at("2024-03-09")
+
+
+@contextmanager
+def followed_with_an_odd_bar() -> Iterator[Lab]:
+    """Make a lake that followed the ninth of March, of which the API has one volume of its own."""
     with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-08", follow="true")) as lab:
         lines = bars(at("2024-03-01"), at("2024-04-01"), HOUR).splitlines(keepends=True)
-        lines[(odd - at("2024-03-01")) // HOUR] = bar(odd, HOUR, volume=55)
+        lines[(ODD - at("2024-03-01")) // HOUR] = bar(ODD, HOUR, volume=55)
         lab.tell_api(HOURS.format("monthly", "2024-03"), "".join(lines))
-        lab.put(HOURS.format("daily", "2024-03-08"), bars(day - DAY, day, HOUR))
+        lab.put(HOURS.format("daily", "2024-03-08"), bars(NINTH - DAY, NINTH, HOUR))
         lab.run("sync", "2024-03-10T01:00:20")
+        yield lab
+
+
+def test_conflicts_are_of_values_in_the_lake() -> None:
+    """An archive that differs from the API is published again, at last with the same value."""
+    with followed_with_an_odd_bar() as lab:
         key = HOURS.format("daily", "2024-03-09")
         found = []
         for number, volume in enumerate((10, 77, 55, 10)):
-            text = bars(day, day + DAY, HOUR).splitlines(keepends=True)
-            text[10] = bar(odd, HOUR, volume=volume)
-            lab.put(key, "".join(text), day + (number + 1) * DAY)
-            lab.run("audit", day + (number + 1) * DAY + 9 * HOUR)
+            text = bars(NINTH, NINTH + DAY, HOUR).splitlines(keepends=True)
+            text[10] = bar(ODD, HOUR, volume=volume)
+            lab.put(key, "".join(text), NINTH + (number + 1) * DAY)
+            lab.run("audit", NINTH + (number + 1) * DAY + 9 * HOUR)
             found.append(lab.ask(CONFLICTS))
 
         assert found == [[("archive", "10.00000000", "rest", "55.00000000")], [], [], []]
@@ -47,21 +58,15 @@ def test_conflicts_are_of_values_in_the_lake() -> None:
 
 def test_a_conflict_found_again_is_listed_once() -> None:
     """A day that its month differs from is published again with the same value."""
-    odd, day = at("2024-03-09T10:00"), at("2024-03-09")
-    with Lab(dataset("spot/klines/AUSDT/1h", start="2024-03-08", follow="true")) as lab:
-        lines = bars(at("2024-03-01"), at("2024-04-01"), HOUR).splitlines(keepends=True)
-        lines[(odd - at("2024-03-01")) // HOUR] = bar(odd, HOUR, volume=55)
-        lab.tell_api(HOURS.format("monthly", "2024-03"), "".join(lines))
-        lab.put(HOURS.format("daily", "2024-03-08"), bars(day - DAY, day, HOUR))
-        lab.run("sync", "2024-03-10T01:00:20")
-        lab.put(HOURS.format("daily", "2024-03-09"), bars(day, day + DAY, HOUR), day + DAY)
+    with followed_with_an_odd_bar() as lab:
+        lab.put(HOURS.format("daily", "2024-03-09"), bars(NINTH, NINTH + DAY, HOUR), NINTH + DAY)
         lab.run("sync", "2024-03-10T09:00:20")
         once = lab.ask(f"SELECT * EXCLUDE (found_at) FROM ({CONFLICTS_WHOLE})")
-        lab.put(HOURS.format("daily", "2024-03-10"), bars(day + DAY, day + 2 * DAY, HOUR))
+        lab.put(HOURS.format("daily", "2024-03-10"), bars(NINTH + DAY, NINTH + 2 * DAY, HOUR))
         lab.put(HOURS.format("monthly", "2024-03"), bars(at("2024-03-01"), at("2024-04-01"), HOUR))
         lab.run("sync", "2024-04-05T09:00:20")
 
-        assert [row[:2] for row in once] == [(1709978400000000, odd.replace(tzinfo=None))]
+        assert [row[:2] for row in once] == [(1709978400000000, ODD.replace(tzinfo=None))]
         assert lab.ask(f"SELECT * EXCLUDE (found_at) FROM ({CONFLICTS_WHOLE})") == once
 
 

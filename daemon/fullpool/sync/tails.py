@@ -69,13 +69,13 @@ def _with_true_ends(
     state: State, tree: Tree, runs: Mapping[Series, Sequence[Run]]
 ) -> dict[Series, Sequence[Run]]:
     """Return runs with the times of their first and last rows: of trades only the files tell."""
+    counted = [series for series in runs if is_counted(series)]
+    files = list(state.tails.files().values())
+    keys = {file.key.of_all_periods for file in files if any(map(file.key.fits, counted))}
     found = dict(runs)
-    for series, own in runs.items():
-        if is_counted(series):
-            files = [file for file in state.tails.files().values() if file.key.fits(series)]
-            read = tails.counted_runs(state.connection, tree, files).get(series.symbol, [])
-            known = {(run.first_id, run.last_id): run for run in read}
-            found[series] = [known.get((run.first_id, run.last_id), run) for run in own]
+    for series, read in _counted_again(state, tree, keys, files, counted).items():
+        known = {(run.first_id, run.last_id): run for run in read}
+        found[series] = [known.get((run.first_id, run.last_id), run) for run in runs[series]]
     return found
 
 
@@ -217,7 +217,7 @@ def _counted_again(
     left: Sequence[TailFile],
     known: Iterable[Series],
 ) -> dict[Series, list[Run]]:
-    """Return the runs of counted rows of which files are gone: only the others tell their ids."""
+    """Return the runs of counted rows that the files *left* have: only these tell their ids."""
     found: dict[Series, list[Run]] = {}
     for key in (key for key in keys if KINDS[key.kind].counter):
         own = [file for file in left if file.key.of_all_periods == key]

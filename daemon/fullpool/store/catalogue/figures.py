@@ -109,17 +109,12 @@ def trading(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[Series
 _SERIES: Final = ("market", "kind", "symbol", "interval")
 
 
-def _trading(
-    held: str, last: str = "max(last_time) AS last_time", which: str = f"({TRADING})"
-) -> str:
-    """Return what selects from wanted series w, by default those that still trade.
-
-    With the last row h of each in *held*.
-    """
+def _wanted(join: str, last: str, held: str) -> str:
+    """Return what selects wanted series w, *join* their listings l, with their *last* rows h."""
     return (
-        f"FROM sync.wanted AS w JOIN internal.listings AS l ON {_same('l')}"
+        f"FROM sync.wanted AS w {join} internal.listings AS l ON {_same('l')}"
         f" LEFT JOIN (SELECT {', '.join(_SERIES)}, {last} FROM {held}"
-        f" GROUP BY ALL) AS h ON {_same('h')} WHERE {which}"
+        f" GROUP BY ALL) AS h ON {_same('h')}"
     )
 
 
@@ -128,12 +123,13 @@ def _same(table: str) -> str:
     return " AND ".join(f"{table}.{name} = w.{name}" for name in _SERIES)
 
 
+_LAST: Final = (
+    f"max(last_time) AS last_time, max({end_of('last_time')}) FILTER (files = 0) AS followed_until"
+)
 _FRESHNESS: Final = (
     "SELECT w.market, w.kind, w.interval, count(*), count(*) FILTER (h.last_time IS NULL),"
-    f" min(h.last_time) FROM sync.wanted AS w LEFT JOIN internal.listings AS l ON {_same('l')}"
-    f" LEFT JOIN (SELECT {', '.join(_SERIES)}, max(last_time) AS last_time,"
-    f" max({end_of('last_time')}) FILTER (files = 0) AS followed_until FROM ({HELD})"
-    f" GROUP BY ALL) AS h ON {_same('h')} WHERE {IS_TRADING} GROUP BY ALL ORDER BY ALL"
+    f" min(h.last_time) {_wanted('LEFT JOIN', _LAST, f'({HELD})')}"
+    f" WHERE {IS_TRADING} GROUP BY ALL ORDER BY ALL"
 )
 _NEWEST: Final = "max(last_time) AS last_time, arg_max(last_key, (last_time, last_key)) AS last_key"
 # A symbol that was listed, or first seen, or wanted from so short a time ago has no archive yet:
@@ -152,7 +148,7 @@ _IS_NEW: Final = (
 )
 _LAST_ROWS: Final = (
     "SELECT w.market, w.kind, w.symbol, w.interval, h.last_time, h.last_key"
-    f" {_trading('internal.partitions', _NEWEST, f'({TRADING} OR {_IS_NEW})')}"
+    f" {_wanted('JOIN', _NEWEST, 'internal.partitions')} WHERE ({TRADING} OR {_IS_NEW})"
     " AND w.wanted_from <= $now AND w.wanted_to > $now ORDER BY ALL"
 )
 _PASSES: Final = (
